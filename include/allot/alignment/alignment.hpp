@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The granularity of an arena, which is also its default alignment: a compile-time policy.
+///
+/// | policy           | one unit is | use it for                                            |
+/// |------------------|-------------|-------------------------------------------------------|
+/// | `AlignTo<1>`     | one byte    | offsets that need no alignment: the null model        |
+/// | `AlignTo<Bytes>` | `Bytes`     | 256: tensors on GPUs; 4096: pages; 2 MiB: huge pages  |
+#pragma once
+
+#include <bit>
+#include <concepts>
+#include <cstdint>
+#include <type_traits>
+
+namespace allot {
+
+/// What `Arena` asks of an alignment policy.
+///
+/// | expression | meaning                                                             |
+/// |------------|---------------------------------------------------------------------|
+/// | `A::value` | constant `std::uint64_t`, a power of two: bytes in one unit         |
+template <class A>
+concept Alignment = requires {
+  typename std::integral_constant<std::uint64_t, A::value>;
+  requires std::same_as<std::remove_cv_t<decltype(A::value)>, std::uint64_t>;
+  requires std::has_single_bit(A::value);
+};
+
+/// Offsets and sizes are multiples of `Bytes`, and so are default alignments.
+template <std::uint64_t Bytes>
+struct AlignTo {
+  static_assert(std::has_single_bit(Bytes), "AlignTo<Bytes>: Bytes must be a power of two");
+  static constexpr std::uint64_t value = Bytes;
+};
+
+static_assert(Alignment<AlignTo<1>>);
+static_assert(Alignment<AlignTo<256>>);
+
+}  // namespace allot

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What an arena throws. The messages are built without allocating.
+///
+/// | error           | thrown when                                          | base |
+/// |-----------------|------------------------------------------------------|-------------------------|
+/// | `OutOfMemory`   | a request cannot be granted                          | `std::bad_alloc` | |
+/// `InvalidBlock`  | a block is not live in this arena                    | `std::invalid_argument`
+/// |
+///
+/// Arguments that no arena could accept (zero bytes, an alignment that is no power of two) are
+/// `std::invalid_argument`.
+#pragma once
+
+#include <allot/core/units.hpp>
+
+#include <cstdint>
+#include <new>
+#include <stdexcept>
+
+namespace allot {
+
+/// Why a request was refused.
+enum class Reason {
+  too_large,   ///< more bytes than are free
+  fragmented,  ///< enough bytes are free, but no free block is large enough
+  alignment,  ///< a free block is large enough, but not once aligned; or above the base's alignment
+  source,     ///< the memory policy's system refused the arena's own region
+};
+
+[[nodiscard]] constexpr const char* to_text(Reason reason) noexcept {
+  switch (reason) {
+    case Reason::too_large:
+      return "too large";
+    case Reason::fragmented:
+      return "fragmented";
+    case Reason::alignment:
+      return "alignment";
+    case Reason::source:
+      return "source";
+  }
+  return "unknown";
+}
+
+/// A request that cannot be granted; nothing has changed. All figures in bytes.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  OutOfMemory(Reason reason, std::uint64_t requested, std::uint64_t alignment, std::uint64_t free,
+              std::uint64_t largest, std::uint64_t capacity) noexcept
+      : reason_{reason},
+        requested_{requested},
+        alignment_{alignment},
+        free_{free},
+        largest_{largest},
+        capacity_{capacity} {
+    text_ << "out of memory (" << to_text(reason) << "): requested "
+          << ReadableBytes{requested}.c_str() << " (" << requested << " bytes) aligned to "
+          << ReadableBytes{alignment}.c_str() << "; free " << ReadableBytes{free}.c_str()
+          << ", largest free block " << ReadableBytes{largest}.c_str() << ", capacity "
+          << ReadableBytes{capacity}.c_str() << "; " << advice(reason);
+  }
+
+  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+
+  [[nodiscard]] Reason reason() const noexcept { return reason_; }
+  [[nodiscard]] std::uint64_t requested() const noexcept { return requested_; }
+  [[nodiscard]] std::uint64_t alignment() const noexcept { return alignment_; }
+  [[nodiscard]] std::uint64_t free() const noexcept { return free_; }
+  [[nodiscard]] std::uint64_t largest() const noexcept { return largest_; }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+
+ private:
+  [[nodiscard]] static constexpr const char* advice(Reason reason) noexcept {
+    switch (reason) {
+      case Reason::too_large:
+        return "free blocks first, or give the arena more capacity";
+      case Reason::fragmented:
+        return "free neighbouring blocks, or ask for smaller pieces";
+      case Reason::alignment:
+        return "ask for a lower alignment, or use memory with a larger base";
+      case Reason::source:
+        return "the system refused the region: reserve less, or free memory";
+    }
+    return "";
+  }
+
+  Reason reason_;
+  std::uint64_t requested_;
+  std::uint64_t alignment_;
+  std::uint64_t free_;
+  std::uint64_t largest_;
+  std::uint64_t capacity_;
+  FixedText<384> text_;
+};
+
+/// What is wrong with a block.
+enum class BlockDefect {
+  stale,    ///< its record is free, or in a later use: freed before
+  foreign,  ///< no record of this arena ever had this handle: of another arena, or made up
+  offset,   ///< the handle is live, but at another offset or of another size
+};
+
+[[nodiscard]] constexpr const char* to_text(BlockDefect defect) noexcept {
+  switch (defect) {
+    case BlockDefect::stale:
+      return "stale: it was freed before, or belongs to another arena";
+    case BlockDefect::foreign:
+      return "foreign: this arena never made it";
+    case BlockDefect::offset:
+      return "its offset or size is not that of the live block";
+  }
+  return "unknown";
+}
+
+/// A block that is not live in this arena; nothing has changed.
+class InvalidBlock : public std::invalid_argument {
+ public:
+  InvalidBlock(BlockDefect defect, std::uint64_t offset, std::uint64_t size)
+      : std::invalid_argument{message(defect, offset, size).c_str()}, defect_{defect} {}
+
+  [[nodiscard]] BlockDefect defect() const noexcept { return defect_; }
+
+ private:
+  [[nodiscard]] static FixedText<224> message(BlockDefect defect, std::uint64_t offset,
+                                              std::uint64_t size) noexcept {
+    FixedText<224> text;
+    text << "invalid block at offset " << offset << ", " << size << " bytes: " << to_text(defect)
+         << "; free each block once, in the arena that made it";
+    return text;
+  }
+
+  BlockDefect defect_;
+};
+
+}  // namespace allot

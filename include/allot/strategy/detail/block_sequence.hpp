@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// A range as a sequence of blocks in address order, without gaps: what every strategy with
+/// coalescing has in common. The order is an intrusive circular list with 32-bit links.
+#pragma once
+
+#include <allot/core/block.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/strategy/detail/record_slab.hpp>
+
+#include <boost/intrusive/circular_list_algorithms.hpp>
+
+#include <cstdint>
+#include <optional>
+
+namespace allot::detail {
+
+/// How Boost.Intrusive's algorithms reach a record's links: a "pointer" is a slab and an index.
+struct AddressOrderTraits {
+  struct NodePointer {
+    RecordSlab* slab;
+    std::uint32_t index;
+
+    friend bool operator==(const NodePointer&, const NodePointer&) noexcept = default;
+  };
+
+  using node = Record;
+  using node_ptr = NodePointer;
+  using const_node_ptr = NodePointer;
+
+  static node_ptr get_next(const const_node_ptr& n) noexcept {
+    return {n.slab, (*n.slab)[n.index].next};
+  }
+  static node_ptr get_previous(const const_node_ptr& n) noexcept {
+    return {n.slab, (*n.slab)[n.index].previous};
+  }
+  static void set_next(const node_ptr& n, const node_ptr& next) noexcept {
+    (*n.slab)[n.index].next = next.index;
+  }
+  static void set_previous(const node_ptr& n, const node_ptr& previous) noexcept {
+    (*n.slab)[n.index].previous = previous.index;
+  }
+};
+
+/// The members that a strategy of this kind offers as they are; the strategy adds where blocks go.
+class BlockSequence {
+ public:
+  /// \param capacity  units, at least one
+  /// Throws: `std::bad_alloc`.
+  explicit BlockSequence(std::uint64_t capacity) : capacity_{capacity} {
+    records_.ensure(2);
+    static_cast<void>(records_.acquire());  // the head: ends the list on both sides, never free
+    Record& head = records_[list_head];
+    head.offset = capacity;
+    head.size = 0;
+    head.state = used_state;
+    Order::init(node(list_head));
+  }
+
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] std::uint64_t used() const noexcept { return used_; }
+  [[nodiscard]] std::uint64_t free_blocks() const noexcept { return free_blocks_; }
+  [[nodiscard]] std::uint64_t live_blocks() const noexcept { return live_blocks_; }
+
+  /// Requires: `handle` is live.
+  [[nodiscard]] std::uint64_t& word(Handle handle) noexcept { return records_[handle.index].word; }
+
+  /// Requires: `handle` is live.
+  [[nodiscard]] std::uint64_t block_size(Handle handle) const noexcept {
+    return records_[handle.index].size;
+  }
+
+  /// Complexity: constant, whatever the handle holds.
+  [[nodiscard]] bool is_live(Handle handle, std::uint64_t offset) const noexcept {
+    return is_live(handle) && records_[handle.index].offset == offset;
+  }
+
+  /// What is wrong with a block, or nothing where it is live. Complexity: constant.
+  [[nodiscard]] std::optional<BlockDefect> defect(Handle handle,
+                                                  std::uint64_t offset) const noexcept {
+    if (!records_.knows(handle.index) || handle.index == list_head) return BlockDefect::foreign;
+    if (!is_live(handle)) return BlockDefect::stale;
+    if (records_[handle.index].offset != offset) return BlockDefect::offset;
+    return std::nullopt;
+  }
+
+  /// Calls `visitor(offset, size, used)` for every block in address order. The visitor must not
+  /// call the strategy. Complexity: linear in the blocks.
+  template <class Visitor>
+  void for_each(Visitor&& visitor) const {
+    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
+      const Record& record = records_[i];
+      visitor(record.offset, record.size, record.state == used_state);
+    }
+  }
+
+  /// Bytes of bookkeeping on the heap.
+  [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept { return records_.bytes(); }
+
+ protected:
+  using Order = boost::intrusive::circular_list_algorithms<AddressOrderTraits>;
+
+  static constexpr std::uint32_t list_head = 0;
+  static constexpr std::uint64_t spare_records = 2;
+
+  [[nodiscard]] AddressOrderTraits::NodePointer node(std::uint32_t index) noexcept {
+    return {&records_, index};
+  }
+
+  [[nodiscard]] bool is_live(Handle handle) const noexcept {
+    if (!records_.knows(handle.index) || handle.index == list_head) return false;
+    const Record& record = records_[handle.index];
+    return record.generation == handle.generation && record.state == used_state;
+  }
+
+  [[nodiscard]] bool is_free(std::uint32_t index) const noexcept {
+    return records_[index].state <= highest_free_state;
+  }
+
+  /// A record for [offset, offset + size) in front of `next` in address order; its state is still
+  /// to be set. Requires `records_.ensure`.
+  [[nodiscard]] std::uint32_t insert_before(std::uint32_t next, std::uint64_t offset,
+                                            std::uint64_t size) noexcept {
+    const std::uint32_t index = records_.acquire();
+    records_[index].offset = offset;
+    records_[index].size = size;
+    Order::link_before(node(next), node(index));
+    return index;
+  }
+
+  void remove(std::uint32_t index) noexcept {
+    Order::unlink(node(index));
+    records_.release(index);
+  }
+
+  void make_free(std::uint32_t index) noexcept {
+    records_[index].state = 0;
+    ++free_blocks_;
+  }
+
+  /// Makes the record a used block and counts it.
+  Placement make_used(std::uint32_t index) noexcept {
+    const Handle handle = records_.start_use(index);
+    const Record& record = records_[index];
+    used_ += record.size;
+    ++live_blocks_;
+    return {record.offset, record.size, handle};
+  }
+
+  /// Uncounts a used block; its record is still to be made free or removed.
+  void end_use(std::uint32_t index) noexcept {
+    used_ -= records_[index].size;
+    --live_blocks_;
+  }
+
+  /// The part of `validate` that concerns order and counts.
+  [[nodiscard]] bool sequence_is_valid() const noexcept {
+    std::uint64_t end = 0;
+    std::uint64_t used = 0;
+    std::uint64_t live = 0;
+    std::uint64_t free = 0;
+    std::uint32_t last = list_head;
+    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
+      const Record& record = records_[i];
+      if (record.previous != last || record.offset != end || record.size == 0) return false;
+      if (record.size > capacity_ - end || record.state == vacant_state) return false;
+      end += record.size;
+      last = i;
+      if (record.state == used_state) {
+        used += record.size;
+        ++live;
+      } else {
+        ++free;
+      }
+    }
+    return records_[list_head].previous == last && end == capacity_ && used == used_ &&
+           live == live_blocks_ && free == free_blocks_;
+  }
+
+  RecordSlab records_;
+  std::uint64_t capacity_;
+  std::uint64_t used_ = 0;
+  std::uint64_t live_blocks_ = 0;
+  std::uint64_t free_blocks_ = 0;
+};
+
+/// Whether [offset, offset + available) holds `size` units from a multiple of `alignment`.
+[[nodiscard]] constexpr bool fits(std::uint64_t offset, std::uint64_t available, std::uint64_t size,
+                                  std::uint64_t alignment) noexcept {
+  const std::uint64_t gap = (0 - offset) & (alignment - 1);
+  return gap <= available && available - gap >= size;
+}
+
+}  // namespace allot::detail

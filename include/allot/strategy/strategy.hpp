@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Where in a range a block goes: a compile-time policy. A strategy counts in units; it knows of no
+/// bytes, pointers or devices, and never touches what it hands out.
+///
+/// | policy     | takes                                    | allocate            | deallocate |
+/// |------------|------------------------------------------|---------------------|------------|
+/// | `BestFit`  | the smallest free block, lowest offset   | O(1) bin + O(log m) | O(log m)   |
+/// | `FirstFit` | the free block with the lowest offset    | O(log n)            | O(log n)   |
+/// | `Buddy`    | a power of two, split from the smallest  | O(log n)            | O(log n)   |
+///
+/// n: free blocks; m: free blocks whose sizes share a bin (within 1/32 of each other).
+#pragma once
+
+#include <allot/core/block.hpp>
+#include <allot/core/errors.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace allot {
+
+namespace detail {
+
+/// Stands for any visitor of `for_each` in the concept.
+struct AnyVisitor {
+  void operator()(std::uint64_t, std::uint64_t, bool) const noexcept {}
+};
+
+}  // namespace detail
+
+/// What `Arena` asks of a strategy. `s` is a strategy, `cs` a const one; sizes, offsets and
+/// alignments are units, alignments powers of two.
+///
+/// | expression                      | meaning |
+/// |---------------------------------|---------------------------------------------------------------|
+/// | `S{capacity}`                   | a range of `capacity` units (at least one), all free | |
+/// `s.allocate(size, alignment)`   | `std::optional<Placement>`; nothing changes where it is empty
+/// | | `s.deallocate(handle, offset)`  | false: not a live block, nothing changed; never allocates
+/// | | `s.word(handle)`                | one 64-bit word of a live block, for the arena | |
+/// `cs.block_size(handle)`         | the size of a live block | | `cs.is_live(handle, offset)`    |
+/// whether a block with this handle lives at this offset         | | `cs.capacity()` `cs.used()` |
+/// units in the range; in live blocks                            | | `cs.largest_free()` | the
+/// largest size that can be allocated now                    | | `cs.free_blocks()`              |
+/// how many free blocks there are, the free tail included        | | `cs.live_blocks()` | how many
+/// blocks are live                                      | | `cs.for_each(visitor)`          | calls
+/// `visitor(offset, size, used)` in address order          | | `cs.validate()`                 |
+/// whether every invariant holds; linear                         |
+///
+/// Where a strategy can: `cs.defect(handle, offset)`, what is wrong with a block that is not live.
+template <class S>
+concept Strategy = std::constructible_from<S, std::uint64_t> &&
+    requires(S s, const S cs, std::uint64_t units, Handle handle, detail::AnyVisitor visitor) {
+  { s.allocate(units, units) } -> std::same_as<std::optional<Placement>>;
+  { s.deallocate(handle, units) }
+  noexcept->std::same_as<bool>;
+  { s.word(handle) }
+  noexcept->std::same_as<std::uint64_t&>;
+  { cs.block_size(handle) }
+  noexcept->std::same_as<std::uint64_t>;
+  { cs.is_live(handle, units) }
+  noexcept->std::same_as<bool>;
+  { cs.capacity() }
+  noexcept->std::same_as<std::uint64_t>;
+  { cs.used() }
+  noexcept->std::same_as<std::uint64_t>;
+  { cs.largest_free() }
+  noexcept->std::same_as<std::uint64_t>;
+  { cs.free_blocks() }
+  noexcept->std::same_as<std::uint64_t>;
+  { cs.live_blocks() }
+  noexcept->std::same_as<std::uint64_t>;
+  { cs.for_each(visitor) } -> std::same_as<void>;
+  { cs.validate() } -> std::same_as<bool>;
+};
+
+}  // namespace allot
