@@ -125,6 +125,13 @@ class Arena {
     return static_cast<std::byte*>(region_.address()) + block.offset;
   }
 
+  /// Where the arena's memory begins.
+  [[nodiscard]] void* base_address() const noexcept requires
+      requires(const typename M::Region region) {
+    region.address();
+  }
+  { return region_.address(); }
+
   /// Bytes in the arena: whole units.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return strategy_.capacity() * A::value; }
 

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Everything that needs no GPU runtime. Never includes HIP, and never looks for it.
+#pragma once
+
+#include <allot/alignment/alignment.hpp>
+#include <allot/arena.hpp>
+#include <allot/core/block.hpp>
+#include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
+#include <allot/memory/host_memory.hpp>
+#include <allot/memory/memory.hpp>
+#include <allot/observer/ledger.hpp>
+#include <allot/observer/observer.hpp>
+#include <allot/observer/observers.hpp>
+#include <allot/slice.hpp>
+#include <allot/strategy/best_fit.hpp>
+#include <allot/strategy/buddy.hpp>
+#include <allot/strategy/first_fit.hpp>
+#include <allot/strategy/strategy.hpp>
+#include <allot/synchronization/locked.hpp>
+#include <allot/synchronization/synchronization.hpp>

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `HostMemory`: one anonymous mapping, its base aligned to 2 MiB. Pages are taken from the system
+/// as they are first touched. Under AddressSanitizer, what is not in a live block is poisoned.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
+#include <allot/memory/memory.hpp>
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ALLOT_HAS_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ALLOT_HAS_ADDRESS_SANITIZER 1
+#endif
+#endif
+#if defined(ALLOT_HAS_ADDRESS_SANITIZER)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace allot {
+
+/// Memory of the host, from `mmap`.
+class HostMemory {
+ public:
+  static constexpr bool host_accessible = true;
+  static constexpr bool device_accessible = false;
+  static constexpr std::uint64_t base_alignment = 2 * MiB;
+
+  struct Options {
+    /// Asks for transparent huge pages: fewer page faults when the memory is first written.
+    bool huge_pages = false;
+  };
+
+  HostMemory() noexcept = default;
+  explicit HostMemory(Options options) noexcept : options_{options} {}
+
+  /// Owns a mapping; unmaps it when destroyed.
+  class Region {
+   public:
+    Region() noexcept = default;
+    Region(Region&& other) noexcept
+        : address_{std::exchange(other.address_, nullptr)},
+          bytes_{std::exchange(other.bytes_, 0)} {}
+    Region& operator=(Region&& other) noexcept {
+      std::swap(address_, other.address_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    ~Region() {
+      if (address_ == nullptr) return;
+      unpoison(0, bytes_);
+      ::munmap(address_, bytes_);
+    }
+
+    [[nodiscard]] void* address() const noexcept { return address_; }
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::uint64_t alignment() const noexcept { return base_alignment; }
+
+    /// Tells AddressSanitizer, where it is there, that the range may be touched.
+    void mark_used(std::uint64_t offset, std::uint64_t size) noexcept { unpoison(offset, size); }
+
+    /// Tells AddressSanitizer that the range may no longer be touched. Its granules are 8 bytes; a
+    /// granule that reaches into a neighbour stays as it is.
+    void mark_free(std::uint64_t offset, std::uint64_t size) noexcept { poison(offset, size); }
+
+   private:
+    friend HostMemory;
+    Region(std::byte* address, std::uint64_t bytes) noexcept : address_{address}, bytes_{bytes} {
+      poison(0, bytes);
+    }
+
+    void poison([[maybe_unused]] std::uint64_t offset,
+                [[maybe_unused]] std::uint64_t size) noexcept {
+#if defined(ALLOT_HAS_ADDRESS_SANITIZER)
+      const std::uint64_t first = align_down(offset + 7, 8);
+      const std::uint64_t last = align_down(offset + size, 8);
+      if (first < last) __asan_poison_memory_region(address_ + first, last - first);
+#endif
+    }
+
+    void unpoison([[maybe_unused]] std::uint64_t offset,
+                  [[maybe_unused]] std::uint64_t size) noexcept {
+#if defined(ALLOT_HAS_ADDRESS_SANITIZER)
+      const std::uint64_t first = align_down(offset, 8);
+      __asan_unpoison_memory_region(address_ + first, offset + size - first);
+#endif
+    }
+
+    std::byte* address_ = nullptr;
+    std::uint64_t bytes_ = 0;
+  };
+
+  /// Maps `bytes`, rounded up to 2 MiB, at a multiple of 2 MiB. No page is touched.
+  /// Throws: `OutOfMemory` of reason `source` where the system refuses, or for an alignment above
+  /// `base_alignment`.
+  [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
+    const auto rounded = checked_align_up(bytes, base_alignment);
+    const auto mapped = rounded ? checked_add(*rounded, base_alignment) : std::nullopt;
+    if (bytes == 0 || alignment > base_alignment || !mapped) refuse(bytes, alignment);
+    void* const start = ::mmap(nullptr, *mapped, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED) refuse(bytes, alignment);
+    auto* const first = static_cast<std::byte*>(start);
+    const std::uint64_t front =
+        (0 - reinterpret_cast<std::uintptr_t>(start)) & (base_alignment - 1);
+    if (front != 0) ::munmap(first, front);
+    if (const std::uint64_t back = base_alignment - front; back != 0)
+      ::munmap(first + front + *rounded, back);
+    if (options_.huge_pages) ::madvise(first + front, *rounded, MADV_HUGEPAGE);
+    return Region{first + front, *rounded};
+  }
+
+ private:
+  [[noreturn]] static void refuse(std::uint64_t bytes, std::uint64_t alignment) {
+    throw OutOfMemory{Reason::source, bytes, alignment, 0, 0, 0};
+  }
+
+  Options options_{};
+};
+
+static_assert(Memory<HostMemory>);
+
+}  // namespace allot

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `Ledger`: how often an arena was asked, and for how much.
+#pragma once
+
+#include <allot/core/block.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/observer/observer.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace allot {
+
+/// Counts, and bytes as granted, since the arena was made. Complexity of each: constant.
+class Ledger {
+ public:
+  void allocated(const Block& block, const Request& request) noexcept {
+    ++allocations_;
+    allocated_bytes_ += block.size;
+    largest_request_ = std::max(largest_request_, request.bytes);
+  }
+
+  void deallocated(const Block& block) noexcept {
+    ++deallocations_;
+    deallocated_bytes_ += block.size;
+  }
+
+  void refused(const Request&, Reason) noexcept { ++refusals_; }
+
+  [[nodiscard]] std::uint64_t allocations() const noexcept { return allocations_; }
+  [[nodiscard]] std::uint64_t deallocations() const noexcept { return deallocations_; }
+  [[nodiscard]] std::uint64_t refusals() const noexcept { return refusals_; }
+  [[nodiscard]] std::uint64_t allocated_bytes() const noexcept { return allocated_bytes_; }
+  [[nodiscard]] std::uint64_t deallocated_bytes() const noexcept { return deallocated_bytes_; }
+  /// Bytes, as requested, of the largest request that was granted.
+  [[nodiscard]] std::uint64_t largest_request() const noexcept { return largest_request_; }
+
+ private:
+  std::uint64_t allocations_ = 0;
+  std::uint64_t deallocations_ = 0;
+  std::uint64_t refusals_ = 0;
+  std::uint64_t allocated_bytes_ = 0;
+  std::uint64_t deallocated_bytes_ = 0;
+  std::uint64_t largest_request_ = 0;
+};
+
+static_assert(Observer<Ledger>);
+
+}  // namespace allot

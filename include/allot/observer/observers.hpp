@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `Observers<...>`: several observers in one arena.
+#pragma once
+
+#include <allot/core/block.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/observer/observer.hpp>
+
+#include <tuple>
+#include <utility>
+
+namespace allot {
+
+/// Tells each in the order of its arguments.
+template <Observer... Os>
+class Observers {
+ public:
+  Observers() = default;
+  explicit Observers(Os... observers) requires(sizeof...(Os) > 0)
+      : observers_{std::move(observers)...} {}
+
+  void allocated(const Block& block, const Request& request) noexcept {
+    std::apply([&](auto&... o) { (o.allocated(block, request), ...); }, observers_);
+  }
+
+  void deallocated(const Block& block) noexcept {
+    std::apply([&](auto&... o) { (o.deallocated(block), ...); }, observers_);
+  }
+
+  void refused(const Request& request, Reason reason) noexcept {
+    std::apply([&](auto&... o) { (o.refused(request, reason), ...); }, observers_);
+  }
+
+  /// The observer at a place, or of a type that occurs once.
+  template <std::size_t Place>
+  [[nodiscard]] auto& get() noexcept {
+    return std::get<Place>(observers_);
+  }
+  template <std::size_t Place>
+  [[nodiscard]] const auto& get() const noexcept {
+    return std::get<Place>(observers_);
+  }
+  template <class O>
+  [[nodiscard]] O& get() noexcept {
+    return std::get<O>(observers_);
+  }
+  template <class O>
+  [[nodiscard]] const O& get() const noexcept {
+    return std::get<O>(observers_);
+  }
+
+ private:
+  std::tuple<Os...> observers_;
+};
+
+static_assert(Observer<Observers<>> && Observer<Observers<Unobserved>>);
+
+}  // namespace allot

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Blocks that keep their memory alive.
+///
+/// | type            | what it is                                                              |
+/// |-----------------|-------------------------------------------------------------------------|
+/// | `Shared<Arena>` | an arena that its slices share: it lives until the last of them is gone |
+/// | `Slice<Access>` | bytes of such an arena: freed with the last slice of them               |
+///
+/// No view outlives its memory, in any order of destruction, on any thread. `Access` says who may
+/// touch the bytes: `HostAccessible`, `DeviceAccessible` or `HostAndDeviceAccessible`.
+#pragma once
+
+#include <allot/arena.hpp>
+#include <allot/core/block.hpp>
+#include <allot/core/units.hpp>
+#include <allot/memory/memory.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+namespace allot {
+
+/// Only the host may touch the bytes.
+struct HostAccessible {
+  static constexpr bool host = true;
+};
+/// Only a device may touch the bytes.
+struct DeviceAccessible {
+  static constexpr bool host = false;
+};
+/// Both may.
+struct HostAndDeviceAccessible {
+  static constexpr bool host = true;
+};
+
+/// Who may touch the bytes of a memory policy.
+template <Memory M>
+using AccessOf =
+    std::conditional_t<M::host_accessible && M::device_accessible, HostAndDeviceAccessible,
+                       std::conditional_t<M::host_accessible, HostAccessible, DeviceAccessible>>;
+
+/// Shares the ownership of some bytes and of the memory they lie in. Copies are cheap: two words
+/// and a shared count. Empty where default-constructed.
+template <class Access>
+class Slice {
+ public:
+  Slice() noexcept = default;
+
+  /// \param owner  keeps the bytes alive; whatever it is, it is destroyed with the last slice
+  Slice(std::shared_ptr<const void> owner, void* address, std::uint64_t bytes) noexcept
+      : owner_{std::move(owner)}, address_{static_cast<std::byte*>(address)}, bytes_{bytes} {}
+
+  /// What both may touch, one of them may.
+  template <class Other>
+  requires(std::same_as<Other, HostAndDeviceAccessible> && !std::same_as<Access, Other>)
+      Slice(const Slice<Other>& other)
+  noexcept  // NOLINT(google-explicit-constructor)
+      : owner_{other.owner_}, address_{other.address_}, bytes_{other.bytes_} {}
+
+  [[nodiscard]] void* address() const noexcept { return address_; }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] bool empty() const noexcept { return bytes_ == 0; }
+
+  /// The bytes themselves, where the host may touch them.
+  [[nodiscard]] std::span<std::byte> span() const noexcept requires Access::host {
+    return {address_, static_cast<std::size_t>(bytes_)};
+  }
+
+  /// `bytes` bytes from `offset` on, which share the owner.
+  /// Throws: `std::out_of_range` where they reach beyond this slice.
+  [[nodiscard]] Slice part(std::uint64_t offset, std::uint64_t bytes) const {
+    if (offset > bytes_ || bytes > bytes_ - offset) {
+      throw std::out_of_range{(FixedText<192>{} << "a part of " << bytes << " bytes at " << offset
+                                                << " reaches beyond a slice of " << bytes_
+                                                << " bytes; ask for at most "
+                                                << (offset > bytes_ ? 0 : bytes_ - offset))
+                                  .c_str()};
+    }
+    return Slice{owner_, address_ + offset, bytes};
+  }
+
+ private:
+  template <class Other>
+  friend class Slice;
+
+  std::shared_ptr<const void> owner_;
+  std::byte* address_ = nullptr;
+  std::uint64_t bytes_ = 0;
+};
+
+/// An arena whose blocks are slices. Copies share the arena.
+///
+/// There is no `deallocate` and no `reset`: a block is freed when the last slice of it is gone,
+/// from whatever thread that is; hence the synchronization must be thread-safe.
+template <class ArenaType>
+class Shared {
+ public:
+  using arena_type = ArenaType;
+  using memory_type = typename ArenaType::memory_type;
+  using slice_type = Slice<AccessOf<memory_type>>;
+
+  static_assert(ArenaType::synchronization_type::is_thread_safe,
+                "slices are freed from any thread: share an arena with Locked<Mutex>");
+  static_assert(memory_type::host_accessible || memory_type::device_accessible,
+                "slices have addresses: share an arena over a memory that has them");
+
+  /// The arguments, effects and errors of `Arena`'s constructors.
+  template <class... Arguments>
+  requires std::constructible_from<ArenaType, std::uint64_t, Arguments...>
+  explicit Shared(std::uint64_t capacity_bytes, Arguments&&... arguments)
+      : arena_{std::make_shared<ArenaType>(capacity_bytes, std::forward<Arguments>(arguments)...)} {
+  }
+
+  /// As `Arena::allocate`, in all its forms; the slice has the bytes asked for.
+  [[nodiscard]] slice_type allocate(std::uint64_t bytes) { return allocate(Request{bytes}); }
+  [[nodiscard]] slice_type allocate(std::uint64_t bytes, std::uint64_t alignment) {
+    return allocate(request_of(bytes, alignment));
+  }
+  [[nodiscard]] slice_type allocate(const Request& request) {
+    const auto owner = std::make_shared<Owner>(arena_);
+    owner->take(arena_->allocate(request));
+    return slice_of(owner, request);
+  }
+
+  /// As `Arena::try_allocate`.
+  [[nodiscard]] std::optional<slice_type> try_allocate(std::uint64_t bytes) {
+    return try_allocate(Request{bytes});
+  }
+  [[nodiscard]] std::optional<slice_type> try_allocate(std::uint64_t bytes,
+                                                       std::uint64_t alignment) {
+    return try_allocate(request_of(bytes, alignment));
+  }
+  [[nodiscard]] std::optional<slice_type> try_allocate(const Request& request) {
+    const auto owner = std::make_shared<Owner>(arena_);
+    const std::optional<Block> block = arena_->try_allocate(request);
+    if (!block) return std::nullopt;
+    owner->take(*block);
+    return slice_of(owner, request);
+  }
+
+  /// Where a slice begins in the arena, in bytes.
+  [[nodiscard]] std::uint64_t offset_of(const slice_type& slice) const noexcept {
+    return static_cast<std::uint64_t>(static_cast<std::byte*>(slice.address()) - base());
+  }
+
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return arena_->capacity(); }
+  [[nodiscard]] Usage usage() const { return arena_->usage(); }
+  [[nodiscard]] double fragmentation() const { return arena_->fragmentation(); }
+  [[nodiscard]] bool validate() const { return arena_->validate(); }
+
+  template <class Visitor>
+  void for_each(Visitor&& visitor) const {
+    arena_->for_each(std::forward<Visitor>(visitor));
+  }
+
+  template <class F>
+  decltype(auto) with_observer(F&& f) const requires requires(ArenaType& arena) {
+    arena.with_observer(std::forward<F>(f));
+  }
+  { return arena_->with_observer(std::forward<F>(f)); }
+
+ private:
+  /// One block and the arena it came from.
+  class Owner {
+   public:
+    explicit Owner(std::shared_ptr<ArenaType> arena) noexcept : arena_{std::move(arena)} {}
+    Owner(const Owner&) = delete;
+    Owner& operator=(const Owner&) = delete;
+    ~Owner() {
+      if (block_) arena_->deallocate(*block_);
+    }
+
+    void take(const Block& block) noexcept { block_ = block; }
+    [[nodiscard]] const Block& block() const noexcept { return *block_; }
+
+   private:
+    std::shared_ptr<ArenaType> arena_;
+    std::optional<Block> block_;
+  };
+
+  [[nodiscard]] static Request request_of(std::uint64_t bytes, std::uint64_t alignment) {
+    if (!is_power_of_two(alignment)) {
+      throw std::invalid_argument{
+          (FixedText<160>{} << "an alignment of " << alignment << " bytes is no power of two")
+              .c_str()};
+    }
+    return {.bytes = bytes, .alignment = alignment};
+  }
+
+  [[nodiscard]] slice_type slice_of(const std::shared_ptr<Owner>& owner, const Request& request) {
+    return slice_type{owner, arena_->address(owner->block()), request.bytes};
+  }
+
+  [[nodiscard]] std::byte* base() const noexcept {
+    return static_cast<std::byte*>(arena_->base_address());
+  }
+
+  std::shared_ptr<ArenaType> arena_;
+};
+
+}  // namespace allot
