@@ -1,3 +1,36 @@
 // SPDX-License-Identifier: MIT
+/// \file
+/// The main program of every test program. A case that is left out, `TEST_CASE("..." *
+/// doctest::skip(...) * doctest::description("the reason"))`, is named with its reason.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
+
+#include <iostream>
+
+namespace {
+
+struct ReasonsOfSkips final : doctest::IReporter {
+  explicit ReasonsOfSkips(const doctest::ContextOptions&) {}
+
+  void test_case_skipped(const doctest::TestCaseData& test) override {
+    if (!test.m_skip) return;  // only filtered out on the command line
+    std::cout << "skipped: " << test.m_name << ": "
+              << (test.m_description ? test.m_description : "no reason given") << std::endl;
+  }
+
+  void report_query(const doctest::QueryData&) override {}
+  void test_run_start() override {}
+  void test_run_end(const doctest::TestRunStats&) override {}
+  void test_case_start(const doctest::TestCaseData&) override {}
+  void test_case_reenter(const doctest::TestCaseData&) override {}
+  void test_case_end(const doctest::CurrentTestCaseStats&) override {}
+  void test_case_exception(const doctest::TestCaseException&) override {}
+  void subcase_start(const doctest::SubcaseSignature&) override {}
+  void subcase_end() override {}
+  void log_assert(const doctest::AssertData&) override {}
+  void log_message(const doctest::MessageData&) override {}
+};
+
+REGISTER_LISTENER("reasons_of_skips", 1, ReasonsOfSkips);
+
+}  // namespace

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `gguf::ParseError`: what is wrong with a file, and where.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace allot::gguf {
+
+/// A file that cannot be read as GGUF. The message names the file, the byte and the rule that
+/// broke.
+class ParseError : public std::runtime_error {
+ public:
+  ParseError(std::filesystem::path path, std::uint64_t offset, std::string rule)
+      : std::runtime_error{path.string() + ": byte " + std::to_string(offset) + ": " + rule},
+        path_{std::move(path)},
+        offset_{offset},
+        rule_{std::move(rule)} {}
+
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+  /// Bytes from the start of the file.
+  [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+  [[nodiscard]] const std::string& rule() const noexcept { return rule_; }
+
+ private:
+  std::filesystem::path path_;
+  std::uint64_t offset_;
+  std::string rule_;
+};
+
+}  // namespace allot::gguf

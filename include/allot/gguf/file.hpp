@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `gguf::File`: a GGUF model, one file or all shards of a split one.
+///
+///     gguf::File file{"model.gguf"};
+///     file.metadata()["llama.block_count"].as<std::uint32_t>();
+///     for (const gguf::TensorInfo& tensor : file.tensors()) ...
+#pragma once
+
+#include <allot/gguf/error.hpp>
+#include <allot/gguf/metadata.hpp>
+#include <allot/gguf/parser.hpp>
+#include <allot/gguf/shard.hpp>
+#include <allot/gguf/tensor.hpp>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace allot::gguf {
+
+/// A model open for reading. Opening it reads and checks the metadata of every shard, and no tensor
+/// data. Movable; views stay valid through moves, as long as the file lives.
+class File {
+ public:
+  /// \param path  the file, or any shard of a split one (`NAME-00001-of-00009.gguf`)
+  /// Throws: `ParseError`. Complexity: linear in the metadata.
+  explicit File(const std::filesystem::path& path) {
+    open(path);
+    if (const auto count = split_count(); count && *count > 1) open_split(path, *count);
+    index_tensors();
+  }
+
+  [[nodiscard]] std::uint32_t version() const noexcept { return containers_.front().version; }
+  /// Bytes: what tensor offsets in the file are multiples of.
+  [[nodiscard]] std::uint64_t alignment() const noexcept { return containers_.front().alignment; }
+  [[nodiscard]] std::endian byte_order() const noexcept { return std::endian::little; }
+
+  /// One for each file of the model, in order.
+  [[nodiscard]] std::span<const Shard> shards() const noexcept { return shards_; }
+
+  /// The first shard's, which has the model's keys.
+  [[nodiscard]] const Metadata& metadata() const noexcept { return containers_.front().metadata; }
+
+  /// All tensors, shard by shard, in file order.
+  [[nodiscard]] std::span<const TensorInfo> tensors() const noexcept { return tensors_; }
+
+  /// Complexity: constant. `nullptr` where there is none of that name.
+  [[nodiscard]] const TensorInfo* find(std::string_view name) const noexcept {
+    const auto found = places_.find(name);
+    return found == places_.end() ? nullptr : &tensors_[found->second];
+  }
+
+  /// A view of the tensor's bytes in the mapped file. Touching it faults if the file was truncated
+  /// meanwhile; `Shard::read` reports that as an error instead.
+  /// Throws: `ParseError` where the file cannot be mapped.
+  [[nodiscard]] std::span<const std::byte> data(const TensorInfo& tensor) const {
+    if (tensor.bytes == 0) return {};
+    const Shard& shard = shards_[tensor.shard];
+    return shard.map().subspan(static_cast<std::size_t>(shard.data_offset() + tensor.offset),
+                               static_cast<std::size_t>(tensor.bytes));
+  }
+
+ private:
+  void open(const std::filesystem::path& path) {
+    Shard& shard = shards_.emplace_back(path);
+    Container& container = containers_.emplace_back(shard);
+    MetadataParser{shard, container};
+    shard.data_offset_ = container.data_offset;
+    const auto index = static_cast<std::uint32_t>(shards_.size() - 1);
+    for (TensorInfo& tensor : container.tensors) tensor.shard = index;
+  }
+
+  void index_tensors() {
+    for (const Container& container : containers_) {
+      tensors_.insert(tensors_.end(), container.tensors.begin(), container.tensors.end());
+    }
+    places_.reserve(tensors_.size());
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      if (!places_.emplace(tensors_[i].name, i).second) {
+        throw ParseError{shards_[tensors_[i].shard].path(), 0,
+                         "tensor " + std::string{tensors_[i].name} + " is in two shards"};
+      }
+    }
+  }
+
+  [[nodiscard]] static std::string to_text(std::uint64_t number) { return std::to_string(number); }
+
+  /// A split key of the container opened last; nothing where it is missing.
+  template <class T>
+  [[nodiscard]] std::optional<T> split_key(const char* key) const {
+    const Value* value = containers_.back().metadata.find(key);
+    if (value == nullptr) return std::nullopt;
+    if (value->type() != *detail::type_of<T>) {
+      fail_last(std::string{key} + " is " + std::string{gguf::to_text(value->type())} + ", not " +
+                std::string{gguf::to_text(*detail::type_of<T>)});
+    }
+    return value->as<T>();
+  }
+
+  [[nodiscard]] std::optional<std::uint16_t> split_count() const {
+    return split_key<std::uint16_t>("split.count");
+  }
+
+  [[noreturn]] void fail_last(const std::string& rule) const {
+    throw ParseError{shards_.back().path(), 0, rule};
+  }
+
+  /// Opens every shard of the model that `path` is a part of, in order.
+  void open_split(const std::filesystem::path& path, std::uint16_t count) {
+    const std::vector<std::filesystem::path> paths = shard_paths(path, count);
+    shards_.clear();
+    containers_.clear();
+    shards_.reserve(paths.size());
+    for (const std::filesystem::path& part : paths) {
+      open(part);
+      check_split_keys(count);
+    }
+    check_tensor_count();
+  }
+
+  [[nodiscard]] std::vector<std::filesystem::path> shard_paths(const std::filesystem::path& path,
+                                                               std::uint16_t count) const {
+    char ending[32];
+    std::snprintf(ending, sizeof ending, "-of-%05u.gguf", static_cast<unsigned>(count));
+    const std::string name = path.filename().string();
+    const std::size_t tail = std::string_view{ending}.size() + 6;  // "-00001" in front of it
+    if (name.size() < tail || !name.ends_with(ending)) {
+      fail_last("split.count is " + to_text(count) + ", but the file is not named PREFIX-00001" +
+                ending + "; restore the names of the shards");
+    }
+    const std::string prefix = name.substr(0, name.size() - tail);
+    std::vector<std::filesystem::path> paths;
+    std::string missing;
+    for (unsigned i = 1; i <= count; ++i) {
+      char number[16];
+      std::snprintf(number, sizeof number, "-%05u", i);
+      paths.push_back(path.parent_path() / (prefix + number + ending));
+      std::error_code ignored;
+      if (!std::filesystem::exists(paths.back(), ignored)) {
+        missing += (missing.empty() ? "" : ", ") + paths.back().filename().string();
+      }
+    }
+    if (!missing.empty()) {
+      fail_last("the model has " + to_text(count) +
+                " shards, and these are missing beside it: " + missing);
+    }
+    return paths;
+  }
+
+  void check_split_keys(std::uint16_t count) const {
+    const std::size_t place = shards_.size() - 1;
+    const auto number = split_key<std::uint16_t>("split.no");
+    if (!number) fail_last("split.no is missing");
+    if (*number != place) {
+      fail_last("split.no is " + to_text(*number) + ", but by its name the file is number " +
+                to_text(place) + " (from 0)");
+    }
+    const auto total = split_count();
+    if (!total || *total != count) {
+      fail_last("split.count is " + (total ? to_text(*total) : std::string{"missing"}) +
+                ", but another shard says " + to_text(count));
+    }
+  }
+
+  void check_tensor_count() const {
+    std::uint64_t tensors = 0;
+    for (const Container& container : containers_) tensors += container.tensors.size();
+    for (std::size_t i = 0; i < containers_.size(); ++i) {
+      const Value* total = containers_[i].metadata.find("split.tensors.count");
+      if (total == nullptr || total->type() != ValueType::int32) {
+        throw ParseError{shards_[i].path(), 0, "split.tensors.count is missing or not int32"};
+      }
+      if (total->as_count() != tensors) {
+        throw ParseError{shards_[i].path(), 0,
+                         "split.tensors.count is " + std::to_string(total->as<std::int32_t>()) +
+                             ", but the shards hold " + to_text(tensors) + " tensors"};
+      }
+    }
+  }
+
+  std::vector<Shard> shards_;
+  std::vector<Container> containers_;
+  std::vector<TensorInfo> tensors_;
+  std::unordered_map<std::string_view, std::size_t> places_;
+};
+
+}  // namespace allot::gguf

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The front of a GGUF file, read into one stable copy as it is needed. Every length is compared
+/// with what the file has left before anything depends on it.
+#pragma once
+
+#include <allot/core/units.hpp>
+#include <allot/gguf/error.hpp>
+#include <allot/gguf/shard.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace allot::gguf {
+
+/// Reads forward through the metadata section. Positions are bytes from the start of the file; the
+/// bytes themselves stay where they are only once `finish` was called.
+class MetadataSection {
+ public:
+  explicit MetadataSection(const Shard& shard) noexcept : shard_{&shard} {}
+
+  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  [[nodiscard]] std::uint64_t remaining() const noexcept { return shard_->size() - position_; }
+
+  /// Throws: `ParseError` unless the file has `bytes` more; `what` names what they are.
+  void require(std::uint64_t bytes, const char* what) const {
+    if (bytes <= remaining()) return;
+    fail(std::string{what} + " needs " + std::to_string(bytes) + " bytes, but only " +
+         std::to_string(remaining()) + " are left in the file");
+  }
+
+  /// Reads a number.
+  template <class T>
+  [[nodiscard]] T take(const char* what) {
+    const std::uint64_t at = skip(sizeof(T), what);
+    T value;
+    std::memcpy(&value, bytes_.get() + at, sizeof(T));
+    return value;
+  }
+
+  /// Passes over `bytes` and returns where they begin.
+  std::uint64_t skip(std::uint64_t bytes, const char* what) {
+    require(bytes, what);
+    if (position_ + bytes > held_) read_to(position_ + bytes);
+    const std::uint64_t at = position_;
+    position_ += bytes;
+    return at;
+  }
+
+  /// Gives back what was read beyond the current position. From now on the bytes stay in place.
+  void finish() {
+    if (position_ == 0) return;
+    if (void* fitted = std::realloc(bytes_.get(), position_)) adopt(fitted);
+    held_ = position_;
+  }
+
+  /// Valid until the next `take` or `skip`; after `finish`, as long as the section.
+  [[nodiscard]] const std::byte* at(std::uint64_t position) const noexcept {
+    return bytes_.get() + position;
+  }
+  [[nodiscard]] std::string_view text(std::uint64_t position, std::uint64_t length) const noexcept {
+    return {reinterpret_cast<const char*>(at(position)), static_cast<std::size_t>(length)};
+  }
+
+  /// Throws: `ParseError` at the current position.
+  [[noreturn]] void fail(std::string rule) const { fail(position_, std::move(rule)); }
+  [[noreturn]] void fail(std::uint64_t position, std::string rule) const {
+    throw ParseError{shard_->path(), position, std::move(rule)};
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* bytes) const noexcept { std::free(bytes); }
+  };
+
+  void adopt(void* bytes) noexcept {
+    static_cast<void>(bytes_.release());
+    bytes_.reset(static_cast<std::byte*>(bytes));
+  }
+
+  /// Steps double from 64 KiB to 1 MiB: little is read in vain, and a long section needs few calls.
+  void read_to(std::uint64_t end) {
+    const std::uint64_t step = std::clamp<std::uint64_t>(held_, 64 * KiB, MiB);
+    const std::uint64_t wanted = std::min(shard_->size(), std::max(end, held_ + step));
+    void* const grown = std::realloc(bytes_.get(), wanted);
+    if (grown == nullptr) throw std::bad_alloc{};
+    adopt(grown);
+    shard_->read(held_, {bytes_.get() + held_, static_cast<std::size_t>(wanted - held_)});
+    held_ = wanted;
+  }
+
+  const Shard* shard_;
+  std::unique_ptr<std::byte, Free> bytes_;
+  std::uint64_t held_ = 0;
+  std::uint64_t position_ = 0;
+};
+
+}  // namespace allot::gguf

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Parses one GGUF container: header, metadata, tensor table. Everything is checked before anyone
+/// uses it. Source: the GGUF specification (ggml, docs/gguf.md); where ggml and it differ, the more
+/// permissive reading is taken as long as it is memory-safe.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
+#include <allot/gguf/metadata.hpp>
+#include <allot/gguf/metadata_section.hpp>
+#include <allot/gguf/shard.hpp>
+#include <allot/gguf/tensor.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace allot::gguf {
+
+static_assert(std::endian::native == std::endian::little,
+              "the reader takes a file's numbers as they are: it needs a little-endian host");
+
+/// What one container holds. The views point into `section`.
+struct Container {
+  explicit Container(const Shard& shard) noexcept : section{shard} {}
+
+  MetadataSection section;
+  Metadata metadata;
+  std::vector<TensorInfo> tensors;  ///< `shard` is still 0
+  std::uint32_t version = 0;
+  std::uint64_t alignment = 32;
+  std::uint64_t data_offset = 0;
+};
+
+/// Fills a `Container`. Complexity: linear in the metadata section, n log n in the tensors.
+class MetadataParser {
+ public:
+  static constexpr std::uint64_t longest_key = 65'535;
+  static constexpr std::uint64_t longest_string = std::uint64_t{1} << 30;
+  static constexpr std::uint64_t longest_array = std::uint64_t{1} << 30;
+  static constexpr std::uint64_t longest_tensor_name = 64;
+  static constexpr std::uint64_t highest_alignment = MiB;
+  static constexpr std::uint32_t most_dimensions = 4;
+  static constexpr std::uint32_t deepest_nesting = 4;
+
+  /// Throws: `ParseError`.
+  MetadataParser(const Shard& shard, Container& into)
+      : file_{shard}, out_{into}, in_{into.section} {
+    header();
+    for (std::uint64_t i = 0; i < value_count_; ++i) pair();
+    for (std::uint64_t i = 0; i < tensor_count_; ++i) tensor();
+    in_.finish();
+    build_metadata();
+    alignment();
+    data_section();
+    build_tensors();
+    check_overlaps();
+  }
+
+ private:
+  struct Span {
+    std::uint64_t at;
+    std::uint64_t length;
+  };
+  struct PendingPair {
+    Span key;
+    ValueType type;
+    std::uint64_t value;
+  };
+  struct PendingTensor {
+    Span name;
+    TensorInfo info;
+    std::uint64_t offset_at;
+  };
+
+  void header() {
+    recognise();
+    static_cast<void>(in_.skip(4, "the magic"));
+    out_.version = in_.take<std::uint32_t>("the version");
+    if (out_.version != 0 && (out_.version & 0xffff) == 0) {
+      in_.fail(4,
+               "a big-endian file: this version of allot reads little-endian files only; convert "
+               "it on the machine it comes from");
+    }
+    if (out_.version < 1 || out_.version > 3) {
+      in_.fail(4, "version " + std::to_string(out_.version) + " is not 1, 2 or 3");
+    }
+    wide_ = out_.version >= 2;
+    const std::uint64_t at = in_.position();
+    tensor_count_ = take_length("the number of tensors");
+    value_count_ = take_length("the number of metadata pairs");
+    const std::uint64_t smallest_tensor = wide_ ? 24 : 20;
+    const std::uint64_t smallest_pair = wide_ ? 13 : 9;
+    if (tensor_count_ > in_.remaining() / smallest_tensor) {
+      in_.fail(at, std::to_string(tensor_count_) + " tensors do not fit the " +
+                       std::to_string(in_.remaining()) + " bytes that follow");
+    }
+    if (value_count_ > in_.remaining() / smallest_pair) {
+      in_.fail(at, std::to_string(value_count_) + " metadata pairs do not fit the " +
+                       std::to_string(in_.remaining()) + " bytes that follow");
+    }
+  }
+
+  /// Tells what a file that is no GGUF is instead.
+  void recognise() {
+    if (file_.size() < 4) {
+      in_.fail(
+          0, "the file has " + std::to_string(file_.size()) + " bytes, too few for a GGUF header");
+    }
+    std::string start(static_cast<std::size_t>(std::min<std::uint64_t>(file_.size(), 23)), '\0');
+    file_.read(0, std::as_writable_bytes(std::span{start}));
+    if (start.starts_with("GGUF")) return;
+    if (start.starts_with("version https://git-lfs")) {
+      in_.fail(0, "a git-lfs pointer, not the model itself; fetch it with: git lfs pull");
+    }
+    if (start.starts_with("FUGG")) {
+      in_.fail(0, "the magic is FUGG: a container from before GGUF was settled; convert it anew");
+    }
+    in_.fail(0, "the magic is not GGUF");
+  }
+
+  [[nodiscard]] std::uint64_t take_length(const char* what) {
+    return wide_ ? in_.take<std::uint64_t>(what) : in_.take<std::uint32_t>(what);
+  }
+
+  [[nodiscard]] ValueType take_type(const char* what) {
+    const std::uint64_t at = in_.position();
+    const auto id = in_.take<std::uint32_t>(what);
+    if (id >= value_type_count) {
+      in_.fail(at,
+               std::string{what} + " " + std::to_string(id) + " is unknown; 0 to 12 are defined");
+    }
+    return static_cast<ValueType>(id);
+  }
+
+  void pair() {
+    const Span key = take_name("a metadata key", longest_key);
+    const ValueType type = take_type("a metadata value's type");
+    pairs_.push_back({key, type, in_.position()});
+    skip_value(type, 0);
+  }
+
+  /// A text that must not be empty and must not hold NUL.
+  [[nodiscard]] Span take_name(const char* what, std::uint64_t longest) {
+    const std::uint64_t at = in_.position();
+    const std::uint64_t length = take_length(what);
+    if (length == 0) in_.fail(at, std::string{what} + " is empty");
+    in_.require(length, what);
+    if (length > longest) {
+      in_.fail(at, std::string{what} + " has " + std::to_string(length) + " bytes; at most " +
+                       std::to_string(longest) + " are allowed");
+    }
+    const Span name{in_.skip(length, what), length};
+    if (in_.text(name.at, length).find('\0') != std::string_view::npos) {
+      in_.fail(name.at, std::string{what} + " holds a NUL byte");
+    }
+    return name;
+  }
+
+  void skip_value(ValueType type, std::uint32_t depth) {
+    if (type == ValueType::string) {
+      skip_string();
+    } else if (type == ValueType::array) {
+      skip_array(depth + 1);
+    } else {
+      in_.skip(fixed_size(type), "a metadata value");
+    }
+  }
+
+  void skip_string() {
+    const std::uint64_t at = in_.position();
+    const std::uint64_t length = take_length("a string's length");
+    if (length > longest_string) {
+      in_.fail(at, "a string of " + std::to_string(length) + " bytes; at most 2^30 are allowed");
+    }
+    in_.skip(length, "a string");
+  }
+
+  void skip_array(std::uint32_t depth) {
+    const std::uint64_t at = in_.position();
+    if (depth > deepest_nesting) in_.fail(at, "arrays are nested more than 4 deep");
+    const ValueType type = take_type("an array's element type");
+    const std::uint64_t count = take_length("an array's length");
+    if (count > longest_array) {
+      in_.fail(at, "an array of " + std::to_string(count) + " elements; at most 2^30 are allowed");
+    }
+    const std::uint64_t length_bytes = wide_ ? 8 : 4;
+    const std::uint64_t smallest = type == ValueType::string  ? length_bytes
+                                   : type == ValueType::array ? 4 + length_bytes
+                                                              : fixed_size(type);
+    if (count > in_.remaining() / smallest) {
+      in_.fail(at, "an array of " + std::to_string(count) + " elements does not fit the " +
+                       std::to_string(in_.remaining()) + " bytes left in the file");
+    }
+    if (fixed_size(type) != 0) {
+      in_.skip(count * fixed_size(type), "an array");
+    } else {
+      for (std::uint64_t i = 0; i < count; ++i) skip_value(type, depth);
+    }
+  }
+
+  void tensor() {
+    const Span name = take_name("a tensor's name", longest_tensor_name);
+    TensorInfo info{};
+    const std::uint64_t rank_at = in_.position();
+    info.shape.rank = in_.take<std::uint32_t>("a tensor's number of dimensions");
+    if (info.shape.rank > most_dimensions) {
+      in_.fail(rank_at, of(name) + "has " + std::to_string(info.shape.rank) +
+                            " dimensions; at most 4 are allowed");
+    }
+    const std::uint64_t shape_at = in_.position();
+    for (std::uint32_t i = 0; i < info.shape.rank; ++i) {
+      info.shape.extent[i] = take_length("a tensor's dimension");
+    }
+    const std::uint64_t type_at = in_.position();
+    const auto id = in_.take<std::uint32_t>("a tensor's type");
+    const auto type = find_type(id);
+    if (!type) {
+      in_.fail(type_at, of(name) + "has type " + std::to_string(id) +
+                            (is_removed_type(id) ? ", which was removed from GGUF; convert it anew"
+                                                 : ", which is unknown, so its size is too"));
+    }
+    info.type = type->type;
+    info.bytes = checked_bytes(name, info.shape, *type, shape_at);
+    const std::uint64_t offset_at = in_.position();
+    info.offset = in_.take<std::uint64_t>("a tensor's offset");
+    tensors_.push_back({name, info, offset_at});
+  }
+
+  [[nodiscard]] std::string of(Span name) const {
+    return "tensor " + std::string{in_.text(name.at, name.length)} + " ";
+  }
+
+  [[nodiscard]] std::uint64_t checked_bytes(Span name, const Shape& shape, const TypeInfo& type,
+                                            std::uint64_t at) const {
+    constexpr std::uint64_t highest = std::numeric_limits<std::int64_t>::max();
+    std::uint64_t product = 1;  // of the dimensions that are not zero: a zero hides no overflow
+    bool empty = false;
+    for (const std::uint64_t extent : shape.extent) {
+      empty = empty || extent == 0;
+      const auto next = checked_multiply(product, std::max<std::uint64_t>(extent, 1));
+      if (!next || *next > highest) in_.fail(at, of(name) + "has more than 2^63 - 1 elements");
+      product = *next;
+    }
+    if (shape.extent[0] % type.block_elements != 0) {
+      in_.fail(at, of(name) + "has rows of " + std::to_string(shape.extent[0]) +
+                       " elements, no multiple of the " + std::to_string(type.block_elements) +
+                       " in a block of " + std::string{type.name});
+    }
+    if (empty) return 0;
+    const auto bytes = checked_multiply(product / type.block_elements, type.block_bytes);
+    if (!bytes || *bytes > highest) in_.fail(at, of(name) + "has more than 2^63 - 1 bytes");
+    return *bytes;
+  }
+
+  void build_metadata() {
+    for (const PendingPair& pair : pairs_) {
+      const Value value{in_.text(pair.key.at, pair.key.length), pair.type, in_.at(pair.value),
+                        wide_};
+      if (!out_.metadata.add(value)) {
+        in_.fail(pair.key.at, "metadata key " + std::string{value.key()} + " occurs twice");
+      }
+    }
+  }
+
+  void alignment() {
+    const Value* value = out_.metadata.find("general.alignment");
+    if (value == nullptr) return;
+    const std::uint64_t at = value_position("general.alignment");
+    if (value->type() != ValueType::uint32) {
+      in_.fail(at, "general.alignment is " + std::string{to_text(value->type())} + ", not uint32");
+    }
+    out_.alignment = value->as<std::uint32_t>();
+    if (!is_power_of_two(out_.alignment) || out_.alignment > highest_alignment) {
+      in_.fail(at, "general.alignment is " + std::to_string(out_.alignment) +
+                       ", not a power of two from 1 to 1048576");
+    }
+  }
+
+  [[nodiscard]] std::uint64_t value_position(std::string_view key) const {
+    for (const PendingPair& pair : pairs_) {
+      if (in_.text(pair.key.at, pair.key.length) == key) return pair.value;
+    }
+    return 0;
+  }
+
+  void data_section() {
+    // Files without tensors end where their metadata do, unpadded.
+    out_.data_offset =
+        tensor_count_ == 0 ? in_.position() : *checked_align_up(in_.position(), out_.alignment);
+    data_bytes_ = file_.size() < out_.data_offset ? 0 : file_.size() - out_.data_offset;
+  }
+
+  void build_tensors() {
+    std::unordered_set<std::string_view> names;
+    names.reserve(tensors_.size());
+    out_.tensors.reserve(tensors_.size());
+    for (const PendingTensor& pending : tensors_) {
+      TensorInfo info = pending.info;
+      info.name = in_.text(pending.name.at, pending.name.length);
+      if (!names.insert(info.name).second) {
+        in_.fail(pending.name.at, of(pending.name) + "occurs twice");
+      }
+      if (info.offset % out_.alignment != 0) {
+        in_.fail(pending.offset_at, of(pending.name) + "begins at offset " +
+                                        std::to_string(info.offset) + ", no multiple of " +
+                                        std::to_string(out_.alignment));
+      }
+      if (info.offset > data_bytes_ || info.bytes > data_bytes_ - info.offset) {
+        in_.fail(pending.offset_at, of(pending.name) + "has " + std::to_string(info.bytes) +
+                                        " bytes at offset " + std::to_string(info.offset) +
+                                        ", beyond the " + std::to_string(data_bytes_) +
+                                        " bytes of tensor data in the file; was the file cut off?");
+      }
+      out_.tensors.push_back(info);
+    }
+  }
+
+  void check_overlaps() const {
+    std::vector<std::size_t> order;
+    order.reserve(tensors_.size());
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      if (tensors_[i].info.bytes != 0) order.push_back(i);
+    }
+    std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
+      return tensors_[a].info.offset < tensors_[b].info.offset;
+    });
+    for (std::size_t i = 1; i < order.size(); ++i) {
+      const PendingTensor& lower = tensors_[order[i - 1]];
+      const PendingTensor& upper = tensors_[order[i]];
+      if (upper.info.offset - lower.info.offset < lower.info.bytes) {
+        in_.fail(upper.offset_at, of(upper.name) + "overlaps " + of(lower.name) + "at offset " +
+                                      std::to_string(upper.info.offset));
+      }
+    }
+  }
+
+  const Shard& file_;
+  Container& out_;
+  MetadataSection& in_;
+  bool wide_ = true;
+  std::uint64_t tensor_count_ = 0;
+  std::uint64_t value_count_ = 0;
+  std::uint64_t data_bytes_ = 0;
+  std::vector<PendingPair> pairs_;
+  std::vector<PendingTensor> tensors_;
+};
+
+}  // namespace allot::gguf

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `gguf::TensorInfo`: what a file says of a tensor.
+#pragma once
+
+#include <allot/gguf/tensor_type.hpp>
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace allot::gguf {
+
+/// Up to four dimensions; `extent[0]` varies fastest (ggml's `ne`).
+struct Shape {
+  std::array<std::uint64_t, 4> extent{1, 1, 1, 1};  ///< elements; 1 beyond `rank`
+  std::uint32_t rank = 0;
+
+  /// Requires: the product fits 64 bits, as it does for every tensor of a `File`.
+  [[nodiscard]] constexpr std::uint64_t elements() const noexcept {
+    return extent[0] * extent[1] * extent[2] * extent[3];
+  }
+
+  friend constexpr bool operator==(const Shape&, const Shape&) noexcept = default;
+};
+
+/// One tensor, as its file describes it.
+struct TensorInfo {
+  std::string_view name;
+  TensorType type;
+  Shape shape;
+  std::uint64_t offset;  ///< bytes from the start of its shard's tensor data
+  std::uint64_t bytes;
+  std::uint32_t shard;  ///< index into `File::shards()`
+};
+
+}  // namespace allot::gguf
