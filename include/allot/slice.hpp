@@ -146,9 +146,13 @@ class Shared {
     return slice_of(owner, request);
   }
 
+  /// Where the arena's memory begins.
+  [[nodiscard]] void* base_address() const noexcept { return arena_->base_address(); }
+
   /// Where a slice begins in the arena, in bytes.
   [[nodiscard]] std::uint64_t offset_of(const slice_type& slice) const noexcept {
-    return static_cast<std::uint64_t>(static_cast<std::byte*>(slice.address()) - base());
+    return static_cast<std::uint64_t>(static_cast<std::byte*>(slice.address()) -
+                                      static_cast<std::byte*>(base_address()));
   }
 
   [[nodiscard]] std::uint64_t capacity() const noexcept { return arena_->capacity(); }
@@ -197,10 +201,6 @@ class Shared {
 
   [[nodiscard]] slice_type slice_of(const std::shared_ptr<Owner>& owner, const Request& request) {
     return slice_type{owner, arena_->address(owner->block()), request.bytes};
-  }
-
-  [[nodiscard]] std::byte* base() const noexcept {
-    return static_cast<std::byte*>(arena_->base_address());
   }
 
   std::shared_ptr<ArenaType> arena_;
