@@ -128,16 +128,20 @@ class Writer {
     return *bytes;
   }
 
+  static void append(std::vector<std::byte>& to, const void* bytes, std::size_t count) {
+    const std::size_t at = to.size();
+    to.resize(at + count);
+    if (count != 0) std::memcpy(to.data() + at, bytes, count);
+  }
+
   template <class T>
   static void put_to(std::vector<std::byte>& to, const T& value) {
-    const auto* const bytes = reinterpret_cast<const std::byte*>(&value);
-    to.insert(to.end(), bytes, bytes + sizeof(T));
+    append(to, &value, sizeof(T));
   }
 
   static void put_text_to(std::vector<std::byte>& to, std::string_view text) {
     put_to(to, static_cast<std::uint64_t>(text.size()));
-    const auto* const bytes = reinterpret_cast<const std::byte*>(text.data());
-    to.insert(to.end(), bytes, bytes + text.size());
+    append(to, text.data(), text.size());
   }
 
   template <class T>
@@ -162,11 +166,11 @@ class Writer {
 
   [[nodiscard]] std::vector<std::byte> front_matter() const {
     std::vector<std::byte> front;
-    for (const char c : {'G', 'G', 'U', 'F'}) front.push_back(static_cast<std::byte>(c));
+    append(front, "GGUF", 4);
     put_to(front, std::uint32_t{3});
     put_to(front, static_cast<std::uint64_t>(tensors_.size()));
     put_to(front, pair_count_);
-    front.insert(front.end(), pairs_.begin(), pairs_.end());
+    append(front, pairs_.data(), pairs_.size());
     for (const Tensor& tensor : tensors_) {
       put_text_to(front, tensor.name);
       put_to(front, tensor.shape.rank);
@@ -175,7 +179,7 @@ class Writer {
       put_to(front, tensor.offset);
     }
     if (!tensors_.empty()) {
-      while (front.size() % alignment_ != 0) front.push_back(std::byte{0});
+      front.resize(static_cast<std::size_t>(*checked_align_up(front.size(), alignment_)));
     }
     return front;
   }

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#include "output.hpp"
+
+#include <allot/core/units.hpp>
+#include <allot/device/host_device.hpp>
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+std::string size_text(std::uint64_t bytes) {
+  if (bytes < allot::KiB) return fmt::format("{} bytes", bytes);
+  return fmt::format("{} ({} bytes)", allot::ReadableBytes{bytes}.c_str(), bytes);
+}
+
+std::string count_text(std::uint64_t count) {
+  const std::string digits = std::to_string(count);
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i != 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
+}
+
+namespace {
+
+/// Bytes of the UTF-8 sequence at the start of `text`, 0 where it is none.
+std::size_t utf8_length(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const std::size_t length = lead < 0x80 ? 1 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || length > text.size()) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return 0;
+  }
+  if (length == 1) return 1;
+  const auto second = static_cast<unsigned char>(text[1]);
+  const bool is_overlong = (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
+  const bool is_no_scalar = (lead == 0xed && second >= 0xa0) || (lead == 0xf4 && second >= 0x90);
+  const bool is_c1_control = lead == 0xc2 && second < 0xa0;
+  return is_overlong || is_no_scalar || is_c1_control ? 0 : length;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  std::string safe;
+  while (!text.empty()) {
+    const auto first = static_cast<unsigned char>(text[0]);
+    const std::size_t length = utf8_length(text);
+    if (length == 0 || first < 0x20 || first == 0x7f) {
+      safe += fmt::format("\\x{:02x}", first);
+      text.remove_prefix(1);
+    } else {
+      safe += text.substr(0, length);
+      text.remove_prefix(length);
+    }
+  }
+  return safe;
+}
+
+std::uint64_t peak_resident_bytes() {
+  const std::string status = allot::host_memory_info::read("/proc/self/status");
+  return allot::host_memory_info::field(status, "VmHWM").value_or(0);
+}
+
+ProgressBar::ProgressBar() : is_terminal_{::isatty(STDERR_FILENO) == 1} {}
+
+ProgressBar::~ProgressBar() {
+  if (drawn_) fmt::print(stderr, "\r\x1b[K");
+}
+
+void ProgressBar::draw(const allot::load::Progress& progress) {
+  if (!is_terminal_ || progress.total == 0) return;
+  const auto now = Clock::now();
+  if (drawn_ && now - last_ < std::chrono::milliseconds{50} && progress.done != progress.total)
+    return;
+  drawn_ = true;
+  last_ = now;
+  constexpr std::uint64_t width = 40;
+  const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
+  const auto filled = static_cast<std::size_t>(share * width);
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double rate = seconds > 0 ? static_cast<double>(progress.done) / seconds : 0;
+  const double left = rate > 0 ? static_cast<double>(progress.total - progress.done) / rate : 0;
+  fmt::print(stderr, "\r[{}{}] {:3.0f} %  {} of {}  {:.2f} GiB/s  {:.1f} s left \x1b[K",
+             std::string(filled, '#'), std::string(width - filled, '.'), share * 100,
+             allot::ReadableBytes{progress.done}.c_str(),
+             allot::ReadableBytes{progress.total}.c_str(), rate / static_cast<double>(allot::GiB),
+             left);
+  std::fflush(stderr);
+}

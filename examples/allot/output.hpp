@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What the tool's commands share: sizes as text, a progress bar, peak memory, and the choice of an
+/// alignment at run time.
+#pragma once
+
+#include <allot/alignment/alignment.hpp>
+#include <allot/load/load.hpp>
+#include <allot/load/plan.hpp>
+#include <allot/strategy/best_fit.hpp>
+#include <allot/synchronization/locked.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+/// `1.5 GiB (1610612736 bytes)`
+std::string size_text(std::uint64_t bytes);
+
+/// The text with control characters and bytes that are no UTF-8 replaced: safe to print.
+std::string printable(std::string_view text);
+
+/// A metadata value's or tensor's count with thousands separated.
+std::string count_text(std::uint64_t count);
+
+/// This process's highest resident memory in bytes, 0 where the system does not say.
+std::uint64_t peak_resident_bytes();
+
+/// Draws a bar on standard error while a load goes on, where that is a terminal.
+class ProgressBar {
+ public:
+  ProgressBar();
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+
+  void draw(const allot::load::Progress& progress);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool is_terminal_;
+  bool drawn_ = false;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_{};
+};
+
+/// The default policies at another granularity.
+template <std::uint64_t Bytes>
+struct WeightsAlignedTo {
+  using Strategy = allot::BestFit;
+  using Alignment = allot::AlignTo<Bytes>;
+  using Synchronization = allot::Locked<>;
+};
+
+inline constexpr const char* alignments_text = "32, 64, 128, 256, 512, 4096, 65536 or 2097152";
+
+/// Calls `f.template operator()<Policy>()` with the policy of an alignment.
+template <class F>
+auto with_alignment(std::uint64_t bytes, F&& f) {
+  switch (bytes) {
+    case 32:
+      return f.template operator()<WeightsAlignedTo<32>>();
+    case 64:
+      return f.template operator()<WeightsAlignedTo<64>>();
+    case 128:
+      return f.template operator()<WeightsAlignedTo<128>>();
+    case 256:
+      return f.template operator()<WeightsAlignedTo<256>>();
+    case 512:
+      return f.template operator()<WeightsAlignedTo<512>>();
+    case 4096:
+      return f.template operator()<WeightsAlignedTo<4096>>();
+    case 65536:
+      return f.template operator()<WeightsAlignedTo<65536>>();
+    case 2097152:
+      return f.template operator()<WeightsAlignedTo<2097152>>();
+    default:
+      throw std::invalid_argument{"an alignment of " + std::to_string(bytes) +
+                                  " bytes is not offered; use " + alignments_text};
+  }
+}
