@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+#include <allot/strategy/buddy.hpp>
+
+#include "laws.hpp"
+
+using namespace allot;
+
+TEST_CASE_TEMPLATE("an arena with buddy obeys every law", A, Arena<Buddy, AlignTo<1>>,
+                   Arena<Buddy, AlignTo<256>>, Arena<Buddy, AlignTo<4096>>,
+                   Arena<Buddy, AlignTo<256>, Locked<std::mutex>>,
+                   Arena<Buddy, AlignTo<256>, Unsynchronized, HostMemory>,
+                   Arena<Buddy, AlignTo<256>, Unsynchronized, OffsetsOnly, Ledger>,
+                   Arena<Buddy, AlignTo<256>, Unsynchronized, OffsetsOnly,
+                         Observers<Ledger, Unobserved, Ledger>>) {
+  test::check_all_laws<A>();
+}
+
+TEST_CASE("buddy places every block exactly where its naive model does") {
+  test::check_against_model<Buddy, test::NaiveBuddy>();
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+#include <allot/strategy/first_fit.hpp>
+
+#include "laws.hpp"
+
+using namespace allot;
+
+TEST_CASE_TEMPLATE("an arena with first fit obeys every law", A, Arena<FirstFit, AlignTo<1>>,
+                   Arena<FirstFit, AlignTo<256>>, Arena<FirstFit, AlignTo<4096>>) {
+  test::check_all_laws<A>();
+}
+
+TEST_CASE("first fit places every block exactly where its naive model does") {
+  test::check_against_model<FirstFit, test::NaiveFirstFit>();
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Seeds and lengths of random tests. Each test prints its seed where it fails; to replay or to run
+/// longer: `ALLOT_SEED=7 ALLOT_OPERATIONS=1000000 build/test/tests/test_laws`.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+namespace allot::test {
+
+[[nodiscard]] inline std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::stoull(text);
+}
+
+[[nodiscard]] inline std::uint64_t first_seed() { return from_environment("ALLOT_SEED", 1); }
+
+[[nodiscard]] inline std::uint64_t operations(std::uint64_t otherwise) {
+  return from_environment("ALLOT_OPERATIONS", otherwise);
+}
+
+}  // namespace allot::test
