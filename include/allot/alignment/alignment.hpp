@@ -22,10 +22,10 @@ namespace allot {
 /// | `A::value` | constant `std::uint64_t`, a power of two: bytes in one unit         |
 template <class A>
 concept Alignment = requires {
-  typename std::integral_constant<std::uint64_t, A::value>;
-  requires std::same_as<std::remove_cv_t<decltype(A::value)>, std::uint64_t>;
-  requires std::has_single_bit(A::value);
-};
+  { &A::value } -> std::same_as<const std::uint64_t*>;
+}
+&&requires { typename std::integral_constant<std::uint64_t, A::value>; }
+&&std::has_single_bit(A::value);
 
 /// Offsets and sizes are multiples of `Bytes`, and so are default alignments.
 template <std::uint64_t Bytes>

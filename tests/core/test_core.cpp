@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#include <allot/alignment/alignment.hpp>
+#include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+namespace {
+
+using namespace allot;
+
+struct NotAPolicy {};
+struct NotAPowerOfTwo {
+  static constexpr std::uint64_t value = 48;
+};
+struct ValueIsNoConstant {
+  std::uint64_t value = 64;
+};
+struct ValueIsAnInt {
+  static constexpr int value = 64;
+};
+
+static_assert(!Alignment<NotAPolicy>);
+static_assert(!Alignment<int>);
+static_assert(!Alignment<NotAPowerOfTwo>);
+static_assert(!Alignment<ValueIsNoConstant>);
+static_assert(!Alignment<ValueIsAnInt>);
+
+constexpr std::uint64_t highest = ~std::uint64_t{0};
+
+static_assert(checked_add(highest - 1, 1) == highest);
+static_assert(!checked_add(highest, 1));
+static_assert(checked_multiply(highest, 1) == highest);
+static_assert(checked_multiply(highest, 0) == 0);
+static_assert(!checked_multiply(highest / 2 + 1, 2));
+static_assert(checked_align_up(1, 256) == 256);
+static_assert(checked_align_up(256, 256) == 256);
+static_assert(checked_align_up(0, 256) == 0);
+static_assert(!checked_align_up(highest - 1, 256));
+static_assert(align_down(511, 256) == 256);
+static_assert(is_power_of_two(1) && !is_power_of_two(0) && !is_power_of_two(6));
+
+std::string text(std::uint64_t bytes) { return ReadableBytes{bytes}.c_str(); }
+
+}  // namespace
+
+TEST_CASE("sizes read as people write them") {
+  CHECK(text(0) == "0 B");
+  CHECK(text(1023) == "1023 B");
+  CHECK(text(1024) == "1 KiB");
+  CHECK(text(1536) == "1.5 KiB");
+  CHECK(text(MiB - 1) == "1023.99 KiB");
+  CHECK(text(MiB + 11 * KiB) == "1.01 MiB");
+  CHECK(text(485'452'288) == "462.96 MiB");
+  CHECK(text(GiB) == "1 GiB");
+  CHECK(text(404'424'884'224) == "376.64 GiB");
+  CHECK(text(highest) == "15.99 EiB");
+}
+
+TEST_CASE("a text that outgrows its buffer is cut off, not written beyond it") {
+  FixedText<8> small;
+  small << "abc" << 1234567;
+  CHECK(std::string{small.c_str()} == "abc1234");
+}
+
+TEST_CASE("the longest out-of-memory message is whole") {
+  const OutOfMemory error{Reason::fragmented, highest, highest, highest, highest, highest};
+  const std::string message = error.what();
+  CHECK(message.ends_with("ask for smaller pieces"));
+}

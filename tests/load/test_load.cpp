@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: MIT
+#include <allot/device/host_device.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/gguf/writer.hpp>
+#include <allot/load/check.hpp>
+#include <allot/load/load.hpp>
+#include <allot/load/plan.hpp>
+#include <allot/strategy/buddy.hpp>
+#include <allot/strategy/first_fit.hpp>
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "support/test_data.hpp"
+
+namespace {
+
+using namespace allot;
+namespace fs = std::filesystem;
+
+template <class S, std::uint64_t Bytes>
+struct WeightsOf {
+  using Strategy = S;
+  using Alignment = AlignTo<Bytes>;
+  using Synchronization = Locked<>;
+};
+
+struct NotShareable {
+  using Strategy = BestFit;
+  using Alignment = AlignTo<256>;
+  using Synchronization = Unsynchronized;
+};
+static_assert(!load::WeightPolicy<NotShareable>);
+static_assert(!load::WeightPolicy<int>);
+static_assert(!load::Margin<int>);
+static_assert(!Device<int> && !Device<HostMemory>);
+
+/// The host, with made-up figures, counting what is reserved.
+struct CountingDevice {
+  struct memory_type : HostMemory {
+    std::uint64_t* reservations = nullptr;
+    Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
+      ++*reservations;
+      return HostMemory::acquire(bytes, alignment);
+    }
+  };
+  std::uint64_t free = 0;
+  std::uint64_t reservations = 0;
+
+  memory_type memory() {
+    memory_type made;
+    made.reservations = &reservations;
+    return made;
+  }
+  [[nodiscard]] MemoryInfo memory_info() const { return {free, free}; }
+  [[nodiscard]] bool host_addressable() const { return true; }
+  [[nodiscard]] std::string name() const { return "counting"; }
+};
+static_assert(Device<CountingDevice>);
+
+void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
+  for (std::byte& byte : piece) byte = static_cast<std::byte>(offset++ % 251);
+}
+
+/// Tensors of odd sizes: 1, 100, 256, 257, 0 and 9,000,001 bytes.
+fs::path odd_model(const fs::path& folder) {
+  gguf::Writer writer;
+  int number = 0;
+  for (const std::uint64_t bytes : {1U, 100U, 256U, 257U, 0U, 9'000'001U}) {
+    writer.add_tensor("t" + std::to_string(number++), gguf::TensorType::I8, {bytes},
+                      fill_with_offsets);
+  }
+  writer.write(folder / "odd.gguf");
+  return folder / "odd.gguf";
+}
+
+}  // namespace
+
+TEST_CASE("a plan is exact to the byte, for odd sizes too") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{odd_model(folder.path())};
+  const load::Plan plan = load::make_plan(file);
+  REQUIRE(plan.arenas.size() == 1);
+  CHECK(plan.tensor_bytes() == 1 + 100 + 256 + 257 + 9'000'001);
+  CHECK(plan.arenas[0].capacity == 256 + 256 + 256 + 512 + 9'000'192);
+  CHECK(plan.arenas[0].used == plan.arenas[0].capacity);
+  CHECK(plan.arenas[0].padding == plan.arenas[0].used - plan.tensor_bytes());
+  CHECK(plan.total_bytes() == plan.arenas[0].capacity);
+  CHECK(plan.items.size() == 6);
+  CHECK(plan.items[4].bytes == 0);
+}
+
+TEST_CASE_TEMPLATE("what was planned is loaded, with one reservation, and equals the file", P,
+                   WeightsOf<BestFit, 1>, WeightsOf<BestFit, 256>, WeightsOf<FirstFit, 32>,
+                   WeightsOf<Buddy, 256>, WeightsOf<BestFit, 2097152>) {
+  const test::TemporaryFolder folder;
+  const gguf::File file{odd_model(folder.path())};
+  CountingDevice device{.free = 1 * GiB};
+  const load::Plan plan = load::make_plan<P>(file);
+  load::check(plan, device);
+  const auto model = load::load<P>(file, plan, device);
+  CHECK(device.reservations == 1);
+  CHECK(!load::verify(file, model));
+  const Usage usage = model.arenas().front().usage();
+  CHECK(usage.capacity == plan.arenas[0].capacity);
+  CHECK(usage.used == plan.arenas[0].used);
+  CHECK(usage.padding == plan.arenas[0].padding);
+  CHECK(model["t4"].slice().empty());
+  CHECK(model["t3"].bytes() == 257);
+  CHECK(model.find("absent") == nullptr);
+  CHECK_THROWS_AS(static_cast<void>(model["absent"]), std::out_of_range);
+}
+
+TEST_CASE("a changed byte is found, with its tensor and place") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{odd_model(folder.path())};
+  HostDevice device;
+  const auto model = load::load(file, load::make_plan(file), device);
+  model["t5"].slice().span()[5'000'000] ^= std::byte{1};
+  const auto difference = load::verify(file, model);
+  REQUIRE(difference);
+  CHECK(difference->tensor == "t5");
+  CHECK(difference->byte == 5'000'000);
+}
+
+TEST_CASE("every real and generated file loads and equals itself") {
+  const auto data = test::data_dir();
+  if (!data) return;
+  std::size_t loaded = 0;
+  for (const char* kind : {"real", "generated"}) {
+    for (const auto& entry : fs::directory_iterator{*data / "gguf" / kind}) {
+      if (entry.path().string().find("bigendian") != std::string::npos) continue;
+      if (entry.path().extension() != ".gguf") continue;
+      INFO(entry.path().string());
+      const gguf::File file{entry.path()};
+      const load::Plan plan = load::make_plan(file);
+      HostDevice device;
+      const auto model = load::load(file, plan, device);
+      CHECK(!load::verify(file, model));
+      CHECK(plan.arenas.size() == (plan.tensor_bytes() == 0 ? 0 : 1));
+      ++loaded;
+    }
+  }
+  CHECK(loaded > 25);
+}
+
+TEST_CASE("tensors outlive the model, the plan and the file") {
+  const test::TemporaryFolder folder;
+  std::optional<load::Tensor<HostAccessible>> survivor;
+  {
+    const gguf::File file{odd_model(folder.path())};
+    HostDevice device;
+    const auto model = load::load(file, load::make_plan(file), device);
+    survivor = model["t5"];
+  }
+  std::vector<std::byte> expected(9'000'001);
+  fill_with_offsets(0, expected);
+  const auto bytes = survivor->slice().span();
+  CHECK(std::equal(bytes.begin(), bytes.end(), expected.begin(), expected.end()));
+  CHECK(survivor->name() == "t5");
+}
+
+TEST_CASE("progress rises from nothing to everything, on the caller's thread") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{odd_model(folder.path())};
+  HostDevice device;
+  std::vector<std::uint64_t> seen;
+  const auto caller = std::this_thread::get_id();
+  static_cast<void>(
+      load::load(file, load::make_plan(file), device, [&](const load::Progress& progress) {
+        CHECK(std::this_thread::get_id() == caller);
+        seen.push_back(progress.done);
+        if (progress.done == progress.total) CHECK(progress.total >= 9'000'615);
+        return true;
+      }));
+  REQUIRE(seen.size() >= 2);
+  CHECK(seen.front() == 0);
+  CHECK(std::is_sorted(seen.begin(), seen.end()));
+}
+
+TEST_CASE("a load can be cancelled at every step, and what the callback throws goes through") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{odd_model(folder.path())};
+  const load::Plan plan = load::make_plan(file);
+  HostDevice device;
+  for (int stop = 0; stop < 2; ++stop) {
+    int calls = 0;
+    CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device,
+                                                 [&](const auto&) { return calls++ < stop; })),
+                    load::Cancelled);
+    calls = 0;
+    CHECK_THROWS_WITH_AS(static_cast<void>(load::load(file, plan, device,
+                                                      [&](const auto&) -> bool {
+                                                        if (calls++ >= stop)
+                                                          throw std::runtime_error{"enough"};
+                                                        return true;
+                                                      })),
+                         "enough", std::runtime_error);
+  }
+  CHECK(!load::verify(file, load::load(file, plan, device)));
+}
+
+TEST_CASE("a file cut off after it was opened is an error, and nothing stays reserved") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{odd_model(folder.path())};
+  const load::Plan plan = load::make_plan(file);
+  HostDevice device;
+  const auto model = load::load(file, plan, device);
+  fs::resize_file(folder.path() / "odd.gguf", 5'000'000);
+  CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), gguf::ParseError);
+  CHECK_THROWS_AS(static_cast<void>(load::verify(file, model)), gguf::ParseError);
+}
+
+TEST_CASE("a plan that another policy or file made is refused") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{odd_model(folder.path())};
+  HostDevice device;
+  load::Plan plan = load::make_plan(file);
+  plan.items[3].offset += 256;
+  CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
+  plan = load::make_plan(file);
+  plan.steps[0].file_offset = ~std::uint64_t{0};
+  CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
+}
+
+TEST_CASE("too little memory is refused before anything is reserved, with what to cut") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{odd_model(folder.path())};
+  const load::Plan plan = load::make_plan(file);
+  const std::uint64_t planned = plan.total_bytes();
+  CountingDevice device{.free = planned + 100 * MiB};
+  CHECK_NOTHROW(load::check(plan, device));  // the usual margin is 100 MiB for so small a plan
+  device.free -= 1;
+  try {
+    load::check(plan, device);
+    FAIL("it was accepted");
+  } catch (const load::InsufficientMemory& error) {
+    CHECK(error.required() == planned + 100 * MiB);
+    CHECK(error.available() == device.free);
+    CHECK(error.deficit() == 1);
+    CHECK(error.advice().find("t5") != std::string::npos);
+  }
+  CHECK(device.reservations == 0);
+  device.free = planned;
+  CHECK_NOTHROW(load::check(plan, device, load::NoMargin{}));
+  CHECK_THROWS_AS(load::check(plan, device, load::PercentMargin{1}), load::InsufficientMemory);
+  CHECK(load::UsualMargin{}(20 * GiB) == 2 * GiB);
+}
+
+TEST_CASE("the host's free memory is the smaller of the system's and the control groups'") {
+  using namespace host_memory_info;
+  CHECK(field("MemTotal:  10 kB\nMemAvailable:       7 kB\n", "MemAvailable") == 7 * KiB);
+  CHECK(!field("MemTotal: 10 kB\n", "MemAvailable"));
+  const test::TemporaryFolder folder;
+  const auto put = [&](const char* name, const char* text) {
+    fs::create_directories((folder.path() / name).parent_path());
+    std::ofstream{folder.path() / name} << text;
+  };
+  put("a/memory.max", "1000\n");
+  put("a/memory.current", "400\n");
+  put("a/b/memory.max", "max\n");
+  put("a/b/memory.current", "100\n");
+  CHECK(left_by_groups("0::/a/b\n", folder.path()) == 600);
+  CHECK(left_by_groups("0::/\n", folder.path()) == ~std::uint64_t{0});
+  put("memory/x/memory.limit_in_bytes", "500\n");
+  put("memory/x/memory.usage_in_bytes", "700\n");
+  CHECK(left_by_groups("4:cpu,memory:/x\n0::/a\n", folder.path()) == 0);
+  CHECK(HostDevice{}.memory_info().free > 0);
+}
+
+TEST_CASE("plans of real models take exactly the bytes that are known of them") {
+  const auto data = test::data_dir();
+  if (!data) return;
+  const struct {
+    const char* name;
+    std::uint64_t total;
+  } layouts[] = {{"qwen2.5-0.5b-instruct-q4_k_m", 485'452'288},
+                 {"llama-3.1-8b-instruct-q4_k_m", 4'912'898'304},
+                 {"llama-3.1-70b-instruct-q4_k_m", 42'512'531'712},
+                 {"mixtral-8x7b-q4_k_m_modern_exps", 28'447'727'616},
+                 {"qwen3-30b-a3b-q4_k_m", 18'550'716'416},
+                 {"gpt-oss-120b-mxfp4", 63'374'323'968},
+                 {"deepseek-r1-671b-q4_k_m", 404'424'884'224}};
+  const fs::path script = *data / ".." / "tools" / "mk_sparse_gguf.py";
+  for (const auto& layout : layouts) {
+    INFO(layout.name);
+    const test::TemporaryFolder folder;
+    const fs::path csv = *data / "layouts" / (std::string{layout.name} + ".csv");
+    const std::string command = "python3 '" + script.string() + "' '" + csv.string() + "' '" +
+                                (folder.path() / "m.gguf").string() + "' >/dev/null";
+    REQUIRE(std::system(command.c_str()) == 0);
+    fs::path path = folder.path() / "m.gguf";
+    if (!fs::exists(path)) path = folder.path() / "m-00003-of-00009.gguf";
+    const gguf::File file{path};
+    CHECK(load::make_plan(file).total_bytes() == layout.total);
+  }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include <allot/arena.hpp>
+#include <allot/memory/host_memory.hpp>
+#include <allot/memory/memory.hpp>
+#include <allot/strategy/best_fit.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+namespace {
+
+using namespace allot;
+
+struct NotAPolicy {};
+struct RegionHasNoAlignment {
+  static constexpr bool host_accessible = true;
+  static constexpr bool device_accessible = false;
+  struct Region {};
+  Region acquire(std::uint64_t, std::uint64_t) { return {}; }
+};
+struct AcquiresAnotherType : RegionHasNoAlignment {
+  struct Region {
+    [[nodiscard]] std::uint64_t alignment() const noexcept { return 1; }
+  };
+  int acquire(std::uint64_t, std::uint64_t) { return 0; }
+};
+struct FlagIsNoConstant {
+  bool host_accessible = true;
+  static constexpr bool device_accessible = false;
+  using Region = AcquiresAnotherType::Region;
+  Region acquire(std::uint64_t, std::uint64_t) { return {}; }
+};
+
+static_assert(!Memory<NotAPolicy>);
+static_assert(!Memory<int>);
+static_assert(!Memory<RegionHasNoAlignment>);
+static_assert(!Memory<AcquiresAnotherType>);
+static_assert(!Memory<FlagIsNoConstant>);
+static_assert(std::is_empty_v<OffsetsOnly::Region>);
+
+}  // namespace
+
+TEST_CASE("a host region is aligned to 2 MiB, holds what was asked for, and is writable") {
+  for (const std::uint64_t bytes : {std::uint64_t{1}, 2 * MiB, 2 * MiB + 1, 7 * MiB}) {
+    for (const bool huge : {false, true}) {
+      HostMemory memory{{.huge_pages = huge}};
+      HostMemory::Region region = memory.acquire(bytes, 256);
+      CHECK(reinterpret_cast<std::uintptr_t>(region.address()) % (2 * MiB) == 0);
+      CHECK(region.bytes() >= bytes);
+      region.mark_used(0, bytes);
+      std::memset(region.address(), 1, bytes);
+    }
+  }
+}
+
+TEST_CASE("a region can be moved, and is returned once") {
+  HostMemory memory;
+  HostMemory::Region first = memory.acquire(100, 1);
+  void* const address = first.address();
+  HostMemory::Region second = std::move(first);
+  CHECK(second.address() == address);
+  HostMemory::Region third;
+  CHECK(third.address() == nullptr);
+  third = std::move(second);
+  CHECK(third.address() == address);
+}
+
+TEST_CASE("what the system refuses is out of memory of that source") {
+  HostMemory memory;
+  for (const std::uint64_t bytes : {~std::uint64_t{0}, std::uint64_t{1} << 62}) {
+    try {
+      static_cast<void>(memory.acquire(bytes, 256));
+      FAIL("it was granted");
+    } catch (const OutOfMemory& error) {
+      CHECK(error.reason() == Reason::source);
+      CHECK(error.requested() == bytes);
+    }
+  }
+  CHECK_THROWS_AS(static_cast<void>(memory.acquire(100, 4 * MiB)), OutOfMemory);
+}
+
+#if defined(ALLOT_HAS_ADDRESS_SANITIZER)
+TEST_CASE("what is not in a live block is poisoned, what is in one is not") {
+  Arena<BestFit, AlignTo<1>, Unsynchronized, HostMemory> arena{4096};
+  const Block before = arena.allocate(13);
+  const Block freed = arena.allocate(30);
+  const Block after = arena.allocate(21);
+  auto* const at = static_cast<std::byte*>(arena.address(freed));
+  const auto poisoned = [](const void* p) { return __asan_address_is_poisoned(p) != 0; };
+  for (int i = 0; i < 30; ++i) CHECK(!poisoned(at + i));
+  arena.deallocate(freed);
+  CHECK(poisoned(at + 8));
+  auto* const left = static_cast<std::byte*>(arena.address(before));
+  auto* const right = static_cast<std::byte*>(arena.address(after));
+  for (int i = 0; i < 13; ++i) CHECK(!poisoned(left + i));
+  for (int i = 0; i < 21; ++i) CHECK(!poisoned(right + i));
+  CHECK(poisoned(right + 2000));
+}
+#endif

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include <allot/strategy/best_fit.hpp>
+#include <allot/strategy/buddy.hpp>
+#include <allot/strategy/first_fit.hpp>
+
+#include <doctest/doctest.h>
+
+namespace {
+
+using namespace allot;
+
+struct NotAPolicy {};
+
+/// Everything that the concept asks, so that the variants below each break one expression.
+struct Whole {
+  explicit Whole(std::uint64_t) {}
+  std::optional<Placement> allocate(std::uint64_t, std::uint64_t) { return {}; }
+  bool deallocate(Handle, std::uint64_t) noexcept { return false; }
+  std::uint64_t& word(Handle) noexcept { return word_; }
+  [[nodiscard]] std::uint64_t block_size(Handle) const noexcept { return 0; }
+  [[nodiscard]] bool is_live(Handle, std::uint64_t) const noexcept { return false; }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return 1; }
+  [[nodiscard]] std::uint64_t used() const noexcept { return 0; }
+  [[nodiscard]] std::uint64_t largest_free() const noexcept { return 1; }
+  [[nodiscard]] std::uint64_t free_blocks() const noexcept { return 1; }
+  [[nodiscard]] std::uint64_t live_blocks() const noexcept { return 0; }
+  template <class V>
+  void for_each(V&&) const {}
+  [[nodiscard]] bool validate() const { return true; }
+  std::uint64_t word_ = 0;
+};
+
+struct NeedsNoCapacity : Whole {
+  NeedsNoCapacity() : Whole{1} {}
+};
+struct PlacesWithoutOptional : Whole {
+  using Whole::Whole;
+  Placement allocate(std::uint64_t, std::uint64_t) { return {}; }
+};
+struct FreesMayThrow : Whole {
+  using Whole::Whole;
+  bool deallocate(Handle, std::uint64_t) { return false; }
+};
+struct WordIsAValue : Whole {
+  using Whole::Whole;
+  std::uint64_t word(Handle) noexcept { return 0; }
+};
+struct CountsIn32Bits : Whole {
+  using Whole::Whole;
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return 1; }
+};
+struct UsedIsNotConst : Whole {
+  using Whole::Whole;
+  std::uint64_t used() noexcept { return 0; }
+};
+struct ValidatesNothing : Whole {
+  using Whole::Whole;
+  void validate() const {}
+};
+
+static_assert(Strategy<Whole>);
+static_assert(!Strategy<NotAPolicy>);
+static_assert(!Strategy<int>);
+static_assert(!Strategy<NeedsNoCapacity>);
+static_assert(!Strategy<PlacesWithoutOptional>);
+static_assert(!Strategy<FreesMayThrow>);
+static_assert(!Strategy<WordIsAValue>);
+static_assert(!Strategy<CountsIn32Bits>);
+static_assert(!Strategy<UsedIsNotConst>);
+static_assert(!Strategy<ValidatesNothing>);
+
+}  // namespace
+
+TEST_CASE("a slot that has run through its generations is retired") {
+  detail::RecordSlab slab;
+  slab.ensure(2);
+  const std::uint32_t index = slab.acquire();
+  CHECK(slab.has_unused_generation(index));
+  slab[index].generation = slab.first_generation() - 1;
+  CHECK(!slab.has_unused_generation(index));
+  slab.release(index);
+  CHECK(slab.acquire() != index);
+}
+
+TEST_CASE("no two handles of a slot are equal, from the first use on") {
+  detail::RecordSlab slab;
+  slab.ensure(1);
+  const std::uint32_t index = slab.acquire();
+  Handle last = slab.start_use(index);
+  for (int use = 0; use < 10'000; ++use) {
+    slab.release(index);
+    REQUIRE(slab.acquire() == index);
+    const Handle next = slab.start_use(index);
+    REQUIRE(next.generation == last.generation + 1);
+    last = next;
+  }
+}
+
+TEST_CASE("sizes fall into bins in order, and each size below 64 has its own") {
+  using detail::SizeBins;
+  for (std::uint64_t size = 1; size < 64; ++size) CHECK(SizeBins::bin_of(size) == size);
+  for (std::uint64_t size = 1; size < 100'000; ++size) {
+    REQUIRE(SizeBins::bin_of(size) <= SizeBins::bin_of(size + 1));
+  }
+  CHECK(SizeBins::bin_of(~std::uint64_t{0}) == 1919);
+}
+
+TEST_CASE("magnitudes are in order, and exact below 2^27") {
+  using detail::AddressTree;
+  for (std::uint64_t size : {1ULL, 77ULL, (1ULL << 27) - 1}) {
+    CHECK(AddressTree::magnitude_of(size) < AddressTree::magnitude_of(size + 1));
+  }
+  for (unsigned shift = 27; shift < 63; ++shift) {
+    const std::uint64_t size = std::uint64_t{1} << shift;
+    CHECK(AddressTree::magnitude_of(size - 1) < AddressTree::magnitude_of(size));
+    CHECK(AddressTree::magnitude_of(size) <= AddressTree::magnitude_of(size + 1));
+  }
+  CHECK(AddressTree::magnitude_of(~std::uint64_t{0}) <= detail::highest_free_state);
+}
+
+TEST_CASE_TEMPLATE("ranges of nearly 2^64 units work", S, BestFit, FirstFit, Buddy) {
+  constexpr std::uint64_t capacity = ~std::uint64_t{0};
+  S strategy{capacity};
+  CHECK(strategy.largest_free() >= capacity / 2);
+  const auto large = strategy.allocate(std::uint64_t{1} << 62, 1);
+  REQUIRE(large);
+  const auto aligned = strategy.allocate(5, std::uint64_t{1} << 61);
+  REQUIRE(aligned);
+  CHECK(aligned->offset % (std::uint64_t{1} << 61) == 0);
+  const auto neighbour = strategy.allocate((std::uint64_t{1} << 40) + 1, 1);
+  REQUIRE(neighbour);
+  CHECK(strategy.validate());
+  CHECK(strategy.deallocate(large->handle, large->offset));
+  CHECK(strategy.deallocate(aligned->handle, aligned->offset));
+  CHECK(strategy.deallocate(neighbour->handle, neighbour->offset));
+  CHECK(strategy.validate());
+  CHECK(strategy.used() == 0);
+}
+
+TEST_CASE("a strategy tells what is wrong with a block") {
+  BestFit strategy{100};
+  const auto placed = *strategy.allocate(10, 1);
+  CHECK(!strategy.defect(placed.handle, placed.offset));
+  CHECK(strategy.defect(placed.handle, placed.offset + 1) == BlockDefect::offset);
+  CHECK(strategy.defect({9999, 1}, 0) == BlockDefect::foreign);
+  strategy.deallocate(placed.handle, placed.offset);
+  CHECK(strategy.defect(placed.handle, placed.offset) == BlockDefect::stale);
+}
