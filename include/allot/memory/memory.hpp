@@ -16,12 +16,12 @@ namespace allot {
 
 /// What `Arena` asks of a memory policy.
 ///
-/// | expression                    | meaning |
-/// |-------------------------------|-----------------------------------------------------------------|
-/// | `m.acquire(bytes, alignment)` | `M::Region`, which owns that much memory until it is destroyed
-/// | | `region.alignment()`          | bytes: what its base address is aligned to, at least | |
-/// `M::host_accessible`          | constant: whether the host may touch the bytes | |
-/// `M::device_accessible`        | constant: whether a device may |
+/// | expression                    | meaning                                              |
+/// |-------------------------------|------------------------------------------------------|
+/// | `m.acquire(bytes, alignment)` | `M::Region`, which owns that much memory             |
+/// | `region.alignment()`          | bytes: what its base address is aligned to, at least |
+/// | `M::host_accessible`          | constant: whether the host may touch the bytes       |
+/// | `M::device_accessible`        | constant: whether a device may                       |
 ///
 /// Where the memory has addresses: `region.address()` (`void*`) and `region.bytes()`. Where it
 /// wants to know which parts are in use: `region.mark_used(offset, size)` and

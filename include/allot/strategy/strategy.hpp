@@ -34,20 +34,20 @@ struct AnyVisitor {
 /// What `Arena` asks of a strategy. `s` is a strategy, `cs` a const one; sizes, offsets and
 /// alignments are units, alignments powers of two.
 ///
-/// | expression                      | meaning |
-/// |---------------------------------|---------------------------------------------------------------|
-/// | `S{capacity}`                   | a range of `capacity` units (at least one), all free | |
-/// `s.allocate(size, alignment)`   | `std::optional<Placement>`; nothing changes where it is empty
-/// | | `s.deallocate(handle, offset)`  | false: not a live block, nothing changed; never allocates
-/// | | `s.word(handle)`                | one 64-bit word of a live block, for the arena | |
-/// `cs.block_size(handle)`         | the size of a live block | | `cs.is_live(handle, offset)`    |
-/// whether a block with this handle lives at this offset         | | `cs.capacity()` `cs.used()` |
-/// units in the range; in live blocks                            | | `cs.largest_free()` | the
-/// largest size that can be allocated now                    | | `cs.free_blocks()`              |
-/// how many free blocks there are, the free tail included        | | `cs.live_blocks()` | how many
-/// blocks are live                                      | | `cs.for_each(visitor)`          | calls
-/// `visitor(offset, size, used)` in address order          | | `cs.validate()`                 |
-/// whether every invariant holds; linear                         |
+/// | expression                     | meaning                                                |
+/// |--------------------------------|--------------------------------------------------------|
+/// | `S{capacity}`                  | a range of `capacity` units (at least one), all free   |
+/// | `s.allocate(size, alignment)`  | `std::optional<Placement>`; empty: nothing changed     |
+/// | `s.deallocate(handle, offset)` | false: no live block, nothing changed; never allocates |
+/// | `s.word(handle)`               | one 64-bit word of a live block, for the arena         |
+/// | `cs.block_size(handle)`        | the size of a live block                               |
+/// | `cs.is_live(handle, offset)`   | whether a block with this handle lives there           |
+/// | `cs.capacity()` `cs.used()`    | units in the range; in live blocks                     |
+/// | `cs.largest_free()`            | the largest size that can be allocated now             |
+/// | `cs.free_blocks()`             | how many free blocks there are, the tail included      |
+/// | `cs.live_blocks()`             | how many blocks are live                               |
+/// | `cs.for_each(visitor)`         | `visitor(offset, size, used)` in address order         |
+/// | `cs.validate()`                | whether every invariant holds; linear                  |
 ///
 /// Where a strategy can: `cs.defect(handle, offset)`, what is wrong with a block that is not live.
 template <class S>
