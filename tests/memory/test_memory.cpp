@@ -29,7 +29,7 @@ struct AcquiresAnotherType : RegionHasNoAlignment {
 };
 struct FlagIsNoConstant {
   bool host_accessible = true;
-  static constexpr bool device_accessible = false;
+  [[maybe_unused]] static constexpr bool device_accessible = false;
   using Region = AcquiresAnotherType::Region;
   Region acquire(std::uint64_t, std::uint64_t) { return {}; }
 };
