@@ -2,10 +2,15 @@
 /// \file
 /// The main program of every test program. A case that is left out, `TEST_CASE("..." *
 /// doctest::skip(...) * doctest::description("the reason"))`, is named with its reason.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+///
+/// Beside doctest's options: `--seed=N` and `--operations=N` for random tests, as the environment
+/// variables ALLOT_SEED and ALLOT_OPERATIONS (support/random.hpp).
+#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 namespace {
 
@@ -34,3 +39,12 @@ struct ReasonsOfSkips final : doctest::IReporter {
 REGISTER_LISTENER("reasons_of_skips", 1, ReasonsOfSkips);
 
 }  // namespace
+
+int main(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument{argv[i]};
+    if (argument.starts_with("--seed=")) ::setenv("ALLOT_SEED", argv[i] + 7, 1);
+    if (argument.starts_with("--operations=")) ::setenv("ALLOT_OPERATIONS", argv[i] + 13, 1);
+  }
+  return doctest::Context{argc, argv}.run();
+}

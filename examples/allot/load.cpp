@@ -21,6 +21,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Result {
+  std::uint64_t tensors = 0;
   allot::Usage usage{};
   double fragmentation = 0;
   std::size_t allocations = 0;
@@ -57,6 +58,7 @@ Result load_with(const MemoryOptions& options) {
 
   Result result;
   result.seconds = std::chrono::duration<double>(end - start).count();
+  result.tensors = plan.items.size();
   result.allocations = model.arenas().size();
   if (!model.arenas().empty()) {
     result.usage = model.arenas().front().usage();
@@ -74,11 +76,11 @@ Result load_with(const MemoryOptions& options) {
   return result;
 }
 
-void print_json(const MemoryOptions& options, const Result& result, std::uint64_t tensors) {
+void print_json(const MemoryOptions& options, const Result& result) {
   const allot::Usage& usage = result.usage;
   const double gib = static_cast<double>(usage.requested) / static_cast<double>(allot::GiB);
   const Json out = {{"file", printable(options.file)},
-                    {"tensors", tensors},
+                    {"tensors", result.tensors},
                     {"tensor_bytes", usage.requested},
                     {"device", options.device},
                     {"device_allocations", result.allocations},
@@ -96,11 +98,11 @@ void print_json(const MemoryOptions& options, const Result& result, std::uint64_
   fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-void print_text(const MemoryOptions& options, const Result& result, std::uint64_t tensors) {
+void print_text(const MemoryOptions& options, const Result& result) {
   const allot::Usage& usage = result.usage;
   const double gib = static_cast<double>(usage.requested) / static_cast<double>(allot::GiB);
   fmt::print("Loaded {}\n", printable(options.file));
-  fmt::print("  tensors            {} on {}, {}\n", tensors, options.device,
+  fmt::print("  tensors            {} on {}, {}\n", result.tensors, options.device,
              size_text(usage.requested));
   fmt::print("  device allocations {}\n", result.allocations);
   fmt::print("  arena              {}\n", size_text(usage.capacity));
@@ -116,8 +118,11 @@ void print_text(const MemoryOptions& options, const Result& result, std::uint64_
 }  // namespace
 
 void load(const MemoryOptions& options) {
-  const std::uint64_t tensors = allot::gguf::File{options.file}.tensors().size();
+  if (options.device != "host") {
+    throw std::runtime_error{"device " + options.device +
+                             " is not there: this build has no HIP; use --device host"};
+  }
   const Result result =
       with_alignment(options.alignment, [&]<class Policy>() { return load_with<Policy>(options); });
-  options.json ? print_json(options, result, tensors) : print_text(options, result, tensors);
+  options.json ? print_json(options, result) : print_text(options, result);
 }

@@ -29,8 +29,13 @@ std::string check_margin(const std::string& text) {
   return is_percentage ? "" : "a margin is usual, none, or a percentage such as 20%";
 }
 
+/// `host`, `hip` or `hip:N`.
 std::string check_device(const std::string& text) {
-  return text == "host" ? "" : "device " + text + " is not there; this build has: host";
+  const bool is_numbered =
+      text.size() > 4 && text.starts_with("hip:") &&
+      std::all_of(text.begin() + 4, text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (text == "host" || text == "hip" || is_numbered) return "";
+  return "a device is host, hip or hip:N, not " + text;
 }
 
 std::string check_alignment(const std::string& text) {

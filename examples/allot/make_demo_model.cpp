@@ -71,6 +71,12 @@ class DemoModel {
     for (std::uint64_t i = 0; i < vocabulary; ++i) texts.push_back("token" + std::to_string(i));
     const std::vector<std::string_view> tokens(texts.begin(), texts.end());
     writer_.add_array<std::string_view>("tokenizer.ggml.tokens", tokens);
+    const std::vector<std::int32_t> kinds(vocabulary, 1);
+    writer_.add_array<std::int32_t>("tokenizer.ggml.token_type", kinds);
+    std::vector<std::string> pairs;
+    for (std::uint64_t i = 256; i < vocabulary; ++i) pairs.push_back("t " + texts[i]);
+    const std::vector<std::string_view> merges(pairs.begin(), pairs.end());
+    writer_.add_array<std::string_view>("tokenizer.ggml.merges", merges);
   }
 
   /// Layers come in the order of their numbers as text; every third of the middle ones, counted in

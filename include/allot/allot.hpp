@@ -9,6 +9,13 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
+#include <allot/device/device.hpp>
+#include <allot/device/host_device.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/gguf/writer.hpp>
+#include <allot/load/check.hpp>
+#include <allot/load/load.hpp>
+#include <allot/load/plan.hpp>
 #include <allot/memory/host_memory.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/observer/ledger.hpp>

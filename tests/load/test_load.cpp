@@ -240,7 +240,7 @@ TEST_CASE("too little memory is refused before anything is reserved, with what t
   try {
     load::check(plan, device);
     FAIL("it was accepted");
-  } catch (const load::InsufficientMemory& error) {
+  } catch (const InsufficientMemory& error) {
     CHECK(error.required() == planned + 100 * MiB);
     CHECK(error.available() == device.free);
     CHECK(error.deficit() == 1);
@@ -249,7 +249,7 @@ TEST_CASE("too little memory is refused before anything is reserved, with what t
   CHECK(device.reservations == 0);
   device.free = planned;
   CHECK_NOTHROW(load::check(plan, device, load::NoMargin{}));
-  CHECK_THROWS_AS(load::check(plan, device, load::PercentMargin{1}), load::InsufficientMemory);
+  CHECK_THROWS_AS(load::check(plan, device, load::PercentMargin{1}), InsufficientMemory);
   CHECK(load::UsualMargin{}(20 * GiB) == 2 * GiB);
 }
 

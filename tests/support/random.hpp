@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Seeds and lengths of random tests. Each test prints its seed where it fails; to replay or to run
-/// longer: `ALLOT_SEED=7 ALLOT_OPERATIONS=1000000 build/test/tests/test_laws`.
+/// longer: `build/test/tests/test_laws --seed=7 --operations=1000000`.
 #pragma once
 
 #include <cstdint>

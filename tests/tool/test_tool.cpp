@@ -149,7 +149,8 @@ TEST_CASE("wrong usage exits with 2, and help with 0") {
   CHECK(run("").status == 2);
   CHECK(run("inspect").status == 2);
   CHECK(run("dance").status == 2);
-  CHECK(run("load --device hip:0 x.gguf").status == 2);
+  CHECK(run("load --device moon x.gguf").status == 2);
+  CHECK(run("load --device hip:0 x.gguf").status == 1);
   CHECK(run("load --margin lots x.gguf").status == 2);
   const Outcome help = run("--help");
   CHECK(help.status == 0);

@@ -313,7 +313,8 @@ class MetadataParser {
                                         std::to_string(info.offset) + ", no multiple of " +
                                         std::to_string(out_.alignment));
       }
-      if (info.offset > data_bytes_ || info.bytes > data_bytes_ - info.offset) {
+      if (info.bytes != 0 &&
+          (info.offset > data_bytes_ || info.bytes > data_bytes_ - info.offset)) {
         in_.fail(pending.offset_at, of(pending.name) + "has " + std::to_string(info.bytes) +
                                         " bytes at offset " + std::to_string(info.offset) +
                                         ", beyond the " + std::to_string(data_bytes_) +

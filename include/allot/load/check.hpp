@@ -22,34 +22,7 @@
 #include <string>
 #include <vector>
 
-namespace allot::load {
-
-/// Bytes to keep free beside a plan of `planned` bytes.
-template <class M>
-concept Margin = requires(const M margin, std::uint64_t planned) {
-  { margin(planned) } -> std::same_as<std::uint64_t>;
-};
-
-struct NoMargin {
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t) const noexcept { return 0; }
-};
-
-struct PercentMargin {
-  std::uint64_t percent;
-
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
-    return checked_multiply(planned / 100, percent)
-        .value_or(std::numeric_limits<std::uint64_t>::max());
-  }
-};
-
-struct UsualMargin {
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
-    return std::max(planned / 10, 100 * MiB);
-  }
-};
-
-static_assert(Margin<NoMargin> && Margin<PercentMargin> && Margin<UsualMargin>);
+namespace allot {
 
 /// A plan and its margin do not fit what the device has free. All figures in bytes.
 class InsufficientMemory : public std::runtime_error {
@@ -84,6 +57,37 @@ class InsufficientMemory : public std::runtime_error {
   std::uint64_t available_;
   std::string advice_;
 };
+
+}  // namespace allot
+
+namespace allot::load {
+
+/// Bytes to keep free beside a plan of `planned` bytes.
+template <class M>
+concept Margin = requires(const M margin, std::uint64_t planned) {
+  { margin(planned) } -> std::same_as<std::uint64_t>;
+};
+
+struct NoMargin {
+  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t) const noexcept { return 0; }
+};
+
+struct PercentMargin {
+  std::uint64_t percent;
+
+  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
+    return checked_multiply(planned / 100, percent)
+        .value_or(std::numeric_limits<std::uint64_t>::max());
+  }
+};
+
+struct UsualMargin {
+  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
+    return std::max(planned / 10, 100 * MiB);
+  }
+};
+
+static_assert(Margin<NoMargin> && Margin<PercentMargin> && Margin<UsualMargin>);
 
 namespace detail {
 
