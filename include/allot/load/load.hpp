@@ -44,6 +44,13 @@ template <class SharedArena>
   return slice;
 }
 
+/// How memory of that kind is made ready to be written; null where it has no such way.
+template <class M>
+[[nodiscard]] constexpr Populate populate_of() noexcept {
+  if constexpr (requires { Populate{&M::populate}; }) return &M::populate;
+  return nullptr;
+}
+
 }  // namespace detail
 
 /// Loads `plan` from `file` onto `device`, whose memory the host addresses: reader threads read
@@ -74,7 +81,8 @@ requires(D::memory_type::host_accessible)
     tensors.emplace_back(item, std::move(slice));
   }
   for (const Step& step : plan.steps) detail::check_step(step, file, plan);
-  detail::read_steps(file, plan.steps, bases, progress);
+  detail::read_steps(file, plan.steps, bases, detail::populate_of<typename D::memory_type>(),
+                     progress);
   return ModelType{std::move(arenas), std::move(tensors)};
 }
 

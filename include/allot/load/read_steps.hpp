@@ -78,11 +78,15 @@ inline void check_step(const Step& step, const gguf::File& file, const Plan& pla
   return pieces;
 }
 
-/// Threads that read pieces, and what the thread that waits for them sees.
+/// Makes memory that is about to be written ready; may be null.
+using Populate = void (*)(std::byte* first, std::uint64_t bytes) noexcept;
+
+/// Pieces, read by the thread that waits for them and by threads of its own.
 class Readers {
  public:
-  Readers(const gguf::File& file, std::vector<Step> pieces, std::span<std::byte* const> bases)
-      : file_{file}, pieces_{std::move(pieces)}, bases_{bases} {
+  Readers(const gguf::File& file, std::vector<Step> pieces, std::span<std::byte* const> bases,
+          Populate populate)
+      : file_{file}, pieces_{std::move(pieces)}, bases_{bases}, populate_{populate} {
     for (const Step& piece : pieces_) total_ += piece.bytes;
   }
 
@@ -91,12 +95,32 @@ class Readers {
 
   ~Readers() { stop(); }
 
+  /// Starts at most `count` threads beside the caller's.
   void start(std::size_t count) {
     const std::size_t useful = std::min(count, pieces_.size());
     threads_.reserve(useful);
     for (std::size_t i = 0; i < useful; ++i) {
-      threads_.emplace_back([this] { work(); });
+      threads_.emplace_back([this] { read_all(); });
     }
+  }
+
+  /// Reads one piece; false where all are taken. Throws: `gguf::ParseError`.
+  bool read_one() {
+    const std::size_t i = next_.fetch_add(1, std::memory_order_relaxed);
+    if (i >= pieces_.size()) return false;
+    const Step& piece = pieces_[i];
+    read(piece);
+    const std::scoped_lock lock{mutex_};
+    done_ += piece.bytes;
+    changed_.notify_one();
+    return true;
+  }
+
+  /// What all threads have read so far. Throws: what a reader threw.
+  [[nodiscard]] Progress progress() {
+    const std::scoped_lock lock{mutex_};
+    if (error_) std::rethrow_exception(error_);
+    return {done_, total_};
   }
 
   /// Waits until more than `seen` bytes are there, and returns how many are.
@@ -111,18 +135,21 @@ class Readers {
   [[nodiscard]] std::uint64_t total() const noexcept { return total_; }
 
  private:
-  void work() noexcept {
+  /// In parts that a core's cache holds from being made ready to being written.
+  void read(const Step& piece) const {
+    constexpr std::uint64_t part_bytes = 256 * KiB;
+    const gguf::Shard& shard = file_.shards()[piece.shard];
+    std::byte* const first = bases_[piece.arena] + piece.arena_offset;
+    for (std::uint64_t at = 0; at < piece.bytes; at += part_bytes) {
+      const std::uint64_t bytes = std::min(part_bytes, piece.bytes - at);
+      if (populate_ != nullptr) populate_(first + at, bytes);
+      shard.read(piece.file_offset + at, {first + at, static_cast<std::size_t>(bytes)});
+    }
+  }
+
+  void read_all() noexcept {
     try {
-      while (!stopping_.load(std::memory_order_relaxed)) {
-        const std::size_t i = next_.fetch_add(1, std::memory_order_relaxed);
-        if (i >= pieces_.size()) return;
-        const Step& piece = pieces_[i];
-        file_.shards()[piece.shard].read(
-            piece.file_offset,
-            {bases_[piece.arena] + piece.arena_offset, static_cast<std::size_t>(piece.bytes)});
-        const std::scoped_lock lock{mutex_};
-        done_ += piece.bytes;
-        changed_.notify_one();
+      while (!stopping_.load(std::memory_order_relaxed) && read_one()) {
       }
     } catch (...) {
       const std::scoped_lock lock{mutex_};
@@ -140,6 +167,7 @@ class Readers {
   const gguf::File& file_;
   std::vector<Step> pieces_;
   std::span<std::byte* const> bases_;
+  Populate populate_;
   std::uint64_t total_ = 0;
   std::atomic<std::size_t> next_{0};
   std::atomic<bool> stopping_{false};
@@ -150,18 +178,24 @@ class Readers {
   std::vector<std::thread> threads_;
 };
 
-/// Reads all steps; `bases` are the arenas' addresses. Blocks until done.
+/// Reads all steps; `bases` are the arenas' addresses. The caller's thread is one of the readers: a
+/// thread that only waited for progress would take its wake-ups from them. Blocks until done.
 /// Throws: `Cancelled`, what `progress` throws, `gguf::ParseError`; by then no thread reads any
 /// more.
 inline void read_steps(const gguf::File& file, std::span<const Step> steps,
-                       std::span<std::byte* const> bases, const ProgressCallback& progress) {
-  Readers readers{file, cut(steps), bases};
+                       std::span<std::byte* const> bases, Populate populate,
+                       const ProgressCallback& progress) {
+  Readers readers{file, cut(steps), bases, populate};
   Progress now{0, readers.total()};
   const auto report = [&] {
     if (progress && !progress(now)) throw Cancelled{now};
   };
   report();
-  readers.start(std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 16));
+  readers.start(std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 16) - 1);
+  while (readers.read_one()) {
+    now = readers.progress();
+    report();
+  }
   while (now.done < now.total) {
     now = readers.wait_beyond(now.done);
     report();
