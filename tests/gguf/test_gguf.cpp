@@ -3,7 +3,9 @@
 #include <allot/gguf/writer.hpp>
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -11,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "gguf/refusals.hpp"
 #include "support/test_data.hpp"
 
 namespace {
@@ -226,22 +229,91 @@ TEST_CASE("every tensor type has the block that ggml's table gives it") {
   CHECK(!gguf::find_type(43));
 }
 
-TEST_CASE("every malformed file has the verdict that is expected of it") {
+TEST_CASE("every malformed file has the verdict that is expected of it, by the rule it breaks") {
   const auto data = test::data_dir();
   if (!data) return;
-  std::size_t checked = 0;
-  for (auto& row : read_csv(*data / "gguf" / "malformed" / "EXPECT.csv")) {
-    const fs::path path = *data / "gguf" / "malformed" / row["file"];
-    INFO(path.string());
+  const fs::path folder = *data / "gguf" / "malformed";
+  std::size_t accepted = 0;
+  std::size_t rejected = 0;
+  for (auto& row : read_csv(folder / "EXPECT.csv")) {
+    INFO(row["file"]);
     if (row["verdict"] == "shard") continue;  // read through its first shard
-    ++checked;
     if (row["verdict"] == "accept") {
-      CHECK_NOTHROW(gguf::File{path});
-    } else {
-      CHECK_THROWS_AS(gguf::File{path}, gguf::ParseError);
+      ++accepted;
+      CHECK_NOTHROW(gguf::File{folder / row["file"]});
+      continue;
+    }
+    ++rejected;
+    const auto refusal =
+        std::find_if(std::begin(test::refusals), std::end(test::refusals),
+                     [&](const test::Refusal& r) { return row["file"] == r.file; });
+    REQUIRE(refusal != std::end(test::refusals));
+    try {
+      gguf::File{folder / row["file"]};
+      FAIL("it was read");
+    } catch (const gguf::ParseError& error) {
+      CHECK(error.offset() == refusal->byte);
+      CHECK(error.rule() == refusal->rule);
     }
   }
-  CHECK(checked == 80);
+  CHECK(accepted == 14);
+  CHECK(rejected == std::size(test::refusals));
+}
+
+TEST_CASE("what is no regular file is refused, and a pipe does not block") {
+  const test::TemporaryFolder folder;
+  const fs::path pipe = folder.path() / "pipe.gguf";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK_THROWS_WITH_AS(gguf::File{pipe}, doctest::Contains("not a regular file"), gguf::ParseError);
+  CHECK_THROWS_AS(gguf::File{"/dev/zero"}, gguf::ParseError);
+}
+
+TEST_CASE("a file that is replaced while it is open is still read as it was") {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "model.gguf";
+  small_model().write(path);
+  const gguf::File file{path};
+  write_file(folder.path() / "other", "short");
+  fs::rename(folder.path() / "other", path);
+  const gguf::TensorInfo& odd = *file.find("odd");
+  std::vector<std::byte> expected(84);
+  fill_with_offsets(0, expected);
+  const auto mapped = file.data(odd);
+  CHECK(std::equal(mapped.begin(), mapped.end(), expected.begin(), expected.end()));
+}
+
+TEST_CASE("the writer refuses what the reader would") {
+  gguf::Writer writer;
+  const std::vector<std::byte> bytes(8);
+  const auto add = [&](std::string name) {
+    writer.add_tensor(std::move(name), gguf::TensorType::F32, {2}, bytes);
+  };
+  CHECK_THROWS_AS(writer.set_alignment(3), std::invalid_argument);
+  CHECK_THROWS_AS(writer.set_alignment(1U << 21), std::invalid_argument);
+  CHECK_THROWS_AS(writer.add("general.alignment", std::uint64_t{32}), std::invalid_argument);
+  writer.set_alignment(64);
+  CHECK_THROWS_AS(writer.set_alignment(64), std::invalid_argument);
+  CHECK_THROWS_AS(writer.add("", 1), std::invalid_argument);
+  CHECK_THROWS_AS(writer.add(std::string_view{"a\0b", 3}, 1), std::invalid_argument);
+  CHECK_THROWS_AS(writer.add(std::string(65'536, 'k'), 1), std::invalid_argument);
+  writer.add(std::string(65'535, 'k'), 1);
+  add(std::string(64, 'n'));
+  CHECK_THROWS_AS(add(std::string(64, 'n')), std::invalid_argument);
+  CHECK_THROWS_AS(add(std::string(65, 'n')), std::invalid_argument);
+  CHECK_THROWS_AS(add(""), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(writer.add_tensor("t", gguf::TensorType::F32, {3}, bytes),
+                       "tensor t takes 12 bytes, but 8 are given", std::invalid_argument);
+  CHECK_THROWS_AS(writer.add_tensor("t", gguf::TensorType::Q4_0, {33}, bytes),
+                  std::invalid_argument);
+  CHECK_THROWS_AS(writer.add_tensor("t", gguf::TensorType::F32, {1, 1, 1, 1, 1}, bytes),
+                  std::invalid_argument);
+  CHECK_THROWS_AS(writer.add("general.alignment", std::uint32_t{32}), std::invalid_argument);
+  const test::TemporaryFolder folder;
+  writer.write(folder.path() / "model.gguf");
+  const gguf::File file{folder.path() / "model.gguf"};
+  CHECK(file.tensors().size() == 1);
+  CHECK(file.metadata().size() == 2);
+  CHECK(file.alignment() == 64);
 }
 
 TEST_CASE("every real file reads with the counts of the manifest, every rejected one is refused") {

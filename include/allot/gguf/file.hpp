@@ -86,11 +86,17 @@ class File {
     }
     places_.reserve(tensors_.size());
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (!places_.emplace(tensors_[i].name, i).second) {
-        throw ParseError{shards_[tensors_[i].shard].path(), 0,
-                         "tensor " + std::string{tensors_[i].name} + " is in two shards"};
-      }
+      const auto [_, is_new] = places_.emplace(tensors_[i].name, i);
+      if (!is_new) fail_twice(tensors_[i]);
     }
+  }
+
+  [[noreturn]] void fail_twice(const TensorInfo& tensor) const {
+    const TensorInfo& first = *find(tensor.name);
+    throw ParseError{shards_[tensor.shard].path(),
+                     containers_[tensor.shard].section.position_of(tensor.name),
+                     "tensor " + std::string{tensor.name} + " is in " +
+                         shards_[first.shard].path().filename().string() + " already"};
   }
 
   [[nodiscard]] static std::string to_text(std::uint64_t number) { return std::to_string(number); }
@@ -101,8 +107,8 @@ class File {
     const Value* value = containers_.back().metadata.find(key);
     if (value == nullptr) return std::nullopt;
     if (value->type() != *detail::type_of<T>) {
-      fail_last(std::string{key} + " is " + std::string{gguf::to_text(value->type())} + ", not " +
-                std::string{gguf::to_text(*detail::type_of<T>)});
+      fail_last(key, std::string{key} + " is " + std::string{gguf::to_text(value->type())} +
+                         ", not " + std::string{gguf::to_text(*detail::type_of<T>)});
     }
     return value->as<T>();
   }
@@ -111,8 +117,15 @@ class File {
     return split_key<std::uint16_t>("split.count");
   }
 
-  [[noreturn]] void fail_last(const std::string& rule) const {
-    throw ParseError{shards_.back().path(), 0, rule};
+  /// The container opened last breaks a rule, at one of its keys; at the start where it lacks it.
+  [[noreturn]] void fail_last(const char* key, const std::string& rule) const {
+    fail(shards_.size() - 1, key, rule);
+  }
+  [[noreturn]] void fail(std::size_t shard, const char* key, const std::string& rule) const {
+    const Value* value = containers_[shard].metadata.find(key);
+    throw ParseError{shards_[shard].path(),
+                     value == nullptr ? 0 : containers_[shard].section.position_of(value->key()),
+                     rule};
   }
 
   /// Opens every shard of the model that `path` is a part of, in order.
@@ -135,8 +148,9 @@ class File {
     const std::string name = path.filename().string();
     const std::size_t tail = std::string_view{ending}.size() + 6;  // "-00001" in front of it
     if (name.size() < tail || !name.ends_with(ending)) {
-      fail_last("split.count is " + to_text(count) + ", but the file is not named PREFIX-00001" +
-                ending + "; restore the names of the shards");
+      fail_last("split.count", "split.count is " + to_text(count) +
+                                   ", but the file is not named PREFIX-00001" + ending +
+                                   "; restore the names of the shards");
     }
     const std::string prefix = name.substr(0, name.size() - tail);
     std::vector<std::filesystem::path> paths;
@@ -151,8 +165,8 @@ class File {
       }
     }
     if (!missing.empty()) {
-      fail_last("the model has " + to_text(count) +
-                " shards, and these are missing beside it: " + missing);
+      fail_last("split.count", "the model has " + to_text(count) +
+                                   " shards, and these are missing beside it: " + missing);
     }
     return paths;
   }
@@ -160,15 +174,17 @@ class File {
   void check_split_keys(std::uint16_t count) const {
     const std::size_t place = shards_.size() - 1;
     const auto number = split_key<std::uint16_t>("split.no");
-    if (!number) fail_last("split.no is missing");
+    if (!number) fail_last("split.no", "split.no is missing");
     if (*number != place) {
-      fail_last("split.no is " + to_text(*number) + ", but by its name the file is number " +
-                to_text(place) + " (from 0)");
+      fail_last("split.no", "split.no is " + to_text(*number) +
+                                ", but by its name the file is number " + to_text(place) +
+                                " (from 0)");
     }
     const auto total = split_count();
     if (!total || *total != count) {
-      fail_last("split.count is " + (total ? to_text(*total) : std::string{"missing"}) +
-                ", but another shard says " + to_text(count));
+      fail_last("split.count", "split.count is " +
+                                   (total ? to_text(*total) : std::string{"missing"}) +
+                                   ", but another shard says " + to_text(count));
     }
   }
 
@@ -178,12 +194,12 @@ class File {
     for (std::size_t i = 0; i < containers_.size(); ++i) {
       const Value* total = containers_[i].metadata.find("split.tensors.count");
       if (total == nullptr || total->type() != ValueType::int32) {
-        throw ParseError{shards_[i].path(), 0, "split.tensors.count is missing or not int32"};
+        fail(i, "split.tensors.count", "split.tensors.count is missing or not int32");
       }
       if (total->as_count() != tensors) {
-        throw ParseError{shards_[i].path(), 0,
-                         "split.tensors.count is " + std::to_string(total->as<std::int32_t>()) +
-                             ", but the shards hold " + to_text(tensors) + " tensors"};
+        fail(i, "split.tensors.count",
+             "split.tensors.count is " + std::to_string(total->as<std::int32_t>()) +
+                 ", but the shards hold " + to_text(tensors) + " tensors");
       }
     }
   }

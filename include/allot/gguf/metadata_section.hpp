@@ -70,6 +70,12 @@ class MetadataSection {
     return {reinterpret_cast<const char*>(at(position)), static_cast<std::size_t>(length)};
   }
 
+  /// Where a text of this section begins: bytes from the start of the file.
+  [[nodiscard]] std::uint64_t position_of(std::string_view text) const noexcept {
+    return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(text.data()) -
+                                      bytes_.get());
+  }
+
   /// Throws: `ParseError` at the current position.
   [[noreturn]] void fail(std::string rule) const { fail(position_, std::move(rule)); }
   [[noreturn]] void fail(std::uint64_t position, std::string rule) const {

@@ -6,7 +6,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/core/units.hpp>
+#include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
 #include <allot/gguf/metadata_section.hpp>
 #include <allot/gguf/shard.hpp>
@@ -42,14 +42,6 @@ struct Container {
 /// Fills a `Container`. Complexity: linear in the metadata section, n log n in the tensors.
 class MetadataParser {
  public:
-  static constexpr std::uint64_t longest_key = 65'535;
-  static constexpr std::uint64_t longest_string = std::uint64_t{1} << 30;
-  static constexpr std::uint64_t longest_array = std::uint64_t{1} << 30;
-  static constexpr std::uint64_t longest_tensor_name = 64;
-  static constexpr std::uint64_t highest_alignment = MiB;
-  static constexpr std::uint32_t most_dimensions = 4;
-  static constexpr std::uint32_t deepest_nesting = 4;
-
   /// Throws: `ParseError`.
   MetadataParser(const Shard& shard, Container& into)
       : file_{shard}, out_{into}, in_{into.section} {
@@ -95,6 +87,7 @@ class MetadataParser {
     wide_ = out_.version >= 2;
     const std::uint64_t at = in_.position();
     tensor_count_ = take_length("the number of tensors");
+    const std::uint64_t value_count_at = in_.position();
     value_count_ = take_length("the number of metadata pairs");
     const std::uint64_t smallest_tensor = wide_ ? 24 : 20;
     const std::uint64_t smallest_pair = wide_ ? 13 : 9;
@@ -103,8 +96,8 @@ class MetadataParser {
                        std::to_string(in_.remaining()) + " bytes that follow");
     }
     if (value_count_ > in_.remaining() / smallest_pair) {
-      in_.fail(at, std::to_string(value_count_) + " metadata pairs do not fit the " +
-                       std::to_string(in_.remaining()) + " bytes that follow");
+      in_.fail(value_count_at, std::to_string(value_count_) + " metadata pairs do not fit the " +
+                                   std::to_string(in_.remaining()) + " bytes that follow");
     }
   }
 
@@ -141,7 +134,7 @@ class MetadataParser {
   }
 
   void pair() {
-    const Span key = take_name("a metadata key", longest_key);
+    const Span key = take_name("a metadata key", limits::key_bytes);
     const ValueType type = take_type("a metadata value's type");
     pairs_.push_back({key, type, in_.position()});
     skip_value(type, 0);
@@ -177,7 +170,7 @@ class MetadataParser {
   void skip_string() {
     const std::uint64_t at = in_.position();
     const std::uint64_t length = take_length("a string's length");
-    if (length > longest_string) {
+    if (length > limits::string_bytes) {
       in_.fail(at, "a string of " + std::to_string(length) + " bytes; at most 2^30 are allowed");
     }
     in_.skip(length, "a string");
@@ -185,10 +178,10 @@ class MetadataParser {
 
   void skip_array(std::uint32_t depth) {
     const std::uint64_t at = in_.position();
-    if (depth > deepest_nesting) in_.fail(at, "arrays are nested more than 4 deep");
+    if (depth > limits::array_nesting) in_.fail(at, "arrays are nested more than 4 deep");
     const ValueType type = take_type("an array's element type");
     const std::uint64_t count = take_length("an array's length");
-    if (count > longest_array) {
+    if (count > limits::array_elements) {
       in_.fail(at, "an array of " + std::to_string(count) + " elements; at most 2^30 are allowed");
     }
     const std::uint64_t length_bytes = wide_ ? 8 : 4;
@@ -207,11 +200,11 @@ class MetadataParser {
   }
 
   void tensor() {
-    const Span name = take_name("a tensor's name", longest_tensor_name);
+    const Span name = take_name("a tensor's name", limits::tensor_name_bytes);
     TensorInfo info{};
     const std::uint64_t rank_at = in_.position();
     info.shape.rank = in_.take<std::uint32_t>("a tensor's number of dimensions");
-    if (info.shape.rank > most_dimensions) {
+    if (info.shape.rank > limits::dimensions) {
       in_.fail(rank_at, of(name) + "has " + std::to_string(info.shape.rank) +
                             " dimensions; at most 4 are allowed");
     }
@@ -278,7 +271,7 @@ class MetadataParser {
       in_.fail(at, "general.alignment is " + std::string{to_text(value->type())} + ", not uint32");
     }
     out_.alignment = value->as<std::uint32_t>();
-    if (!is_power_of_two(out_.alignment) || out_.alignment > highest_alignment) {
+    if (!is_power_of_two(out_.alignment) || out_.alignment > limits::alignment) {
       in_.fail(at, "general.alignment is " + std::to_string(out_.alignment) +
                        ", not a power of two from 1 to 1048576");
     }

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <boost/interprocess/file_mapping.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 
 #include <algorithm>
@@ -31,8 +30,10 @@ class Shard {
  public:
   /// Opens a file; reads nothing yet.
   /// Throws: `ParseError` where it cannot be opened, or is no regular file.
-  explicit Shard(std::filesystem::path path) : path_{std::move(path)} {
-    descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  explicit Shard(std::filesystem::path path)
+      : path_{std::move(path)}, mapping_{std::make_unique<Mapping>()} {
+    // A pipe without a writer would block here for ever; regular files know no O_NONBLOCK.
+    descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor_ < 0)
       throw ParseError{path_, 0, std::string{"cannot open: "} + std::strerror(errno)};
     struct stat status = {};
@@ -41,7 +42,6 @@ class Shard {
       throw ParseError{path_, 0, "not a regular file"};
     }
     size_ = static_cast<std::uint64_t>(status.st_size);
-    mapping_ = std::make_unique<Mapping>();
   }
 
   Shard(Shard&& other) noexcept
@@ -87,9 +87,9 @@ class Shard {
     const std::scoped_lock lock{mapping_->mutex};
     if (mapping_->region.get_address() == nullptr && size_ != 0) {
       try {
-        const boost::interprocess::file_mapping file{path_.c_str(), boost::interprocess::read_only};
-        mapping_->region = boost::interprocess::mapped_region{file, boost::interprocess::read_only,
-                                                              0, static_cast<std::size_t>(size_)};
+        mapping_->region = boost::interprocess::mapped_region{OpenFile{descriptor_},
+                                                              boost::interprocess::read_only, 0,
+                                                              static_cast<std::size_t>(size_)};
       } catch (const boost::interprocess::interprocess_exception& error) {
         throw ParseError{path_, 0, std::string{"cannot map: "} + error.what()};
       }
@@ -100,6 +100,14 @@ class Shard {
 
  private:
   friend class File;
+
+  /// What Boost maps: the file that is open, even where its path names another by now.
+  struct OpenFile {
+    int descriptor;
+    [[nodiscard]] boost::interprocess::mapping_handle_t get_mapping_handle() const noexcept {
+      return {descriptor, false};
+    }
+  };
 
   struct Mapping {
     std::mutex mutex;
