@@ -5,6 +5,7 @@
 #include <allot/device/host_device.hpp>
 
 #include <fmt/core.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -62,7 +63,10 @@ std::string printable(std::string_view text) {
 
 std::uint64_t peak_resident_bytes() {
   const std::string status = allot::host_memory_info::read("/proc/self/status");
-  return allot::host_memory_info::field(status, "VmHWM").value_or(0);
+  if (const auto high_water = allot::host_memory_info::field(status, "VmHWM")) return *high_water;
+  rusage usage{};  // no /proc; may count the parent's memory up to the fork
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 ProgressBar::ProgressBar() : is_terminal_{::isatty(STDERR_FILENO) == 1} {}

@@ -2,11 +2,10 @@
 /// \file
 /// What an arena throws. The messages are built without allocating.
 ///
-/// | error           | thrown when                                          | base |
-/// |-----------------|------------------------------------------------------|-------------------------|
-/// | `OutOfMemory`   | a request cannot be granted                          | `std::bad_alloc` | |
-/// `InvalidBlock`  | a block is not live in this arena                    | `std::invalid_argument`
-/// |
+/// | error         | thrown when                         | base                    |
+/// |---------------|-------------------------------------|-------------------------|
+/// | `OutOfMemory` | a request cannot be granted         | `std::bad_alloc`        |
+/// | `InvalidBlock`| a block is not live in this arena   | `std::invalid_argument` |
 ///
 /// Arguments that no arena could accept (zero bytes, an alignment that is no power of two) are
 /// `std::invalid_argument`.
