@@ -14,7 +14,6 @@
 #include <allot/strategy/strategy.hpp>
 #include <allot/synchronization/synchronization.hpp>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -100,8 +99,9 @@ class Arena {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     if (!is_live(block)) [[unlikely]]
       throw InvalidBlock{defect(block), block.offset, block.size};
-    requested_ -= strategy_.word(block.handle);
+    const std::uint64_t requested = strategy_.word(block.handle);
     strategy_.deallocate(block.handle, block.offset / A::value);
+    requested_ -= requested;
     if constexpr (marks_blocks) region_.mark_free(block.offset, block.size);
     observer_.deallocated(block);
   }
@@ -215,7 +215,7 @@ class Arena {
     if (!is_power_of_two(alignment)) throw_bad_alignment(alignment);
     const std::optional<std::uint64_t> raised = checked_add(request.bytes, A::value - 1);
     if (request.bytes == 0 || !raised) throw_bad_size(request.bytes);
-    return {*raised / A::value, std::max(alignment, A::value) / A::value};
+    return {*raised / A::value, larger(alignment, A::value) / A::value};
   }
 
   [[noreturn]] static void throw_too_small(std::uint64_t bytes) {
@@ -245,7 +245,7 @@ class Arena {
     if (!placed) return std::nullopt;
     strategy_.word(placed->handle) = request.bytes;
     requested_ += request.bytes;
-    peak_used_ = std::max(peak_used_, strategy_.used() * A::value);
+    peak_used_ = larger(peak_used_, strategy_.used() * A::value);
     const Block block{placed->offset * A::value, placed->size * A::value, placed->handle};
     if constexpr (marks_blocks) region_.mark_used(block.offset, block.size);
     observer_.allocated(block, request);

@@ -270,11 +270,16 @@ void check_all_laws() {
 template <class S, class Naive>
 void check_against_model(std::uint64_t seed, std::uint64_t steps, std::uint64_t validate_every) {
   std::mt19937_64 random{seed};
-  const std::uint64_t capacity = 1 + random() % (random() % 2 == 0 ? 300 : 6000);
-  INFO("ALLOT_SEED=" << seed << ", capacity " << capacity << " units");
-  S strategy{capacity};
-  Naive naive{capacity};
+  std::uint64_t capacity = 1 + random() % (random() % 2 == 0 ? 300 : 6000);
+  const std::uint64_t taken = seed % 4 == 3 ? std::uint64_t{1} << 40 : 0;  // 64-bit keys
+  INFO("ALLOT_SEED=" << seed << ", capacity " << taken + capacity << " units");
+  S strategy{taken + capacity};
+  Naive naive{taken + capacity};
   std::vector<Placement> live;
+  if (taken != 0) {
+    live.push_back(strategy.allocate(taken, 1).value());
+    REQUIRE(live.back().offset == naive.allocate(taken, 1).value().offset);
+  }
   for (std::uint64_t step = 0; step < steps; ++step) {
     if (random() % 100 < 55 || live.empty()) {
       const std::uint64_t size =
@@ -289,6 +294,7 @@ void check_against_model(std::uint64_t seed, std::uint64_t steps, std::uint64_t 
       live.push_back(*placed);
     } else {
       const std::size_t i = random() % live.size();
+      if (live[i].size == taken) continue;
       REQUIRE(strategy.deallocate(live[i].handle, live[i].offset));
       REQUIRE(!strategy.deallocate(live[i].handle, live[i].offset));
       naive.deallocate({live[i].offset, live[i].size});

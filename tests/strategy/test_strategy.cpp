@@ -75,47 +75,52 @@ TEST_CASE("a slot that has run through its generations is retired") {
   detail::RecordSlab slab;
   slab.ensure(2);
   const std::uint32_t index = slab.acquire();
-  CHECK(slab.has_unused_generation(index));
+  CHECK(slab.has_unused_generation(slab[index]));
   slab[index].generation = slab.first_generation() - 1;
-  CHECK(!slab.has_unused_generation(index));
-  slab.release(index);
+  CHECK(!slab.has_unused_generation(slab[index]));
+  slab.release(index, slab[index]);
   CHECK(slab.acquire() != index);
 }
 
-TEST_CASE("no two handles of a slot are equal, from the first use on") {
+TEST_CASE("no two generations of a slot are equal, from the first use on") {
   detail::RecordSlab slab;
   slab.ensure(1);
   const std::uint32_t index = slab.acquire();
-  Handle last = slab.start_use(index);
+  slab.start_use(slab[index]);
   for (int use = 0; use < 10'000; ++use) {
-    slab.release(index);
+    const std::uint32_t last = slab[index].generation;
+    slab.release(index, slab[index]);
     REQUIRE(slab.acquire() == index);
-    const Handle next = slab.start_use(index);
-    REQUIRE(next.generation == last.generation + 1);
-    last = next;
+    slab.start_use(slab[index]);
+    REQUIRE(slab[index].generation == last + 1);
   }
 }
 
-TEST_CASE("sizes fall into bins in order, and each size below 64 has its own") {
-  using detail::SizeBins;
-  for (std::uint64_t size = 1; size < 64; ++size) CHECK(SizeBins::bin_of(size) == size);
+TEST_CASE("sizes fall into bins in order, and small ones have a bin each") {
+  using Bins = detail::FloatBins<5>;
+  for (std::uint64_t size = 1; size < 64; ++size) CHECK(Bins::bin_of(size) == size);
   for (std::uint64_t size = 1; size < 100'000; ++size) {
-    REQUIRE(SizeBins::bin_of(size) <= SizeBins::bin_of(size + 1));
+    const std::uint32_t step = Bins::bin_of(size + 1) - Bins::bin_of(size);
+    REQUIRE(step <= 1);
+    REQUIRE((Bins::excess_of(size + 1) == 0) == (step == 1));
   }
-  CHECK(SizeBins::bin_of(~std::uint64_t{0}) == 1919);
+  CHECK(Bins::bin_of(~std::uint64_t{0}) == Bins::count - 1);
 }
 
-TEST_CASE("magnitudes are in order, and exact below 2^27") {
-  using detail::AddressTree;
-  for (std::uint64_t size : {1ULL, 77ULL, (1ULL << 27) - 1}) {
-    CHECK(AddressTree::magnitude_of(size) < AddressTree::magnitude_of(size + 1));
-  }
-  for (unsigned shift = 27; shift < 63; ++shift) {
-    const std::uint64_t size = std::uint64_t{1} << shift;
-    CHECK(AddressTree::magnitude_of(size - 1) < AddressTree::magnitude_of(size));
-    CHECK(AddressTree::magnitude_of(size) <= AddressTree::magnitude_of(size + 1));
-  }
-  CHECK(AddressTree::magnitude_of(~std::uint64_t{0}) <= detail::highest_free_state);
+TEST_CASE("a bitmap of two levels finds the next member") {
+  detail::TwoLevelBitmap<1920> bitmap;
+  CHECK(bitmap.next(0) == bitmap.none);
+  for (const std::uint32_t number : {3U, 64U, 1919U}) bitmap.insert(number);
+  CHECK(bitmap.next(0) == 3);
+  CHECK(bitmap.next(4) == 64);
+  CHECK(bitmap.next(65) == 1919);
+  CHECK(bitmap.next(1920) == bitmap.none);
+  bitmap.erase_if(64, false);
+  CHECK(bitmap.contains(64));
+  bitmap.erase_if(64, true);
+  CHECK(bitmap.next(4) == 1919);
+  CHECK(bitmap.highest() == 1919);
+  CHECK(bitmap.is_valid());
 }
 
 TEST_CASE_TEMPLATE("ranges of nearly 2^64 units work", S, BestFit, FirstFit, Buddy) {

@@ -25,6 +25,17 @@ namespace allot {
   return a * b;
 }
 
+/// `std::max` and `std::min`, for what every arena includes: all of <algorithm> takes a third of the
+/// time that an arena takes to compile.
+template <class T>
+[[nodiscard]] constexpr T larger(T a, T b) noexcept {
+  return a < b ? b : a;
+}
+template <class T>
+[[nodiscard]] constexpr T smaller(T a, T b) noexcept {
+  return b < a ? b : a;
+}
+
 [[nodiscard]] constexpr bool is_power_of_two(std::uint64_t value) noexcept {
   return std::has_single_bit(value);
 }

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/observer/observer.hpp>
 
-#include <algorithm>
 #include <cstdint>
 
 namespace allot {
@@ -18,7 +18,7 @@ class Ledger {
   void allocated(const Block& block, const Request& request) noexcept {
     ++allocations_;
     allocated_bytes_ += block.size;
-    largest_request_ = std::max(largest_request_, request.bytes);
+    largest_request_ = larger(largest_request_, request.bytes);
   }
 
   void deallocated(const Block& block) noexcept {

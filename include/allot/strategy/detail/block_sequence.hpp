@@ -48,11 +48,10 @@ class BlockSequence {
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
   explicit BlockSequence(std::uint64_t capacity) : capacity_{capacity} {
-    records_.ensure(2);
+    records_.ensure(spare_records);
     static_cast<void>(records_.acquire());  // the head: ends the list on both sides, never free
     Record& head = records_[list_head];
-    head.offset = capacity;
-    head.size = 0;
+    head.offset = capacity;  // where the last block ends
     head.state = used_state;
     Order::init(node(list_head));
   }
@@ -67,7 +66,7 @@ class BlockSequence {
 
   /// Requires: `handle` is live.
   [[nodiscard]] std::uint64_t block_size(Handle handle) const noexcept {
-    return records_[handle.index].size;
+    return size_of(records_, records_[handle.index]);
   }
 
   /// Complexity: constant, whatever the handle holds.
@@ -90,18 +89,15 @@ class BlockSequence {
   void for_each(Visitor&& visitor) const {
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
       const Record& record = records_[i];
-      visitor(record.offset, record.size, record.state == used_state);
+      visitor(record.offset, size_of(records_, record), record.state == used_state);
     }
   }
-
-  /// Bytes of bookkeeping on the heap.
-  [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept { return records_.bytes(); }
 
  protected:
   using Order = boost::intrusive::circular_list_algorithms<AddressOrderTraits>;
 
   static constexpr std::uint32_t list_head = 0;
-  static constexpr std::uint64_t spare_records = 2;
+  static constexpr std::uint64_t spare_records = 2;  // what one allocation may need
 
   [[nodiscard]] AddressOrderTraits::NodePointer node(std::uint32_t index) noexcept {
     return {&records_, index};
@@ -117,39 +113,44 @@ class BlockSequence {
     return records_[index].state <= highest_free_state;
   }
 
-  /// A record for [offset, offset + size) in front of `next` in address order; its state is still
-  /// to be set. Requires `records_.ensure`.
-  [[nodiscard]] std::uint32_t insert_before(std::uint32_t next, std::uint64_t offset,
-                                            std::uint64_t size) noexcept {
+  /// A record for a block from `offset` on, behind `previous` in address order; its state is still
+  /// to be set. Requires: a vacant record.
+  [[nodiscard]] std::uint32_t insert_after(std::uint32_t previous, std::uint64_t offset) noexcept {
     const std::uint32_t index = records_.acquire();
     records_[index].offset = offset;
-    records_[index].size = size;
-    Order::link_before(node(next), node(index));
+    Order::link_after(node(previous), node(index));
     return index;
   }
 
   void remove(std::uint32_t index) noexcept {
     Order::unlink(node(index));
-    records_.release(index);
+    records_.release(index, records_[index]);
   }
 
+  /// Makes the record a free block and counts it.
   void make_free(std::uint32_t index) noexcept {
     records_[index].state = 0;
     ++free_blocks_;
   }
 
-  /// Makes the record a used block and counts it.
-  Placement make_used(std::uint32_t index) noexcept {
-    const Handle handle = records_.start_use(index);
-    const Record& record = records_[index];
-    used_ += record.size;
+  /// Makes the record a used block and counts it. A record that has run through its generations
+  /// gives way to a fresh one. Requires: a vacant record.
+  Placement make_used(std::uint32_t index, std::uint64_t size) noexcept {
+    if (!records_.has_unused_generation(records_[index])) [[unlikely]] {
+      const std::uint32_t fresh = insert_after(index, records_[index].offset);
+      remove(index);
+      index = fresh;
+    }
+    Record& record = records_[index];
+    RecordSlab::start_use(record);
+    used_ += size;
     ++live_blocks_;
-    return {record.offset, record.size, handle};
+    return {record.offset, size, {index, record.generation}};
   }
 
   /// Uncounts a used block; its record is still to be made free or removed.
-  void end_use(std::uint32_t index) noexcept {
-    used_ -= records_[index].size;
+  void end_use(std::uint64_t size) noexcept {
+    used_ -= size;
     --live_blocks_;
   }
 
@@ -162,12 +163,13 @@ class BlockSequence {
     std::uint32_t last = list_head;
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
       const Record& record = records_[i];
-      if (record.previous != last || record.offset != end || record.size == 0) return false;
-      if (record.size > capacity_ - end || record.state == vacant_state) return false;
-      end += record.size;
+      if (record.previous != last || record.offset != end) return false;
+      const std::uint64_t size = size_of(records_, record);
+      if (size == 0 || size > capacity_ - end || record.state == vacant_state) return false;
+      end += size;
       last = i;
       if (record.state == used_state) {
-        used += record.size;
+        used += size;
         ++live;
       } else {
         ++free;

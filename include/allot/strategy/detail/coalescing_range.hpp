@@ -5,26 +5,29 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/checked.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
+#include <allot/strategy/detail/by_key_width.hpp>
 #include <allot/strategy/detail/record_slab.hpp>
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 
 namespace allot::detail {
 
-/// \tparam Index  `insert`, `erase`, `rekey`, `find`, `largest`, `is_valid` as in `SizeBins`
+/// \tparam Index  a template over the key's type: `insert`, `erase`, `rekey`, `find`, ... as in
+///                `SizeBins`
 ///
 /// The free block at the end of the range, the tail, is kept out of the index: a range that only
-/// grows never touches the index at all. The index's `find` is told of it.
-template <class Index>
+/// grows never touches the index at all. `prefers` says whether it is the better choice.
+template <template <class Key> class Index>
 class CoalescingRange : public BlockSequence {
  public:
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
-  explicit CoalescingRange(std::uint64_t capacity) : BlockSequence{capacity} {
-    tail_ = insert_before(list_head, 0, capacity);
+  explicit CoalescingRange(std::uint64_t capacity) : BlockSequence{capacity}, index_{capacity} {
+    index_.with([&](auto& index) { index.ensure(records_.capacity()); });
+    tail_ = insert_after(list_head, 0);
     make_free(tail_);
   }
 
@@ -32,33 +35,44 @@ class CoalescingRange : public BlockSequence {
   /// what is left over on either side stays free.
   /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
-    const std::uint32_t chosen = index_.find(records_, tail_, size, alignment);
-    if (chosen == no_record) return std::nullopt;
-    records_.ensure(spare_records);
-    return carve(chosen, size, alignment);
+    if (records_.vacant() < spare_records) [[unlikely]]
+      ensure(spare_records);
+    return index_.with([&](auto& index) -> std::optional<Placement> {
+      std::uint32_t chosen = index.find(records_, size, alignment);
+      if (tail_ != no_record) {
+        const std::uint64_t start = records_[tail_].offset;
+        const std::uint64_t available = capacity_ - start;
+        if (fits(start, available, size, alignment) &&
+            (chosen == no_record || index.prefers(records_, available, chosen)))
+          chosen = tail_;
+      }
+      if (chosen == no_record) return std::nullopt;
+      return carve(index, chosen, size, alignment);
+    });
   }
 
   /// Returns false, and changes nothing, where no such block is live.
   bool deallocate(Handle handle, std::uint64_t offset) noexcept {
     if (!is_live(handle, offset)) return false;
-    const std::uint32_t index = handle.index;
-    end_use(index);
-    const std::uint32_t next = records_[index].next;
-    if (next == list_head || next == tail_) {
-      join_tail(index);
-    } else {
-      join_neighbours(index);
-    }
+    index_.with([&](auto& index) {
+      const Record& freed = records_[handle.index];
+      end_use(size_of(records_, freed));
+      if (freed.next == list_head || freed.next == tail_) {
+        join_tail(index, handle.index);
+      } else {
+        join_neighbours(index, handle.index);
+      }
+    });
     return true;
   }
 
   /// Complexity: O(log n).
   [[nodiscard]] std::uint64_t largest_free() const noexcept {
-    const std::uint64_t last = tail_ == no_record ? 0 : records_[tail_].size;
-    return std::max(last, index_.largest(records_));
+    const std::uint64_t last = tail_ == no_record ? 0 : size_of(records_, records_[tail_]);
+    return index_.with([&](const auto& index) { return larger(last, index.largest(records_)); });
   }
 
-  /// Complexity: O(n log n).
+  /// Complexity: linear.
   [[nodiscard]] bool validate() const noexcept {
     if (!sequence_is_valid()) return false;
     bool last_was_free = false;
@@ -70,112 +84,110 @@ class CoalescingRange : public BlockSequence {
       last = i;
     }
     if (tail_ != (last_was_free ? last : no_record)) return false;
-    return index_.is_valid(records_, free_blocks_ - (last_was_free ? 1 : 0));
+    const std::uint64_t indexed = free_blocks_ - (last_was_free ? 1 : 0);
+    return index_.with([&](const auto& index) { return index.is_valid(records_, indexed); });
+  }
+
+  /// Bytes of bookkeeping on the heap.
+  [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept {
+    return records_.bytes() + index_.with([](const auto& index) { return index.bytes(); });
   }
 
  private:
-  /// Takes [aligned, aligned + size) out of the free block `chosen`, which stays on as what is
-  /// left: behind the new block where something is left there, else in front of it.
-  Placement carve(std::uint32_t chosen, std::uint64_t size, std::uint64_t alignment) noexcept {
-    const Record whole = records_[chosen];
-    const std::uint64_t front = (0 - whole.offset) & (alignment - 1);
-    const std::uint64_t offset = whole.offset + front;
-    const std::uint64_t back = whole.size - front - size;
-    if (back != 0) {
-      if (front != 0) {
-        const std::uint32_t gap = insert_before(chosen, whole.offset, front);
-        make_free(gap);
-        resize(chosen, offset + size, back);
-        index_.insert(records_, gap);
-      } else {
-        resize(chosen, offset + size, back);
-      }
-      return make_used(insert_before(chosen, offset, size));
-    }
+  /// Makes room for `count` records, and for all the free blocks that there can come to be.
+  void ensure(std::uint64_t count) {
+    index_.with([&](auto& index) { index.ensure(records_.capacity_for(count)); });
+    records_.ensure(count);
+  }
+
+  /// Takes [aligned, aligned + size) out of the free block `chosen`: its record becomes the new
+  /// block's, or stays with what is left in front of it.
+  template <class I>
+  [[gnu::always_inline]] Placement carve(I& index, std::uint32_t chosen, std::uint64_t size,
+                                         std::uint64_t alignment) noexcept {
+    const Record& whole = records_[chosen];
+    const std::uint64_t start = whole.offset;
+    const std::uint64_t front = (0 - start) & (alignment - 1);
+    const std::uint64_t back = size_of(records_, whole) - front - size;
+    const bool was_tail = chosen == tail_;
+    std::uint32_t taken = chosen;
     if (front != 0) {
-      const std::uint32_t taken = insert_before(whole.next, offset, size);
-      if (chosen == tail_) {  // it is no longer the last block
-        records_[chosen].size = front;
-        index_.insert(records_, chosen);
+      taken = insert_after(chosen, start + front);
+      if (was_tail) {
+        tail_ = no_record;
+        index.insert(records_, chosen, start, front);
+      } else {
+        index.replace_found(records_, chosen, start, front);
+      }
+    }
+    if (back != 0) {
+      const std::uint32_t rest = insert_after(taken, start + front + size);
+      records_[rest].state = 0;
+      if (was_tail) {
+        tail_ = rest;
+      } else if (front == 0) {
+        index.replace_found(records_, rest, start + size, back);
+      } else {
+        index.insert(records_, rest, start + front + size, back);
+      }
+      free_blocks_ += front != 0 ? 1 : 0;
+    } else if (front == 0) {
+      --free_blocks_;
+      if (was_tail) {
         tail_ = no_record;
       } else {
-        resize(chosen, whole.offset, front);
+        index.erase_found(records_);
       }
-      return make_used(taken);
     }
-    return take_whole(chosen);
+    return make_used(taken, size);
   }
 
-  Placement take_whole(std::uint32_t chosen) noexcept {
-    if (chosen == tail_) {
-      tail_ = no_record;
-    } else {
-      index_.erase(records_, chosen);
-    }
-    --free_blocks_;
-    if (records_.has_unused_generation(chosen)) [[likely]]
-      return make_used(chosen);
-    const std::uint32_t fresh =
-        insert_before(chosen, records_[chosen].offset, records_[chosen].size);
-    remove(chosen);
-    return make_used(fresh);
-  }
-
-  /// The freed block becomes part of the tail, or the tail, with the free block in front of it.
-  void join_tail(std::uint32_t index) noexcept {
-    std::uint64_t offset = records_[index].offset;
-    if (const std::uint32_t before = records_[index].previous; is_free(before)) {
-      offset = records_[before].offset;
-      index_.erase(records_, before);
+  /// The freed block becomes the tail, with the free blocks on either side of it.
+  template <class I>
+  void join_tail(I& index, std::uint32_t freed) noexcept {
+    if (tail_ != no_record) {
       --free_blocks_;
-      remove(before);
+      remove(tail_);
     }
-    if (tail_ == no_record) {
-      tail_ = index;
-      make_free(index);
-    } else {
-      remove(index);
-    }
-    records_[tail_].offset = offset;
-    records_[tail_].size = capacity_ - offset;
-  }
-
-  void join_neighbours(std::uint32_t index) noexcept {
-    const Record freed = records_[index];
-    const bool joins_before = is_free(freed.previous);
-    const bool joins_after = is_free(freed.next);
-    if (!joins_before && !joins_after) {
-      make_free(index);
-      index_.insert(records_, index);
-      return;
-    }
-    std::uint64_t size = freed.size;
-    if (joins_before && joins_after) {
-      size += records_[freed.next].size;
-      index_.erase(records_, freed.next);
+    tail_ = freed;
+    if (const std::uint32_t before = records_[freed].previous; is_free(before)) {
+      index.erase(records_, before);
+      remove(freed);
+      tail_ = before;
       --free_blocks_;
-      remove(freed.next);
     }
-    remove(index);
-    if (joins_before) {
-      const Record& before = records_[freed.previous];
-      index_.rekey(records_, freed.previous, before.offset, before.size + size);
+    make_free(tail_);
+  }
+
+  template <class I>
+  [[gnu::always_inline]] void join_neighbours(I& index, std::uint32_t freed) noexcept {
+    const Record& block = records_[freed];
+    const std::uint32_t previous = block.previous;
+    const std::uint32_t next = block.next;
+    const Record& before = records_[previous];
+    Record& after = records_[next];
+    const std::uint64_t start = block.offset;
+    if (before.state <= highest_free_state) {
+      std::uint64_t end = after.offset;
+      if (after.state <= highest_free_state) {
+        end += size_of(records_, after);
+        index.erase(records_, next);
+        --free_blocks_;
+        remove(next);
+      }
+      index.rekey(records_, previous, before.offset, end - before.offset);
+      remove(freed);
+    } else if (after.state <= highest_free_state) {
+      index.rekey(records_, next, start, records_[after.next].offset - start);
+      after.offset = start;
+      remove(freed);
     } else {
-      index_.rekey(records_, freed.next, freed.offset, size + records_[freed.next].size);
+      make_free(freed);
+      index.insert(records_, freed, start, after.offset - start);
     }
   }
 
-  /// Gives a free block, the tail or an indexed one, another extent.
-  void resize(std::uint32_t index, std::uint64_t offset, std::uint64_t size) noexcept {
-    if (index == tail_) {
-      records_[index].offset = offset;
-      records_[index].size = size;
-    } else {
-      index_.rekey(records_, index, offset, size);
-    }
-  }
-
-  Index index_;
+  ByKeyWidth<Index> index_;
   std::uint32_t tail_ = no_record;
 };
 

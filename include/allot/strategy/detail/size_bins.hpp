@@ -1,174 +1,178 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Free blocks by size: 1,920 bins over floating-point sizes with a 5-bit mantissa, a two-level
-/// bitmap of the bins that are not empty, and in each bin a tree ordered by (size, offset).
+/// Free blocks by (size, offset): a bin for each floating-point size with a 5-bit mantissa, a
+/// bitmap of the bins that are not empty, and in each bin a sorted map. The search is exact: it
+/// returns the first block by (size, offset) that can hold the request.
 ///
-/// Sizes below 64 have a bin each; larger bins are 1/32 of a power of two wide. The search is
-/// exact: it returns the first block by (size, offset) that can hold the request.
+/// Within a bin, size and offset fit one key. Sizes there share their exponent e, so the blocks are
+/// at least 2^e apart, and offset / 2^e tells them apart in order; the size needs e - 5 bits. In a
+/// range of 2^c units that makes c - 5 bits, or c - e where e is below 5.
 #pragma once
 
 #include <allot/strategy/detail/block_sequence.hpp>
-#include <allot/strategy/detail/free_tree.hpp>
+#include <allot/strategy/detail/float_bins.hpp>
 #include <allot/strategy/detail/record_slab.hpp>
+#include <allot/strategy/detail/tree_pool.hpp>
 
-#include <array>
 #include <bit>
 #include <cstdint>
 
 namespace allot::detail {
 
+/// \tparam Key  unsigned, its highest value not below the capacity
+template <class Key>
 class SizeBins {
  public:
-  SizeBins() noexcept { roots_.fill(no_record); }
+  /// Throws: `std::bad_alloc`.
+  explicit SizeBins(std::uint64_t capacity)
+      : capacity_bits_{static_cast<std::uint32_t>(std::bit_width(capacity))},
+        bins_{Bins::bin_of(capacity) + 1} {
+    roots_.ensure(bins_);
+    for (std::uint32_t bin = 0; bin < bins_; ++bin) roots_[bin] = {};
+  }
+
+  /// Makes room for all the free blocks that a slab of so many records can come to hold.
+  /// Throws: `std::bad_alloc`.
+  void ensure(std::uint64_t records) { trees_.ensure(Trees::nodes_for((records + 1) / 2, bins_)); }
 
   /// Complexity: O(log m), m being the blocks in the bin.
-  void insert(RecordSlab& records, std::uint32_t index) noexcept {
-    const std::uint32_t bin = bin_of(records[index].size);
-    if (roots_[bin] == no_record) mark(bin);
-    Tree::insert(records, roots_[bin], index);
+  [[gnu::always_inline]] void insert(RecordSlab& records, std::uint32_t record,
+                                     std::uint64_t offset, std::uint64_t size) noexcept {
+    const Place place = place_of(offset, size);
+    marked_.insert(place.bin);
+    trees_.insert(records, roots_[place.bin], place.bin, place.key, record);
   }
 
-  /// Complexity: O(log m).
-  void erase(RecordSlab& records, std::uint32_t index) noexcept {
-    const std::uint32_t bin = bin_of(records[index].size);
-    Tree::erase(records, roots_[bin], index);
-    if (roots_[bin] == no_record) unmark(bin);
+  /// Complexity: O(1), or O(log m) where a node runs short of entries.
+  [[gnu::always_inline]] void erase(RecordSlab& records, std::uint32_t record) noexcept {
+    const std::uint32_t location = records[record].state;
+    if (location < Trees::in_leaf) [[likely]] {
+      const std::uint32_t bin = Trees::map_of(location);
+      trees_.erase_short(records, roots_[bin], location);
+      marked_.erase_if(bin, roots_[bin].is_empty());
+    } else if (trees_.erase_tall(records, location)) {
+      const Place place = place_of(records[record].offset, size_of(records, records[record]));
+      trees_.balance_at(records, roots_[place.bin], place.bin, place.key);
+    }
   }
 
-  /// Moves or resizes a block. Complexity: O(log m).
-  void rekey(RecordSlab& records, std::uint32_t index, std::uint64_t offset,
-             std::uint64_t size) noexcept {
-    erase(records, index);
-    records[index].offset = offset;
-    records[index].size = size;
-    insert(records, index);
+  /// Moves or resizes a block, which is still what it was. Complexity: O(log m).
+  [[gnu::always_inline]] void rekey(RecordSlab& records, std::uint32_t record, std::uint64_t offset,
+                                    std::uint64_t size) noexcept {
+    erase(records, record);
+    insert(records, record, offset, size);
   }
 
   /// The first block by (size, offset) that holds `size` units at a multiple of `alignment`, or
-  /// `no_record`. `tail` (or `no_record`) takes part though it is not in the index; its offset is
-  /// above all others.
+  /// `no_record`. What was found may be erased or replaced by the members below.
   /// Complexity: O(1) over the bins and O(log m) in the bin for an alignment of one unit; for
   /// larger ones, blocks below size + alignment - 1 units are looked at one by one.
-  [[nodiscard]] std::uint32_t find(const RecordSlab& records, std::uint32_t tail,
-                                   std::uint64_t size, std::uint64_t alignment) const noexcept {
-    const std::uint32_t found = find_indexed(records, size, alignment);
-    if (tail == no_record) return found;
-    const Record& last = records[tail];
-    if (!fits(last.offset, last.size, size, alignment)) return found;
-    return found == no_record || last.size < records[found].size ? tail : found;
+  [[gnu::always_inline]] [[nodiscard]] std::uint32_t find(const RecordSlab& records,
+                                                          std::uint64_t size,
+                                                          std::uint64_t alignment) noexcept {
+    return alignment == 1 ? find_any(size) : find_aligned(records, size, alignment);
+  }
+
+  /// Whether a block of `size` units behind all others comes before `found`.
+  [[nodiscard]] static bool prefers(const RecordSlab& records, std::uint64_t size,
+                                    std::uint32_t found) noexcept {
+    return size < size_of(records, records[found]);
+  }
+
+  /// Erases the block that the last `find` returned. Requires: nothing has changed since.
+  [[gnu::always_inline]] void erase_found(RecordSlab& records) noexcept {
+    Root& root = roots_[found_bin_];
+    trees_.erase_at(records, root, found_bin_, found_);
+    marked_.erase_if(found_bin_, root.is_empty());
+  }
+
+  /// Another block takes the place of what the last `find` returned: a part of it.
+  /// Requires: nothing has changed since.
+  [[gnu::always_inline]] void replace_found(RecordSlab& records, std::uint32_t record,
+                                            std::uint64_t offset, std::uint64_t size) noexcept {
+    erase_found(records);
+    insert(records, record, offset, size);
   }
 
   /// Size of the largest block, 0 where there is none. Complexity: O(log m).
   [[nodiscard]] std::uint64_t largest(const RecordSlab& records) const noexcept {
-    if (summary_ == 0) return 0;
-    const auto word = static_cast<std::uint32_t>(63 - std::countl_zero(summary_));
-    const auto bit = static_cast<std::uint32_t>(63 - std::countl_zero(words_[word]));
-    return records[Tree::extreme(records, roots_[word * 64 + bit], 1)].size;
+    if (marked_.is_empty()) return 0;
+    return size_of(records, records[trees_.last(roots_[marked_.highest()])]);
   }
 
-  /// Whether bins, bitmap and trees agree and hold `expected` blocks. Complexity: linear.
+  /// Bytes of bookkeeping on the heap.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return trees_.bytes() + roots_.bytes(); }
+
+  /// Whether bins, bitmap and maps agree and hold `expected` free blocks. Complexity: linear.
   [[nodiscard]] bool is_valid(const RecordSlab& records, std::uint64_t expected) const noexcept {
     std::uint64_t count = 0;
-    for (std::uint32_t bin = 0; bin < bins; ++bin) {
-      const bool marked = (words_[bin / 64] >> (bin % 64) & 1) != 0;
-      if (marked != (roots_[bin] != no_record)) return false;
-      if (!marked) continue;
-      if (!Tree::is_valid(records, roots_[bin], count)) return false;
-      if (bin_of(records[Tree::extreme(records, roots_[bin], 0)].size) != bin) return false;
-      if (bin_of(records[Tree::extreme(records, roots_[bin], 1)].size) != bin) return false;
+    for (std::uint32_t bin = 0; bin < bins_; ++bin) {
+      if (marked_.contains(bin) == roots_[bin].is_empty()) return false;
+      const bool right =
+          trees_.is_valid(records, roots_[bin], bin, [&](Key key, std::uint32_t value, Key) {
+            const Record& record = records[value];
+            ++count;
+            const Place place = place_of(record.offset, size_of(records, record));
+            return record.state <= highest_free_state && place.bin == bin && place.key == key;
+          });
+      if (!right) return false;
     }
-    for (std::uint32_t word = 0; word < words; ++word) {
-      if ((summary_ >> word & 1) != (words_[word] != 0 ? 1U : 0U)) return false;
-    }
-    return count == expected;
-  }
-
-  /// The bin of a size: monotone, exact below 64.
-  [[nodiscard]] static constexpr std::uint32_t bin_of(std::uint64_t size) noexcept {
-    if (size < (std::uint64_t{1} << mantissa_bits)) return static_cast<std::uint32_t>(size);
-    const auto exponent = static_cast<std::uint32_t>(std::bit_width(size)) - 1;
-    const auto mantissa = static_cast<std::uint32_t>(size >> (exponent - mantissa_bits)) &
-                          ((1U << mantissa_bits) - 1);
-    return ((exponent - mantissa_bits + 1) << mantissa_bits) + mantissa;
+    return marked_.is_valid() && count == expected;
   }
 
  private:
-  using Tree = FreeTree<BySizeThenOffset>;
+  using Bins = FloatBins<5>;
+  using Trees = TreePool<Key>;
+  struct alignas(64) Root : Trees::Root {};  // a cache line
 
-  static constexpr std::uint32_t mantissa_bits = 5;
-  static constexpr std::uint32_t bins = (64 - mantissa_bits + 1) << mantissa_bits;
-  static constexpr std::uint32_t words = bins / 64;
-  static_assert(words <= 64);
+  struct Place {
+    std::uint32_t bin;
+    Key key;
+  };
 
-  [[nodiscard]] std::uint32_t find_indexed(const RecordSlab& records, std::uint64_t size,
-                                           std::uint64_t alignment) const noexcept {
-    const std::uint32_t own = bin_of(size);
-    if (std::uint32_t found = find_in(records, roots_[own], size, alignment); found != no_record)
-      return found;
-    for (std::uint32_t bin = next_marked(own + 1); bin != no_record; bin = next_marked(bin + 1)) {
-      const std::uint32_t found = find_in(records, roots_[bin], size, alignment);
-      if (found != no_record) return found;
+  /// Requires: at least one unit.
+  [[nodiscard]] Place place_of(std::uint64_t offset, std::uint64_t size) const noexcept {
+    const auto exponent = static_cast<std::uint32_t>(std::bit_width(size)) - 1;
+    const std::uint32_t bin = Bins::bin_of(size);
+    const std::uint64_t excess = Bins::excess_of(size);
+    const std::uint32_t shift = (capacity_bits_ - exponent) % 64;
+    return {bin, static_cast<Key>((excess << shift) | (offset >> exponent))};
+  }
+
+  [[gnu::always_inline]] [[nodiscard]] std::uint32_t find_any(std::uint64_t size) noexcept {
+    const Place own = place_of(0, size);
+    found_bin_ = marked_.next(own.bin);
+    if (found_bin_ == marked_.none) return no_record;
+    const Key key = found_bin_ == own.bin ? own.key : 0;
+    const std::uint32_t found = trees_.find(roots_[found_bin_], key, found_);
+    return found != no_record ? found : find_in_next_bin();
+  }
+
+  [[nodiscard]] std::uint32_t find_in_next_bin() noexcept {
+    found_bin_ = marked_.next(found_bin_ + 1);
+    return found_bin_ == marked_.none ? no_record : trees_.find(roots_[found_bin_], 0, found_);
+  }
+
+  [[nodiscard]] std::uint32_t find_aligned(const RecordSlab& records, std::uint64_t size,
+                                           std::uint64_t alignment) noexcept {
+    std::uint32_t found = find_any(size);
+    while (found != no_record) {
+      const Record& record = records[found];
+      if (fits(record.offset, size_of(records, record), size, alignment)) return found;
+      const Root& root = roots_[found_bin_];
+      found = trees_.find(root, static_cast<Key>(trees_.key_at(root, found_) + 1), found_);
+      if (found == no_record) found = find_in_next_bin();
     }
     return no_record;
   }
 
-  [[nodiscard]] static std::uint32_t find_in(const RecordSlab& records, std::uint32_t root,
-                                             std::uint64_t size, std::uint64_t alignment) noexcept {
-    return alignment == 1 ? lower_bound(records, root, size)
-                          : first_aligned(records, root, size, alignment);
-  }
-
-  [[nodiscard]] static std::uint32_t lower_bound(const RecordSlab& records, std::uint32_t root,
-                                                 std::uint64_t size) noexcept {
-    std::uint32_t found = no_record;
-    while (root != no_record) {
-      const Record& here = records[root];
-      const bool holds = here.size >= size;
-      if (holds) found = root;
-      root = here.child[!holds];
-    }
-    return found;
-  }
-
-  [[nodiscard]] static std::uint32_t first_aligned(const RecordSlab& records, std::uint32_t root,
-                                                   std::uint64_t size,
-                                                   std::uint64_t alignment) noexcept {
-    if (root == no_record) return no_record;
-    const Record& here = records[root];
-    if (here.size >= size) {
-      const std::uint32_t found = first_aligned(records, here.child[0], size, alignment);
-      if (found != no_record) return found;
-      if (fits(here.offset, here.size, size, alignment)) return root;
-    }
-    return first_aligned(records, here.child[1], size, alignment);
-  }
-
-  /// The lowest bin from `bin` on that is not empty, or `no_record`.
-  [[nodiscard]] std::uint32_t next_marked(std::uint32_t bin) const noexcept {
-    if (bin >= bins) return no_record;
-    const std::uint32_t word = bin / 64;
-    if (const std::uint64_t rest = words_[word] >> (bin % 64); rest != 0)
-      return bin + static_cast<std::uint32_t>(std::countr_zero(rest));
-    if (word + 1 >= words) return no_record;
-    const std::uint64_t above = summary_ >> (word + 1) << (word + 1);
-    if (above == 0) return no_record;
-    const auto next = static_cast<std::uint32_t>(std::countr_zero(above));
-    return next * 64 + static_cast<std::uint32_t>(std::countr_zero(words_[next]));
-  }
-
-  void mark(std::uint32_t bin) noexcept {
-    words_[bin / 64] |= std::uint64_t{1} << (bin % 64);
-    summary_ |= std::uint64_t{1} << (bin / 64);
-  }
-
-  void unmark(std::uint32_t bin) noexcept {
-    words_[bin / 64] &= ~(std::uint64_t{1} << (bin % 64));
-    if (words_[bin / 64] == 0) summary_ &= ~(std::uint64_t{1} << (bin / 64));
-  }
-
-  std::uint64_t summary_ = 0;
-  std::array<std::uint64_t, words> words_{};
-  std::array<std::uint32_t, bins> roots_;
+  std::uint32_t capacity_bits_;
+  std::uint32_t bins_;
+  std::uint32_t found_bin_ = 0;
+  TreeCursor found_;
+  TwoLevelBitmap<Bins::count> marked_;
+  GrowingArray<Root, 1, Bins::count> roots_;
+  Trees trees_;
 };
 
 }  // namespace allot::detail

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Allocation traces: what a benchmark replays. Read from files of the `allot-trace 1` format, or
+/// made from a seed.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <random>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace allot::bench {
+
+/// One allocation (`bytes` above zero) into a slot, or the freeing of what the slot holds.
+struct Operation {
+  std::uint64_t bytes;
+  std::uint32_t slot;
+  std::uint32_t alignment;
+};
+
+struct Trace {
+  std::string name;
+  std::uint64_t capacity = 0;  ///< bytes of the arena it is meant for
+  std::uint32_t slots = 0;     ///< how many blocks are live at most
+  std::size_t first_free = 0;  ///< the operations before this one only fill the arena
+  std::vector<Operation> operations;
+};
+
+/// Appends operations to a trace and numbers the slots: a freed one is used again first.
+class TraceBuilder {
+ public:
+  explicit TraceBuilder(Trace& trace) : trace_{trace} {}
+
+  std::uint32_t allocate(std::uint64_t bytes, std::uint64_t alignment = 256) {
+    std::uint32_t slot = trace_.slots;
+    if (free_.empty()) {
+      ++trace_.slots;
+    } else {
+      slot = free_.back();
+      free_.pop_back();
+    }
+    trace_.operations.push_back({bytes, slot, static_cast<std::uint32_t>(alignment)});
+    return slot;
+  }
+
+  void free(std::uint32_t slot) {
+    if (trace_.first_free == 0) trace_.first_free = trace_.operations.size();
+    trace_.operations.push_back({0, slot, 0});
+    free_.push_back(slot);
+  }
+
+ private:
+  Trace& trace_;
+  std::vector<std::uint32_t> free_;
+};
+
+/// Reads a trace file: `# allot-trace 1 ... capacity=N`, then `a ID BYTES ALIGNMENT` and `f ID`.
+/// Throws: `std::runtime_error` naming the line.
+[[nodiscard]] inline Trace read_trace(const std::string& path) {
+  std::ifstream file{path};
+  if (!file) throw std::runtime_error{"cannot open the trace " + path};
+  std::string line;
+  std::getline(file, line);
+  const std::size_t at = line.find(" capacity=");
+  if (line.rfind("# allot-trace 1", 0) != 0 || at == std::string::npos)
+    throw std::runtime_error{path + ":1: not an allot-trace 1 with a capacity"};
+  Trace trace{.name = path.substr(path.find_last_of('/') + 1),
+              .capacity = std::stoull(line.substr(at + 10))};
+  TraceBuilder builder{trace};
+  std::unordered_map<std::uint64_t, std::uint32_t> slot_of;
+  for (std::size_t number = 2; std::getline(file, line); ++number) {
+    std::istringstream fields{line};
+    char kind = 0;
+    std::uint64_t id = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t alignment = 0;
+    fields >> kind >> id;
+    if (kind == 'a') fields >> bytes >> alignment;
+    const bool known = slot_of.count(id) != 0;
+    if (!fields ||
+        (kind == 'a' ? known || bytes == 0 || bytes > trace.capacity : kind != 'f' || !known))
+      throw std::runtime_error{path + ":" + std::to_string(number) + ": not a valid operation"};
+    if (kind == 'a') {
+      slot_of[id] = builder.allocate(bytes, alignment);
+    } else {
+      builder.free(slot_of[id]);
+      slot_of.erase(id);
+    }
+  }
+  return trace;
+}
+
+enum class Sizes { log_uniform, recurring };
+
+/// A steady state: frees at random until the next request fits under `fill` of the capacity, then
+/// allocates once. Sizes are log-uniform from 256 bytes to 4 MiB, or a few recurring tensor sizes.
+/// \param live  about how many blocks are live
+[[nodiscard]] inline Trace make_churn(Sizes sizes, std::uint64_t live, double fill,
+                                      std::uint64_t allocations, std::uint64_t seed) {
+  static constexpr std::uint64_t recurring[] = {4 << 10, 16 << 10, 64 << 10, 112 << 10, 256 << 10,
+                                                1 << 20, 2 << 20,  7 << 19,  4 << 20};
+  const bool is_log = sizes == Sizes::log_uniform;
+  double mean = (std::exp2(22.0) - std::exp2(8.0)) / (14 * std::log(2.0));
+  if (!is_log) {
+    mean = 0;
+    for (const std::uint64_t size : recurring) mean += static_cast<double>(size) / 9;
+  }
+  Trace trace{.name = std::string{is_log ? "churn-log" : "churn-rec"} + "/" + std::to_string(live) +
+                      "/" + std::to_string(static_cast<int>(fill * 100 + 0.5)),
+              .capacity = static_cast<std::uint64_t>(static_cast<double>(live) * mean / fill)};
+  const auto limit = static_cast<std::uint64_t>(static_cast<double>(trace.capacity) * fill);
+  std::mt19937_64 random{seed};
+  std::uniform_real_distribution<double> exponent{8, 22};
+  TraceBuilder builder{trace};
+  struct Live {
+    std::uint32_t slot;
+    std::uint64_t bytes;
+  };
+  std::vector<Live> blocks;
+  std::uint64_t used = 0;
+  for (std::uint64_t i = 0; i < allocations; ++i) {
+    const std::uint64_t bytes =
+        is_log ? static_cast<std::uint64_t>(std::exp2(exponent(random))) : recurring[random() % 9];
+    while (used + bytes > limit && !blocks.empty()) {
+      std::swap(blocks[random() % blocks.size()], blocks.back());
+      builder.free(blocks.back().slot);
+      used -= blocks.back().bytes;
+      blocks.pop_back();
+    }
+    blocks.push_back({builder.allocate(bytes), bytes});
+    used += bytes;
+  }
+  return trace;
+}
+
+}  // namespace allot::bench

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Sizes sorted into bins as floating-point numbers are: a power of two, and the leading bits below
+/// it. Which bins are not empty is a bitmap of two levels.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <iterator>
+
+namespace allot::detail {
+
+/// Sizes below 2^(Bits + 1) have a bin each; larger bins are 2^-Bits of a power of two wide.
+/// \tparam Bits  of the mantissa
+template <unsigned Bits>
+struct FloatBins {
+  static constexpr std::uint32_t count = (64 - Bits + 1) << Bits;
+
+  /// How many of a size's last bits its bin leaves open.
+  [[nodiscard]] static constexpr std::uint32_t open_bits(std::uint64_t size) noexcept {
+    return static_cast<std::uint32_t>(std::bit_width(size | std::uint64_t{1} << Bits)) - 1 - Bits;
+  }
+
+  /// The bin of a size: monotone.
+  [[nodiscard]] static constexpr std::uint32_t bin_of(std::uint64_t size) noexcept {
+    const std::uint32_t open = open_bits(size);
+    return (open << Bits) + static_cast<std::uint32_t>(size >> open);
+  }
+
+  /// How far a size is above the lowest of its bin.
+  [[nodiscard]] static constexpr std::uint64_t excess_of(std::uint64_t size) noexcept {
+    return size & ((std::uint64_t{1} << open_bits(size)) - 1);
+  }
+};
+
+/// A set of numbers below `Count`, with the next member above a number in O(1).
+template <std::uint32_t Count>
+class TwoLevelBitmap {
+ public:
+  static constexpr std::uint32_t none = 0xffff'ffff;
+
+  [[nodiscard]] bool is_empty() const noexcept { return summary_ == 0; }
+  [[nodiscard]] bool contains(std::uint32_t number) const noexcept {
+    return (words_[number / 64] >> (number % 64) & 1) != 0;
+  }
+
+  void insert(std::uint32_t number) noexcept {
+    words_[number / 64] |= std::uint64_t{1} << (number % 64);
+    summary_ |= std::uint64_t{1} << (number / 64);
+  }
+
+  /// Without a branch: whether a bin has become empty is hard to predict.
+  void erase_if(std::uint32_t number, bool condition) noexcept {
+    std::uint64_t& word = words_[number / 64];
+    word &= ~(std::uint64_t{condition} << (number % 64));
+    summary_ &= ~(std::uint64_t{word == 0} << (number / 64));
+  }
+
+  /// The lowest member that is at least `number`, or `none`.
+  [[nodiscard]] std::uint32_t next(std::uint32_t number) const noexcept {
+    if (number >= Count) return none;
+    const std::uint32_t word = number / 64;
+    if (const std::uint64_t rest = words_[word] >> (number % 64); rest != 0)
+      return number + static_cast<std::uint32_t>(std::countr_zero(rest));
+    const std::uint64_t above = summary_ & (~std::uint64_t{1} << word);
+    if (above == 0) return none;
+    const auto found = static_cast<std::uint32_t>(std::countr_zero(above));
+    return found * 64 + static_cast<std::uint32_t>(std::countr_zero(words_[found]));
+  }
+
+  /// The highest member. Requires: not empty.
+  [[nodiscard]] std::uint32_t highest() const noexcept {
+    const auto word = static_cast<std::uint32_t>(63 - std::countl_zero(summary_));
+    return word * 64 + static_cast<std::uint32_t>(63 - std::countl_zero(words_[word]));
+  }
+
+  /// Whether both levels agree.
+  [[nodiscard]] bool is_valid() const noexcept {
+    for (std::uint32_t word = 0; word < std::size(words_); ++word) {
+      if ((summary_ >> word & 1) != (words_[word] != 0 ? 1U : 0U)) return false;
+    }
+    return true;
+  }
+
+ private:
+  static_assert(Count <= 64 * 64);
+
+  std::uint64_t summary_ = 0;
+  std::uint64_t words_[(Count + 63) / 64] = {};
+};
+
+}  // namespace allot::detail
