@@ -25,6 +25,7 @@
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/first_fit.hpp>
+#include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/strategy.hpp>
 #include <allot/synchronization/locked.hpp>
 #include <allot/synchronization/synchronization.hpp>

@@ -2,8 +2,14 @@
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/first_fit.hpp>
+#include <allot/strategy/good_fit.hpp>
 
 #include <doctest/doctest.h>
+
+#include <random>
+#include <vector>
+
+#include "../support/random.hpp"
 
 namespace {
 
@@ -123,7 +129,7 @@ TEST_CASE("a bitmap of two levels finds the next member") {
   CHECK(bitmap.is_valid());
 }
 
-TEST_CASE_TEMPLATE("ranges of nearly 2^64 units work", S, BestFit, FirstFit, Buddy) {
+TEST_CASE_TEMPLATE("ranges of nearly 2^64 units work", S, BestFit, FirstFit, GoodFit, Buddy) {
   constexpr std::uint64_t capacity = ~std::uint64_t{0};
   S strategy{capacity};
   CHECK(strategy.largest_free() >= capacity / 2);
@@ -140,6 +146,42 @@ TEST_CASE_TEMPLATE("ranges of nearly 2^64 units work", S, BestFit, FirstFit, Bud
   CHECK(strategy.deallocate(neighbour->handle, neighbour->offset));
   CHECK(strategy.validate());
   CHECK(strategy.used() == 0);
+}
+
+TEST_CASE(
+    "good fit refuses only what is within its bound, and finds an exact hole of a bin's size") {
+  using Bins = detail::SizeLists::Bins;
+  INFO("ALLOT_SEED=" << test::first_seed());
+  std::mt19937_64 random{test::first_seed()};
+  GoodFit strategy{200'000};
+  std::vector<Placement> live;
+  std::uint64_t refused = 0;
+  for (std::uint64_t step = 0; step < test::operations(20'000); ++step) {
+    const std::uint64_t size = 1 + (random() >> (51 + random() % 12));
+    const std::uint64_t alignment = std::uint64_t{1} << (random() % 2 == 0 ? 0 : random() % 8);
+    const auto placed = strategy.allocate(size, alignment);
+    if (placed) {
+      live.push_back(*placed);
+      continue;
+    }
+    ++refused;
+    const std::uint64_t enough = size + alignment - 1;
+    const std::uint64_t bound = enough + enough / 32;
+    strategy.for_each([&](std::uint64_t offset, std::uint64_t available, bool used) {
+      if (used) return;
+      REQUIRE(available <= bound);
+      if (alignment == 1 && Bins::excess_of(size) == 0) REQUIRE(available < size);
+      if (offset + available == strategy.capacity())
+        REQUIRE(!detail::fits(offset, available, size, alignment));
+    });
+    for (int freed = 0; freed < 3; ++freed) {
+      const std::size_t i = random() % live.size();
+      REQUIRE(strategy.deallocate(live[i].handle, live[i].offset));
+      live[i] = live.back();
+      live.pop_back();
+    }
+  }
+  CHECK(refused > 1000);
 }
 
 TEST_CASE("a strategy tells what is wrong with a block") {

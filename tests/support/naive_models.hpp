@@ -87,6 +87,94 @@ class NaiveBestFit : public NaiveRange {
   }
 };
 
+/// Bins of sizes, in each the block that became free last in front; what ends the range is in none.
+class NaiveGoodFit {
+ public:
+  explicit NaiveGoodFit(std::uint64_t capacity) : capacity_{capacity}, free_{{0, capacity}} {}
+
+  std::optional<Extent> allocate(std::uint64_t size, std::uint64_t alignment) {
+    auto found = find(size, alignment);
+    const auto tail = std::find_if(free_.begin(), free_.end(),
+                                   [&](const Extent& block) { return is_tail(block); });
+    if (tail != free_.end() && can_hold(*tail, size, alignment) &&
+        (found == free_.end() || bin_of(tail->size) < bin_of(found->size)))
+      found = tail;
+    if (found == free_.end()) return std::nullopt;
+    const Extent whole = *found;
+    const Extent taken{aligned(whole.offset, alignment), size};
+    free_.erase(found);
+    add({whole.offset, taken.offset - whole.offset});
+    const std::uint64_t end = taken.offset + size;
+    add({end, whole.offset + whole.size - end});
+    return taken;
+  }
+
+  void deallocate(Extent block) {
+    for (auto other = free_.begin(); other != free_.end();) {
+      const bool before = other->offset + other->size == block.offset;
+      if (!before && block.offset + block.size != other->offset) {
+        ++other;
+        continue;
+      }
+      block = {std::min(block.offset, other->offset), block.size + other->size};
+      other = free_.erase(other);
+    }
+    add(block);
+  }
+
+  [[nodiscard]] static std::uint64_t bin_of(std::uint64_t size) {
+    std::uint64_t steps = 0;
+    for (; size >= 64; size /= 2) ++steps;
+    return 32 * steps + size;
+  }
+
+ private:
+  using Iterator = std::vector<Extent>::iterator;
+
+  [[nodiscard]] bool is_tail(const Extent& block) const {
+    return block.offset + block.size == capacity_;
+  }
+
+  void add(const Extent& block) {
+    if (block.size != 0) free_.insert(free_.begin(), block);
+  }
+
+  /// The lowest bin that is at least `bin` and not empty.
+  [[nodiscard]] std::optional<std::uint64_t> next_bin(std::uint64_t bin) const {
+    std::optional<std::uint64_t> lowest;
+    for (const Extent& block : free_) {
+      const std::uint64_t other = bin_of(block.size);
+      if (!is_tail(block) && other >= bin && (!lowest || other < *lowest)) lowest = other;
+    }
+    return lowest;
+  }
+
+  /// Among the first `looks` blocks of the bin, the first that holds the request.
+  [[nodiscard]] Iterator look(std::uint64_t bin, int looks, std::uint64_t size,
+                              std::uint64_t alignment) {
+    for (auto block = free_.begin(); block != free_.end(); ++block) {
+      if (is_tail(*block) || bin_of(block->size) != bin) continue;
+      if (looks-- == 0) break;
+      if (can_hold(*block, size, alignment)) return block;
+    }
+    return free_.end();
+  }
+
+  [[nodiscard]] Iterator find(std::uint64_t size, std::uint64_t alignment) {
+    if (const auto own = look(bin_of(size), 4, size, alignment); own != free_.end()) return own;
+    const auto above = next_bin(bin_of(size) + 1);
+    if (!above) return free_.end();
+    if (const auto next = look(*above, 4, size, alignment); next != free_.end()) return next;
+    const std::uint64_t enough = size + alignment - 1;
+    const bool is_lowest = bin_of(enough - 1) != bin_of(enough);
+    const auto sure = next_bin(bin_of(enough) + (is_lowest ? 0 : 1));
+    return sure ? look(*sure, 1, size, alignment) : free_.end();
+  }
+
+  std::uint64_t capacity_;
+  std::vector<Extent> free_;  // most recently freed first
+};
+
 class NaiveBuddy {
  public:
   explicit NaiveBuddy(std::uint64_t capacity) {

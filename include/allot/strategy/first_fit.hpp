@@ -14,7 +14,7 @@ namespace allot {
 ///
 /// Complexity: allocate and deallocate are O(log n) in the free blocks; for an alignment above one
 /// unit, free blocks below size + alignment - 1 units are looked at one by one. 32 bytes a block, up to 21 more for the index.
-class FirstFit : public detail::CoalescingRange<detail::AddressTree> {
+class FirstFit : public detail::CoalescingRange<detail::ByKeyWidth<detail::AddressTree>> {
  public:
   using CoalescingRange::CoalescingRange;
 };

@@ -7,6 +7,7 @@
 /// |------------|------------------------------------------|---------------------|------------|
 /// | `BestFit`  | the smallest free block, lowest offset   | O(1) bin + O(log m) | O(log m)   |
 /// | `FirstFit` | the free block with the lowest offset    | O(log n)            | O(log n)   |
+/// | `GoodFit`  | one about as large as the request        | O(1)                | O(1)       |
 /// | `Buddy`    | a power of two, split from the smallest  | O(log n)            | O(log n)   |
 ///
 /// n: free blocks; m: free blocks whose sizes share a bin (within 1/32 of each other).

@@ -39,4 +39,23 @@ class ByKeyWidth {
   std::optional<Index<std::uint64_t>> wide_;
 };
 
+/// The same for an index without keys.
+template <class Index>
+class ForAnyRange {
+ public:
+  explicit ForAnyRange(std::uint64_t capacity) : index_{capacity} {}
+
+  template <class F>
+  decltype(auto) with(F&& f) {
+    return std::forward<F>(f)(index_);
+  }
+  template <class F>
+  decltype(auto) with(F&& f) const {
+    return std::forward<F>(f)(index_);
+  }
+
+ private:
+  Index index_;
+};
+
 }  // namespace allot::detail

@@ -15,12 +15,12 @@
 
 namespace allot::detail {
 
-/// \tparam Index  a template over the key's type: `insert`, `erase`, `rekey`, `find`, ... as in
-///                `SizeBins`
+/// \tparam Index  `ByKeyWidth` or `ForAnyRange` of a free index: `insert`, `erase`, `rekey`, `find`, ...
+///                as in `SizeBins`
 ///
 /// The free block at the end of the range, the tail, is kept out of the index: a range that only
 /// grows never touches the index at all. `prefers` says whether it is the better choice.
-template <template <class Key> class Index>
+template <class Index>
 class CoalescingRange : public BlockSequence {
  public:
   /// \param capacity  units, at least one
@@ -187,7 +187,7 @@ class CoalescingRange : public BlockSequence {
     }
   }
 
-  ByKeyWidth<Index> index_;
+  Index index_;
   std::uint32_t tail_ = no_record;
 };
 

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `GoodFit`: a block about as large as the request, in constant time. For arenas that allocate and
+/// free all the time and stay well below full; `BestFit` refuses less near the end.
+///
+/// The family of TLSF (Masmano, Ripoll, Crespo and Real, 2004) and of OffsetAllocator (Aaltonen,
+/// 2023): bins over floating-point sizes, a bitmap of two levels, a list in each bin.
+#pragma once
+
+#include <allot/strategy/detail/coalescing_range.hpp>
+#include <allot/strategy/detail/size_lists.hpp>
+#include <allot/strategy/strategy.hpp>
+
+namespace allot {
+
+/// Takes one of the four most recently freed blocks of the request's own bin that holds it, else
+/// the most recent one of the next bin that has any.
+///
+/// Bins are 1/32 of a power of two wide, and each size below 64 units has its own. A request whose
+/// size is the lowest of its bin finds any block of it, so also its exact hole. A request is refused
+/// only where no free block has (size + alignment - 1) * 33 / 32 units; at alignment 1, and a size
+/// that is the lowest of a bin, only where no free block holds it.
+///
+/// Complexity: allocate and deallocate are O(1); `largest_free` is linear in the highest bin.
+/// 32 bytes a block.
+class GoodFit : public detail::CoalescingRange<detail::ForAnyRange<detail::SizeLists>> {
+ public:
+  using CoalescingRange::CoalescingRange;
+};
+
+static_assert(Strategy<GoodFit>);
+
+}  // namespace allot

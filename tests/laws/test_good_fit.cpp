@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+#include <allot/strategy/good_fit.hpp>
+
+#include "laws.hpp"
+
+using namespace allot;
+
+TEST_CASE_TEMPLATE("an arena with good fit obeys every law", A, Arena<GoodFit, AlignTo<1>>,
+                   Arena<GoodFit, AlignTo<256>>, Arena<GoodFit, AlignTo<4096>>) {
+  test::check_all_laws<A>();
+}
+
+TEST_CASE("good fit places every block exactly where its naive model does") {
+  test::check_against_model<GoodFit, test::NaiveGoodFit>();
+}
