@@ -166,7 +166,7 @@ TEST_CASE(
     }
     ++refused;
     const std::uint64_t enough = size + alignment - 1;
-    const std::uint64_t bound = enough + enough / 32;
+    const std::uint64_t bound = enough + enough / 64;
     strategy.for_each([&](std::uint64_t offset, std::uint64_t available, bool used) {
       if (used) return;
       REQUIRE(available <= bound);

@@ -124,8 +124,8 @@ class NaiveGoodFit {
 
   [[nodiscard]] static std::uint64_t bin_of(std::uint64_t size) {
     std::uint64_t steps = 0;
-    for (; size >= 64; size /= 2) ++steps;
-    return 32 * steps + size;
+    for (; size >= 128; size /= 2) ++steps;
+    return 64 * steps + size;
   }
 
  private:
@@ -149,26 +149,24 @@ class NaiveGoodFit {
     return lowest;
   }
 
-  /// Among the first `looks` blocks of the bin, the first that holds the request.
-  [[nodiscard]] Iterator look(std::uint64_t bin, int looks, std::uint64_t size,
-                              std::uint64_t alignment) {
-    for (auto block = free_.begin(); block != free_.end(); ++block) {
-      if (is_tail(*block) || bin_of(block->size) != bin) continue;
-      if (looks-- == 0) break;
-      if (can_hold(*block, size, alignment)) return block;
-    }
-    return free_.end();
+  /// The first block of the bin, where it holds the request.
+  [[nodiscard]] Iterator look(std::uint64_t bin, std::uint64_t size, std::uint64_t alignment) {
+    const auto first = std::find_if(free_.begin(), free_.end(), [&](const Extent& block) {
+      return !is_tail(block) && bin_of(block.size) == bin;
+    });
+    const bool holds = first != free_.end() && can_hold(*first, size, alignment);
+    return holds ? first : free_.end();
   }
 
   [[nodiscard]] Iterator find(std::uint64_t size, std::uint64_t alignment) {
-    if (const auto own = look(bin_of(size), 4, size, alignment); own != free_.end()) return own;
+    if (const auto own = look(bin_of(size), size, alignment); own != free_.end()) return own;
     const auto above = next_bin(bin_of(size) + 1);
     if (!above) return free_.end();
-    if (const auto next = look(*above, 4, size, alignment); next != free_.end()) return next;
+    if (const auto next = look(*above, size, alignment); next != free_.end()) return next;
     const std::uint64_t enough = size + alignment - 1;
     const bool is_lowest = bin_of(enough - 1) != bin_of(enough);
     const auto sure = next_bin(bin_of(enough) + (is_lowest ? 0 : 1));
-    return sure ? look(*sure, 1, size, alignment) : free_.end();
+    return sure ? look(*sure, size, alignment) : free_.end();
   }
 
   std::uint64_t capacity_;

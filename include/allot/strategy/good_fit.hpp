@@ -13,12 +13,12 @@
 
 namespace allot {
 
-/// Takes one of the four most recently freed blocks of the request's own bin that holds it, else
-/// the most recent one of the next bin that has any.
+/// Takes the most recently freed block of the request's own bin where it holds the request, else that
+/// of the next bin that has any.
 ///
-/// Bins are 1/32 of a power of two wide, and each size below 64 units has its own. A request whose
+/// Bins are 1/64 of a power of two wide, and each size below 128 units has its own. A request whose
 /// size is the lowest of its bin finds any block of it, so also its exact hole. A request is refused
-/// only where no free block has (size + alignment - 1) * 33 / 32 units; at alignment 1, and a size
+/// only where no free block has (size + alignment - 1) * 65 / 64 units; at alignment 1, and a size
 /// that is the lowest of a bin, only where no free block holds it.
 ///
 /// Complexity: allocate and deallocate are O(1); `largest_free` is linear in the highest bin.

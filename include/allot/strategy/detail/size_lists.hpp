@@ -18,10 +18,7 @@ namespace allot::detail {
 /// Complexity: constant, but for `largest` and `is_valid`.
 class SizeLists {
  public:
-  using Bins = FloatBins<5>;
-
-  /// How many blocks of a bin are looked at where not every block of it holds the request.
-  static constexpr int looks = 4;
+  using Bins = FloatBins<6>;
 
   /// Throws: `std::bad_alloc`.
   explicit SizeLists(std::uint64_t capacity) : bins_{Bins::bin_of(capacity) + 1} {
@@ -64,9 +61,9 @@ class SizeLists {
     insert(records, index, offset, size);
   }
 
-  /// One of the first blocks of the request's own bin that holds it, or the first of the next bin
-  /// above; `no_record` where there is none. For an alignment above one unit, also where that block
-  /// does not hold it: the first of a bin in which every block is large enough.
+  /// The first block of the request's own bin where it holds it, else the first of the next bin
+  /// above; `no_record` where there is none. For an alignment above one unit, where that does not
+  /// hold it either: the first of a bin in which every block is large enough.
   [[gnu::always_inline]] [[nodiscard]] std::uint32_t find(const RecordSlab& records,
                                                           std::uint64_t size,
                                                           std::uint64_t alignment) noexcept {
@@ -74,12 +71,14 @@ class SizeLists {
     std::uint32_t bin = marked_.next(own);
     if (bin == marked_.none) return no_record;
     if (bin == own) {
-      found_ = holding(records, bin, size, alignment);
-      if (found_ != no_record) return found_;
+      found_ = firsts_[bin];
+      if (holds(records, found_, size, alignment)) return found_;
       bin = marked_.next(own + 1);
       if (bin == marked_.none) return no_record;
     }
-    found_ = alignment == 1 ? firsts_[bin] : find_aligned(records, bin, size, alignment);
+    found_ = firsts_[bin];
+    if (alignment != 1 && !holds(records, found_, size, alignment))
+      found_ = find_sure(size, alignment);
     return found_;
   }
 
@@ -134,28 +133,19 @@ class SizeLists {
   // takes the writes that it would cost mispredicted branches to avoid.
   static constexpr std::uint32_t list_end = 0;
 
-  /// One of the first blocks of a bin that holds the request, or `no_record`.
-  [[nodiscard]] std::uint32_t holding(const RecordSlab& records, std::uint32_t bin,
-                                      std::uint64_t size, std::uint64_t alignment) const noexcept {
-    std::uint32_t index = firsts_[bin];
-    for (int look = 0; look < looks && index != list_end; ++look) {
-      const Record& record = records[index];
-      if (fits(record.offset, size_of(records, record), size, alignment)) return index;
-      index = record.link[1];
-    }
-    return no_record;
+  [[nodiscard]] static bool holds(const RecordSlab& records, std::uint32_t index,
+                                  std::uint64_t size, std::uint64_t alignment) noexcept {
+    const Record& record = records[index];
+    return fits(record.offset, size_of(records, record), size, alignment);
   }
 
-  [[nodiscard]] std::uint32_t find_aligned(const RecordSlab& records, std::uint32_t bin,
-                                           std::uint64_t size,
-                                           std::uint64_t alignment) const noexcept {
-    if (const std::uint32_t found = holding(records, bin, size, alignment); found != no_record)
-      return found;
+  [[nodiscard]] std::uint32_t find_sure(std::uint64_t size,
+                                        std::uint64_t alignment) const noexcept {
     const auto enough = checked_add(size, alignment - 1);
     if (!enough) return no_record;
     const bool is_lowest = Bins::excess_of(*enough) == 0;
-    const std::uint32_t sure = marked_.next(Bins::bin_of(*enough) + (is_lowest ? 0 : 1));
-    return sure == marked_.none ? no_record : firsts_[sure];
+    const std::uint32_t bin = marked_.next(Bins::bin_of(*enough) + (is_lowest ? 0 : 1));
+    return bin == marked_.none ? no_record : firsts_[bin];
   }
 
   std::uint32_t bins_;
