@@ -30,7 +30,7 @@ struct Trace {
   std::uint64_t capacity = 0;  ///< bytes of the arena it is meant for
   std::uint32_t slots = 0;     ///< how many blocks are live at most
   std::size_t first_free = 0;  ///< the operations before this one only fill the arena
-  std::vector<Operation> operations;
+  std::vector<Operation> operations = {};
 };
 
 /// Appends operations to a trace and numbers the slots: a freed one is used again first.

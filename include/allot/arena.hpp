@@ -135,6 +135,15 @@ class Arena {
   /// Bytes in the arena: whole units.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return strategy_.capacity() * A::value; }
 
+  /// Bytes of bookkeeping on the heap, all of them host memory. Complexity: constant.
+  [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires requires(const S s) {
+    s.bookkeeping_bytes();
+  }
+  {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    return strategy_.bookkeeping_bytes();
+  }
+
   /// A consistent snapshot. Complexity: the strategy's `largest_free`.
   [[nodiscard]] Usage usage() const {
     [[maybe_unused]] const auto guard = synchronization_.guard();

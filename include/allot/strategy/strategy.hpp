@@ -50,7 +50,8 @@ struct AnyVisitor {
 /// | `cs.for_each(visitor)`         | `visitor(offset, size, used)` in address order         |
 /// | `cs.validate()`                | whether every invariant holds; linear                  |
 ///
-/// Where a strategy can: `cs.defect(handle, offset)`, what is wrong with a block that is not live.
+/// Where a strategy can: `cs.defect(handle, offset)`, what is wrong with a block that is not live;
+/// `cs.bookkeeping_bytes()`, what it holds on the heap.
 template <class S>
 concept Strategy = std::constructible_from<S, std::uint64_t> &&
     requires(S s, const S cs, std::uint64_t units, Handle handle, detail::AnyVisitor visitor) {

@@ -9,22 +9,13 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/strategy/detail/growing_array.hpp>
 #include <allot/strategy/detail/record_slab.hpp>
 #include <allot/strategy/detail/tree_node.hpp>
+#include <allot/strategy/detail/tree_shape.hpp>
 
 #include <cstdint>
-#include <utility>
 
 namespace allot::detail {
-
-/// A place in a map: entry `at[0]` of leaf `node[0]`, entry `at[1]` of its parent `node[1]`, ...
-struct TreeCursor {
-  static constexpr std::uint32_t highest = 13;  ///< 7^12 > 2^32 entries
-
-  std::uint32_t node[highest];
-  std::uint8_t at[highest];
-};
 
 /// \tparam KeyType  unsigned; its highest value is no key
 /// \tparam IsSized  whether each entry has a size, too, and each node above the leaves knows the
@@ -34,35 +25,13 @@ struct TreeCursor {
 /// is, so that it is erased without a search: entry n of map m is at 16 m + n, that of leaf l at
 /// in_leaf + 16 l + n.
 template <class KeyType, bool IsSized = false>
-class TreePool {
+class TreePool : public TreeShape<KeyType, IsSized> {
+  using Shape = TreeShape<KeyType, IsSized>;
+
  public:
-  using Key = KeyType;
-
-  static constexpr std::uint32_t in_leaf = 0x8000'0000;
-
-  /// One map: an entry in one cache line where keys have 32 bits. Below `tall`, `count` entries;
-  /// else count / tall is the height, and value[0] the node at the top.
-  struct Root : Entries<Key, sizeof(Key) == 4 ? 7 : 3, IsSized> {
-    static constexpr std::uint32_t tall = 0x100;
-
-    Root() noexcept { make_empty(*this); }
-
-    [[nodiscard]] bool is_empty() const noexcept { return this->count == 0; }
-    [[nodiscard]] std::uint32_t height() const noexcept { return this->count / tall; }
-  };
-
-  /// The most nodes that `entries` entries in at most `maps` maps can take: a map of three takes
-  /// one; beyond one node, three for each fourteen entries is the worst.
-  [[nodiscard]] static constexpr std::uint64_t nodes_for(std::uint64_t entries,
-                                                         std::uint64_t maps) noexcept {
-    return (3 * entries + 5 * smaller(entries / fewest_alone, maps)) / 14 + 1;
-  }
-
-  /// Makes sure that the pool has `nodes` nodes in all.
-  /// Throws: `std::bad_alloc`; nothing has changed but the pool's size.
-  void ensure(std::uint64_t nodes) { nodes_.ensure(nodes); }
-
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
+  using Shape::in_leaf;
+  using typename Shape::Key;
+  using typename Shape::Root;
 
   /// \param map  the root's number
   /// Requires: no such key in the map; room, as `nodes_for` says.
@@ -201,21 +170,17 @@ class TreePool {
     return root.count <= Root::most ? largest_size(root) : largest_size(nodes_[root.value[0]]);
   }
 
-  /// Whether nodes are filled, ordered and summed up as they should be, and
-  /// `visitor(key, value, size)` is true of every entry. Complexity: linear.
-  template <class Visitor>
-  [[nodiscard]] bool is_valid(const RecordSlab& records, const Root& root, std::uint32_t map,
-                              Visitor visitor) const {
-    if (root.count <= Root::most)
-      return leaf_is_valid(records, root, map * 16, 0, Root::no_key, visitor);
-    return node_is_valid(records, root.value[0], root.height() - 1, true, 0, Root::no_key, visitor);
-  }
-
  private:
-  struct alignas(64) Node : Entries<Key, 15, IsSized> {};  // whole cache lines
-
-  static constexpr std::uint32_t fewest = Node::most / 2;  // but in a map's only leaf: a map of
-  static constexpr std::uint32_t fewest_alone = 3;         // changing size does not move each time
+  using Shape::balance;
+  using Shape::descend;
+  using Shape::fewest;
+  using Shape::nodes_;
+  using Shape::raise;
+  using Shape::refresh_sizes;
+  using Shape::remove;
+  using Shape::split;
+  using Shape::track;
+  using typename Shape::Node;
 
   template <class Leaf>
   [[nodiscard]] static std::uint32_t find_in(const Leaf& leaf, Key key,
@@ -250,23 +215,6 @@ class TreePool {
     return leaf.value[last];
   }
 
-  /// The leaf that has the key or is where it belongs; all of the cursor but `at[0]`.
-  const Node& descend(const Root& root, Key key, TreeCursor& cursor) const noexcept {
-    std::uint32_t index = root.value[0];
-    for (std::uint32_t level = root.height() - 1; level != 0; --level) {
-      const Node& node = nodes_[index];
-      const std::uint32_t at = child_of(node, key);
-      cursor.node[level] = index;
-      cursor.at[level] = static_cast<std::uint8_t>(at);
-      index = node.value[at];
-    }
-    cursor.node[0] = index;
-    return nodes_[index];
-  }
-  Node& descend(const Root& root, Key key, TreeCursor& cursor) noexcept {
-    return const_cast<Node&>(std::as_const(*this).descend(root, key, cursor));
-  }
-
   /// The value of the least key of the leaf after the cursor's, or `no_value`.
   [[nodiscard]] std::uint32_t find_in_next_leaf(const Root& root,
                                                 TreeCursor& cursor) const noexcept {
@@ -284,43 +232,6 @@ class TreePool {
     }
     return no_value;
   }
-
-  static void track([[maybe_unused]] RecordSlab& records, [[maybe_unused]] std::uint32_t record,
-                    [[maybe_unused]] std::uint32_t location) noexcept {
-    if constexpr (!IsSized) records[record].state = location;
-  }
-
-  /// Removes an entry; the last one takes its place.
-  template <class Leaf>
-  static void remove(RecordSlab& records, Leaf& leaf, std::uint32_t location) noexcept {
-    track(records, leaf.value[leaf.count - 1], location);
-    remove_unordered(leaf, location % 16);
-  }
-
-  /// Fills a node with some of the gathered entries.
-  void give(RecordSlab& records, const Gathered<Key>& all, std::uint32_t from, std::uint32_t to,
-            std::uint32_t index, std::uint32_t level) noexcept {
-    Node& node = nodes_[index];
-    all.give(node, from, to);
-    if (level != 0) return;
-    for (std::uint32_t i = 0; i < node.count; ++i) {
-      track(records, node.value[i], in_leaf + index * 16 + i);
-    }
-  }
-
-  [[nodiscard]] std::uint32_t make_node() noexcept {
-    const std::uint32_t index = first_vacant_ != no_value ? first_vacant_ : touched_++;
-    Node& node = nodes_[index];
-    if (index == first_vacant_) first_vacant_ = node.count;
-    make_empty(node);
-    return index;
-  }
-
-  void release(std::uint32_t index) noexcept {
-    nodes_[index].count = first_vacant_;
-    first_vacant_ = index;
-  }
-
   void insert_tall(RecordSlab& records, Root& root, Key key, std::uint32_t value,
                    Key size) noexcept {
     if (root.count == Root::most) raise(records, root);
@@ -333,119 +244,6 @@ class TreePool {
     track(records, value, in_leaf + cursor.node[0] * 16 + leaf.count);
     append(leaf, key, value, size);
     refresh_sizes(root, cursor, 0);
-  }
-
-  /// Moves a map's entries from its root to a leaf.
-  [[gnu::noinline]] void raise(RecordSlab& records, Root& root) noexcept {
-    const std::uint32_t leaf = make_node();
-    Gathered<Key> all;
-    all.add(root);
-    give(records, all, 0, all.count(), leaf, 0);
-    root.value[0] = leaf;
-    root.count = Root::tall;
-  }
-
-  /// Makes two of the cursor's full leaf, one of them with a new entry; and of the nodes above it
-  /// that are full.
-  [[gnu::noinline]] void split(RecordSlab& records, Root& root, TreeCursor& cursor, Key key,
-                               std::uint32_t value, Key size) noexcept {
-    Gathered<Key> all;
-    all.add(nodes_[cursor.node[0]]);
-    all.add(key, value, size);
-    all.sort();
-    for (std::uint32_t level = 0;; ++level) {
-      const std::uint32_t right = make_node();
-      const Node& node = nodes_[cursor.node[level]];
-      give(records, all, 0, all.count() / 2, cursor.node[level], level);
-      give(records, all, all.count() / 2, all.count(), right, level);
-      if (level + 1 == root.height()) grow(root, cursor);
-      Node& parent = nodes_[cursor.node[level + 1]];
-      const std::uint32_t at = cursor.at[level + 1];
-      if constexpr (IsSized) parent.size[at] = largest_size(node);
-      const Key bound = nodes_[right].key[0];
-      if (parent.count < Node::most) {
-        insert_ordered(parent, at + 1, bound, right, largest_size(nodes_[right]));
-        refresh_sizes(root, cursor, level + 1);
-        return;
-      }
-      all = {};
-      all.add_with(parent, at + 1, bound, right, largest_size(nodes_[right]));
-    }
-  }
-
-  /// A new node on top of the old one.
-  void grow(Root& root, TreeCursor& cursor) noexcept {
-    const std::uint32_t top = make_node();
-    append(nodes_[top], 0, root.value[0], 0);
-    cursor.node[root.height()] = top;
-    cursor.at[root.height()] = 0;
-    root.value[0] = top;
-    root.count += Root::tall;
-  }
-
-  /// After an entry was removed from the cursor's leaf.
-  [[gnu::noinline]] void balance(RecordSlab& records, Root& root, std::uint32_t map,
-                                 TreeCursor& cursor) noexcept {
-    for (std::uint32_t level = 0; level + 1 < root.height(); ++level) {
-      if (nodes_[cursor.node[level]].count >= fewest) {
-        refresh_sizes(root, cursor, level);
-        return;
-      }
-      if (!refill(records, cursor, level)) {
-        refresh_sizes(root, cursor, level + 1);
-        return;
-      }
-    }
-    lower(records, root, map);
-  }
-
-  /// Takes the top node away where it has become needless.
-  void lower(RecordSlab& records, Root& root, std::uint32_t map) noexcept {
-    const std::uint32_t index = root.value[0];
-    const Node& top = nodes_[index];
-    if (root.height() > 1) {
-      if (top.count > 1) return;
-      root.value[0] = top.value[0];
-      root.count -= Root::tall;
-    } else {
-      if (top.count >= fewest_alone) return;
-      Gathered<Key> all;
-      all.add(top);
-      all.give(root, 0, all.count());
-      for (std::uint32_t i = 0; i < root.count; ++i) track(records, root.value[i], map * 16 + i);
-    }
-    release(index);
-  }
-
-  /// Brings a node that has too few entries up with those of a neighbour.
-  /// Returns whether they became one, so that the parent has lost an entry.
-  [[nodiscard]] bool refill(RecordSlab& records, TreeCursor& cursor, std::uint32_t level) noexcept {
-    Node& parent = nodes_[cursor.node[level + 1]];
-    const std::uint32_t at = cursor.at[level + 1] == 0 ? 0 : cursor.at[level + 1] - 1U;
-    cursor.at[level + 1] = static_cast<std::uint8_t>(at);
-    const std::uint32_t other = parent.value[at + 1];
-    Node& left = nodes_[parent.value[at]];
-    Node& right = nodes_[other];
-    if (level != 0) right.key[0] = parent.key[at + 1];
-    Gathered<Key> all;
-    all.add(left);
-    all.add(right);
-    if (all.count() <= Node::most) {
-      give(records, all, 0, all.count(), parent.value[at], level);
-      release(other);
-      remove_ordered(parent, at + 1);
-      if constexpr (IsSized) parent.size[at] = largest_size(left);
-      return true;
-    }
-    if (level == 0) all.sort();
-    give(records, all, 0, all.count() / 2, parent.value[at], level);
-    give(records, all, all.count() / 2, all.count(), other, level);
-    parent.key[at + 1] = right.key[0];
-    if constexpr (IsSized) {
-      parent.size[at] = largest_size(left);
-      parent.size[at + 1] = largest_size(right);
-    }
-    return false;
   }
 
   /// Keeps the key under the cursor from being below the bound of its node.
@@ -467,75 +265,6 @@ class TreePool {
       return;
     }
   }
-
-  /// Brings the sizes above `level` up to date.
-  void refresh_sizes([[maybe_unused]] const Root& root, [[maybe_unused]] const TreeCursor& cursor,
-                     [[maybe_unused]] std::uint32_t level) noexcept {
-    if constexpr (IsSized) {
-      for (; level + 1 < root.height(); ++level) {
-        Key& known = nodes_[cursor.node[level + 1]].size[cursor.at[level + 1]];
-        const Key largest = largest_size(nodes_[cursor.node[level]]);
-        if (known == largest) return;
-        known = largest;
-      }
-    }
-  }
-
-  /// The same for a node whose keys are from `lowest` on and below `bound`.
-  template <class Visitor>
-  [[nodiscard]] bool node_is_valid(const RecordSlab& records, std::uint32_t index,
-                                   std::uint32_t level, bool is_top, Key lowest, Key bound,
-                                   Visitor& visitor) const {
-    const Node& node = nodes_[index];
-    if (level == 0) {
-      if (node.count < (is_top ? fewest_alone : fewest)) return false;
-      return leaf_is_valid(records, node, in_leaf + index * 16, lowest, bound, visitor);
-    }
-    if (node.count < (is_top ? 2 : fewest) || !ends_are_valid(node)) return false;
-    for (std::uint32_t i = 0; i < node.count; ++i) {
-      const Key low = i == 0 ? lowest : node.key[i];
-      if (i == 0 && node.key[0] > lowest) return false;
-      const Key high = i + 1 < node.count ? node.key[i + 1] : bound;
-      if (low < lowest || low >= high) return false;
-      if constexpr (IsSized) {
-        if (node.size[i] != largest_size(nodes_[node.value[i]])) return false;
-      }
-      if (!node_is_valid(records, node.value[i], level - 1, false, low, high, visitor))
-        return false;
-    }
-    return true;
-  }
-
-  template <class Leaf, class Visitor>
-  [[nodiscard]] static bool leaf_is_valid(const RecordSlab& records, const Leaf& leaf,
-                                          std::uint32_t location, Key lowest, Key bound,
-                                          Visitor& visitor) {
-    if (!ends_are_valid(leaf)) return false;
-    for (std::uint32_t i = 0; i < leaf.count; ++i) {
-      Key size = 0;
-      if constexpr (IsSized) size = leaf.size[i];
-      if (leaf.key[i] < lowest || leaf.key[i] >= bound) return false;
-      if (!IsSized && records[leaf.value[i]].state != location + i) return false;
-      if (!visitor(leaf.key[i], leaf.value[i], size)) return false;
-    }
-    return true;
-  }
-
-  template <class E>
-  [[nodiscard]] static bool ends_are_valid(const E& entries) noexcept {
-    if (entries.count > E::most) return false;
-    for (std::uint32_t i = entries.count; i <= E::most; ++i) {
-      if (entries.key[i] != E::no_key) return false;
-      if constexpr (IsSized) {
-        if (entries.size[i] != 0) return false;
-      }
-    }
-    return true;
-  }
-
-  GrowingArray<Node, 64, in_leaf / 16 - 1> nodes_;  // so that locations stay below used_state
-  std::uint32_t first_vacant_ = no_value;
-  std::uint32_t touched_ = 0;  // nodes at and above this index were never used
 };
 
 }  // namespace allot::detail
