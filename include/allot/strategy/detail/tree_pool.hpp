@@ -64,8 +64,8 @@ class TreePool : public TreeShape<KeyType, IsSized> {
   }
 
   /// After an entry of this key was erased from its leaf.
-  [[gnu::noinline]] void balance_at(RecordSlab& records, Root& root, std::uint32_t map,
-                                    Key key) noexcept {
+  void balance_at(RecordSlab& records, Root& root, std::uint32_t map, Key key) noexcept {
+    if (root.count == Root::tall && nodes_[root.value[0]].count >= fewest_alone) return;
     TreeCursor cursor;
     descend(root, key, cursor);
     balance(records, root, map, cursor);
@@ -76,7 +76,8 @@ class TreePool : public TreeShape<KeyType, IsSized> {
                                                           TreeCursor& cursor) const noexcept {
     if (root.count <= Root::most) [[likely]]
       return find_in(root, key, cursor);
-    const std::uint32_t found = find_in(descend(root, key, cursor), key, cursor);
+    const Node& leaf = key == 0 ? descend_first(root, cursor) : descend(root, key, cursor);
+    const std::uint32_t found = find_in(leaf, key, cursor);
     return found != no_value ? found : find_in_next_leaf(root, cursor);
   }
 
@@ -103,8 +104,14 @@ class TreePool : public TreeShape<KeyType, IsSized> {
       remove(records, root, map * 16 + cursor.at[0]);
       return;
     }
-    remove(records, nodes_[cursor.node[0]], in_leaf + cursor.node[0] * 16 + cursor.at[0]);
-    balance(records, root, map, cursor);
+    Node& leaf = nodes_[cursor.node[0]];
+    remove(records, leaf, in_leaf + cursor.node[0] * 16 + cursor.at[0]);
+    const bool is_alone = root.count == Root::tall;
+    if (leaf.count < (is_alone ? fewest_alone : fewest)) [[unlikely]] {
+      balance(records, root, map, cursor);
+    } else {
+      refresh_sizes(root, cursor, 0);
+    }
   }
 
   /// Where a key is. Requires: it is in the map.
@@ -173,7 +180,9 @@ class TreePool : public TreeShape<KeyType, IsSized> {
  private:
   using Shape::balance;
   using Shape::descend;
+  using Shape::descend_first;
   using Shape::fewest;
+  using Shape::fewest_alone;
   using Shape::nodes_;
   using Shape::raise;
   using Shape::refresh_sizes;

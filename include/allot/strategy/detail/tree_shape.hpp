@@ -83,6 +83,19 @@ class TreeShape {
     cursor.node[0] = index;
     return nodes_[index];
   }
+
+  /// The leaf with the lowest key; all of the cursor but `at[0]`.
+  const Node& descend_first(const Root& root, TreeCursor& cursor) const noexcept {
+    std::uint32_t index = root.value[0];
+    for (std::uint32_t level = root.height() - 1; level != 0; --level) {
+      cursor.node[level] = index;
+      cursor.at[level] = 0;
+      index = nodes_[index].value[0];
+    }
+    cursor.node[0] = index;
+    return nodes_[index];
+  }
+
   Node& descend(const Root& root, Key key, TreeCursor& cursor) noexcept {
     return const_cast<Node&>(std::as_const(*this).descend(root, key, cursor));
   }
