@@ -251,7 +251,11 @@ void law_freeing_calls_no_system_allocator() {
   std::mt19937_64 random{first_seed()};
   std::shuffle(blocks.begin(), blocks.end(), random);
   const std::uint64_t before = system_allocator_calls();
-  for (const Block& block : blocks) arena.deallocate(block);
+  const std::uint64_t bytes = arena.bookkeeping_bytes();  // grows by realloc, which is not counted
+  for (const Block& block : blocks) {
+    arena.deallocate(block);
+    REQUIRE(arena.bookkeeping_bytes() == bytes);
+  }
   CHECK(system_allocator_calls() == before);
   check_fresh(arena);
 }

@@ -22,7 +22,7 @@ namespace allot {
 /// is no power of two starts as its binary decomposition, largest block first.
 ///
 /// Complexity: O(log n) for allocate and deallocate, and one split or merge for each order between.
-/// 32 bytes a block, up to 28 more for the index.
+/// 32 bytes a block, 22 more for the index.
 class Buddy : public detail::BlockSequence {
  public:
   /// \param capacity  units, at least one

@@ -20,7 +20,7 @@
 namespace allot::detail {
 
 /// \tparam T     trivial: objects are neither initialized nor destroyed
-/// \tparam Step  how many more there are at least when it grows; one in sixteen beyond that
+/// \tparam Step  how many more there are at least when it grows; one in 32 beyond that
 /// \tparam Most  how many there can be
 template <class T, std::uint32_t Step, std::uint64_t Most>
 class GrowingArray {
@@ -41,7 +41,7 @@ class GrowingArray {
   /// The capacity after `ensure(count)`.
   [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
     if (count <= capacity_) return capacity_;
-    return larger(count, capacity_ + larger<std::uint64_t>(Step, capacity_ / 16));
+    return larger(count, capacity_ + larger<std::uint64_t>(Step, capacity_ / 32));
   }
 
   /// Bytes held.

@@ -41,11 +41,14 @@ class TreeShape {
     [[nodiscard]] std::uint32_t height() const noexcept { return this->count / tall; }
   };
 
-  /// The most nodes that `entries` entries in at most `maps` maps can take: a map of three takes
-  /// one; beyond one node, three for each fourteen entries is the worst.
+  /// The most nodes that `entries` entries in at most `maps` maps can take. A map of three takes one;
+  /// beyond one node, three for each fourteen entries is the worst, and a sixth of the entries and
+  /// one is the worst for a map.
   [[nodiscard]] static constexpr std::uint64_t nodes_for(std::uint64_t entries,
                                                          std::uint64_t maps) noexcept {
-    return (3 * entries + 5 * smaller(entries / fewest_alone, maps)) / 14 + 1;
+    const std::uint64_t of_many = (3 * entries + 5 * smaller(entries / 3, maps)) / 14;
+    const std::uint64_t of_few = entries / 6 + smaller(entries / 6, maps);
+    return smaller(of_many, of_few) + 1;
   }
 
   /// Makes sure that the pool has `nodes` nodes in all.
