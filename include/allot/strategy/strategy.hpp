@@ -40,7 +40,7 @@ struct AnyVisitor {
 /// | `S{capacity}`                  | a range of `capacity` units (at least one), all free   |
 /// | `s.allocate(size, alignment)`  | `std::optional<Placement>`; empty: nothing changed     |
 /// | `s.deallocate(handle, offset)` | false: no live block, nothing changed; never allocates |
-/// | `s.word(handle)`               | one 64-bit word of a live block, for the arena         |
+/// | `s.word(handle)`               | a 64-bit word of a live block; until the next allocate |
 /// | `cs.block_size(handle)`        | the size of a live block                               |
 /// | `cs.is_live(handle, offset)`   | whether a block with this handle lives there           |
 /// | `cs.capacity()` `cs.used()`    | units in the range; in live blocks                     |
