@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Strategies on a churn: random frees until the next request fits under a fill, then one
+/// Strategies on a churn, or on the traces named as arguments. A churn: random frees until the next request fits under a fill, then one
 /// allocation. Time is that of one allocation and one free, bookkeeping only: no memory is touched.
 ///
 /// Every allocator stores the same 24 bytes for a block, in an array with one slot for each live
@@ -17,7 +17,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -45,7 +48,7 @@ class ArenaOf {
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const { return arena_.bookkeeping_bytes(); }
 
  private:
-  Arena<S, AlignTo<256>, L> arena_;
+  Arena<S, AlignTo<bench::alignment>, L> arena_;
 };
 
 /// No allocator at all.
@@ -165,10 +168,7 @@ Outcome replay(Allocator& allocator, const Trace& trace) {
 }
 
 template <class Allocator>
-void churn(benchmark::State& state, Sizes sizes) {
-  const auto live = static_cast<std::uint64_t>(state.range(0));
-  const double fill = static_cast<double>(state.range(1)) / 100;
-  const Trace trace = bench::make_churn(sizes, live, fill, 3 * live + 400'000, 1);
+void run(benchmark::State& state, const Trace& trace) {
   Outcome outcome;
   for (auto _ : state) {
     Allocator allocator{trace};
@@ -184,7 +184,22 @@ void churn(benchmark::State& state, Sizes sizes) {
 }
 
 template <class Allocator>
-void add(const std::string& name) {
+void churn(benchmark::State& state, Sizes sizes) {
+  const auto live = static_cast<std::uint64_t>(state.range(0));
+  const double fill = static_cast<double>(state.range(1)) / 100;
+  run<Allocator>(state, bench::make_churn(sizes, live, fill, 3 * live + 400'000, 1));
+}
+
+/// Registers the churns, or where there are traces, these.
+template <class Allocator>
+void add(const std::string& name, const std::vector<Trace>& traces) {
+  for (const Trace& trace : traces) {
+    benchmark::RegisterBenchmark((trace.name + "/" + name).c_str(), run<Allocator>,
+                                 std::cref(trace))
+        ->UseManualTime()
+        ->Iterations(1);
+  }
+  if (!traces.empty()) return;
   for (const Sizes sizes : {Sizes::log_uniform, Sizes::recurring}) {
     const std::string workload = sizes == Sizes::log_uniform ? "churn-log/" : "churn-rec/";
     benchmark::RegisterBenchmark((workload + name).c_str(), churn<Allocator>, sizes)
@@ -197,17 +212,21 @@ void add(const std::string& name) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  add<WritesOnly>("WritesOnly");
-  add<ArenaOf<BestFit>>("BestFit");
-  add<ArenaOf<FirstFit>>("FirstFit");
-  add<ArenaOf<GoodFit>>("GoodFit");
-  add<ArenaOf<Buddy>>("Buddy");
-  add<ArenaOf<GoodFit, Locked<std::mutex>>>("GoodFit+mutex");
-  add<TextbookBestFit>("multimap-best-fit");
-  add<Malloc>("malloc");
+int main(int argc, char** argv) try {
   benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  std::vector<Trace> traces;
+  for (int i = 1; i < argc; ++i) traces.push_back(bench::read_trace(argv[i]));
+  add<WritesOnly>("WritesOnly", traces);
+  add<ArenaOf<BestFit>>("BestFit", traces);
+  add<ArenaOf<FirstFit>>("FirstFit", traces);
+  add<ArenaOf<GoodFit>>("GoodFit", traces);
+  add<ArenaOf<Buddy>>("Buddy", traces);
+  add<ArenaOf<GoodFit, Locked<std::mutex>>>("GoodFit+mutex", traces);
+  add<TextbookBestFit>("multimap-best-fit", traces);
+  add<Malloc>("malloc", traces);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "bench_strategies: %s\n", error.what());
+  return 1;
 }

@@ -22,7 +22,6 @@ namespace allot::bench {
 struct Operation {
   std::uint64_t bytes;
   std::uint32_t slot;
-  std::uint32_t alignment;
 };
 
 struct Trace {
@@ -38,7 +37,7 @@ class TraceBuilder {
  public:
   explicit TraceBuilder(Trace& trace) : trace_{trace} {}
 
-  std::uint32_t allocate(std::uint64_t bytes, std::uint64_t alignment = 256) {
+  std::uint32_t allocate(std::uint64_t bytes) {
     std::uint32_t slot = trace_.slots;
     if (free_.empty()) {
       ++trace_.slots;
@@ -46,13 +45,13 @@ class TraceBuilder {
       slot = free_.back();
       free_.pop_back();
     }
-    trace_.operations.push_back({bytes, slot, static_cast<std::uint32_t>(alignment)});
+    trace_.operations.push_back({bytes, slot});
     return slot;
   }
 
   void free(std::uint32_t slot) {
     if (trace_.first_free == 0) trace_.first_free = trace_.operations.size();
-    trace_.operations.push_back({0, slot, 0});
+    trace_.operations.push_back({0, slot});
     free_.push_back(slot);
   }
 
@@ -61,39 +60,50 @@ class TraceBuilder {
   std::vector<std::uint32_t> free_;
 };
 
+/// The granularity of the arenas that replay a trace, and so the alignment of every block.
+inline constexpr std::uint64_t alignment = 256;
+
 /// Reads a trace file: `# allot-trace 1 ... capacity=N`, then `a ID BYTES ALIGNMENT` and `f ID`.
-/// Throws: `std::runtime_error` naming the line.
+/// Throws: `std::runtime_error` naming the line, and what is wrong with it.
 [[nodiscard]] inline Trace read_trace(const std::string& path) {
   std::ifstream file{path};
   if (!file) throw std::runtime_error{"cannot open the trace " + path};
+  std::size_t number = 1;
+  const auto fail = [&](const std::string& rule) {
+    throw std::runtime_error{path + ":" + std::to_string(number) + ": " + rule};
+  };
   std::string line;
   std::getline(file, line);
+  Trace trace{.name = path.substr(path.find_last_of('/') + 1)};
   const std::size_t at = line.find(" capacity=");
   if (line.rfind("# allot-trace 1", 0) != 0 || at == std::string::npos)
-    throw std::runtime_error{path + ":1: not an allot-trace 1 with a capacity"};
-  Trace trace{.name = path.substr(path.find_last_of('/') + 1),
-              .capacity = std::stoull(line.substr(at + 10))};
+    fail("a trace begins with '# allot-trace 1 ... capacity=BYTES'");
+  if (!(std::istringstream{line.substr(at + 10)} >> trace.capacity) || trace.capacity < alignment)
+    fail("the capacity is no number of at least 256 bytes");
   TraceBuilder builder{trace};
   std::unordered_map<std::uint64_t, std::uint32_t> slot_of;
-  for (std::size_t number = 2; std::getline(file, line); ++number) {
+  for (++number; std::getline(file, line); ++number) {
     std::istringstream fields{line};
     char kind = 0;
     std::uint64_t id = 0;
-    std::uint64_t bytes = 0;
-    std::uint64_t alignment = 0;
     fields >> kind >> id;
-    if (kind == 'a') fields >> bytes >> alignment;
-    const bool known = slot_of.count(id) != 0;
-    if (!fields ||
-        (kind == 'a' ? known || bytes == 0 || bytes > trace.capacity : kind != 'f' || !known))
-      throw std::runtime_error{path + ":" + std::to_string(number) + ": not a valid operation"};
-    if (kind == 'a') {
-      slot_of[id] = builder.allocate(bytes, alignment);
-    } else {
-      builder.free(slot_of[id]);
-      slot_of.erase(id);
+    if (!fields || (kind != 'a' && kind != 'f')) fail("not 'a ID BYTES ALIGNMENT' or 'f ID'");
+    const auto slot = slot_of.find(id);
+    if (kind == 'f') {
+      if (slot == slot_of.end()) fail("block " + std::to_string(id) + " is not live");
+      builder.free(slot->second);
+      slot_of.erase(slot);
+      continue;
     }
+    std::uint64_t bytes = 0;
+    std::uint64_t asked = 0;
+    if (!(fields >> bytes >> asked) || bytes == 0 || bytes > trace.capacity)
+      fail("a block has from one byte to the capacity");
+    if (asked > alignment) fail("only alignments of up to 256 bytes are replayed");
+    if (slot != slot_of.end()) fail("block " + std::to_string(id) + " is live already");
+    slot_of[id] = builder.allocate(bytes);
   }
+  if (trace.operations.empty()) fail("the trace has no operations");
   return trace;
 }
 

@@ -37,7 +37,7 @@ class Pair {
   [[nodiscard]] bool finds(Key key, TreeCursor& cursor) const {
     const auto expected = model_.lower_bound(key);
     const std::uint32_t found = pool_.find(root_, key, cursor);
-    if (expected == model_.end()) return found == no_value;
+    if (expected == model_.end()) return found == no_record;
     return found == expected->second.record && pool_.key_at(root_, cursor) == expected->first;
   }
 
@@ -80,7 +80,7 @@ class Pair {
 
   [[nodiscard]] bool finds_sized(Key size) const requires IsSized {
     const auto accepts = [](Key key, Key) { return key % 3 != 0; };
-    std::uint32_t expected = no_value;
+    std::uint32_t expected = no_record;
     for (const auto& [key, entry] : model_) {
       if (entry.size < size || !accepts(key, entry.size)) continue;
       expected = entry.record;

@@ -28,7 +28,7 @@ class Buddy : public detail::BlockSequence {
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
   explicit Buddy(std::uint64_t capacity) : BlockSequence{capacity}, index_{capacity} {
-    ensure(static_cast<std::uint64_t>(std::popcount(capacity)));
+    records_.ensure(static_cast<std::uint64_t>(std::popcount(capacity)));
     index_.with([&](auto& index) {
       index.ensure(records_.capacity());
       std::uint64_t offset = 0;

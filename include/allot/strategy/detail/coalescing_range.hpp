@@ -66,7 +66,7 @@ class CoalescingRange : public BlockSequence {
     return true;
   }
 
-  /// Complexity: O(log n).
+  /// Complexity: the index's: O(log n), for lists linear in the highest bin.
   [[nodiscard]] std::uint64_t largest_free() const noexcept {
     const std::uint64_t last = tail_ == no_record ? 0 : size_of(records_, records_[tail_]);
     return index_.with([&](const auto& index) { return larger(last, index.largest(records_)); });

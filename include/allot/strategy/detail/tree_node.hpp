@@ -13,8 +13,6 @@
 
 namespace allot::detail {
 
-inline constexpr std::uint32_t no_value = 0xffff'ffff;
-
 /// Up to `Most` entries. What follows them has the highest key, which no entry has.
 template <class KeyType, std::uint32_t Most, bool IsSized = false>
 struct Entries {
@@ -31,17 +29,10 @@ struct Entries {
 
 /// The same, each entry with a size.
 template <class KeyType, std::uint32_t Most>
-struct Entries<KeyType, Most, true> {
-  using Key = KeyType;
-
-  static constexpr Key no_key = std::numeric_limits<Key>::max();
-  static constexpr std::uint32_t most = Most;
+struct Entries<KeyType, Most, true> : Entries<KeyType, Most, false> {
   static constexpr bool is_sized = true;
 
-  Key key[Most + 1];
-  std::uint32_t value[Most];
-  std::uint32_t count;
-  Key size[Most + 1];
+  KeyType size[Most + 1];
 };
 
 template <class E>

@@ -71,14 +71,14 @@ class TreePool : public TreeShape<KeyType, IsSized> {
     balance(records, root, map, cursor);
   }
 
-  /// The value of the lowest key that is at least `key`, or `no_value`; `cursor` is there.
+  /// The value of the lowest key that is at least `key`, or `no_record`; `cursor` is there.
   [[gnu::always_inline]] [[nodiscard]] std::uint32_t find(const Root& root, Key key,
                                                           TreeCursor& cursor) const noexcept {
     if (root.count <= Root::most) [[likely]]
       return find_in(root, key, cursor);
     const Node& leaf = key == 0 ? descend_first(root, cursor) : descend(root, key, cursor);
     const std::uint32_t found = find_in(leaf, key, cursor);
-    return found != no_value ? found : find_in_next_leaf(root, cursor);
+    return found != no_record ? found : find_in_next_leaf(root, cursor);
   }
 
   /// The key under the cursor.
@@ -140,11 +140,11 @@ class TreePool : public TreeShape<KeyType, IsSized> {
   }
 
   /// The value of the lowest key whose size is at least `size` and for which `accepts(key, size)`,
-  /// or `no_value`; `cursor` is there. Complexity: O(log n) where `accepts` refuses none.
+  /// or `no_record`; `cursor` is there. Complexity: O(log n) where `accepts` refuses none.
   template <class Predicate>
   [[nodiscard]] std::uint32_t find_sized(const Root& root, std::uint64_t size, TreeCursor& cursor,
                                          Predicate accepts) const noexcept requires IsSized {
-    if (size >= Root::no_key) return no_value;
+    if (size >= Root::no_key) return no_record;
     const Key wanted = static_cast<Key>(size);
     if (root.count <= Root::most) return find_sized_in(root, wanted, cursor, accepts);
     const std::uint32_t height = root.height();
@@ -155,14 +155,14 @@ class TreePool : public TreeShape<KeyType, IsSized> {
       const Node& node = nodes_[cursor.node[level]];
       if (level == 0) {
         const std::uint32_t found = find_sized_in(node, wanted, cursor, accepts);
-        if (found != no_value) return found;
+        if (found != no_record) return found;
         at = cursor.at[++level] + 1U;
-        if (height == 1) return no_value;
+        if (height == 1) return no_record;
         continue;
       }
       while (at < node.count && node.size[at] < wanted) ++at;
       if (at == node.count) {
-        if (++level == height) return no_value;
+        if (++level == height) return no_record;
         at = cursor.at[level] + 1U;
         continue;
       }
@@ -195,7 +195,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
   [[nodiscard]] static std::uint32_t find_in(const Leaf& leaf, Key key,
                                              TreeCursor& cursor) noexcept {
     const Key found = lowest_from(leaf, key);
-    if (found == Leaf::no_key) return no_value;
+    if (found == Leaf::no_key) return no_record;
     const std::uint32_t at = position_of(leaf, found);
     cursor.at[0] = static_cast<std::uint8_t>(at);
     return leaf.value[at];
@@ -209,7 +209,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
       const bool is_lower = leaf.size[i] >= size && leaf.key[i] < lowest;
       if (is_lower && accepts(leaf.key[i], leaf.size[i])) lowest = leaf.key[i];
     }
-    if (lowest == Leaf::no_key) return no_value;
+    if (lowest == Leaf::no_key) return no_record;
     const std::uint32_t at = position_of(leaf, lowest);
     cursor.at[0] = static_cast<std::uint8_t>(at);
     return leaf.value[at];
@@ -224,7 +224,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
     return leaf.value[last];
   }
 
-  /// The value of the least key of the leaf after the cursor's, or `no_value`.
+  /// The value of the least key of the leaf after the cursor's, or `no_record`.
   [[nodiscard]] std::uint32_t find_in_next_leaf(const Root& root,
                                                 TreeCursor& cursor) const noexcept {
     const std::uint32_t height = root.height();
@@ -239,7 +239,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
       cursor.node[0] = index;
       return find_in(nodes_[index], 0, cursor);
     }
-    return no_value;
+    return no_record;
   }
   void insert_tall(RecordSlab& records, Root& root, Key key, std::uint32_t value,
                    Key size) noexcept {

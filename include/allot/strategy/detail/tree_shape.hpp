@@ -87,6 +87,10 @@ class TreeShape {
     return nodes_[index];
   }
 
+  Node& descend(const Root& root, Key key, TreeCursor& cursor) noexcept {
+    return const_cast<Node&>(std::as_const(*this).descend(root, key, cursor));
+  }
+
   /// The leaf with the lowest key; all of the cursor but `at[0]`.
   const Node& descend_first(const Root& root, TreeCursor& cursor) const noexcept {
     std::uint32_t index = root.value[0];
@@ -99,9 +103,7 @@ class TreeShape {
     return nodes_[index];
   }
 
-  Node& descend(const Root& root, Key key, TreeCursor& cursor) noexcept {
-    return const_cast<Node&>(std::as_const(*this).descend(root, key, cursor));
-  }
+  /// Tells a record where its entry is.
   static void track([[maybe_unused]] RecordSlab& records, [[maybe_unused]] std::uint32_t record,
                     [[maybe_unused]] std::uint32_t location) noexcept {
     if constexpr (!IsSized) records[record].state = location;
@@ -126,7 +128,7 @@ class TreeShape {
   }
 
   [[nodiscard]] std::uint32_t make_node() noexcept {
-    const std::uint32_t index = first_vacant_ != no_value ? first_vacant_ : touched_++;
+    const std::uint32_t index = first_vacant_ != no_record ? first_vacant_ : touched_++;
     Node& node = nodes_[index];
     if (index == first_vacant_) first_vacant_ = node.count;
     make_empty(node);
@@ -317,7 +319,7 @@ class TreeShape {
   }
 
   GrowingArray<Node, 64, in_leaf / 16 - 1> nodes_;  // so that locations stay below used_state
-  std::uint32_t first_vacant_ = no_value;
+  std::uint32_t first_vacant_ = no_record;
   std::uint32_t touched_ = 0;  // nodes at and above this index were never used
 };
 
