@@ -21,11 +21,14 @@
 #include <allot/observer/ledger.hpp>
 #include <allot/observer/observer.hpp>
 #include <allot/observer/observers.hpp>
+#include <allot/sharded_arena.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/first_fit.hpp>
+#include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/good_fit.hpp>
+#include <allot/strategy/linear.hpp>
 #include <allot/strategy/strategy.hpp>
 #include <allot/synchronization/locked.hpp>
 #include <allot/synchronization/synchronization.hpp>

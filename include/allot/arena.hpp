@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/alignment/alignment.hpp>
+#include <allot/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
@@ -34,6 +35,34 @@ namespace allot {
 template <Strategy S, Alignment A = AlignTo<256>, Synchronization L = Unsynchronized,
           Memory M = OffsetsOnly, Observer O = Unobserved>
 class Arena {
+  static constexpr bool is_observed = !std::same_as<O, Unobserved>;
+  static constexpr bool has_one_size = requires { S::largest_size; };
+  static constexpr bool has_upper_end = requires(S s, std::uint64_t units) {
+    s.allocate_upper(units, units);
+  };
+  static constexpr bool marks_blocks = requires(typename M::Region region) {
+    region.mark_used(std::uint64_t{}, std::uint64_t{});
+  };
+
+  /// Units that the strategy cannot divide.
+  static constexpr std::uint64_t granularity = [] {
+    if constexpr (requires { S::granularity; }) {
+      return std::uint64_t{S::granularity};
+    } else {
+      return std::uint64_t{1};
+    }
+  }();
+
+  /// Bytes that no request may exceed, whatever is free.
+  static constexpr std::uint64_t largest_request = [] {
+    if constexpr (has_one_size) {
+      static_assert(S::largest_size <= OutOfMemory::unlimited / A::value);
+      return S::largest_size * A::value;
+    } else {
+      return OutOfMemory::unlimited;
+    }
+  }();
+
  public:
   using strategy_type = S;
   using alignment_type = A;
@@ -65,15 +94,14 @@ class Arena {
   /// alignment that is no power of two, and sizes that overflow; `std::bad_alloc` for bookkeeping.
   [[nodiscard]] Block allocate(std::uint64_t bytes) { return allocate(Request{bytes}); }
   [[nodiscard]] Block allocate(std::uint64_t bytes, std::uint64_t alignment) {
-    return allocate(request_of(bytes, alignment));
+    return allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] Block allocate(const Request& request) {
     const Units units = checked(request);
     [[maybe_unused]] const auto guard = synchronization_.guard();
     if (const std::optional<Block> block = place(request, units)) [[likely]]
       return *block;
-    throw OutOfMemory{refuse(request, units), request.bytes, units.alignment * A::value,
-                      free_bytes(),           largest(),     capacity()};
+    throw refusal(request, units);
   }
 
   /// As `allocate`, but returns nothing where memory is short. Invalid arguments throw here too.
@@ -81,29 +109,149 @@ class Arena {
     return try_allocate(Request{bytes});
   }
   [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes, std::uint64_t alignment) {
-    return try_allocate(request_of(bytes, alignment));
+    return try_allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] std::optional<Block> try_allocate(const Request& request) {
     const Units units = checked(request);
     [[maybe_unused]] const auto guard = synchronization_.guard();
     std::optional<Block> block = place(request, units);
-    if constexpr (is_observed) {
-      if (!block) static_cast<void>(refuse(request, units));
-    }
+    if (!block) told_refusal(request, units);
     return block;
+  }
+
+  /// As `allocate` and `try_allocate`, at the upper end of the range.
+  [[nodiscard]] Block allocate_upper(const Request& request) requires has_upper_end {
+    const Units units = checked(request);
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if (const std::optional<Block> block = place_upper(request, units)) [[likely]]
+      return *block;
+    throw refusal(request, units);
+  }
+  [[nodiscard]] Block allocate_upper(std::uint64_t bytes) requires has_upper_end {
+    return allocate_upper(Request{bytes});
+  }
+  [[nodiscard]] std::optional<Block> try_allocate_upper(const Request& request) requires
+      has_upper_end {
+    const Units units = checked(request);
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    std::optional<Block> block = place_upper(request, units);
+    if (!block) told_refusal(request, units);
+    return block;
+  }
+  [[nodiscard]] std::optional<Block> try_allocate_upper(std::uint64_t bytes) requires
+      has_upper_end {
+    return try_allocate_upper(Request{bytes});
   }
 
   /// Frees a block. Complexity: the strategy's; never calls the system allocator.
   /// Throws: `InvalidBlock` where the block is not live in this arena; nothing has changed.
   void deallocate(const Block& block) {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (!is_live(block)) [[unlikely]]
-      throw InvalidBlock{defect(block), block.offset, block.size};
+    require_live(block);
     const std::uint64_t requested = strategy_.word(block.handle);
     strategy_.deallocate(block.handle, block.offset / A::value);
     requested_ -= requested;
     if constexpr (marks_blocks) region_.mark_free(block.offset, block.size);
     observer_.deallocated(block);
+  }
+
+  /// Grows a block in place, at its end, to at least `bytes` bytes; nothing where what follows it is
+  /// used or too small. It keeps its offset and handle; where its size changed, `block` itself is no
+  /// longer live, the block returned is. Observers are told that one was freed and one made.
+  /// Complexity: the strategy's.
+  /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and sizes that overflow.
+  [[nodiscard]] std::optional<Block> try_expand(const Block& block, std::uint64_t bytes) requires
+      requires(S s, Handle handle, std::uint64_t units) {
+    s.try_expand(handle, units);
+  }
+  {
+    const Units units = checked(Request{bytes});
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    require_live(block);
+    if (!strategy_.try_expand(block.handle, units.size)) return std::nullopt;
+    return resized(block, larger(bytes, strategy_.word(block.handle)));
+  }
+
+  /// Frees the end of a block, so that it still holds `bytes` bytes, rounded up to what the strategy
+  /// can grant. It keeps its offset and handle, as with `try_expand`. Complexity: the strategy's.
+  /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and more than the block has;
+  /// `std::bad_alloc` for the bookkeeping; nothing has changed.
+  Block shrink(const Block& block, std::uint64_t bytes) requires
+      requires(S s, Handle handle, std::uint64_t units) {
+    s.shrink(handle, units);
+  }
+  {
+    const Units units = checked(Request{bytes});
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    require_live(block);
+    if (bytes > block.size) detail::throw_cannot_shrink(block.size, bytes);
+    if (units.size < block.size / A::value) strategy_.shrink(block.handle, units.size);
+    return resized(block, smaller(bytes, strategy_.word(block.handle)));
+  }
+
+  /// Frees every block. Observers are told of each. Complexity: linear in the blocks.
+  void reset() requires requires(S s) { s.reset(); }
+  {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if constexpr (is_observed || marks_blocks) {
+      strategy_.for_each_live([this](const Placement& placement) { told_free(placement); });
+    }
+    strategy_.reset();
+    requested_ = 0;
+  }
+
+  /// Makes room for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
+  /// calls the system allocator.
+  /// Throws: `std::bad_alloc`; nothing has changed.
+  void reserve(std::uint64_t blocks) requires requires(S s, std::uint64_t count) {
+    s.reserve(count);
+  }
+  {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    strategy_.reserve(blocks);
+  }
+
+  /// Makes the arena longer, at its end: `capacity_bytes` in all, rounded down to whole units. Blocks
+  /// stay where they are. Complexity: the strategy's.
+  /// Throws: `std::invalid_argument` for less than it has; what the memory throws; `std::bad_alloc`
+  /// for the bookkeeping; nothing has changed.
+  void grow(std::uint64_t capacity_bytes) requires
+      requires(S s, typename M::Region region, std::uint64_t size) {
+    s.grow(size);
+    region.grow(size);
+  }
+  {
+    const std::uint64_t units = whole_units(capacity_bytes);
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if (units < strategy_.capacity()) detail::throw_cannot_grow(capacity(), capacity_bytes);
+    region_.grow(units * A::value);
+    strategy_.grow(units);
+  }
+
+  /// The place that allocations have reached, for `release_to`. Complexity: constant.
+  [[nodiscard]] auto mark() const requires requires(const S s) { s.mark(); }
+  {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    return strategy_.mark();
+  }
+
+  /// Frees what was allocated since the mark was made, as `S::release_to` says. Observers are told
+  /// of each block. Complexity: linear in the blocks freed.
+  /// Throws: `std::invalid_argument` for a mark of another arena; nothing has changed.
+  template <class Mark>
+  void release_to(const Mark& mark) requires requires(S s) {
+    s.release_to(mark);
+  }
+  {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    const auto released = [this](const Placement& placement, std::uint64_t requested) {
+      requested_ -= requested;
+      told_free(placement);
+    };
+    if (!strategy_.release_to(mark, released)) {
+      throw std::invalid_argument{
+          "the mark is of another arena; release to a mark that this arena made"};
+    }
   }
 
   /// Whether the block is live in this arena. Complexity: constant.
@@ -120,8 +268,7 @@ class Arena {
   }
   {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (!is_live(block)) [[unlikely]]
-      throw InvalidBlock{defect(block), block.offset, block.size};
+    require_live(block);
     return static_cast<std::byte*>(region_.address()) + block.offset;
   }
 
@@ -160,8 +307,8 @@ class Arena {
   }
 
   /// External fragmentation: 0 where all that is free is one block (or nothing is free), towards 1
-  /// as it is scattered.
-  [[nodiscard]] double fragmentation() const {
+  /// as it is scattered. Not where all blocks have one size.
+  [[nodiscard]] double fragmentation() const requires(!has_one_size) {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     const std::uint64_t free = free_bytes();
     if (free == 0) return 0;
@@ -199,58 +346,30 @@ class Arena {
   }
 
  private:
-  struct Units {
-    std::uint64_t size;
-    std::uint64_t alignment;
-  };
-
-  static constexpr bool is_observed = !std::same_as<O, Unobserved>;
-  static constexpr bool marks_blocks = requires(typename M::Region region) {
-    region.mark_used(std::uint64_t{}, std::uint64_t{});
-  };
+  using Units = detail::RequestedUnits;
 
   [[nodiscard]] static std::uint64_t whole_units(std::uint64_t capacity_bytes) {
-    if (capacity_bytes < A::value) throw_too_small(capacity_bytes);
-    return capacity_bytes / A::value;
+    return detail::whole_units(capacity_bytes, A::value, granularity);
   }
-
-  [[nodiscard]] static Request request_of(std::uint64_t bytes, std::uint64_t alignment) {
-    if (!is_power_of_two(alignment)) throw_bad_alignment(alignment);
-    return {.bytes = bytes, .alignment = alignment};
-  }
-
   [[nodiscard]] static Units checked(const Request& request) {
-    const std::uint64_t alignment = request.alignment == 0 ? A::value : request.alignment;
-    if (!is_power_of_two(alignment)) throw_bad_alignment(alignment);
-    const std::optional<std::uint64_t> raised = checked_add(request.bytes, A::value - 1);
-    if (request.bytes == 0 || !raised) throw_bad_size(request.bytes);
-    return {*raised / A::value, larger(alignment, A::value) / A::value};
-  }
-
-  [[noreturn]] static void throw_too_small(std::uint64_t bytes) {
-    throw std::invalid_argument{(FixedText<160>{} << "an arena of " << bytes
-                                                  << " bytes holds not one unit of " << A::value
-                                                  << " bytes; give it at least one unit")
-                                    .c_str()};
-  }
-
-  [[noreturn]] static void throw_bad_alignment(std::uint64_t alignment) {
-    throw std::invalid_argument{(FixedText<160>{} << "an alignment of " << alignment
-                                                  << " bytes is no power of two; use 1, 2, 4, ...")
-                                    .c_str()};
-  }
-
-  [[noreturn]] static void throw_bad_size(std::uint64_t bytes) {
-    throw std::invalid_argument{(FixedText<160>{} << "cannot allocate " << bytes
-                                                  << " bytes: a block has at least one byte, and "
-                                                     "its size in whole units fits 64 bits")
-                                    .c_str()};
+    return detail::units_of(request, A::value);
   }
 
   [[nodiscard]] std::optional<Block> place(const Request& request, Units units) {
     if (units.alignment * A::value > region_.alignment()) [[unlikely]]
       return std::nullopt;
-    const std::optional<Placement> placed = strategy_.allocate(units.size, units.alignment);
+    return made(request, strategy_.allocate(units.size, units.alignment));
+  }
+
+  [[nodiscard]] std::optional<Block> place_upper(const Request& request, Units units) {
+    if (units.alignment * A::value > region_.alignment()) [[unlikely]]
+      return std::nullopt;
+    return made(request, strategy_.allocate_upper(units.size, units.alignment));
+  }
+
+  /// Accounts for a block that the strategy has made, if it has.
+  [[nodiscard]] std::optional<Block> made(const Request& request,
+                                          const std::optional<Placement>& placed) noexcept {
     if (!placed) return std::nullopt;
     strategy_.word(placed->handle) = request.bytes;
     requested_ += request.bytes;
@@ -261,17 +380,52 @@ class Arena {
     return block;
   }
 
-  /// Tells the observer that the request was refused, and returns why.
-  [[nodiscard]] Reason refuse(const Request& request, Units units) noexcept {
-    const Reason reason = reason_for(units);
-    observer_.refused(request, reason);
-    return reason;
+  /// Accounts for a block whose size the strategy has changed.
+  [[nodiscard]] Block resized(const Block& block, std::uint64_t requested) noexcept {
+    const std::uint64_t size = strategy_.block_size(block.handle) * A::value;
+    const Block now{block.offset, size, block.handle};
+    std::uint64_t& word = strategy_.word(block.handle);
+    requested_ += requested - word;
+    word = requested;
+    peak_used_ = larger(peak_used_, strategy_.used() * A::value);
+    if constexpr (marks_blocks) {
+      region_.mark_free(block.offset, block.size);
+      region_.mark_used(now.offset, now.size);
+    }
+    observer_.deallocated(block);
+    observer_.allocated(now, Request{requested});
+    return now;
+  }
+
+  /// Tells region and observer that a block is freed.
+  void told_free(const Placement& placement) noexcept {
+    const Block block{placement.offset * A::value, placement.size * A::value, placement.handle};
+    if constexpr (marks_blocks) region_.mark_free(block.offset, block.size);
+    observer_.deallocated(block);
+  }
+
+  /// Tells the observer, where there is one, that the request was refused.
+  void told_refusal(const Request& request, Units units) noexcept {
+    if constexpr (is_observed) observer_.refused(request, reason_for(units));
+  }
+
+  /// The same, and what to throw.
+  [[nodiscard]] OutOfMemory refusal(const Request& request, Units units) noexcept {
+    told_refusal(request, units);
+    return {reason_for(units), request.bytes,  units.alignment * A::value, free_bytes(), largest(),
+            capacity(),        largest_request};
   }
 
   [[nodiscard]] Reason reason_for(Units units) const noexcept {
+    if (units.size > largest_request / A::value) return Reason::too_large;
     if (units.alignment * A::value > region_.alignment()) return Reason::alignment;
     if (units.size > strategy_.capacity() - strategy_.used()) return Reason::too_large;
     return units.size > strategy_.largest_free() ? Reason::fragmented : Reason::alignment;
+  }
+
+  void require_live(const Block& block) const {
+    if (!is_live(block)) [[unlikely]]
+      throw InvalidBlock{defect(block), block.offset, block.size};
   }
 
   [[nodiscard]] bool is_live(const Block& block) const noexcept {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <allot/arena.hpp>
+#include <allot/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/units.hpp>
 #include <allot/memory/memory.hpp>
@@ -122,7 +123,7 @@ class Shared {
   /// As `Arena::allocate`, in all its forms; the slice has the bytes asked for.
   [[nodiscard]] slice_type allocate(std::uint64_t bytes) { return allocate(Request{bytes}); }
   [[nodiscard]] slice_type allocate(std::uint64_t bytes, std::uint64_t alignment) {
-    return allocate(request_of(bytes, alignment));
+    return allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] slice_type allocate(const Request& request) {
     const auto owner = std::make_shared<Owner>(arena_);
@@ -136,7 +137,7 @@ class Shared {
   }
   [[nodiscard]] std::optional<slice_type> try_allocate(std::uint64_t bytes,
                                                        std::uint64_t alignment) {
-    return try_allocate(request_of(bytes, alignment));
+    return try_allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] std::optional<slice_type> try_allocate(const Request& request) {
     const auto owner = std::make_shared<Owner>(arena_);
@@ -189,15 +190,6 @@ class Shared {
     std::shared_ptr<ArenaType> arena_;
     std::optional<Block> block_;
   };
-
-  [[nodiscard]] static Request request_of(std::uint64_t bytes, std::uint64_t alignment) {
-    if (!is_power_of_two(alignment)) {
-      throw std::invalid_argument{
-          (FixedText<160>{} << "an alignment of " << alignment << " bytes is no power of two")
-              .c_str()};
-    }
-    return {.bytes = bytes, .alignment = alignment};
-  }
 
   [[nodiscard]] slice_type slice_of(const std::shared_ptr<Owner>& owner, const Request& request) {
     return slice_type{owner, arena_->address(owner->block()), request.bytes};

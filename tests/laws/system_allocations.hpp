@@ -7,7 +7,7 @@
 
 namespace allot::test {
 
-/// Calls of `operator new` and `operator delete` so far, by this thread.
+/// Calls of `operator new`, `operator delete`, `malloc` and `realloc` so far, by this thread.
 [[nodiscard]] std::uint64_t system_allocator_calls() noexcept;
 
 }  // namespace allot::test

@@ -3,6 +3,7 @@
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/first_fit.hpp>
 #include <allot/strategy/good_fit.hpp>
+#include <allot/strategy/linear.hpp>
 
 #include <doctest/doctest.h>
 
@@ -129,7 +130,8 @@ TEST_CASE("a bitmap of two levels finds the next member") {
   CHECK(bitmap.is_valid());
 }
 
-TEST_CASE_TEMPLATE("ranges of nearly 2^64 units work", S, BestFit, FirstFit, GoodFit, Buddy) {
+TEST_CASE_TEMPLATE("ranges of nearly 2^64 units work", S, BestFit, FirstFit, GoodFit, Buddy,
+                   Linear) {
   constexpr std::uint64_t capacity = ~std::uint64_t{0};
   S strategy{capacity};
   CHECK(strategy.largest_free() >= capacity / 2);

@@ -25,10 +25,42 @@ struct Extent {
   return aligned(block.offset, alignment) + size <= block.offset + block.size;
 }
 
+[[nodiscard]] inline std::uint64_t largest_of(const std::vector<Extent>& blocks) {
+  std::uint64_t largest = 0;
+  for (const Extent& block : blocks) largest = std::max(largest, block.size);
+  return largest;
+}
+
 /// Free blocks by offset; neighbours are always merged.
 class NaiveRange {
  public:
-  explicit NaiveRange(std::uint64_t capacity) : free_{{0, capacity}} {}
+  explicit NaiveRange(std::uint64_t capacity) : free_{{0, capacity}}, capacity_{capacity} {}
+
+  [[nodiscard]] std::uint64_t largest() const { return largest_of(free_); }
+
+  bool expand(Extent& block, std::uint64_t size) {
+    const std::uint64_t extra = size - block.size;
+    const auto next = std::find_if(free_.begin(), free_.end(), [&](const Extent& e) {
+      return e.offset == block.offset + block.size;
+    });
+    if (next == free_.end() || next->size < extra) return false;
+    *next = {next->offset + extra, next->size - extra};
+    if (next->size == 0) free_.erase(next);
+    block.size = size;
+    return true;
+  }
+
+  void shrink(Extent& block, std::uint64_t size) {
+    deallocate({block.offset + size, block.size - size});
+    block.size = size;
+  }
+
+  void reset() { free_ = {{0, capacity_}}; }
+
+  void grow(std::uint64_t capacity) {
+    if (capacity != capacity_) deallocate({capacity_, capacity - capacity_});
+    capacity_ = capacity;
+  }
 
   void deallocate(const Extent& block) {
     free_.push_back(block);
@@ -58,6 +90,7 @@ class NaiveRange {
   }
 
   std::vector<Extent> free_;
+  std::uint64_t capacity_;
 };
 
 class NaiveFirstFit : public NaiveRange {
@@ -122,6 +155,37 @@ class NaiveGoodFit {
     add(block);
   }
 
+  [[nodiscard]] std::uint64_t largest() const { return largest_of(free_); }
+
+  bool expand(Extent& block, std::uint64_t size) {
+    const std::uint64_t extra = size - block.size;
+    const auto next = std::find_if(free_.begin(), free_.end(), [&](const Extent& e) {
+      return e.offset == block.offset + block.size;
+    });
+    if (next == free_.end() || next->size < extra) return false;
+    const Extent rest{next->offset + extra, next->size - extra};
+    free_.erase(next);
+    add(rest);
+    block.size = size;
+    return true;
+  }
+
+  void shrink(Extent& block, std::uint64_t size) {
+    deallocate({block.offset + size, block.size - size});
+    block.size = size;
+  }
+
+  void reset() { free_ = {{0, capacity_}}; }
+
+  /// Free blocks are then in the order of their addresses, the highest in front.
+  void grow(std::uint64_t capacity) {
+    if (capacity == capacity_) return;
+    deallocate({capacity_, capacity - capacity_});
+    capacity_ = capacity;
+    std::sort(free_.begin(), free_.end(),
+              [](const Extent& a, const Extent& b) { return a.offset > b.offset; });
+  }
+
   [[nodiscard]] static std::uint64_t bin_of(std::uint64_t size) {
     std::uint64_t steps = 0;
     for (; size >= 128; size /= 2) ++steps;
@@ -175,14 +239,48 @@ class NaiveGoodFit {
 
 class NaiveBuddy {
  public:
-  explicit NaiveBuddy(std::uint64_t capacity) {
+  explicit NaiveBuddy(std::uint64_t capacity) : capacity_{capacity} { reset(); }
+
+  void reset() {
+    free_.clear();
     std::uint64_t offset = 0;
-    while (capacity != 0) {
-      const std::uint64_t size = std::bit_floor(capacity);
+    for (std::uint64_t rest = capacity_; rest != 0;) {
+      const std::uint64_t size = std::bit_floor(rest);
       free_.push_back({offset, size});
       offset += size;
-      capacity -= size;
+      rest -= size;
     }
+  }
+
+  [[nodiscard]] std::uint64_t largest() const { return largest_of(free_); }
+
+  /// Its buddies on the way must all be free, and behind it.
+  bool expand(Extent& block, std::uint64_t size) {
+    const std::uint64_t granted = std::bit_ceil(size);
+    if (block.offset % granted != 0) return false;
+    std::vector<Extent> rest = free_;
+    for (std::uint64_t half = block.size; half < granted; half *= 2) {
+      const auto other = std::find_if(rest.begin(), rest.end(), [&](const Extent& e) {
+        return e.offset == block.offset + half && e.size == half;
+      });
+      if (other == rest.end()) return false;
+      rest.erase(other);
+    }
+    free_ = rest;
+    block.size = std::max(block.size, granted);
+    return true;
+  }
+
+  void shrink(Extent& block, std::uint64_t size) {
+    while (block.size > std::bit_ceil(size)) {
+      block.size /= 2;
+      free_.push_back({block.offset + block.size, block.size});
+    }
+  }
+
+  /// Unit by unit.
+  void grow(std::uint64_t capacity) {
+    for (; capacity_ < capacity; ++capacity_) deallocate({capacity_, 1});
   }
 
   std::optional<Extent> allocate(std::uint64_t size, std::uint64_t alignment) {
@@ -219,6 +317,98 @@ class NaiveBuddy {
 
  private:
   std::vector<Extent> free_;
+  std::uint64_t capacity_;
+};
+
+/// Two stacks: only the blocks that are live, each with the highest or lowest at the end.
+class NaiveLinear {
+ public:
+  explicit NaiveLinear(std::uint64_t capacity) : capacity_{capacity} {}
+
+  std::optional<Extent> allocate(std::uint64_t size, std::uint64_t alignment) {
+    const Extent gap = middle();
+    if (!can_hold(gap, size, alignment)) return std::nullopt;
+    lower_.push_back({aligned(gap.offset, alignment), size});
+    return lower_.back();
+  }
+
+  std::optional<Extent> allocate_upper(std::uint64_t size, std::uint64_t alignment) {
+    const Extent gap = middle();
+    if (size > gap.size) return std::nullopt;
+    const std::uint64_t offset = (gap.offset + gap.size - size) / alignment * alignment;
+    if (offset < gap.offset) return std::nullopt;
+    upper_.push_back({offset, size});
+    return upper_.back();
+  }
+
+  void deallocate(const Extent& block) {
+    for (std::vector<Extent>* stack : {&lower_, &upper_}) {
+      std::erase_if(*stack, [&](const Extent& other) { return other.offset == block.offset; });
+    }
+  }
+
+  bool expand(Extent& block, std::uint64_t size) {
+    const Extent gap = middle();
+    if (lower_.empty() || lower_.back().offset != block.offset) return false;
+    if (size - block.size > gap.size) return false;
+    lower_.back().size = size;
+    block.size = size;
+    return true;
+  }
+
+  void shrink(Extent& block, std::uint64_t size) {
+    for (std::vector<Extent>* stack : {&lower_, &upper_}) {
+      for (Extent& other : *stack) {
+        if (other.offset == block.offset) other.size = size;
+      }
+    }
+    block.size = size;
+  }
+
+  void reset() {
+    lower_.clear();
+    upper_.clear();
+  }
+  void grow(std::uint64_t capacity) { capacity_ = capacity; }
+
+  [[nodiscard]] std::uint64_t largest() const { return middle().size; }
+
+ private:
+  [[nodiscard]] Extent middle() const {
+    const std::uint64_t begin = lower_.empty() ? 0 : lower_.back().offset + lower_.back().size;
+    const std::uint64_t end = upper_.empty() ? capacity_ : upper_.back().offset;
+    return {begin, end - begin};
+  }
+
+  std::uint64_t capacity_;
+  std::vector<Extent> lower_;
+  std::vector<Extent> upper_;
+};
+
+/// One flag for each block.
+template <std::uint64_t Units>
+class NaiveFixedBlocks {
+ public:
+  explicit NaiveFixedBlocks(std::uint64_t capacity) : is_used_(capacity / Units) {}
+
+  std::optional<Extent> allocate(std::uint64_t size, std::uint64_t alignment) {
+    if (size > Units || Units % alignment != 0) return std::nullopt;
+    const auto lowest = std::find(is_used_.begin(), is_used_.end(), false);
+    if (lowest == is_used_.end()) return std::nullopt;
+    *lowest = true;
+    return Extent{static_cast<std::uint64_t>(lowest - is_used_.begin()) * Units, Units};
+  }
+
+  void deallocate(const Extent& block) { is_used_[block.offset / Units] = false; }
+  void reset() { is_used_.assign(is_used_.size(), false); }
+  void grow(std::uint64_t capacity) { is_used_.resize(capacity / Units); }
+  [[nodiscard]] std::uint64_t largest() const {
+    const bool is_full = std::find(is_used_.begin(), is_used_.end(), false) == is_used_.end();
+    return is_full ? 0 : Units;
+  }
+
+ private:
+  std::vector<bool> is_used_;
 };
 
 }  // namespace allot::test

@@ -21,7 +21,7 @@ namespace allot {
 
 /// Why a request was refused.
 enum class Reason {
-  too_large,   ///< more bytes than are free
+  too_large,   ///< more bytes than are free, or than any block can have
   fragmented,  ///< enough bytes are free, but no free block is large enough
   alignment,  ///< a free block is large enough, but not once aligned; or above the base's alignment
   source,     ///< the memory policy's system refused the arena's own region
@@ -44,19 +44,30 @@ enum class Reason {
 /// A request that cannot be granted; nothing has changed. All figures in bytes.
 class OutOfMemory : public std::bad_alloc {
  public:
+  static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
+
+  /// \param limit  what no request may exceed, whatever is free: the size of fixed blocks, of a shard
   OutOfMemory(Reason reason, std::uint64_t requested, std::uint64_t alignment, std::uint64_t free,
-              std::uint64_t largest, std::uint64_t capacity) noexcept
+              std::uint64_t largest, std::uint64_t capacity,
+              std::uint64_t limit = unlimited) noexcept
       : reason_{reason},
         requested_{requested},
         alignment_{alignment},
         free_{free},
         largest_{largest},
-        capacity_{capacity} {
+        capacity_{capacity},
+        limit_{limit} {
     text_ << "out of memory (" << to_text(reason) << "): requested "
           << ReadableBytes{requested}.c_str() << " (" << requested << " bytes) aligned to "
           << ReadableBytes{alignment}.c_str() << "; free " << ReadableBytes{free}.c_str()
           << ", largest free block " << ReadableBytes{largest}.c_str() << ", capacity "
-          << ReadableBytes{capacity}.c_str() << "; " << advice(reason);
+          << ReadableBytes{capacity}.c_str();
+    if (requested > limit) {
+      text_ << "; no block here can have more than " << ReadableBytes{limit}.c_str() << " ("
+            << limit << " bytes): ask for smaller pieces, or use another arena";
+    } else {
+      text_ << "; " << advice(reason);
+    }
   }
 
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
@@ -67,6 +78,8 @@ class OutOfMemory : public std::bad_alloc {
   [[nodiscard]] std::uint64_t free() const noexcept { return free_; }
   [[nodiscard]] std::uint64_t largest() const noexcept { return largest_; }
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+  /// What no request may exceed, or `unlimited`.
+  [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
 
  private:
   [[nodiscard]] static constexpr const char* advice(Reason reason) noexcept {
@@ -89,7 +102,8 @@ class OutOfMemory : public std::bad_alloc {
   std::uint64_t free_;
   std::uint64_t largest_;
   std::uint64_t capacity_;
-  FixedText<384> text_;
+  std::uint64_t limit_;
+  FixedText<512> text_;
 };
 
 /// What is wrong with a block.

@@ -25,7 +25,8 @@ namespace allot {
 ///
 /// Where the memory has addresses: `region.address()` (`void*`) and `region.bytes()`. Where it
 /// wants to know which parts are in use: `region.mark_used(offset, size)` and
-/// `region.mark_free(offset, size)`, noexcept. `acquire` throws `OutOfMemory` of reason `source`
+/// `region.mark_free(offset, size)`, noexcept. Where it can become longer in place:
+/// `region.grow(bytes)`, bytes in all. `acquire` throws `OutOfMemory` of reason `source`
 /// where the system refuses.
 template <class M>
 concept Memory = std::movable<M> && std::movable<typename M::Region> &&
@@ -50,6 +51,8 @@ class OffsetsOnly {
     [[nodiscard]] static constexpr std::uint64_t alignment() noexcept {
       return std::uint64_t{1} << 63;
     }
+    /// Offsets take no room.
+    static constexpr void grow(std::uint64_t) noexcept {}
   };
 
   /// Complexity: constant, compiles to nothing. Throws: nothing.

@@ -14,6 +14,7 @@
 #include <bit>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 namespace allot {
 
@@ -28,15 +29,10 @@ class Buddy : public detail::BlockSequence {
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
   explicit Buddy(std::uint64_t capacity) : BlockSequence{capacity}, index_{capacity} {
-    records_.ensure(static_cast<std::uint64_t>(std::popcount(capacity)));
+    records_.ensure(most_pieces);
     index_.with([&](auto& index) {
       index.ensure(records_.capacity());
-      std::uint64_t offset = 0;
-      for (int order = 63; order >= 0; --order) {
-        if ((capacity >> order & 1) == 0) continue;
-        add_free(index, insert_after(records_[list_head].previous, offset), order);
-        offset += std::uint64_t{1} << order;
-      }
+      append(index, 0, capacity);
     });
   }
 
@@ -52,12 +48,7 @@ class Buddy : public detail::BlockSequence {
     return index_.with([&](auto& index) {
       const std::uint32_t chosen = index.take_lowest(records_, order);
       --free_blocks_;
-      for (int half = order; std::uint64_t{1} << half > granted;) {
-        --half;
-        const detail::Record& lower = records_[chosen];
-        const std::uint64_t upper = lower.offset + (std::uint64_t{1} << half);
-        add_free(index, insert_after(chosen, upper), half);
-      }
+      split(index, chosen, std::uint64_t{1} << order, granted);
       return make_used(chosen, granted);
     });
   }
@@ -69,6 +60,91 @@ class Buddy : public detail::BlockSequence {
     end_use(size);
     index_.with([&](auto& index) { merge(index, handle.index, std::countr_zero(size)); });
     return true;
+  }
+
+  /// Grows a live block at its end to `size` units, rounded up to a power of two, where it is the
+  /// lower half of all its merged buddies on the way and these are free. Its offset and handle stay.
+  /// Returns false, and changes nothing, where it cannot.
+  /// Requires: `handle` is live. Complexity: O(log n) for each order between.
+  bool try_expand(Handle handle, std::uint64_t size) noexcept {
+    if (size > (std::uint64_t{1} << 63)) return false;
+    const std::uint64_t held = block_size(handle);
+    const std::uint64_t granted = std::bit_ceil(size);
+    if (granted <= held) return true;
+    const detail::Record& block = records_[handle.index];
+    if ((block.offset & (granted - 1)) != 0) return false;
+    std::uint32_t buddy = block.next;
+    for (std::uint64_t half = held; half < granted; half *= 2) {
+      if (!is_free(buddy) || size_of(records_, records_[buddy]) != half) return false;
+      buddy = records_[buddy].next;
+    }
+    index_.with([&](auto& index) {
+      for (std::uint64_t half = held; half < granted; half *= 2) {
+        const std::uint32_t next = records_[handle.index].next;
+        index.erase(records_, std::countr_zero(half), next);
+        --free_blocks_;
+        remove(next);
+      }
+    });
+    used_ += granted - held;
+    return true;
+  }
+
+  /// Frees the end of a live block, from `size` units, rounded up to a power of two, on. Its offset
+  /// and handle stay.
+  /// Requires: `handle` is live and holds more than `size`, which is at least one.
+  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  void shrink(Handle handle, std::uint64_t size) {
+    const std::uint64_t held = block_size(handle);
+    const std::uint64_t granted = std::bit_ceil(size);
+    ensure(most_pieces);
+    index_.with([&](auto& index) { split(index, handle.index, held, granted); });
+    used_ -= held - granted;
+  }
+
+  /// Frees every block. Complexity: linear in the blocks.
+  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  void reset() {
+    ensure(most_pieces);
+    index_.with([&](auto& index) {
+      index.clear();
+      remove(make_one());
+      free_blocks_ = 0;
+      append(index, 0, capacity_);
+    });
+  }
+
+  /// Makes the range longer, at its end. Requires: `capacity` is not below what it is.
+  /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free blocks:
+  /// they are indexed anew.
+  void grow(std::uint64_t capacity) {
+    ensure(most_pieces);
+    Index grown{capacity};
+    grown.with([&](auto& index) {
+      index.ensure(records_.capacity());
+      for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
+        if (!is_free(i)) continue;
+        index.insert(records_, std::countr_zero(size_of(records_, records_[i])), i);
+      }
+      append(index, capacity_, capacity);
+    });
+    index_ = std::move(grown);
+    capacity_ = capacity;
+  }
+
+  /// Takes memory for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
+  /// calls the system allocator.
+  /// Throws: `std::bad_alloc`; nothing has changed.
+  void reserve(std::uint64_t blocks) {
+    // A free block is the sibling of one that holds a live block, at one of the orders: in the upper
+    // ones there are fewer blocks than `blocks`, in the lower ones at most that many.
+    const std::uint64_t most = smaller(blocks, most_blocks);
+    const auto orders = static_cast<std::uint64_t>(std::bit_width(capacity_));
+    const auto upper = static_cast<std::uint64_t>(std::bit_width(most));
+    const std::uint64_t lower = orders - smaller(orders, upper);
+    const std::uint64_t free = (std::uint64_t{1} << upper) + lower * most + orders;
+    const std::uint64_t all = smaller(most + free, capacity_) + most_pieces;
+    ensure(all - smaller(all, live_blocks_ + free_blocks_));
   }
 
   /// Complexity: constant.
@@ -97,6 +173,8 @@ class Buddy : public detail::BlockSequence {
   }
 
  private:
+  using Index = detail::ByKeyWidth<detail::OrderTrees>;
+
   [[nodiscard]] std::uint64_t free_orders() const noexcept {
     return index_.with([](const auto& index) { return index.orders(); });
   }
@@ -109,15 +187,40 @@ class Buddy : public detail::BlockSequence {
     records_.ensure(count);
   }
 
-  template <class Index>
-  void add_free(Index& index, std::uint32_t block, int order) noexcept {
+  /// Splits the upper halves off a block until it has `granted` units.
+  template <class I>
+  void split(I& index, std::uint32_t block, std::uint64_t size, std::uint64_t granted) noexcept {
+    while (size > granted) {
+      size /= 2;
+      const std::uint32_t upper = insert_after(block, records_[block].offset + size);
+      add_free(index, upper, std::countr_zero(size));
+    }
+  }
+
+  /// Free blocks from the end of the range, at `offset`, up to `end`; each as large as its place
+  /// allows. Requires: `most_pieces` records.
+  template <class I>
+  void append(I& index, std::uint64_t offset, std::uint64_t end) noexcept {
+    while (offset != end) {
+      const std::uint64_t natural = offset & (0 - offset);
+      const std::uint64_t rest = std::bit_floor(end - offset);
+      const std::uint64_t size = natural == 0 ? rest : smaller(natural, rest);
+      const std::uint32_t piece = insert_after(records_[list_head].previous, offset);
+      offset += size;
+      records_[list_head].offset = offset;
+      merge(index, piece, std::countr_zero(size));
+    }
+  }
+
+  template <class I>
+  void add_free(I& index, std::uint32_t block, int order) noexcept {
     make_free(block);
     index.insert(records_, order, block);
   }
 
   /// Joins a block that is neither used nor free with its buddies, as far as they are free.
-  template <class Index>
-  void merge(Index& index, std::uint32_t block, int order) noexcept {
+  template <class I>
+  void merge(I& index, std::uint32_t block, int order) noexcept {
     for (;; ++order) {
       const detail::Record& merged = records_[block];
       const std::uint64_t size = std::uint64_t{1} << order;
@@ -134,7 +237,9 @@ class Buddy : public detail::BlockSequence {
     add_free(index, block, order);
   }
 
-  detail::ByKeyWidth<detail::OrderTrees> index_;
+  static constexpr std::uint64_t most_pieces = 2 * 64 + spare_records;  // of `append`, or a split
+
+  Index index_;
 };
 
 static_assert(Strategy<Buddy>);

@@ -9,6 +9,8 @@
 /// | `FirstFit` | the free block with the lowest offset    | O(log n)            | O(log n)   |
 /// | `GoodFit`  | one about as large as the request        | O(1)                | O(1)       |
 /// | `Buddy`    | a power of two, split from the smallest  | O(log n)            | O(log n)   |
+/// | `Linear`   | what follows the last block              | O(1)                | O(1)       |
+/// | `FixedBlocks<N>` | the lowest free block of N units   | O(1)                | O(1)       |
 ///
 /// n: free blocks; m: free blocks whose sizes share a bin (within 1/32 of each other).
 #pragma once
@@ -50,8 +52,22 @@ struct AnyVisitor {
 /// | `cs.for_each(visitor)`         | `visitor(offset, size, used)` in address order         |
 /// | `cs.validate()`                | whether every invariant holds; linear                  |
 ///
-/// Where a strategy can: `cs.defect(handle, offset)`, what is wrong with a block that is not live;
-/// `cs.bookkeeping_bytes()`, what it holds on the heap.
+/// Where a strategy can, it has members for what follows, and an arena of it then has them, too.
+///
+/// | expression                        | meaning                                                   |
+/// |-----------------------------------|-----------------------------------------------------------|
+/// | `cs.defect(handle, offset)`       | what is wrong with a block that is not live               |
+/// | `cs.bookkeeping_bytes()`          | what it holds on the heap                                 |
+/// | `cs.for_each_live(visitor)`       | `visitor(placement)` for every live block                 |
+/// | `s.try_expand(handle, size)`      | a live block grows at its end; false: nothing changed     |
+/// | `s.shrink(handle, size)`          | a live block gives up its end; at least one unit stays    |
+/// | `s.reset()`                       | frees every block                                         |
+/// | `s.grow(capacity)`                | makes the range longer, at its end                        |
+/// | `s.reserve(blocks)`               | no system allocator while so many blocks are live         |
+/// | `s.allocate_upper(size, alignment)` | as `allocate`, from the upper end                       |
+/// | `cs.mark()` `s.release_to(mark)`  | frees what was made since; false: of another range        |
+/// | `S::granularity`                  | units that it cannot divide                               |
+/// | `S::largest_size`                 | units that no request may exceed                          |
 template <class S>
 concept Strategy = std::constructible_from<S, std::uint64_t> &&
     requires(S s, const S cs, std::uint64_t units, Handle handle, detail::AnyVisitor visitor) {

@@ -22,6 +22,12 @@ class AddressTree {
   /// Throws: `std::bad_alloc`.
   void ensure(std::uint64_t records) { trees_.ensure(Trees::nodes_for((records + 1) / 2, 1)); }
 
+  /// Forgets every block. Complexity: constant.
+  void clear() noexcept {
+    root_ = {};
+    trees_.clear();
+  }
+
   /// Complexity: O(log n), like all below but `is_valid`.
   void insert(RecordSlab& records, std::uint32_t record, std::uint64_t offset,
               std::uint64_t size) noexcept {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/strategy/detail/record_slab.hpp>
 
@@ -52,7 +53,7 @@ class BlockSequence {
     static_cast<void>(records_.acquire());  // the head: ends the list on both sides, never free
     Record& head = records_[list_head];
     head.offset = capacity;  // where the last block ends
-    head.state = used_state;
+    head.state = head_state;
     Order::init(node(list_head));
   }
 
@@ -71,16 +72,13 @@ class BlockSequence {
 
   /// Complexity: constant, whatever the handle holds.
   [[nodiscard]] bool is_live(Handle handle, std::uint64_t offset) const noexcept {
-    return is_live(handle) && records_[handle.index].offset == offset;
+    return records_.is_live(handle) && records_[handle.index].offset == offset;
   }
 
   /// What is wrong with a block, or nothing where it is live. Complexity: constant.
   [[nodiscard]] std::optional<BlockDefect> defect(Handle handle,
                                                   std::uint64_t offset) const noexcept {
-    if (!records_.knows(handle.index) || handle.index == list_head) return BlockDefect::foreign;
-    if (!is_live(handle)) return BlockDefect::stale;
-    if (records_[handle.index].offset != offset) return BlockDefect::offset;
-    return std::nullopt;
+    return records_.defect(handle, offset);
   }
 
   /// Calls `visitor(offset, size, used)` for every block in address order. The visitor must not
@@ -93,20 +91,26 @@ class BlockSequence {
     }
   }
 
+  /// Calls `visitor(placement)` for every used block in address order. The visitor must not call the
+  /// strategy. Complexity: linear in the blocks.
+  template <class Visitor>
+  void for_each_live(Visitor&& visitor) const {
+    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
+      const Record& record = records_[i];
+      if (record.state != used_state) continue;
+      visitor(Placement{record.offset, size_of(records_, record), {i, record.generation}});
+    }
+  }
+
  protected:
   using Order = boost::intrusive::circular_list_algorithms<AddressOrderTraits>;
 
   static constexpr std::uint32_t list_head = 0;
   static constexpr std::uint64_t spare_records = 2;  // what one allocation may need
+  static constexpr std::uint64_t most_blocks = 0xffff'ffff;
 
   [[nodiscard]] AddressOrderTraits::NodePointer node(std::uint32_t index) noexcept {
     return {&records_, index};
-  }
-
-  [[nodiscard]] bool is_live(Handle handle) const noexcept {
-    if (!records_.knows(handle.index) || handle.index == list_head) return false;
-    const Record& record = records_[handle.index];
-    return record.generation == handle.generation && record.state == used_state;
   }
 
   [[nodiscard]] bool is_free(std::uint32_t index) const noexcept {
@@ -146,6 +150,32 @@ class BlockSequence {
     used_ += size;
     ++live_blocks_;
     return {record.offset, size, {index, record.generation}};
+  }
+
+  /// Makes one free block of the whole range and returns it: no block is live any more.
+  /// Complexity: linear in the blocks.
+  std::uint32_t make_one() noexcept {
+    const std::uint32_t first = records_[list_head].next;
+    while (records_[first].next != list_head) remove(records_[first].next);
+    records_[first].offset = 0;
+    used_ = 0;
+    live_blocks_ = 0;
+    free_blocks_ = 0;
+    make_free(first);
+    return first;
+  }
+
+  /// How many records must be vacant so that none is wanting while at most `blocks` blocks are live
+  /// and as many are free, and one more.
+  [[nodiscard]] std::uint64_t records_for(std::uint64_t blocks) const noexcept {
+    const std::uint64_t all = 2 * smaller(blocks, most_blocks) + 1 + spare_records;
+    return all - smaller(all, live_blocks_ + free_blocks_);
+  }
+
+  /// Moves the end of the range. Requires: not below the end of the last block.
+  void set_capacity(std::uint64_t capacity) noexcept {
+    capacity_ = capacity;
+    records_[list_head].offset = capacity;
   }
 
   /// Uncounts a used block; its record is still to be made free or removed.

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 namespace allot::detail {
 
@@ -66,6 +67,83 @@ class CoalescingRange : public BlockSequence {
     return true;
   }
 
+  /// Grows a live block at its end to `size` units, where what follows is free and large enough.
+  /// Its offset and handle stay. Returns false, and changes nothing, where it cannot.
+  /// Requires: `handle` is live. Complexity: as `deallocate`.
+  bool try_expand(Handle handle, std::uint64_t size) noexcept {
+    const std::uint64_t held = block_size(handle);
+    if (size <= held) return true;
+    const std::uint64_t extra = size - held;
+    const std::uint32_t next = records_[handle.index].next;
+    if (!is_free(next)) return false;
+    const std::uint64_t available = size_of(records_, records_[next]);
+    if (available < extra) return false;
+    if (available == extra) {
+      take_out(next);
+      --free_blocks_;
+      remove(next);
+    } else {
+      move_start(next, records_[next].offset + extra, available - extra);
+    }
+    used_ += extra;
+    return true;
+  }
+
+  /// Frees the end of a live block, from `size` units on. Its offset and handle stay.
+  /// Requires: `handle` is live and holds more than `size`, which is at least one.
+  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  void shrink(Handle handle, std::uint64_t size) {
+    const std::uint64_t freed = block_size(handle) - size;
+    const std::uint32_t next = records_[handle.index].next;
+    if (is_free(next)) {
+      move_start(next, records_[next].offset - freed, size_of(records_, records_[next]) + freed);
+    } else {
+      ensure(1);
+      const std::uint64_t start = records_[handle.index].offset + size;
+      const std::uint32_t rest = insert_after(handle.index, start);
+      make_free(rest);
+      if (next == list_head) {
+        tail_ = rest;
+      } else {
+        index_.with([&](auto& index) { index.insert(records_, rest, start, freed); });
+      }
+    }
+    used_ -= freed;
+  }
+
+  /// Frees every block. Complexity: linear in the blocks.
+  void reset() noexcept {
+    index_.with([](auto& index) { index.clear(); });
+    tail_ = make_one();
+  }
+
+  /// Makes the range longer, at its end. Requires: `capacity` is not below what it is.
+  /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free blocks:
+  /// they are indexed anew.
+  void grow(std::uint64_t capacity) {
+    if (capacity == capacity_) return;
+    ensure(1 + spare_records);
+    Index grown{capacity};
+    grown.with([&](auto& index) {
+      index.ensure(records_.capacity());
+      for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
+        if (!is_free(i) || i == tail_) continue;
+        index.insert(records_, i, records_[i].offset, size_of(records_, records_[i]));
+      }
+    });
+    index_ = std::move(grown);
+    if (tail_ == no_record) {
+      tail_ = insert_after(records_[list_head].previous, capacity_);
+      make_free(tail_);
+    }
+    set_capacity(capacity);
+  }
+
+  /// Takes memory for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
+  /// calls the system allocator.
+  /// Throws: `std::bad_alloc`; nothing has changed.
+  void reserve(std::uint64_t blocks) { ensure(records_for(blocks)); }
+
   /// Complexity: the index's: O(log n), for lists linear in the highest bin.
   [[nodiscard]] std::uint64_t largest_free() const noexcept {
     const std::uint64_t last = tail_ == no_record ? 0 : size_of(records_, records_[tail_]);
@@ -96,8 +174,25 @@ class CoalescingRange : public BlockSequence {
  private:
   /// Makes room for `count` records, and for all the free blocks that there can come to be.
   void ensure(std::uint64_t count) {
+    if (records_.vacant() >= count) return;
     index_.with([&](auto& index) { index.ensure(records_.capacity_for(count)); });
     records_.ensure(count);
+  }
+
+  /// Takes a free block out of the index.
+  void take_out(std::uint32_t block) noexcept {
+    if (block == tail_) {
+      tail_ = no_record;
+    } else {
+      index_.with([&](auto& index) { index.erase(records_, block); });
+    }
+  }
+
+  /// Lets a free block begin at `start`, where it has `size` units.
+  void move_start(std::uint32_t block, std::uint64_t start, std::uint64_t size) noexcept {
+    if (block != tail_)
+      index_.with([&](auto& index) { index.rekey(records_, block, start, size); });
+    records_[block].offset = start;
   }
 
   /// Takes [aligned, aligned + size) out of the free block `chosen`: its record becomes the new

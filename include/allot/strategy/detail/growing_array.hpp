@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Objects named by 32-bit indices, in one piece: what a strategy's bookkeeping lives in. An index
+/// Objects named by their indices, in one piece: what a strategy's bookkeeping lives in. An index
 /// is one addition away from its object, where a table of chunks would cost a dependent load.
 ///
 /// It grows by `std::realloc`, which moves the pages of what is large and copies none of them.
@@ -28,12 +28,15 @@ class GrowingArray {
 
  public:
   GrowingArray() = default;
-  GrowingArray(const GrowingArray&) = delete;
-  GrowingArray& operator=(const GrowingArray&) = delete;
+  GrowingArray(GrowingArray&& other) noexcept { swap(other); }
+  GrowingArray& operator=(GrowingArray&& other) noexcept {
+    swap(other);
+    return *this;
+  }
   ~GrowingArray() { std::free(memory_); }
 
-  [[nodiscard]] T& operator[](std::uint32_t index) noexcept { return objects_[index]; }
-  [[nodiscard]] const T& operator[](std::uint32_t index) const noexcept { return objects_[index]; }
+  [[nodiscard]] T& operator[](std::uint64_t index) noexcept { return objects_[index]; }
+  [[nodiscard]] const T& operator[](std::uint64_t index) const noexcept { return objects_[index]; }
 
   /// How many objects there is room for.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
@@ -56,6 +59,12 @@ class GrowingArray {
   }
 
  private:
+  void swap(GrowingArray& other) noexcept {
+    std::swap(objects_, other.objects_);
+    std::swap(memory_, other.memory_);
+    std::swap(capacity_, other.capacity_);
+  }
+
   void grow(std::uint64_t capacity) {
     if (capacity > Most) throw_bad_alloc();
     const std::size_t shift_before = shift();

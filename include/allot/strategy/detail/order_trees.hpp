@@ -26,6 +26,13 @@ class OrderTrees {
     trees_.ensure(Trees::nodes_for(records, std::size(roots_)));
   }
 
+  /// Forgets every block. Complexity: constant.
+  void clear() noexcept {
+    for (Root& root : roots_) root = {};
+    orders_ = 0;
+    trees_.clear();
+  }
+
   /// Bit k: a block of 2^k units is free.
   [[nodiscard]] std::uint64_t orders() const noexcept { return orders_; }
 

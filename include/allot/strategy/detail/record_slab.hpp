@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The bookkeeping records of a strategy: 32 bytes each, named by 32-bit indices. A record stands for a used or a free block, or is vacant.
+/// The bookkeeping records of a strategy: 32 bytes each, named by 32-bit indices. A record stands for
+/// a used or a free block, or is vacant.
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/errors.hpp>
 #include <allot/strategy/detail/growing_array.hpp>
 
 #include <cstdint>
+#include <optional>
 
 namespace allot::detail {
 
-/// One block of a range, free or used. Half a cache line, so that none straddles two. A A
+/// One block of a range, free or used. Half a cache line, so that none straddles two. A
 /// block's size is not kept: it ends where the next one begins.
 struct alignas(32) Record {
   std::uint64_t offset;
@@ -21,7 +24,7 @@ struct alignas(32) Record {
   std::uint32_t previous;  ///< in address order
   std::uint32_t next;      ///< in address order; while vacant: the next vacant record
   std::uint32_t generation;
-  std::uint32_t state;  ///< `used_state`, `vacant_state`, or free: a value of the free index
+  std::uint32_t state;  ///< one of those below, or free: a value of the free index
 };
 
 static_assert(sizeof(Record) == 32);
@@ -29,7 +32,8 @@ static_assert(sizeof(Record) == 32);
 inline constexpr std::uint32_t no_record = 0xffff'ffff;
 inline constexpr std::uint32_t used_state = 0xffff'ffff;
 inline constexpr std::uint32_t vacant_state = 0xffff'fffe;
-inline constexpr std::uint32_t highest_free_state = 0xffff'fffd;
+inline constexpr std::uint32_t head_state = 0xffff'fffd;
+inline constexpr std::uint32_t highest_free_state = 0xffff'fffc;
 
 /// Starts the generations of every slab somewhere else, so that handles of two arenas differ.
 /// A builtin of g++ and clang++: <atomic> takes as long to compile as all the rest of an arena.
@@ -63,9 +67,9 @@ class RecordSlab {
   /// Makes sure that the next `count` calls of `acquire` succeed.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void ensure(std::uint64_t count) {
+    if (vacant_ >= count) return;
     const std::uint64_t before = capacity();
     const std::uint64_t wanted = capacity_for(count);
-    if (wanted == before) return;
     records_.ensure(wanted);
     vacant_ += wanted - before;
   }
@@ -110,6 +114,23 @@ class RecordSlab {
 
   /// Whether the slab has ever given out this index.
   [[nodiscard]] bool knows(std::uint32_t index) const noexcept { return index < touched_; }
+
+  /// Whether the handle is that of a used block. Complexity: constant, whatever the handle holds.
+  [[nodiscard]] bool is_live(Handle handle) const noexcept {
+    if (!knows(handle.index)) return false;
+    const Record& record = records_[handle.index];
+    return record.generation == handle.generation && record.state == used_state;
+  }
+
+  /// What is wrong with a block, or nothing where it is live. Complexity: constant.
+  [[nodiscard]] std::optional<BlockDefect> defect(Handle handle,
+                                                  std::uint64_t offset) const noexcept {
+    if (!knows(handle.index) || records_[handle.index].state == head_state)
+      return BlockDefect::foreign;
+    if (!is_live(handle)) return BlockDefect::stale;
+    if (records_[handle.index].offset != offset) return BlockDefect::offset;
+    return std::nullopt;
+  }
 
   [[nodiscard]] std::uint32_t first_generation() const noexcept { return first_generation_; }
 

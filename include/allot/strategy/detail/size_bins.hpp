@@ -28,7 +28,14 @@ class SizeBins {
       : capacity_bits_{static_cast<std::uint32_t>(std::bit_width(capacity))},
         bins_{Bins::bin_of(capacity) + 1} {
     roots_.ensure(bins_);
+    clear();
+  }
+
+  /// Forgets every block. Complexity: linear in the bins.
+  void clear() noexcept {
     for (std::uint32_t bin = 0; bin < bins_; ++bin) roots_[bin] = {};
+    marked_ = {};
+    trees_.clear();
   }
 
   /// Makes room for all the free blocks that a slab of so many records can come to hold.

@@ -23,7 +23,13 @@ class SizeLists {
   /// Throws: `std::bad_alloc`.
   explicit SizeLists(std::uint64_t capacity) : bins_{Bins::bin_of(capacity) + 1} {
     firsts_.ensure(bins_);
+    clear();
+  }
+
+  /// Forgets every block. Complexity: linear in the bins.
+  void clear() noexcept {
     for (std::uint32_t bin = 0; bin < bins_; ++bin) firsts_[bin] = list_end;
+    marked_ = {};
   }
 
   /// Lists need no memory of their own.

@@ -57,6 +57,12 @@ class TreeShape {
 
   [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
 
+  /// Takes every node back. The roots are the caller's to make anew.
+  void clear() noexcept {
+    first_vacant_ = no_record;
+    touched_ = 0;
+  }
+
   /// Whether nodes are filled, ordered and summed up as they should be, and
   /// `visitor(key, value, size)` is true of every entry. Complexity: linear.
   template <class Visitor>

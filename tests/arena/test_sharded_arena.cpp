@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+#include <allot/memory/host_memory.hpp>
+#include <allot/observer/ledger.hpp>
+#include <allot/sharded_arena.hpp>
+#include <allot/slice.hpp>
+#include <allot/strategy/best_fit.hpp>
+#include <allot/strategy/good_fit.hpp>
+#include <allot/synchronization/locked.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace allot;
+
+using Offsets = ShardedArena<Arena<BestFit, AlignTo<256>, Locked<>>, 4>;
+using OnHost = ShardedArena<Arena<BestFit, AlignTo<256>, Locked<>, HostMemory>, 3>;
+using Observed = ShardedArena<Arena<GoodFit, AlignTo<1>, Locked<>, OffsetsOnly, Ledger>, 2>;
+
+template <class A>
+concept HasAddress = requires(const A arena, Block block) {
+  arena.address(block);
+};
+static_assert(!HasAddress<Offsets> && HasAddress<OnHost>);
+
+template <class A>
+void check_identities(const A& arena) {
+  const Usage usage = arena.usage();
+  CHECK(usage.used + usage.free == usage.capacity);
+  CHECK(usage.requested + usage.padding == usage.used);
+  CHECK(usage.capacity == arena.capacity());
+  CHECK(arena.validate());
+  std::uint64_t end = 0;
+  arena.for_each([&](std::uint64_t offset, std::uint64_t size, bool) {
+    CHECK(offset == end);
+    end = offset + size;
+  });
+  CHECK(end == arena.capacity());
+}
+
+}  // namespace
+
+TEST_CASE("shards cover the whole capacity, whatever it is") {
+  for (const std::uint64_t units : {4, 5, 7, 1000, 4097, 1'000'003}) {
+    const Offsets arena{units * 256 + 100};
+    CHECK(arena.capacity() == units * 256);
+    check_identities(arena);
+  }
+  CHECK_THROWS_AS(Offsets{3 * 256}, std::invalid_argument);
+}
+
+TEST_CASE("a thread allocates in its own shard, and in the others before it is refused") {
+  Offsets arena{4 * MiB};
+  std::vector<Block> blocks;
+  std::vector<std::uint32_t> shards;
+  while (const auto block = arena.try_allocate(256 * KiB)) {
+    blocks.push_back(*block);
+    if (shards.empty() || shards.back() != arena.shard_of(*block))
+      shards.push_back(arena.shard_of(*block));
+  }
+  CHECK(blocks.size() == 16);
+  CHECK(shards.size() == 4);
+  CHECK(arena.usage().free == 0);
+  check_identities(arena);
+  for (const Block& block : blocks) arena.deallocate(block);
+  CHECK(arena.usage().used == 0);
+  check_identities(arena);
+}
+
+TEST_CASE("a request above a shard's size is refused, naming both figures") {
+  Offsets arena{4 * MiB};
+  CHECK(arena.shard_capacity() == 1 * MiB);
+  CHECK(!arena.try_allocate(2 * MiB));
+  try {
+    static_cast<void>(arena.allocate(2 * MiB));
+    FAIL("it was granted");
+  } catch (const OutOfMemory& error) {
+    CHECK(error.reason() == Reason::too_large);
+    CHECK(error.limit() == 1 * MiB);
+    CHECK(error.free() == 4 * MiB);
+    const std::string text = error.what();
+    CHECK(text.find("2097152 bytes") != std::string::npos);
+    CHECK(text.find("1048576 bytes") != std::string::npos);
+  }
+}
+
+TEST_CASE(
+    "a block of another arena, or freed before, is told with the place that the caller knows") {
+  Offsets arena{4 * MiB};
+  std::vector<Block> blocks;
+  for (int i = 0; i < 8; ++i) blocks.push_back(arena.allocate(512 * KiB));
+  const Block last = blocks.back();
+  arena.deallocate(last);
+  CHECK(!arena.owns(last));
+  try {
+    arena.deallocate(last);
+    FAIL("it was freed twice");
+  } catch (const InvalidBlock& error) {
+    CHECK(std::string{error.what()}.find(std::to_string(last.offset)) != std::string::npos);
+  }
+  Block elsewhere = blocks.front();
+  elsewhere.offset += arena.shard_capacity();
+  CHECK_THROWS_AS(arena.deallocate(elsewhere), InvalidBlock);
+  elsewhere.offset = ~std::uint64_t{0};
+  CHECK_THROWS_AS(arena.deallocate(elsewhere), InvalidBlock);
+  check_identities(arena);
+}
+
+TEST_CASE("a block of a shard grows and shrinks where it is") {
+  Offsets arena{4 * MiB};
+  const Block block = arena.allocate(100 * KiB);
+  const auto more = arena.try_expand(block, 300 * KiB);
+  REQUIRE(more);
+  CHECK(more->offset == block.offset);
+  CHECK(!arena.try_expand(*more, 2 * MiB));
+  const Block less = arena.shrink(*more, 10);
+  CHECK(less.size == 256);
+  CHECK(arena.usage().requested == 10);
+  arena.reset();
+  CHECK(arena.usage().used == 0);
+}
+
+TEST_CASE("blocks of host memory lie where their offsets say, aligned as asked") {
+  OnHost arena{12 * MiB};
+  for (int i = 0; i < 9; ++i) {
+    const Block block = arena.allocate(1 * MiB, 4096);
+    auto* const address = static_cast<std::byte*>(arena.address(block));
+    CHECK(address == static_cast<std::byte*>(arena.base_address()) + block.offset);
+    CHECK(reinterpret_cast<std::uintptr_t>(address) % 4096 == 0);
+    std::memset(address, i, block.size);
+  }
+  check_identities(arena);
+}
+
+TEST_CASE("slices of a sharded arena keep it alive") {
+  Slice<HostAccessible> slice;
+  {
+    Shared<OnHost> arena{12 * MiB};
+    slice = arena.allocate(1000);
+  }
+  std::memset(slice.address(), 7, slice.bytes());
+}
+
+TEST_CASE("every shard's observer is told") {
+  Observed arena{1000};
+  static_cast<void>(arena.allocate(300));
+  static_cast<void>(arena.allocate(300));
+  std::uint64_t allocations = 0;
+  arena.with_observers([&](const Ledger& ledger) { allocations += ledger.allocations(); });
+  CHECK(allocations == 2);
+}
+
+TEST_CASE("threads allocate, and free each other's blocks") {
+  Offsets arena{64 * MiB};
+  arena.reserve(4000);
+  constexpr int threads = 4;
+  constexpr int each = 500;
+  std::vector<std::vector<Block>> made(threads);
+  const auto in_threads = [](auto f) {
+    std::vector<std::thread> running;
+    for (int t = 0; t < threads; ++t) running.emplace_back(f, static_cast<std::size_t>(t));
+    for (std::thread& thread : running) thread.join();
+  };
+  in_threads([&](std::size_t t) {
+    for (int i = 0; i < each; ++i) made[t].push_back(arena.allocate(256 * (1 + t + i % 16)));
+  });
+  CHECK(arena.usage().live_blocks == threads * each);
+  check_identities(arena);
+  in_threads([&](std::size_t t) {
+    for (const Block& block : made[(t + 1) % threads]) {
+      arena.deallocate(block);
+      if (block.size % 512 == 0) arena.deallocate(arena.allocate(block.size));
+    }
+  });
+  CHECK(arena.usage().used == 0);
+  check_identities(arena);
+}
