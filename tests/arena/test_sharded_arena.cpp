@@ -46,7 +46,7 @@ void check_identities(const A& arena) {
 }  // namespace
 
 TEST_CASE("shards cover the whole capacity, whatever it is") {
-  for (const std::uint64_t units : {4, 5, 7, 1000, 4097, 1'000'003}) {
+  for (const std::uint64_t units : {4U, 5U, 7U, 1000U, 4097U, 1'000'003U}) {
     const Offsets arena{units * 256 + 100};
     CHECK(arena.capacity() == units * 256);
     check_identities(arena);

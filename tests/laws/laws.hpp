@@ -416,7 +416,7 @@ void law_an_arena_that_grew_is_like_one_made_so() {
     A arena{1024 * unit};
     const std::vector<Block> live = scatter(arena);
     CHECK_THROWS_AS(arena.grow(1023 * unit), std::invalid_argument);
-    for (const std::uint64_t capacity : {1024, 1041, 4096, 100'000}) {
+    for (const std::uint64_t capacity : {1024U, 1041U, 4096U, 100'000U}) {
       arena.grow(capacity * unit);
       CHECK(arena.capacity() == A{capacity * unit}.capacity());
       check_identities(arena);

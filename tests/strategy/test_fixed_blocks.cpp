@@ -80,7 +80,7 @@ TEST_CASE("an arena of less than one fixed block is refused") {
 TEST_CASE("a set of numbers finds its lowest member, whatever its bound") {
   INFO("ALLOT_SEED=" << test::first_seed());
   std::mt19937_64 random{test::first_seed()};
-  for (const std::uint64_t bound : {1, 63, 64, 65, 4096, 4097, 300'000}) {
+  for (const std::uint64_t bound : {1U, 63U, 64U, 65U, 4096U, 4097U, 300'000U}) {
     detail::NumberSet set{bound};
     std::set<std::uint64_t> model;
     for (std::uint64_t i = 0; i < bound; ++i) model.insert(model.end(), i);

@@ -38,7 +38,7 @@ class Pair {
     const auto expected = model_.lower_bound(key);
     const std::uint32_t found = pool_.find(root_, key, cursor);
     if (expected == model_.end()) return found == no_record;
-    return found == expected->second.record && pool_.key_at(root_, cursor) == expected->first;
+    return found == expected->second.record && cursor.key == expected->first;
   }
 
   void erase_from(Key key, bool by_cursor) {

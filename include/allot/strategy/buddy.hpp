@@ -226,7 +226,7 @@ class Buddy : public detail::BlockSequence {
       const std::uint64_t size = std::uint64_t{1} << order;
       const bool is_upper = (merged.offset & size) != 0;
       const std::uint32_t buddy = is_upper ? merged.previous : merged.next;
-      if (!is_free(buddy) || size_of(records_, records_[buddy]) != size) break;
+      if (!is_free(buddy) || records_[buddy].free_size != size) break;
       if (records_[buddy].offset != (merged.offset ^ size)) break;
       index.erase(records_, order, buddy);
       --free_blocks_;

@@ -31,6 +31,7 @@ class AddressTree {
   /// Complexity: O(log n), like all below but `is_valid`.
   void insert(RecordSlab& records, std::uint32_t record, std::uint64_t offset,
               std::uint64_t size) noexcept {
+    records[record].free_size = size;
     trees_.insert(records, root_, 0, static_cast<Key>(offset), record, static_cast<Key>(size));
   }
 
@@ -45,6 +46,7 @@ class AddressTree {
              std::uint64_t size) noexcept {
     TreeCursor cursor;
     trees_.seek(root_, static_cast<Key>(records[record].offset), cursor);
+    records[record].free_size = size;
     trees_.rekey_at(root_, cursor, static_cast<Key>(offset), record, static_cast<Key>(size));
   }
 
@@ -60,7 +62,19 @@ class AddressTree {
     });
   }
 
-  /// Whether a block of `size` units behind all others comes before `found`: never.
+  /// The size of a block that is in the index.
+  [[nodiscard]] static std::uint64_t size(const RecordSlab& records,
+                                          std::uint32_t record) noexcept {
+    return records[record].free_size;
+  }
+
+  /// The size of what the last `find` returned.
+  [[nodiscard]] static std::uint64_t found_size(const RecordSlab& records,
+                                                std::uint32_t found) noexcept {
+    return records[found].free_size;
+  }
+
+  /// Whether a block behind all others comes before what was found: never.
   [[nodiscard]] static bool prefers(const RecordSlab&, std::uint64_t, std::uint32_t) noexcept {
     return false;
   }
@@ -70,8 +84,9 @@ class AddressTree {
 
   /// Another block takes the place of what the last `find` returned: a part of it.
   /// Requires: nothing has changed since.
-  void replace_found(RecordSlab&, std::uint32_t record, std::uint64_t offset,
+  void replace_found(RecordSlab& records, std::uint32_t record, std::uint64_t offset,
                      std::uint64_t size) noexcept {
+    records[record].free_size = size;
     trees_.rekey_at(root_, found_, static_cast<Key>(offset), record, static_cast<Key>(size));
   }
 
@@ -90,7 +105,7 @@ class AddressTree {
         trees_.is_valid(records, root_, 0, [&](Key key, std::uint32_t value, Key size) {
           ++count;
           return records[value].state <= highest_free_state && records[value].offset == key &&
-                 size_of(records, records[value]) == size;
+                 size_of(records, records[value]) == size && records[value].free_size == size;
         });
     return right && count == expected;
   }

@@ -39,16 +39,17 @@ class CoalescingRange : public BlockSequence {
     if (records_.vacant() < spare_records) [[unlikely]]
       ensure(spare_records);
     return index_.with([&](auto& index) -> std::optional<Placement> {
-      std::uint32_t chosen = index.find(records_, size, alignment);
+      if (alignment != 1) [[unlikely]]
+        return place_aligned(index, size, alignment);
+      const std::uint32_t chosen = index.find(records_, size, 1);
       if (tail_ != no_record) {
-        const std::uint64_t start = records_[tail_].offset;
-        const std::uint64_t available = capacity_ - start;
-        if (fits(start, available, size, alignment) &&
+        const std::uint64_t available = capacity_ - records_[tail_].offset;
+        if (available >= size &&
             (chosen == no_record || index.prefers(records_, available, chosen)))
-          chosen = tail_;
+          return carve_tail(available, size);
       }
       if (chosen == no_record) return std::nullopt;
-      return carve(index, chosen, size, alignment);
+      return carve(index, chosen, size);
     });
   }
 
@@ -195,43 +196,76 @@ class CoalescingRange : public BlockSequence {
     records_[block].offset = start;
   }
 
-  /// Takes [aligned, aligned + size) out of the free block `chosen`: its record becomes the new
-  /// block's, or stays with what is left in front of it.
   template <class I>
-  [[gnu::always_inline]] Placement carve(I& index, std::uint32_t chosen, std::uint64_t size,
-                                         std::uint64_t alignment) noexcept {
-    const Record& whole = records_[chosen];
-    const std::uint64_t start = whole.offset;
+  [[gnu::noinline]] std::optional<Placement> place_aligned(I& index, std::uint64_t size,
+                                                           std::uint64_t alignment) noexcept {
+    std::uint32_t chosen = index.find(records_, size, alignment);
+    if (tail_ != no_record) {
+      const std::uint64_t start = records_[tail_].offset;
+      const std::uint64_t available = capacity_ - start;
+      if (fits(start, available, size, alignment) &&
+          (chosen == no_record || index.prefers(records_, available, chosen)))
+        chosen = tail_;
+    }
+    if (chosen == no_record) return std::nullopt;
+    const std::uint64_t start = records_[chosen].offset;
     const std::uint64_t front = (0 - start) & (alignment - 1);
-    const std::uint64_t back = size_of(records_, whole) - front - size;
+    if (front != 0) return carve_behind(index, chosen, front, size);
+    return chosen == tail_ ? carve_tail(capacity_ - start, size) : carve(index, chosen, size);
+  }
+
+  /// Takes the first `size` units of what the index found; its record becomes the new block's.
+  template <class I>
+  [[gnu::always_inline]] Placement carve(I& index, std::uint32_t chosen,
+                                         std::uint64_t size) noexcept {
+    const std::uint64_t back = index.found_size(records_, chosen) - size;
+    if (back != 0) {
+      const std::uint64_t start = records_[chosen].offset + size;
+      const std::uint32_t rest = insert_after(chosen, start);
+      records_[rest].state = 0;
+      index.replace_found(records_, rest, start, back);
+    } else {
+      index.erase_found(records_);
+      --free_blocks_;
+    }
+    return make_used(chosen, size);
+  }
+
+  /// The same with the tail, which has `available` units.
+  Placement carve_tail(std::uint64_t available, std::uint64_t size) noexcept {
+    const std::uint32_t chosen = tail_;
+    if (available != size) {
+      tail_ = insert_after(chosen, records_[chosen].offset + size);
+      records_[tail_].state = 0;
+    } else {
+      tail_ = no_record;
+      --free_blocks_;
+    }
+    return make_used(chosen, size);
+  }
+
+  /// Takes `size` units behind the first `front` of the free block `chosen`; its record stays with
+  /// what is left in front.
+  template <class I>
+  Placement carve_behind(I& index, std::uint32_t chosen, std::uint64_t front,
+                         std::uint64_t size) noexcept {
+    const std::uint64_t start = records_[chosen].offset;
+    const std::uint64_t back = size_of(records_, records_[chosen]) - front - size;
     const bool was_tail = chosen == tail_;
-    std::uint32_t taken = chosen;
-    if (front != 0) {
-      taken = insert_after(chosen, start + front);
-      if (was_tail) {
-        tail_ = no_record;
-        index.insert(records_, chosen, start, front);
-      } else {
-        index.replace_found(records_, chosen, start, front);
-      }
+    const std::uint32_t taken = insert_after(chosen, start + front);
+    if (was_tail) {
+      tail_ = no_record;
+      index.insert(records_, chosen, start, front);
+    } else {
+      index.replace_found(records_, chosen, start, front);
     }
     if (back != 0) {
       const std::uint32_t rest = insert_after(taken, start + front + size);
-      records_[rest].state = 0;
+      make_free(rest);
       if (was_tail) {
         tail_ = rest;
-      } else if (front == 0) {
-        index.replace_found(records_, rest, start + size, back);
       } else {
         index.insert(records_, rest, start + front + size, back);
-      }
-      free_blocks_ += front != 0 ? 1 : 0;
-    } else if (front == 0) {
-      --free_blocks_;
-      if (was_tail) {
-        tail_ = no_record;
-      } else {
-        index.erase_found(records_);
       }
     }
     return make_used(taken, size);
@@ -265,7 +299,7 @@ class CoalescingRange : public BlockSequence {
     if (before.state <= highest_free_state) {
       std::uint64_t end = after.offset;
       if (after.state <= highest_free_state) {
-        end += size_of(records_, after);
+        end += index.size(records_, next);
         index.erase(records_, next);
         --free_blocks_;
         remove(next);
@@ -273,7 +307,7 @@ class CoalescingRange : public BlockSequence {
       index.rekey(records_, previous, before.offset, end - before.offset);
       remove(freed);
     } else if (after.state <= highest_free_state) {
-      index.rekey(records_, next, start, records_[after.next].offset - start);
+      index.rekey(records_, next, start, index.size(records_, next) + after.offset - start);
       after.offset = start;
       remove(freed);
     } else {

@@ -10,6 +10,12 @@
 
 namespace allot::detail {
 
+/// The exponent of the highest power of two that is not above `value`. Requires: not zero.
+/// (A builtin of g++ and clang++: `std::bit_width` also allows for zero, at some cost.)
+[[nodiscard]] constexpr std::uint32_t floor_log2(std::uint64_t value) noexcept {
+  return 63U ^ static_cast<std::uint32_t>(__builtin_clzll(value));
+}
+
 /// Sizes below 2^(Bits + 1) have a bin each; larger bins are 2^-Bits of a power of two wide.
 /// \tparam Bits  of the mantissa
 template <unsigned Bits>
@@ -18,7 +24,8 @@ struct FloatBins {
 
   /// How many of a size's last bits its bin leaves open.
   [[nodiscard]] static constexpr std::uint32_t open_bits(std::uint64_t size) noexcept {
-    return static_cast<std::uint32_t>(std::bit_width(size | std::uint64_t{1} << Bits)) - 1 - Bits;
+    const std::uint32_t exponent = floor_log2(size);
+    return exponent > Bits ? exponent - Bits : 0;
   }
 
   /// The bin of a size: monotone.
@@ -49,7 +56,7 @@ class TwoLevelBitmap {
     summary_ |= std::uint64_t{1} << (number / 64);
   }
 
-  /// Without a branch: whether a bin has become empty is hard to predict.
+  /// Without a branch on the condition: whether a bin has become empty is hard to predict.
   void erase_if(std::uint32_t number, bool condition) noexcept {
     std::uint64_t& word = words_[number / 64];
     word &= ~(std::uint64_t{condition} << (number % 64));

@@ -39,6 +39,7 @@ class OrderTrees {
   /// Complexity: O(log n), like all below but `is_valid`.
   void insert(RecordSlab& records, int order, std::uint32_t record) noexcept {
     const Key key = key_of(records[record].offset, order);
+    records[record].free_size = std::uint64_t{1} << order;
     trees_.insert(records, root(order), static_cast<std::uint32_t>(order), key, record);
     orders_ |= std::uint64_t{1} << order;
   }
@@ -71,14 +72,15 @@ class OrderTrees {
     for (int order = 0; order < 64; ++order) {
       const Root& tree = roots_[static_cast<std::size_t>(order)];
       if (tree.is_empty() == ((orders_ >> order & 1) != 0)) return false;
-      const bool right = trees_.is_valid(
-          records, tree, static_cast<std::uint32_t>(order), [&](Key key, std::uint32_t value, Key) {
-            ++count;
-            const Record& record = records[value];
-            return record.state <= highest_free_state &&
-                   size_of(records, record) == std::uint64_t{1} << order &&
-                   key_of(record.offset, order) == key;
-          });
+      const bool right = trees_.is_valid(records, tree, static_cast<std::uint32_t>(order),
+                                         [&](Key key, std::uint32_t value, Key) {
+                                           ++count;
+                                           const Record& record = records[value];
+                                           return record.state <= highest_free_state &&
+                                                  record.free_size == std::uint64_t{1} << order &&
+                                                  size_of(records, record) == record.free_size &&
+                                                  key_of(record.offset, order) == key;
+                                         });
       if (!right) return false;
     }
     return count == expected;

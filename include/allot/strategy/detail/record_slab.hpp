@@ -13,13 +13,15 @@
 
 namespace allot::detail {
 
-/// One block of a range, free or used. Half a cache line, so that none straddles two. A
-/// block's size is not kept: it ends where the next one begins.
+/// One block of a range, free or used. Half a cache line, so that none straddles two. A used block's
+/// size is not kept: it ends where the next one begins. A free block's is kept by its index, so that
+/// whoever chose it need not wait for the next record, too.
 struct alignas(32) Record {
   std::uint64_t offset;
   union {
-    std::uint64_t word;     ///< while used: the arena's word
-    std::uint32_t link[2];  ///< while free, in a list of free blocks: the ones before and after
+    std::uint64_t word;       ///< while used: the arena's word
+    std::uint64_t free_size;  ///< while free, where the index keeps it here
+    std::uint32_t link[2];    ///< while free, in a list of free blocks: the ones before and after
   };
   std::uint32_t previous;  ///< in address order
   std::uint32_t next;      ///< in address order; while vacant: the next vacant record

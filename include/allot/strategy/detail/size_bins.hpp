@@ -46,6 +46,7 @@ class SizeBins {
   [[gnu::always_inline]] void insert(RecordSlab& records, std::uint32_t record,
                                      std::uint64_t offset, std::uint64_t size) noexcept {
     const Place place = place_of(offset, size);
+    records[record].free_size = size;
     marked_.insert(place.bin);
     trees_.insert(records, roots_[place.bin], place.bin, place.key, record);
   }
@@ -58,7 +59,7 @@ class SizeBins {
       trees_.erase_short(records, roots_[bin], location);
       marked_.erase_if(bin, roots_[bin].is_empty());
     } else if (trees_.erase_tall(records, location)) {
-      const Place place = place_of(records[record].offset, size_of(records, records[record]));
+      const Place place = place_of(records[record].offset, records[record].free_size);
       trees_.balance_at(records, roots_[place.bin], place.bin, place.key);
     }
   }
@@ -80,10 +81,24 @@ class SizeBins {
     return alignment == 1 ? find_any(size) : find_aligned(records, size, alignment);
   }
 
-  /// Whether a block of `size` units behind all others comes before `found`.
-  [[nodiscard]] static bool prefers(const RecordSlab& records, std::uint64_t size,
-                                    std::uint32_t found) noexcept {
-    return size < size_of(records, records[found]);
+  /// The size of a block that is in the index.
+  [[nodiscard]] static std::uint64_t size(const RecordSlab& records,
+                                          std::uint32_t record) noexcept {
+    return records[record].free_size;
+  }
+
+  /// The size of what the last `find` returned. Its bin and key tell: nobody waits for its record.
+  [[nodiscard]] std::uint64_t found_size(const RecordSlab&, std::uint32_t) const noexcept {
+    const std::uint32_t open = larger(found_bin_ >> 5, 1U) - 1;
+    const std::uint64_t excess = found_.key >> ((capacity_bits_ - 5 - open) % 64);
+    const std::uint64_t mask = (std::uint64_t{1} << open) - 1;
+    return (std::uint64_t{found_bin_ - (open << 5)} << open) + (excess & mask);
+  }
+
+  /// Whether a block of `size` units behind all others comes before what was found.
+  [[nodiscard]] bool prefers(const RecordSlab& records, std::uint64_t size,
+                             std::uint32_t found) const noexcept {
+    return size < found_size(records, found);
   }
 
   /// Erases the block that the last `find` returned. Requires: nothing has changed since.
@@ -104,7 +119,7 @@ class SizeBins {
   /// Size of the largest block, 0 where there is none. Complexity: O(log m).
   [[nodiscard]] std::uint64_t largest(const RecordSlab& records) const noexcept {
     if (marked_.is_empty()) return 0;
-    return size_of(records, records[trees_.last(roots_[marked_.highest()])]);
+    return records[trees_.last(roots_[marked_.highest()])].free_size;
   }
 
   /// Bytes of bookkeeping on the heap.
@@ -119,8 +134,9 @@ class SizeBins {
           trees_.is_valid(records, roots_[bin], bin, [&](Key key, std::uint32_t value, Key) {
             const Record& record = records[value];
             ++count;
-            const Place place = place_of(record.offset, size_of(records, record));
-            return record.state <= highest_free_state && place.bin == bin && place.key == key;
+            const Place place = place_of(record.offset, record.free_size);
+            return record.free_size == size_of(records, record) &&
+                   record.state <= highest_free_state && place.bin == bin && place.key == key;
           });
       if (!right) return false;
     }
@@ -139,7 +155,7 @@ class SizeBins {
 
   /// Requires: at least one unit.
   [[nodiscard]] Place place_of(std::uint64_t offset, std::uint64_t size) const noexcept {
-    const auto exponent = static_cast<std::uint32_t>(std::bit_width(size)) - 1;
+    const std::uint32_t exponent = floor_log2(size);
     const std::uint32_t bin = Bins::bin_of(size);
     const std::uint64_t excess = Bins::excess_of(size);
     const std::uint32_t shift = (capacity_bits_ - exponent) % 64;
@@ -165,9 +181,9 @@ class SizeBins {
     std::uint32_t found = find_any(size);
     while (found != no_record) {
       const Record& record = records[found];
-      if (fits(record.offset, size_of(records, record), size, alignment)) return found;
+      if (fits(record.offset, record.free_size, size, alignment)) return found;
       const Root& root = roots_[found_bin_];
-      found = trees_.find(root, static_cast<Key>(trees_.key_at(root, found_) + 1), found_);
+      found = trees_.find(root, static_cast<Key>(found_.key + 1), found_);
       if (found == no_record) found = find_in_next_bin();
     }
     return no_record;

@@ -88,7 +88,18 @@ class SizeLists {
     return found_;
   }
 
-  /// Whether a block of `size` units behind all others comes before `found`.
+  /// The size of a block that is in the index.
+  [[nodiscard]] static std::uint64_t size(const RecordSlab& records, std::uint32_t index) noexcept {
+    return size_of(records, records[index]);
+  }
+
+  /// The size of what the last `find` returned.
+  [[nodiscard]] static std::uint64_t found_size(const RecordSlab& records,
+                                                std::uint32_t found) noexcept {
+    return size_of(records, records[found]);
+  }
+
+  /// Whether a block of `size` units behind all others comes before what was found.
   [[nodiscard]] static bool prefers(const RecordSlab& records, std::uint64_t size,
                                     std::uint32_t found) noexcept {
     return Bins::bin_of(size) < records[found].state;

@@ -140,9 +140,11 @@ void remove_ordered(E& entries, std::uint32_t at) noexcept {
 }
 
 /// Entries taken out of nodes to be shared out anew.
-template <class Key>
+template <class KeyType>
 class Gathered {
  public:
+  using Key = KeyType;
+
   template <class E>
   void add(const E& entries) noexcept {
     for (std::uint32_t i = 0; i < entries.count; ++i) {
@@ -153,7 +155,11 @@ class Gathered {
   }
 
   void add(Key key, std::uint32_t value, Key size) noexcept {
-    entries_[count_++] = {key, size, value};
+    keys_[count_] = key;
+    sizes_[count_] = size;
+    values_[count_] = value;
+    order_[count_] = static_cast<std::uint8_t>(count_);
+    ++count_;
   }
 
   /// The node's entries, and a new one in front of the entry at `at`.
@@ -161,17 +167,19 @@ class Gathered {
   void add_with(const E& entries, std::uint32_t at, Key key, std::uint32_t value,
                 Key size) noexcept {
     add(entries);
-    for (std::uint32_t i = count_; i > at; --i) entries_[i] = entries_[i - 1];
-    entries_[at] = {key, size, value};
-    ++count_;
+    add(key, value, size);
+    for (std::uint32_t i = count_ - 1; i > at; --i) order_[i] = order_[i - 1];
+    order_[at] = static_cast<std::uint8_t>(count_ - 1);
   }
 
+  /// By key. Each entry's place is the number of keys below its own: no branch depends on the keys,
+  /// which no branch predictor foresees.
   void sort() noexcept {
-    for (std::uint32_t i = 1; i < count_; ++i) {
-      const Entry entry = entries_[i];
-      std::uint32_t at = i;
-      for (; at > 0 && entries_[at - 1].key > entry.key; --at) entries_[at] = entries_[at - 1];
-      entries_[at] = entry;
+    for (std::uint32_t i = count_; i < most; ++i) keys_[i] = std::numeric_limits<Key>::max();
+    for (std::uint32_t i = 0; i < count_; ++i) {
+      Key below = 0;
+      for (const Key other : keys_) below += other < keys_[i] ? 1 : 0;
+      order_[below] = static_cast<std::uint8_t>(i);
     }
   }
 
@@ -182,19 +190,19 @@ class Gathered {
   void give(E& entries, std::uint32_t from, std::uint32_t to) const noexcept {
     make_empty(entries);
     for (; from < to; ++from) {
-      append(entries, entries_[from].key, entries_[from].value, entries_[from].size);
+      const std::uint32_t at = order_[from];
+      append(entries, keys_[at], values_[at], sizes_[at]);
     }
   }
 
  private:
-  struct Entry {
-    Key key;
-    Key size;
-    std::uint32_t value;
-  };
+  static constexpr std::uint32_t most = 32;
 
   std::uint32_t count_ = 0;
-  Entry entries_[32]{};
+  Key keys_[most];
+  Key sizes_[most];
+  std::uint32_t values_[most];
+  std::uint8_t order_[most];
 };
 
 }  // namespace allot::detail

@@ -81,12 +81,6 @@ class TreePool : public TreeShape<KeyType, IsSized> {
     return found != no_record ? found : find_in_next_leaf(root, cursor);
   }
 
-  /// The key under the cursor.
-  [[nodiscard]] Key key_at(const Root& root, const TreeCursor& cursor) const noexcept {
-    if (root.count <= Root::most) return root.key[cursor.at[0]];
-    return nodes_[cursor.node[0]].key[cursor.at[0]];
-  }
-
   /// The value of the highest key. Requires: not empty.
   [[nodiscard]] std::uint32_t last(const Root& root) const noexcept {
     if (root.count <= Root::most) return last_in(root);
@@ -196,6 +190,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
                                              TreeCursor& cursor) noexcept {
     const Key found = lowest_from(leaf, key);
     if (found == Leaf::no_key) return no_record;
+    cursor.key = found;
     const std::uint32_t at = position_of(leaf, found);
     cursor.at[0] = static_cast<std::uint8_t>(at);
     return leaf.value[at];

@@ -14,11 +14,13 @@
 namespace allot::detail {
 
 /// A place in a map: entry `at[0]` of leaf `node[0]`, entry `at[1]` of its parent `node[1]`, ...
+/// `key` is that of the entry, where it was searched for.
 struct TreeCursor {
   static constexpr std::uint32_t highest = 13;  ///< 7^12 > 2^32 entries
 
   std::uint32_t node[highest];
   std::uint8_t at[highest];
+  std::uint64_t key;
 };
 
 /// The part of `TreePool` that keeps every node but those at the top at least half full, and every
@@ -179,7 +181,7 @@ class TreeShape {
         refresh_sizes(root, cursor, level + 1);
         return;
       }
-      all = {};
+      all = Gathered<Key>{};
       all.add_with(parent, at + 1, bound, right, largest_size(nodes_[right]));
     }
   }
