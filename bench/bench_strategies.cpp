@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Strategies on a churn, or on the traces named as arguments. A churn: random frees until the next request fits under a fill, then one
-/// allocation. Time is that of one allocation and one free, bookkeeping only: no memory is touched.
+/// Strategies, alignments and synchronizations on traces, beside yardsticks: the churns, the server and
+/// the training step of `trace.hpp`, or the traces named as arguments.
 ///
-/// Every allocator stores the same 24 bytes for a block, in an array with one slot for each live
-/// block; `WritesOnly` does nothing else, and is what the others would be without allocating.
+/// Time is that of one allocation and one free, from the first free on: before, the arena only fills.
+/// It is bookkeeping only, no memory is touched. Every allocator stores the same 24 bytes for a block,
+/// in an array with one slot for each live block; `WritesOnly` does nothing else, and is what the
+/// others would be without allocating.
+///
+/// Counters: refused_% of all requests; footprint, the highest end of any block over the most bytes
+/// live at once; bytes/block, bookkeeping over the most blocks live at once.
 #include <allot/arena.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
@@ -18,7 +23,6 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <map>
@@ -28,114 +32,25 @@
 #include <string>
 #include <vector>
 
+#include "allocators.hpp"
 #include "trace.hpp"
 
 namespace {
 
 using namespace allot;
-using bench::Operation;
-using bench::Sizes;
-using bench::Trace;
-
-/// An arena of bare offsets.
-template <class S, class L = Unsynchronized>
-class ArenaOf {
- public:
-  explicit ArenaOf(const Trace& trace) : arena_{trace.capacity} {}
-
-  std::optional<Block> allocate(std::uint64_t bytes) { return arena_.try_allocate(bytes); }
-  void free(const Block& block) { arena_.deallocate(block); }
-  [[nodiscard]] std::uint64_t bookkeeping_bytes() const { return arena_.bookkeeping_bytes(); }
-
- private:
-  Arena<S, AlignTo<bench::alignment>, L> arena_;
-};
-
-/// No allocator at all.
-class WritesOnly {
- public:
-  explicit WritesOnly(const Trace&) {}
-
-  std::optional<Block> allocate(std::uint64_t bytes) { return Block{bytes, bytes, {}}; }
-  void free(const Block& block) { benchmark::DoNotOptimize(block.offset); }
-  [[nodiscard]] static std::uint64_t bookkeeping_bytes() { return 0; }
-};
-
-/// The C library, with memory of its own; it takes part for its time.
-class Malloc {
- public:
-  explicit Malloc(const Trace&) {}
-
-  std::optional<Block> allocate(std::uint64_t bytes) {
-    void* const memory = std::malloc(bytes);
-    if (memory == nullptr) return std::nullopt;
-    return Block{reinterpret_cast<std::uintptr_t>(memory), bytes, {}};
-  }
-  void free(const Block& block) { std::free(reinterpret_cast<void*>(block.offset)); }
-  [[nodiscard]] static std::uint64_t bookkeeping_bytes() { return 0; }
-};
-
-/// The textbook's best fit: a multimap by size, a map by offset.
-class TextbookBestFit {
- public:
-  explicit TextbookBestFit(const Trace& trace) { insert(0, trace.capacity / 256 * 256); }
-
-  std::optional<Block> allocate(std::uint64_t bytes) {
-    const std::uint64_t size = (bytes + 255) / 256 * 256;
-    const auto found = by_size_.lower_bound(size);
-    if (found == by_size_.end()) return std::nullopt;
-    const std::uint64_t offset = found->second;
-    const std::uint64_t rest = found->first - size;
-    by_offset_.erase(offset);
-    by_size_.erase(found);
-    if (rest != 0) insert(offset + size, rest);
-    return Block{offset, size, {}};
-  }
-
-  void free(const Block& block) {
-    std::uint64_t offset = block.offset;
-    std::uint64_t size = block.size;
-    auto after = by_offset_.lower_bound(offset);
-    if (after != by_offset_.end() && after->first == offset + size) {
-      size += after->second->first;
-      by_size_.erase(after->second);
-      after = by_offset_.erase(after);
-    }
-    if (after != by_offset_.begin()) {
-      const auto before = std::prev(after);
-      if (before->first + before->second->first == offset) {
-        offset = before->first;
-        size += before->second->first;
-        by_size_.erase(before->second);
-        by_offset_.erase(before);
-      }
-    }
-    insert(offset, size);
-  }
-  [[nodiscard]] static std::uint64_t bookkeeping_bytes() { return 0; }
-
- private:
-  using BySize = std::multimap<std::uint64_t, std::uint64_t>;
-
-  void insert(std::uint64_t offset, std::uint64_t size) {
-    by_offset_.emplace(offset, by_size_.emplace(size, offset));
-  }
-
-  BySize by_size_;
-  std::map<std::uint64_t, BySize::iterator> by_offset_;
-};
+using namespace allot::bench;
 
 struct Outcome {
   std::chrono::duration<double> time{};
   std::uint64_t allocations = 0;  // in that time
   std::uint64_t refused = 0;
-  std::uint64_t bookkeeping_bytes = 0;
 };
 
-/// The operations from the first free on are timed: before, the arena only fills.
-template <class Allocator>
-Outcome replay(Allocator& allocator, const Trace& trace) {
-  static constexpr std::uint64_t empty = ~std::uint64_t{0};
+constexpr std::uint64_t empty = ~std::uint64_t{0};
+
+/// `told(block)` is called for each block made.
+template <class Allocator, class Told>
+Outcome replay(Allocator& allocator, const Trace& trace, Told&& told) {
   std::vector<Block> slots(trace.slots, Block{empty, 0, {}});
   Outcome outcome;
   auto start = std::chrono::steady_clock::now();
@@ -154,59 +69,126 @@ Outcome replay(Allocator& allocator, const Trace& trace) {
     ++outcome.allocations;
     if (const std::optional<Block> placed = allocator.allocate(operation.bytes)) {
       block = *placed;
+      told(block);
     } else {
       block.offset = empty;
       ++outcome.refused;
     }
   }
   outcome.time = std::chrono::steady_clock::now() - start;
-  outcome.bookkeeping_bytes = allocator.bookkeeping_bytes();
   for (const Block& block : slots) {
     if (block.offset != empty) allocator.free(block);
   }
   return outcome;
 }
 
+/// The most bytes that a trace has live at once, if none is refused.
+std::uint64_t peak_bytes(const Trace& trace) {
+  std::vector<std::uint64_t> slots(trace.slots);
+  std::uint64_t live = 0;
+  std::uint64_t peak = 0;
+  for (const Operation& operation : trace.operations) {
+    live += operation.bytes - (operation.bytes == 0 ? slots[operation.slot] : 0);
+    slots[operation.slot] = operation.bytes;
+    peak = std::max(peak, live);
+  }
+  return peak;
+}
+
 template <class Allocator>
-void run(benchmark::State& state, const Trace& trace) {
+void run(benchmark::State& state, const std::function<const Trace&()>& make) {
+  const Trace& trace = make();
   Outcome outcome;
   for (auto _ : state) {
     Allocator allocator{trace};
-    outcome = replay(allocator, trace);
+    outcome = replay(allocator, trace, [](const Block&) {});
     state.SetIterationTime(outcome.time.count() / static_cast<double>(outcome.allocations));
   }
   const auto requests = static_cast<double>(
       std::count_if(trace.operations.begin(), trace.operations.end(),
                     [](const Operation& operation) { return operation.bytes != 0; }));
   state.counters["refused_%"] = 100 * static_cast<double>(outcome.refused) / requests;
-  state.counters["bytes/block"] =
-      static_cast<double>(outcome.bookkeeping_bytes) / static_cast<double>(trace.slots);
-}
-
-template <class Allocator>
-void churn(benchmark::State& state, Sizes sizes) {
-  const auto live = static_cast<std::uint64_t>(state.range(0));
-  const double fill = static_cast<double>(state.range(1)) / 100;
-  run<Allocator>(state, bench::make_churn(sizes, live, fill, 3 * live + 400'000, 1));
-}
-
-/// Registers the churns, or where there are traces, these.
-template <class Allocator>
-void add(const std::string& name, const std::vector<Trace>& traces) {
-  for (const Trace& trace : traces) {
-    benchmark::RegisterBenchmark((trace.name + "/" + name).c_str(), run<Allocator>,
-                                 std::cref(trace))
-        ->UseManualTime()
-        ->Iterations(1);
+  if constexpr (requires(const Allocator allocator) { allocator.bookkeeping_bytes(); }) {
+    Allocator allocator{trace};
+    std::uint64_t end = 0;
+    replay(allocator, trace,
+           [&end](const Block& block) { end = std::max(end, block.offset + block.size); });
+    state.counters["footprint"] = static_cast<double>(end) / static_cast<double>(peak_bytes(trace));
+    state.counters["bytes/block"] =
+        static_cast<double>(allocator.bookkeeping_bytes()) / static_cast<double>(trace.slots);
   }
-  if (!traces.empty()) return;
-  for (const Sizes sizes : {Sizes::log_uniform, Sizes::recurring}) {
-    const std::string workload = sizes == Sizes::log_uniform ? "churn-log/" : "churn-rec/";
-    benchmark::RegisterBenchmark((workload + name).c_str(), churn<Allocator>, sizes)
-        ->ArgNames({"live", "fill"})
-        ->ArgsProduct({{1'000, 10'000, 100'000}, {85, 95}})
-        ->UseManualTime()
-        ->Iterations(1);
+}
+
+/// A trace that is made when it is first replayed, and kept until another one is wanted.
+struct Workload {
+  std::string name;
+  std::uint64_t live = 0;  ///< blocks, about
+  std::function<Trace()> make = {};
+};
+
+const Trace& trace_of(const Workload& workload) {
+  static std::string made;
+  static Trace trace;
+  if (made != workload.name) trace = workload.make();
+  made = workload.name;
+  return trace;
+}
+
+std::vector<Workload> workloads() {
+  std::vector<Workload> all;
+  for (const std::uint64_t live : {1'000U, 10'000U, 100'000U, 1'000'000U}) {
+    for (const Sizes sizes : {Sizes::log_uniform, Sizes::recurring}) {
+      for (const int fill : {85, 95}) {
+        for (const std::uint64_t seed : {1U, 2U, 3U}) {
+          const std::string kind = sizes == Sizes::log_uniform ? "churn-log" : "churn-rec";
+          all.push_back({kind + "/live:" + std::to_string(live) + "/fill:" + std::to_string(fill) +
+                             "/seed:" + std::to_string(seed),
+                         live, [=] {
+                           return make_churn(sizes, live, fill / 100.0, 2 * live + 400'000, seed);
+                         }});
+        }
+      }
+    }
+  }
+  all.push_back({"serving", 1'000, [] { return make_serving(100'000, 1); }});
+  all.push_back({"step", 96, [] { return make_step(400'000, 1); }});
+  return all;
+}
+
+template <class Allocator>
+void add(const Workload& workload, const std::string& name) {
+  benchmark::RegisterBenchmark((workload.name + "/" + name).c_str(),
+                               [workload](benchmark::State& state) {
+                                 run<Allocator>(
+                                     state, [&]() -> const Trace& { return trace_of(workload); });
+                               })
+      ->UseManualTime()
+      ->Iterations(1)
+      ->Unit(benchmark::kNanosecond);
+}
+
+void add_all(const Workload& workload) {
+  using Mutex = Locked<std::mutex>;
+  add<WritesOnly>(workload, "WritesOnly");
+  add<ArenaOf<BestFit>>(workload, "BestFit");
+  add<ArenaOf<FirstFit>>(workload, "FirstFit");
+  add<ArenaOf<GoodFit>>(workload, "GoodFit");
+  add<ArenaOf<Buddy>>(workload, "Buddy");
+  add<ArenaOf<BestFit, AlignTo<1>>>(workload, "BestFit,AlignTo<1>");
+  add<ArenaOf<BestFit, AlignTo<4096>>>(workload, "BestFit,AlignTo<4096>");
+  add<ArenaOf<GoodFit, AlignTo<4096>>>(workload, "GoodFit,AlignTo<4096>");
+  add<ArenaOf<BestFit, AlignTo<alignment>, Mutex>>(workload, "BestFit,Locked");
+  add<ArenaOf<GoodFit, AlignTo<alignment>, Mutex>>(workload, "GoodFit,Locked");
+  add<MultimapBestFit>(workload, "multimap-best-fit");
+  if (workload.live <= 10'000) {  // the list is linear, the others have memory to touch
+    add<ListBestFit>(workload, "list-best-fit");
+    add<Interprocess<RbtreeBestFit>>(workload, "interprocess-rbtree-best-fit");
+    if (workload.live <= 1'000)
+      add<Interprocess<SimpleSeqFit>>(workload, "interprocess-simple-seq-fit");
+    add<Malloc>(workload, "malloc");
+    add<PoolResource>(workload, "pmr-pool");
+    if (MimallocFunctions::functions().are_found()) add<Mimalloc>(workload, "mimalloc");
+    if (JemallocFunctions::functions().are_found()) add<Jemalloc>(workload, "jemalloc");
   }
 }
 
@@ -214,16 +196,13 @@ void add(const std::string& name, const std::vector<Trace>& traces) {
 
 int main(int argc, char** argv) try {
   benchmark::Initialize(&argc, argv);
-  std::vector<Trace> traces;
-  for (int i = 1; i < argc; ++i) traces.push_back(bench::read_trace(argv[i]));
-  add<WritesOnly>("WritesOnly", traces);
-  add<ArenaOf<BestFit>>("BestFit", traces);
-  add<ArenaOf<FirstFit>>("FirstFit", traces);
-  add<ArenaOf<GoodFit>>("GoodFit", traces);
-  add<ArenaOf<Buddy>>("Buddy", traces);
-  add<ArenaOf<GoodFit, Locked<std::mutex>>>("GoodFit+mutex", traces);
-  add<TextbookBestFit>("multimap-best-fit", traces);
-  add<Malloc>("malloc", traces);
+  std::vector<Workload> all;
+  for (int i = 1; i < argc; ++i) {
+    const auto trace = std::make_shared<Trace>(read_trace(argv[i]));
+    all.push_back({trace->name, trace->slots, [trace] { return *trace; }});
+  }
+  if (all.empty()) all = workloads();
+  for (const Workload& workload : all) add_all(workload);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 } catch (const std::exception& error) {

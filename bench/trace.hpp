@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace allot::bench {
@@ -146,6 +147,61 @@ enum class Sizes { log_uniform, recurring };
     }
     blocks.push_back({builder.allocate(bytes), bytes});
     used += bytes;
+  }
+  return trace;
+}
+
+/// An inference server: weights that stay, sequences whose KV cache grows by pages of 2 MiB and which
+/// end at random, and scratch of each step, freed in reverse.
+[[nodiscard]] inline Trace make_serving(std::uint64_t steps, std::uint64_t seed) {
+  static constexpr std::uint64_t page = 2 << 20;
+  static constexpr std::size_t most_sequences = 64;
+  Trace trace{.name = "serving", .capacity = std::uint64_t{8} << 30};
+  std::mt19937_64 random{seed};
+  std::uniform_real_distribution<double> chance{0, 1};
+  const auto log_uniform = [&](double from, double to) {
+    return static_cast<std::uint64_t>(std::exp2(from + (to - from) * chance(random)));
+  };
+  TraceBuilder builder{trace};
+  for (int i = 0; i < 290; ++i) builder.allocate(log_uniform(12, 26));
+  struct Sequence {
+    std::vector<std::uint32_t> pages;
+    std::uint64_t end;
+  };
+  std::vector<Sequence> sequences;
+  for (std::uint64_t step = 0; step < steps; ++step) {
+    if (sequences.size() < most_sequences && chance(random) < 0.05)
+      sequences.push_back({{}, 1 + random() % 50});
+    std::vector<std::uint32_t> scratch(2 + random() % 5);
+    for (std::uint32_t& slot : scratch) slot = builder.allocate(log_uniform(12, 24));
+    for (std::size_t i = 0; i < sequences.size();) {
+      Sequence& sequence = sequences[i];
+      if (random() % 8 == 0) sequence.pages.push_back(builder.allocate(page));
+      if (sequence.pages.size() < sequence.end) {
+        ++i;
+        continue;
+      }
+      for (const std::uint32_t slot : sequence.pages) builder.free(slot);
+      sequence = std::move(sequences.back());
+      sequences.pop_back();
+    }
+    for (std::size_t i = scratch.size(); i-- > 0;) builder.free(scratch[i]);
+  }
+  return trace;
+}
+
+/// A training step, repeated: activations are allocated forward and freed backward.
+[[nodiscard]] inline Trace make_step(std::uint64_t allocations, std::uint64_t seed) {
+  Trace trace{.name = "step", .capacity = std::uint64_t{4} << 30};
+  std::mt19937_64 random{seed};
+  std::uniform_real_distribution<double> exponent{14, 27};
+  std::vector<std::uint64_t> sizes(96);
+  for (std::uint64_t& size : sizes) size = static_cast<std::uint64_t>(std::exp2(exponent(random)));
+  TraceBuilder builder{trace};
+  std::vector<std::uint32_t> slots(sizes.size());
+  for (std::uint64_t i = 0; i < allocations; i += sizes.size()) {
+    for (std::size_t j = 0; j < sizes.size(); ++j) slots[j] = builder.allocate(sizes[j]);
+    for (std::size_t j = sizes.size(); j-- > 0;) builder.free(slots[j]);
   }
   return trace;
 }

@@ -13,13 +13,14 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace allot {
 
@@ -73,17 +74,58 @@ class PartOf {
   Region region_;
 };
 
-/// Numbers the threads of the process in the order in which they first ask.
-[[nodiscard]] inline std::uint32_t thread_number() noexcept {
-  static constinit std::atomic<std::uint32_t> threads{0};
-  thread_local const std::uint32_t number = threads.fetch_add(1, std::memory_order_relaxed);
-  return number;
-}
+/// A number for each thread that lives, from 0 on: a thread that ends gives its number back, and the
+/// lowest free one is taken, so that as many threads as shards have one each.
+class ThreadNumbers {
+ public:
+  /// That of this thread. Complexity: constant, but for its first call in each thread.
+  [[nodiscard]] static std::uint32_t own() {
+    thread_local const Holder holder{numbers()};
+    return holder.number;
+  }
+
+ private:
+  struct Holder {
+    explicit Holder(ThreadNumbers& all) : numbers{all}, number{all.take()} {}
+    Holder(const Holder&) = delete;
+    Holder& operator=(const Holder&) = delete;
+    ~Holder() { numbers.give_back(number); }
+
+    ThreadNumbers& numbers;
+    const std::uint32_t number;
+  };
+
+  /// Never destroyed: threads may outlive what is.
+  [[nodiscard]] static ThreadNumbers& numbers() {
+    static ThreadNumbers& all = *new ThreadNumbers;
+    return all;
+  }
+
+  [[nodiscard]] std::uint32_t take() {
+    const std::lock_guard lock{mutex_};
+    const auto free = std::find(is_taken_.begin(), is_taken_.end(), false);
+    const auto number = static_cast<std::uint32_t>(free - is_taken_.begin());
+    if (free == is_taken_.end()) {
+      is_taken_.push_back(true);
+    } else {
+      *free = true;
+    }
+    return number;
+  }
+
+  void give_back(std::uint32_t number) {
+    const std::lock_guard lock{mutex_};
+    is_taken_[number] = false;
+  }
+
+  std::mutex mutex_;
+  std::vector<bool> is_taken_;
+};
 
 }  // namespace detail
 
 /// A thread allocates in its own shard, and where that has no room, in the others; a block is freed
-/// from any thread. No block crosses the border of two shards: `shard_capacity` limits requests.
+/// from any thread. As many threads as there are shards have one each. No block crosses the border of two shards: `shard_capacity` limits requests.
 ///
 /// The members are those of `Arena`, with its guarantees; what sums up several shards is a snapshot
 /// of each, taken one after the other. An observer is told what its shard grants and refuses.
@@ -139,7 +181,7 @@ class ShardedArena {
     return try_allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] std::optional<Block> try_allocate(const Request& request) {
-    const std::uint32_t own = detail::thread_number() % N;
+    const std::uint32_t own = detail::ThreadNumbers::own() % N;
     for (std::uint32_t i = 0; i < N; ++i) {
       const std::uint32_t shard = own + i < N ? own + i : own + i - N;
       if (const std::optional<Block> block = shards_[shard].arena.try_allocate(request)) [[likely]]

@@ -158,16 +158,17 @@ TEST_CASE("every shard's observer is told") {
 TEST_CASE("threads allocate, and free each other's blocks") {
   Offsets arena{64 * MiB};
   arena.reserve(4000);
-  constexpr int threads = 4;
-  constexpr int each = 500;
+  constexpr std::size_t threads = 4;
+  constexpr std::size_t each = 500;
   std::vector<std::vector<Block>> made(threads);
   const auto in_threads = [](auto f) {
     std::vector<std::thread> running;
-    for (int t = 0; t < threads; ++t) running.emplace_back(f, static_cast<std::size_t>(t));
+    for (std::size_t t = 0; t < threads; ++t) running.emplace_back(f, t);
     for (std::thread& thread : running) thread.join();
   };
   in_threads([&](std::size_t t) {
-    for (int i = 0; i < each; ++i) made[t].push_back(arena.allocate(256 * (1 + t + i % 16)));
+    for (std::size_t i = 0; i < each; ++i)
+      made[t].push_back(arena.allocate(256 * (1 + t + i % 16)));
   });
   CHECK(arena.usage().live_blocks == threads * each);
   check_identities(arena);

@@ -20,7 +20,7 @@ struct TreeCursor {
 
   std::uint32_t node[highest];
   std::uint8_t at[highest];
-  std::uint64_t key;
+  std::uint64_t key = 0;
 };
 
 /// The part of `TreePool` that keeps every node but those at the top at least half full, and every
