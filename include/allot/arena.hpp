@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/alignment/alignment.hpp>
+#include <allot/arena_state.hpp>
 #include <allot/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
@@ -34,34 +35,31 @@ namespace allot {
 /// Visitors and observers must not call the arena.
 template <Strategy S, Alignment A = AlignTo<256>, Synchronization L = Unsynchronized,
           Memory M = OffsetsOnly, Observer O = Unobserved>
-class Arena {
-  static constexpr bool is_observed = !std::same_as<O, Unobserved>;
-  static constexpr bool has_one_size = requires { S::largest_size; };
-  static constexpr bool has_upper_end = requires(S s, std::uint64_t units) {
-    s.allocate_upper(units, units);
-  };
-  static constexpr bool marks_blocks = requires(typename M::Region region) {
-    region.mark_used(std::uint64_t{}, std::uint64_t{});
-  };
-
-  /// Units that the strategy cannot divide.
-  static constexpr std::uint64_t granularity = [] {
-    if constexpr (requires { S::granularity; }) {
-      return std::uint64_t{S::granularity};
-    } else {
-      return std::uint64_t{1};
-    }
-  }();
-
-  /// Bytes that no request may exceed, whatever is free.
-  static constexpr std::uint64_t largest_request = [] {
-    if constexpr (has_one_size) {
-      static_assert(S::largest_size <= OutOfMemory::unlimited / A::value);
-      return S::largest_size * A::value;
-    } else {
-      return OutOfMemory::unlimited;
-    }
-  }();
+class Arena : private detail::ArenaState<S, A, L, M, O> {
+  using State = detail::ArenaState<S, A, L, M, O>;
+  using State::checked;
+  using State::free_bytes;
+  using State::has_one_size;
+  using State::has_upper_end;
+  using State::is_live;
+  using State::is_observed;
+  using State::largest;
+  using State::marks_blocks;
+  using State::observer_;
+  using State::peak_used_;
+  using State::place;
+  using State::place_upper;
+  using State::refusal;
+  using State::region_;
+  using State::requested_;
+  using State::require_live;
+  using State::resized;
+  using State::strategy_;
+  using State::synchronization_;
+  using State::told_free;
+  using State::told_refusal;
+  using State::whole_units;
+  using typename State::Units;
 
  public:
   using strategy_type = S;
@@ -81,9 +79,7 @@ class Arena {
       : Arena{capacity_bytes, std::move(memory), O{}} {}
 
   Arena(std::uint64_t capacity_bytes, M memory, O observer)
-      : strategy_{whole_units(capacity_bytes)},
-        region_{memory.acquire(strategy_.capacity() * A::value, A::value)},
-        observer_{std::move(observer)} {}
+      : State{capacity_bytes, std::move(memory), std::move(observer)} {}
 
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -280,7 +276,7 @@ class Arena {
   { return region_.address(); }
 
   /// Bytes in the arena: whole units.
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return strategy_.capacity() * A::value; }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return State::capacity_bytes(); }
 
   /// Bytes of bookkeeping on the heap, all of them host memory. Complexity: constant.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires requires(const S s) {
@@ -344,118 +340,6 @@ class Arena {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return std::forward<F>(f)(std::as_const(observer_));
   }
-
- private:
-  using Units = detail::RequestedUnits;
-
-  [[nodiscard]] static std::uint64_t whole_units(std::uint64_t capacity_bytes) {
-    return detail::whole_units(capacity_bytes, A::value, granularity);
-  }
-  [[nodiscard]] static Units checked(const Request& request) {
-    return detail::units_of(request, A::value);
-  }
-
-  [[nodiscard]] std::optional<Block> place(const Request& request, Units units) {
-    if (units.alignment * A::value > region_.alignment()) [[unlikely]]
-      return std::nullopt;
-    return made(request, strategy_.allocate(units.size, units.alignment));
-  }
-
-  [[nodiscard]] std::optional<Block> place_upper(const Request& request, Units units) {
-    if (units.alignment * A::value > region_.alignment()) [[unlikely]]
-      return std::nullopt;
-    return made(request, strategy_.allocate_upper(units.size, units.alignment));
-  }
-
-  /// Accounts for a block that the strategy has made, if it has.
-  [[nodiscard]] std::optional<Block> made(const Request& request,
-                                          const std::optional<Placement>& placed) noexcept {
-    if (!placed) return std::nullopt;
-    strategy_.word(placed->handle) = request.bytes;
-    requested_ += request.bytes;
-    peak_used_ = larger(peak_used_, strategy_.used() * A::value);
-    const Block block{placed->offset * A::value, placed->size * A::value, placed->handle};
-    if constexpr (marks_blocks) region_.mark_used(block.offset, block.size);
-    observer_.allocated(block, request);
-    return block;
-  }
-
-  /// Accounts for a block whose size the strategy has changed.
-  [[nodiscard]] Block resized(const Block& block, std::uint64_t requested) noexcept {
-    const std::uint64_t size = strategy_.block_size(block.handle) * A::value;
-    const Block now{block.offset, size, block.handle};
-    std::uint64_t& word = strategy_.word(block.handle);
-    requested_ += requested - word;
-    word = requested;
-    peak_used_ = larger(peak_used_, strategy_.used() * A::value);
-    if constexpr (marks_blocks) {
-      region_.mark_free(block.offset, block.size);
-      region_.mark_used(now.offset, now.size);
-    }
-    observer_.deallocated(block);
-    observer_.allocated(now, Request{requested});
-    return now;
-  }
-
-  /// Tells region and observer that a block is freed.
-  void told_free(const Placement& placement) noexcept {
-    const Block block{placement.offset * A::value, placement.size * A::value, placement.handle};
-    if constexpr (marks_blocks) region_.mark_free(block.offset, block.size);
-    observer_.deallocated(block);
-  }
-
-  /// Tells the observer, where there is one, that the request was refused.
-  void told_refusal(const Request& request, Units units) noexcept {
-    if constexpr (is_observed) observer_.refused(request, reason_for(units));
-  }
-
-  /// The same, and what to throw.
-  [[nodiscard]] OutOfMemory refusal(const Request& request, Units units) noexcept {
-    told_refusal(request, units);
-    return {reason_for(units), request.bytes,  units.alignment * A::value, free_bytes(), largest(),
-            capacity(),        largest_request};
-  }
-
-  [[nodiscard]] Reason reason_for(Units units) const noexcept {
-    if (units.size > largest_request / A::value) return Reason::too_large;
-    if (units.alignment * A::value > region_.alignment()) return Reason::alignment;
-    if (units.size > strategy_.capacity() - strategy_.used()) return Reason::too_large;
-    return units.size > strategy_.largest_free() ? Reason::fragmented : Reason::alignment;
-  }
-
-  void require_live(const Block& block) const {
-    if (!is_live(block)) [[unlikely]]
-      throw InvalidBlock{defect(block), block.offset, block.size};
-  }
-
-  [[nodiscard]] bool is_live(const Block& block) const noexcept {
-    return block.offset % A::value == 0 &&
-           strategy_.is_live(block.handle, block.offset / A::value) &&
-           strategy_.block_size(block.handle) * A::value == block.size;
-  }
-
-  [[nodiscard]] BlockDefect defect(const Block& block) const noexcept {
-    if constexpr (requires { strategy_.defect(block.handle, block.offset); }) {
-      return strategy_.defect(block.handle, block.offset / A::value).value_or(BlockDefect::offset);
-    } else {
-      return BlockDefect::stale;
-    }
-  }
-
-  [[nodiscard]] std::uint64_t largest() const noexcept {
-    return strategy_.largest_free() * A::value;
-  }
-
-  [[nodiscard]] std::uint64_t free_bytes() const noexcept {
-    return capacity() - strategy_.used() * A::value;
-  }
-
-  S strategy_;
-  std::uint64_t requested_ = 0;
-  std::uint64_t peak_used_ = 0;
-  [[no_unique_address]] mutable L synchronization_;
-  [[no_unique_address]] typename M::Region region_;
-  [[no_unique_address]] O observer_;
 };
 
 }  // namespace allot

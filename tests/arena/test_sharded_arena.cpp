@@ -181,3 +181,14 @@ TEST_CASE("threads allocate, and free each other's blocks") {
   CHECK(arena.usage().used == 0);
   check_identities(arena);
 }
+
+TEST_CASE("two threads that live at the same time have two shards, also after others have ended") {
+  using Two = ShardedArena<Arena<BestFit, AlignTo<256>, Locked<>>, 2>;
+  Two arena{4 * MiB};
+  const std::uint32_t own = arena.shard_of(arena.allocate(256));
+  for (int i = 0; i < 5; ++i) {
+    std::uint32_t other = own;
+    std::thread{[&] { other = arena.shard_of(arena.allocate(256)); }}.join();
+    CHECK(other != own);
+  }
+}

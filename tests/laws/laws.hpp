@@ -440,6 +440,31 @@ void check_all_laws() {
   law_an_arena_that_grew_is_like_one_made_so<A>();
 }
 
+/// While the arena fills, and then changes: the bookkeeping is at most so many bytes for each used
+/// block and 24 more for each free one, at the time when there was most, and 64 KiB.
+template <class S>
+void check_bookkeeping(std::uint64_t bytes_a_block) {
+  Arena<S> arena{1 * GiB};
+  std::mt19937_64 random{first_seed()};
+  INFO("ALLOT_SEED=" << first_seed());
+  std::vector<Block> live;
+  std::uint64_t allowed = 0;
+  for (int step = 0; step < 400'000; ++step) {
+    if (step < 100'000 || random() % 2 == 0) {
+      const std::uint64_t bytes = step < 100'000 ? 256 : 1 + random() % 20'000;
+      if (const auto block = arena.try_allocate(bytes)) live.push_back(*block);
+    } else {
+      std::swap(live[random() % live.size()], live.back());
+      arena.deallocate(live.back());
+      live.pop_back();
+    }
+    const Usage usage = arena.usage();
+    allowed = std::max(allowed, bytes_a_block * usage.live_blocks +
+                                    (bytes_a_block + 24) * usage.free_blocks + 64 * KiB);
+    REQUIRE(arena.bookkeeping_bytes() <= allowed);
+  }
+}
+
 /// A strategy beside its naive model: every block in the same place, every refusal the same.
 template <class S, class Naive>
 class Comparison {

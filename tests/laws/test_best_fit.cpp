@@ -18,3 +18,7 @@ TEST_CASE_TEMPLATE("an arena with best fit obeys every law", A, Arena<BestFit, A
 TEST_CASE("best fit places every block exactly where its naive model does") {
   test::check_against_model<BestFit, test::NaiveBestFit>();
 }
+
+TEST_CASE("bookkeeping of best fit is at most 48 bytes a used block, 72 a free one, and 64 KiB") {
+  test::check_bookkeeping<BestFit>(48);
+}

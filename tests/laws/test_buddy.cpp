@@ -18,3 +18,7 @@ TEST_CASE_TEMPLATE("an arena with buddy obeys every law", A, Arena<Buddy, AlignT
 TEST_CASE("buddy places every block exactly where its naive model does") {
   test::check_against_model<Buddy, test::NaiveBuddy>();
 }
+
+TEST_CASE("bookkeeping of buddy is at most 56 bytes a used block, 80 a free one, and 64 KiB") {
+  test::check_bookkeeping<Buddy>(56);
+}

@@ -13,3 +13,7 @@ TEST_CASE_TEMPLATE("an arena with first fit obeys every law", A, Arena<FirstFit,
 TEST_CASE("first fit places every block exactly where its naive model does") {
   test::check_against_model<FirstFit, test::NaiveFirstFit>();
 }
+
+TEST_CASE("bookkeeping of first fit is at most 48 bytes a used block, 72 a free one, and 64 KiB") {
+  test::check_bookkeeping<FirstFit>(48);
+}

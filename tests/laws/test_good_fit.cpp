@@ -13,3 +13,7 @@ TEST_CASE_TEMPLATE("an arena with good fit obeys every law", A, Arena<GoodFit, A
 TEST_CASE("good fit places every block exactly where its naive model does") {
   test::check_against_model<GoodFit, test::NaiveGoodFit>();
 }
+
+TEST_CASE("bookkeeping of good fit is at most 48 bytes a used block, 72 a free one, and 64 KiB") {
+  test::check_bookkeeping<GoodFit>(48);
+}

@@ -15,3 +15,7 @@ TEST_CASE_TEMPLATE("an arena with linear obeys every law", A, Arena<Linear, Alig
 TEST_CASE("linear places every block exactly where its naive model does") {
   test::check_against_model<Linear, test::NaiveLinear>();
 }
+
+TEST_CASE("bookkeeping of linear is at most 48 bytes a used block, 72 a free one, and 64 KiB") {
+  test::check_bookkeeping<Linear>(48);
+}

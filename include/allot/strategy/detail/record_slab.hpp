@@ -140,7 +140,7 @@ class RecordSlab {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return records_.bytes(); }
 
  private:
-  GrowingArray<Record, 512, 0xffff'0000> records_;  // indices stay below every special value
+  GrowingArray<Record, 256, 0xffff'0000> records_;  // indices stay below every special value
   std::uint64_t vacant_ = 0;
   std::uint32_t first_vacant_ = no_record;
   std::uint32_t touched_ = 0;  // records at and above this index were never used

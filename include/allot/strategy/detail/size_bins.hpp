@@ -178,13 +178,16 @@ class SizeBins {
 
   [[nodiscard]] std::uint32_t find_aligned(const RecordSlab& records, std::uint64_t size,
                                            std::uint64_t alignment) noexcept {
-    std::uint32_t found = find_any(size);
-    while (found != no_record) {
-      const Record& record = records[found];
-      if (fits(record.offset, record.free_size, size, alignment)) return found;
-      const Root& root = roots_[found_bin_];
-      found = trees_.find(root, static_cast<Key>(found_.key + 1), found_);
-      if (found == no_record) found = find_in_next_bin();
+    const auto holds = [&](std::uint32_t index) noexcept {
+      return fits(records[index].offset, records[index].free_size, size, alignment);
+    };
+    const Place own = place_of(0, size);
+    Key key = own.key;
+    for (std::uint32_t bin = own.bin; (bin = marked_.next(bin)) != marked_.none; ++bin) {
+      if (bin != own.bin) key = 0;
+      found_bin_ = bin;
+      const std::uint32_t found = trees_.find_accepted(roots_[bin], key, found_, holds);
+      if (found != no_record) return found;
     }
     return no_record;
   }

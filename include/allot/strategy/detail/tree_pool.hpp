@@ -81,6 +81,20 @@ class TreePool : public TreeShape<KeyType, IsSized> {
     return found != no_record ? found : find_in_next_leaf(root, cursor);
   }
 
+  /// The value of the lowest key that is at least `key` and whose value `accepts`, or `no_record`;
+  /// `cursor` is there. Complexity: O(log n), and a look at each value that is refused.
+  template <class Predicate>
+  [[nodiscard]] std::uint32_t find_accepted(const Root& root, Key key, TreeCursor& cursor,
+                                            Predicate accepts) const noexcept {
+    if (root.count <= Root::most) return find_accepted_in(root, key, cursor, accepts);
+    const Node* leaf = &descend(root, key, cursor);
+    for (; leaf != nullptr; leaf = next_leaf(root, cursor)) {
+      const std::uint32_t found = find_accepted_in(*leaf, key, cursor, accepts);
+      if (found != no_record) return found;
+    }
+    return no_record;
+  }
+
   /// The value of the highest key. Requires: not empty.
   [[nodiscard]] std::uint32_t last(const Root& root) const noexcept {
     if (root.count <= Root::most) return last_in(root);
@@ -219,9 +233,8 @@ class TreePool : public TreeShape<KeyType, IsSized> {
     return leaf.value[last];
   }
 
-  /// The value of the least key of the leaf after the cursor's, or `no_record`.
-  [[nodiscard]] std::uint32_t find_in_next_leaf(const Root& root,
-                                                TreeCursor& cursor) const noexcept {
+  /// Moves the cursor to the next leaf and returns it; null where there is none.
+  [[nodiscard]] const Node* next_leaf(const Root& root, TreeCursor& cursor) const noexcept {
     const std::uint32_t height = root.height();
     for (std::uint32_t level = 1; level < height; ++level) {
       const Node& node = nodes_[cursor.node[level]];
@@ -232,10 +245,35 @@ class TreePool : public TreeShape<KeyType, IsSized> {
         cursor.at[level] = 0;
       }
       cursor.node[0] = index;
-      return find_in(nodes_[index], 0, cursor);
+      return &nodes_[index];
     }
-    return no_record;
+    return nullptr;
   }
+
+  /// The value of the least key of the leaf after the cursor's, or `no_record`.
+  [[nodiscard]] std::uint32_t find_in_next_leaf(const Root& root,
+                                                TreeCursor& cursor) const noexcept {
+    const Node* const leaf = next_leaf(root, cursor);
+    return leaf == nullptr ? no_record : find_in(*leaf, 0, cursor);
+  }
+
+  /// The value of the lowest key from `key` on that `accepts`.
+  template <class Leaf, class Predicate>
+  [[nodiscard]] static std::uint32_t find_accepted_in(const Leaf& leaf, Key key, TreeCursor& cursor,
+                                                      Predicate& accepts) noexcept {
+    Key lowest = Leaf::no_key;
+    std::uint32_t at = 0;
+    for (std::uint32_t i = 0; i < leaf.count; ++i) {
+      if (leaf.key[i] < key || leaf.key[i] >= lowest || !accepts(leaf.value[i])) continue;
+      lowest = leaf.key[i];
+      at = i;
+    }
+    if (lowest == Leaf::no_key) return no_record;
+    cursor.key = lowest;
+    cursor.at[0] = static_cast<std::uint8_t>(at);
+    return leaf.value[at];
+  }
+
   void insert_tall(RecordSlab& records, Root& root, Key key, std::uint32_t value,
                    Key size) noexcept {
     if (root.count == Root::most) raise(records, root);

@@ -44,12 +44,14 @@ class TreeShape {
   };
 
   /// The most nodes that `entries` entries in at most `maps` maps can take. A map of three takes one;
-  /// beyond one node, three for each fourteen entries is the worst, and a sixth of the entries and
-  /// one is the worst for a map.
+  /// beyond one node, three for each 2 `fewest` entries is the worst, and for a map one in
+  /// `fewest` - 1 entries and one.
   [[nodiscard]] static constexpr std::uint64_t nodes_for(std::uint64_t entries,
                                                          std::uint64_t maps) noexcept {
-    const std::uint64_t of_many = (3 * entries + 5 * smaller(entries / 3, maps)) / 14;
-    const std::uint64_t of_few = entries / 6 + smaller(entries / 6, maps);
+    constexpr std::uint64_t leaf = fewest;
+    const std::uint64_t of_many =
+        (3 * entries + (2 * leaf - 9) * smaller(entries / 3, maps)) / (2 * leaf);
+    const std::uint64_t of_few = entries / (leaf - 1) + smaller(entries / (leaf - 1), maps);
     return smaller(of_many, of_few) + 1;
   }
 
@@ -78,8 +80,10 @@ class TreeShape {
  protected:
   struct alignas(64) Node : Entries<Key, 15, IsSized> {};  // whole cache lines
 
-  static constexpr std::uint32_t fewest = Node::most / 2;  // but in a map's only leaf: a map of
-  static constexpr std::uint32_t fewest_alone = 3;         // changing size does not move each time
+  // But in a map's only leaf: a map of changing size does not move each time. The larger nodes of
+  // sized entries may be filled less loosely.
+  static constexpr std::uint32_t fewest = IsSized ? (Node::most + 1) / 2 : Node::most / 2;
+  static constexpr std::uint32_t fewest_alone = 3;
 
   /// The leaf that has the key or is where it belongs; all of the cursor but `at[0]`.
   const Node& descend(const Root& root, Key key, TreeCursor& cursor) const noexcept {
@@ -326,7 +330,7 @@ class TreeShape {
     return true;
   }
 
-  GrowingArray<Node, 64, in_leaf / 16 - 1> nodes_;  // so that locations stay below used_state
+  GrowingArray<Node, 32, in_leaf / 16 - 1> nodes_;  // so that locations stay below used_state
   std::uint32_t first_vacant_ = no_record;
   std::uint32_t touched_ = 0;  // nodes at and above this index were never used
 };
