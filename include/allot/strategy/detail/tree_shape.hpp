@@ -43,14 +43,15 @@ class TreeShape {
     [[nodiscard]] std::uint32_t height() const noexcept { return this->count / tall; }
   };
 
-  /// The most nodes that `entries` entries in at most `maps` maps can take. A map of three takes one;
-  /// beyond one node, three for each 2 `fewest` entries is the worst, and for a map one in
+  /// The most nodes that `entries` entries in at most `maps` maps can take. A map of `fewest_alone`
+  /// takes one; beyond one node, three for each 2 `fewest` entries is the worst, and for a map one in
   /// `fewest` - 1 entries and one.
   [[nodiscard]] static constexpr std::uint64_t nodes_for(std::uint64_t entries,
                                                          std::uint64_t maps) noexcept {
     constexpr std::uint64_t leaf = fewest;
-    const std::uint64_t of_many =
-        (3 * entries + (2 * leaf - 9) * smaller(entries / 3, maps)) / (2 * leaf);
+    constexpr std::uint64_t alone = fewest_alone;
+    const std::uint64_t extra = (2 * leaf - 3 * alone) * smaller(entries / alone, maps);
+    const std::uint64_t of_many = (3 * entries + extra) / (2 * leaf);
     const std::uint64_t of_few = entries / (leaf - 1) + smaller(entries / (leaf - 1), maps);
     return smaller(of_many, of_few) + 1;
   }
@@ -83,7 +84,7 @@ class TreeShape {
   // But in a map's only leaf: a map of changing size does not move each time. The larger nodes of
   // sized entries may be filled less loosely.
   static constexpr std::uint32_t fewest = IsSized ? (Node::most + 1) / 2 : Node::most / 2;
-  static constexpr std::uint32_t fewest_alone = 3;
+  static constexpr std::uint32_t fewest_alone = 4;
 
   /// The leaf that has the key or is where it belongs; all of the cursor but `at[0]`.
   const Node& descend(const Root& root, Key key, TreeCursor& cursor) const noexcept {
