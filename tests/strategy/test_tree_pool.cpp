@@ -105,7 +105,7 @@ class Pair {
   }
 
   [[nodiscard]] bool contains(Key key) const { return model_.count(key) != 0; }
-  [[nodiscard]] std::uint32_t height() const { return root_.height(); }
+  [[nodiscard]] std::uint32_t height() const { return root_.height; }
 
  private:
   using Pool = TreePool<Key, IsSized>;

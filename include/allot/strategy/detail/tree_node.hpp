@@ -24,7 +24,8 @@ struct Entries {
 
   Key key[Most + 1];
   std::uint32_t value[Most];
-  std::uint32_t count;
+  std::uint16_t count;
+  std::uint16_t height;  ///< of a map, where this is its root
 };
 
 /// The same, each entry with a size.

@@ -37,7 +37,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
   /// Requires: no such key in the map; room, as `nodes_for` says.
   [[gnu::always_inline]] void insert(RecordSlab& records, Root& root, std::uint32_t map, Key key,
                                      std::uint32_t value, Key size = 0) noexcept {
-    if (root.count < Root::most) [[likely]] {
+    if (root.height == 0 && root.count < Root::most) [[likely]] {
       track(records, value, map * 16 + root.count);
       append(root, key, value, size);
       return;
@@ -65,7 +65,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
 
   /// After an entry of this key was erased from its leaf.
   void balance_at(RecordSlab& records, Root& root, std::uint32_t map, Key key) noexcept {
-    if (root.count == Root::tall && nodes_[root.value[0]].count >= fewest_alone) return;
+    if (is_alone(root) && nodes_[root.value[0]].count >= fewest_alone) return;
     TreeCursor cursor;
     descend(root, key, cursor);
     balance(records, root, map, cursor);
@@ -74,7 +74,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
   /// The value of the lowest key that is at least `key`, or `no_record`; `cursor` is there.
   [[gnu::always_inline]] [[nodiscard]] std::uint32_t find(const Root& root, Key key,
                                                           TreeCursor& cursor) const noexcept {
-    if (root.count <= Root::most) [[likely]]
+    if (root.height == 0) [[likely]]
       return find_in(root, key, cursor);
     const Node& leaf = key == 0 ? descend_first(root, cursor) : descend(root, key, cursor);
     const std::uint32_t found = find_in(leaf, key, cursor);
@@ -86,7 +86,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
   template <class Predicate>
   [[nodiscard]] std::uint32_t find_accepted(const Root& root, Key key, TreeCursor& cursor,
                                             Predicate accepts) const noexcept {
-    if (root.count <= Root::most) return find_accepted_in(root, key, cursor, accepts);
+    if (root.height == 0) return find_accepted_in(root, key, cursor, accepts);
     const Node* leaf = &descend(root, key, cursor);
     for (; leaf != nullptr; leaf = next_leaf(root, cursor)) {
       const std::uint32_t found = find_accepted_in(*leaf, key, cursor, accepts);
@@ -97,9 +97,9 @@ class TreePool : public TreeShape<KeyType, IsSized> {
 
   /// The value of the highest key. Requires: not empty.
   [[nodiscard]] std::uint32_t last(const Root& root) const noexcept {
-    if (root.count <= Root::most) return last_in(root);
-    const Node* node = &nodes_[root.value[0]];
-    for (std::uint32_t level = root.height(); --level > 0;) {
+    if (root.height == 0) return last_in(root);
+    const Node* node = &nodes_[root.value[root.count - 1]];
+    for (std::uint32_t level = root.height; --level > 0;) {
       node = &nodes_[node->value[node->count - 1]];
     }
     return last_in(*node);
@@ -108,14 +108,13 @@ class TreePool : public TreeShape<KeyType, IsSized> {
   /// Erases the entry under the cursor.
   [[gnu::always_inline]] void erase_at(RecordSlab& records, Root& root, std::uint32_t map,
                                        TreeCursor& cursor) noexcept {
-    if (root.count <= Root::most) [[likely]] {
+    if (root.height == 0) [[likely]] {
       remove(records, root, map * 16 + cursor.at[0]);
       return;
     }
     Node& leaf = nodes_[cursor.node[0]];
     remove(records, leaf, in_leaf + cursor.node[0] * 16 + cursor.at[0]);
-    const bool is_alone = root.count == Root::tall;
-    if (leaf.count < (is_alone ? fewest_alone : fewest)) [[unlikely]] {
+    if (leaf.count < (is_alone(root) ? fewest_alone : fewest)) [[unlikely]] {
       balance(records, root, map, cursor);
     } else {
       refresh_sizes(root, cursor, 0);
@@ -124,15 +123,14 @@ class TreePool : public TreeShape<KeyType, IsSized> {
 
   /// Where a key is. Requires: it is in the map.
   void seek(const Root& root, Key key, TreeCursor& cursor) const noexcept requires IsSized {
-    const bool is_tall = root.count > Root::most;
-    cursor.at[0] = static_cast<std::uint8_t>(is_tall ? position_of(descend(root, key, cursor), key)
-                                                     : position_of(root, key));
+    cursor.at[0] = static_cast<std::uint8_t>(
+        root.height != 0 ? position_of(descend(root, key, cursor), key) : position_of(root, key));
   }
 
   /// Gives the entry under the cursor another key, in the same place in the order, value and size.
   void rekey_at(Root& root, const TreeCursor& cursor, Key key, std::uint32_t value,
                 Key size) noexcept requires IsSized {
-    if (root.count <= Root::most) {
+    if (root.height == 0) {
       root.key[cursor.at[0]] = key;
       root.value[cursor.at[0]] = value;
       root.size[cursor.at[0]] = size;
@@ -154,35 +152,34 @@ class TreePool : public TreeShape<KeyType, IsSized> {
                                          Predicate accepts) const noexcept requires IsSized {
     if (size >= Root::no_key) return no_record;
     const Key wanted = static_cast<Key>(size);
-    if (root.count <= Root::most) return find_sized_in(root, wanted, cursor, accepts);
-    const std::uint32_t height = root.height();
-    std::uint32_t level = height - 1;
-    cursor.node[level] = root.value[0];
+    if (root.height == 0) return find_sized_in(root, wanted, cursor, accepts);
+    std::uint32_t level = root.height;
     std::uint32_t at = 0;
     for (;;) {
-      const Node& node = nodes_[cursor.node[level]];
       if (level == 0) {
-        const std::uint32_t found = find_sized_in(node, wanted, cursor, accepts);
+        const std::uint32_t found = find_sized_in(nodes_[cursor.node[0]], wanted, cursor, accepts);
         if (found != no_record) return found;
         at = cursor.at[++level] + 1U;
-        if (height == 1) return no_record;
         continue;
       }
-      while (at < node.count && node.size[at] < wanted) ++at;
-      if (at == node.count) {
-        if (++level == height) return no_record;
-        at = cursor.at[level] + 1U;
+      const bool is_root = level == root.height;
+      at = is_root ? next_of_size(root, at, wanted)
+                   : next_of_size(nodes_[cursor.node[level]], at, wanted);
+      if (at == no_record) {
+        if (is_root) return no_record;
+        at = cursor.at[++level] + 1U;
         continue;
       }
       cursor.at[level] = static_cast<std::uint8_t>(at);
-      cursor.node[--level] = node.value[at];
+      const std::uint32_t child = is_root ? root.value[at] : nodes_[cursor.node[level]].value[at];
+      cursor.node[--level] = child;
       at = 0;
     }
   }
 
   /// The largest size, 0 where there is none.
   [[nodiscard]] Key largest(const Root& root) const noexcept requires IsSized {
-    return root.count <= Root::most ? largest_size(root) : largest_size(nodes_[root.value[0]]);
+    return largest_size(root);
   }
 
  private:
@@ -191,13 +188,28 @@ class TreePool : public TreeShape<KeyType, IsSized> {
   using Shape::descend_first;
   using Shape::fewest;
   using Shape::fewest_alone;
+  using Shape::lower_entries;
   using Shape::nodes_;
-  using Shape::raise;
   using Shape::refresh_sizes;
   using Shape::remove;
   using Shape::split;
   using Shape::track;
   using typename Shape::Node;
+
+  /// Whether the map is one leaf.
+  [[nodiscard]] static bool is_alone(const Root& root) noexcept {
+    return root.height == 1 && root.count == 1;
+  }
+
+  /// The first entry from `at` on that has such a size below it, or `no_record`.
+  template <class Parent>
+  [[nodiscard]] static std::uint32_t next_of_size(const Parent& parent, std::uint32_t at,
+                                                  Key size) noexcept {
+    for (; at < parent.count; ++at) {
+      if (parent.size[at] >= size) return at;
+    }
+    return no_record;
+  }
 
   template <class Leaf>
   [[nodiscard]] static std::uint32_t find_in(const Leaf& leaf, Key key,
@@ -235,11 +247,11 @@ class TreePool : public TreeShape<KeyType, IsSized> {
 
   /// Moves the cursor to the next leaf and returns it; null where there is none.
   [[nodiscard]] const Node* next_leaf(const Root& root, TreeCursor& cursor) const noexcept {
-    const std::uint32_t height = root.height();
-    for (std::uint32_t level = 1; level < height; ++level) {
-      const Node& node = nodes_[cursor.node[level]];
-      if (++cursor.at[level] == node.count) continue;
-      std::uint32_t index = node.value[cursor.at[level]];
+    for (std::uint32_t level = 1; level <= root.height; ++level) {
+      const bool is_root = level == root.height;
+      const std::uint32_t at = ++cursor.at[level];
+      if (at == (is_root ? root.count : nodes_[cursor.node[level]].count)) continue;
+      std::uint32_t index = is_root ? root.value[at] : nodes_[cursor.node[level]].value[at];
       for (; --level > 0; index = nodes_[index].value[0]) {
         cursor.node[level] = index;
         cursor.at[level] = 0;
@@ -276,7 +288,7 @@ class TreePool : public TreeShape<KeyType, IsSized> {
 
   void insert_tall(RecordSlab& records, Root& root, Key key, std::uint32_t value,
                    Key size) noexcept {
-    if (root.count == Root::most) raise(records, root);
+    if (root.height == 0) lower_entries(records, root);
     TreeCursor cursor;
     Node& leaf = descend(root, key, cursor);
     if (leaf.count == Node::most) [[unlikely]] {
@@ -289,21 +301,23 @@ class TreePool : public TreeShape<KeyType, IsSized> {
   }
 
   /// Keeps the key under the cursor from being below the bound of its node.
-  void bound_below(const Root& root, const TreeCursor& cursor, Key key) noexcept {
-    for (std::uint32_t level = 1; level < root.height(); ++level) {
-      Key& bound = nodes_[cursor.node[level]].key[cursor.at[level]];
+  void bound_below(Root& root, const TreeCursor& cursor, Key key) noexcept {
+    for (std::uint32_t level = 1; level <= root.height; ++level) {
+      const std::uint32_t at = cursor.at[level];
+      Key& bound = level == root.height ? root.key[at] : nodes_[cursor.node[level]].key[at];
       bound = smaller(bound, key);
-      if (cursor.at[level] != 0) return;
+      if (at != 0) return;
     }
   }
 
   /// Keeps the key under the cursor below the bound of the next node.
-  void bound_above(const Root& root, const TreeCursor& cursor, Key key) noexcept {
-    for (std::uint32_t level = 1; level < root.height(); ++level) {
-      Node& node = nodes_[cursor.node[level]];
+  void bound_above(Root& root, const TreeCursor& cursor, Key key) noexcept {
+    for (std::uint32_t level = 1; level <= root.height; ++level) {
+      const bool is_root = level == root.height;
       const std::uint32_t next = cursor.at[level] + 1U;
-      if (next == node.count) continue;
-      node.key[next] = larger(node.key[next], static_cast<Key>(key + 1));
+      if (next == (is_root ? root.count : nodes_[cursor.node[level]].count)) continue;
+      Key& bound = is_root ? root.key[next] : nodes_[cursor.node[level]].key[next];
+      bound = larger(bound, static_cast<Key>(key + 1));
       return;
     }
   }

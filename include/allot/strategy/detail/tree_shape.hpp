@@ -32,28 +32,24 @@ class TreeShape {
 
   static constexpr std::uint32_t in_leaf = 0x8000'0000;
 
-  /// One map: an entry in one cache line where keys have 32 bits. Below `tall`, `count` entries;
-  /// else count / tall is the height, and value[0] the node at the top.
+  /// One map, in one cache line where keys have 32 bits. At height 0 its entries are those of the map;
+  /// above, they are nodes, each with the lowest key that can be in it.
   struct Root : Entries<Key, sizeof(Key) == 4 ? 7 : 3, IsSized> {
-    static constexpr std::uint32_t tall = 0x100;
-
-    Root() noexcept { make_empty(*this); }
+    Root() noexcept {
+      make_empty(*this);
+      this->height = 0;
+    }
 
     [[nodiscard]] bool is_empty() const noexcept { return this->count == 0; }
-    [[nodiscard]] std::uint32_t height() const noexcept { return this->count / tall; }
   };
 
   /// The most nodes that `entries` entries in at most `maps` maps can take. A map of `fewest_alone`
-  /// takes one; beyond one node, three for each 2 `fewest` entries is the worst, and for a map one in
-  /// `fewest` - 1 entries and one.
+  /// takes one, and nodes that are as empty as can be, one for each `fewest` - 1 entries.
   [[nodiscard]] static constexpr std::uint64_t nodes_for(std::uint64_t entries,
                                                          std::uint64_t maps) noexcept {
-    constexpr std::uint64_t leaf = fewest;
+    constexpr std::uint64_t leaf = fewest - 1;
     constexpr std::uint64_t alone = fewest_alone;
-    const std::uint64_t extra = (2 * leaf - 3 * alone) * smaller(entries / alone, maps);
-    const std::uint64_t of_many = (3 * entries + extra) / (2 * leaf);
-    const std::uint64_t of_few = entries / (leaf - 1) + smaller(entries / (leaf - 1), maps);
-    return smaller(of_many, of_few) + 1;
+    return (entries + (leaf - alone) * smaller(entries / alone, maps)) / leaf + 1;
   }
 
   /// Makes sure that the pool has `nodes` nodes in all.
@@ -73,9 +69,9 @@ class TreeShape {
   template <class Visitor>
   [[nodiscard]] bool is_valid(const RecordSlab& records, const Root& root, std::uint32_t map,
                               Visitor visitor) const {
-    if (root.count <= Root::most)
-      return leaf_is_valid(records, root, map * 16, 0, Root::no_key, visitor);
-    return node_is_valid(records, root.value[0], root.height() - 1, true, 0, Root::no_key, visitor);
+    if (root.height == 0) return leaf_is_valid(records, root, map * 16, 0, Root::no_key, visitor);
+    return !root.is_empty() && children_are_valid(records, root, root.height - 1U, root.count == 1,
+                                                  0, Root::no_key, visitor);
   }
 
  protected:
@@ -85,19 +81,22 @@ class TreeShape {
   // sized entries may be filled less loosely.
   static constexpr std::uint32_t fewest = IsSized ? (Node::most + 1) / 2 : Node::most / 2;
   static constexpr std::uint32_t fewest_alone = 4;
+  // A root takes over the children of its only node when these have become so few.
+  static constexpr std::uint32_t few_children = Root::most / 2 + 1;
 
   /// The leaf that has the key or is where it belongs; all of the cursor but `at[0]`.
   const Node& descend(const Root& root, Key key, TreeCursor& cursor) const noexcept {
-    std::uint32_t index = root.value[0];
-    for (std::uint32_t level = root.height() - 1; level != 0; --level) {
-      const Node& node = nodes_[index];
-      const std::uint32_t at = child_of(node, key);
-      cursor.node[level] = index;
+    std::uint32_t level = root.height;
+    std::uint32_t at = child_of(root, key);
+    std::uint32_t index = root.value[at];
+    for (;;) {
       cursor.at[level] = static_cast<std::uint8_t>(at);
+      cursor.node[--level] = index;
+      const Node& node = nodes_[index];
+      if (level == 0) return node;
+      at = child_of(node, key);
       index = node.value[at];
     }
-    cursor.node[0] = index;
-    return nodes_[index];
   }
 
   Node& descend(const Root& root, Key key, TreeCursor& cursor) noexcept {
@@ -107,7 +106,8 @@ class TreeShape {
   /// The leaf with the lowest key; all of the cursor but `at[0]`.
   const Node& descend_first(const Root& root, TreeCursor& cursor) const noexcept {
     std::uint32_t index = root.value[0];
-    for (std::uint32_t level = root.height() - 1; level != 0; --level) {
+    cursor.at[root.height] = 0;
+    for (std::uint32_t level = root.height - 1U; level != 0; --level) {
       cursor.node[level] = index;
       cursor.at[level] = 0;
       index = nodes_[index].value[0];
@@ -143,24 +143,26 @@ class TreeShape {
   [[nodiscard]] std::uint32_t make_node() noexcept {
     const std::uint32_t index = first_vacant_ != no_record ? first_vacant_ : touched_++;
     Node& node = nodes_[index];
-    if (index == first_vacant_) first_vacant_ = node.count;
+    if (index == first_vacant_) first_vacant_ = node.value[0];
     make_empty(node);
     return index;
   }
 
   void release(std::uint32_t index) noexcept {
-    nodes_[index].count = first_vacant_;
+    nodes_[index].value[0] = first_vacant_;
     first_vacant_ = index;
   }
 
-  /// Moves a map's entries from its root to a leaf.
-  [[gnu::noinline]] void raise(RecordSlab& records, Root& root) noexcept {
-    const std::uint32_t leaf = make_node();
+  /// Moves the root's entries to a node of their own: they are a leaf's where the height was 0.
+  std::uint32_t lower_entries(RecordSlab& records, Root& root) noexcept {
+    const std::uint32_t index = make_node();
     Gathered<Key> all;
     all.add(root);
-    give(records, all, 0, all.count(), leaf, 0);
-    root.value[0] = leaf;
-    root.count = Root::tall;
+    give(records, all, 0, all.count(), index, root.height);
+    make_empty(root);
+    append(root, 0, index, largest_size(nodes_[index]));
+    ++root.height;
+    return index;
   }
 
   /// Makes two of the cursor's full leaf, one of them with a new entry; and of the nodes above it
@@ -172,73 +174,83 @@ class TreeShape {
     all.add(key, value, size);
     all.sort();
     for (std::uint32_t level = 0;; ++level) {
+      const std::uint32_t left = cursor.node[level];
       const std::uint32_t right = make_node();
-      const Node& node = nodes_[cursor.node[level]];
-      give(records, all, 0, all.count() / 2, cursor.node[level], level);
+      give(records, all, 0, all.count() / 2, left, level);
       give(records, all, all.count() / 2, all.count(), right, level);
-      if (level + 1 == root.height()) grow(root, cursor);
+      if (level + 1 == root.height && root.count < Root::most) {
+        insert_right(root, cursor.at[level + 1], left, right);
+        return;
+      }
+      if (level + 1 == root.height) {
+        cursor.node[level + 1] = lower_entries(records, root);
+        cursor.at[level + 2] = 0;
+      }
       Node& parent = nodes_[cursor.node[level + 1]];
-      const std::uint32_t at = cursor.at[level + 1];
-      if constexpr (IsSized) parent.size[at] = largest_size(node);
-      const Key bound = nodes_[right].key[0];
       if (parent.count < Node::most) {
-        insert_ordered(parent, at + 1, bound, right, largest_size(nodes_[right]));
+        insert_right(parent, cursor.at[level + 1], left, right);
         refresh_sizes(root, cursor, level + 1);
         return;
       }
+      const std::uint32_t at = cursor.at[level + 1];
+      if constexpr (IsSized) parent.size[at] = largest_size(nodes_[left]);
       all = Gathered<Key>{};
-      all.add_with(parent, at + 1, bound, right, largest_size(nodes_[right]));
+      all.add_with(parent, at + 1, nodes_[right].key[0], right, largest_size(nodes_[right]));
     }
   }
 
-  /// A new node on top of the old one.
-  void grow(Root& root, TreeCursor& cursor) noexcept {
-    const std::uint32_t top = make_node();
-    append(nodes_[top], 0, root.value[0], 0);
-    cursor.node[root.height()] = top;
-    cursor.at[root.height()] = 0;
-    root.value[0] = top;
-    root.count += Root::tall;
+  /// A node of the parent, at `at`, has been split: the other half becomes the next one.
+  template <class Parent>
+  void insert_right(Parent& parent, std::uint32_t at, [[maybe_unused]] std::uint32_t left,
+                    std::uint32_t right) noexcept {
+    if constexpr (IsSized) parent.size[at] = largest_size(nodes_[left]);
+    insert_ordered(parent, at + 1, nodes_[right].key[0], right, largest_size(nodes_[right]));
   }
 
   /// After an entry was removed from the cursor's leaf.
   [[gnu::noinline]] void balance(RecordSlab& records, Root& root, std::uint32_t map,
                                  TreeCursor& cursor) noexcept {
-    for (std::uint32_t level = 0; level + 1 < root.height(); ++level) {
+    for (std::uint32_t level = 0; level < root.height; ++level) {
+      const bool is_below_root = level + 1 == root.height;
+      if (is_below_root && root.count == 1) {
+        refresh_sizes(root, cursor, level);
+        break;
+      }
       if (nodes_[cursor.node[level]].count >= fewest) {
         refresh_sizes(root, cursor, level);
         return;
       }
-      if (!refill(records, cursor, level)) {
+      const bool have_merged = is_below_root
+                                   ? refill(records, root, cursor, level)
+                                   : refill(records, nodes_[cursor.node[level + 1]], cursor, level);
+      if (!have_merged) {
         refresh_sizes(root, cursor, level + 1);
         return;
       }
     }
-    lower(records, root, map);
+    raise_entries(records, root, map);
   }
 
-  /// Takes the top node away where it has become needless.
-  void lower(RecordSlab& records, Root& root, std::uint32_t map) noexcept {
+  /// Moves the entries of the root's only node to the root, where they have become few.
+  void raise_entries(RecordSlab& records, Root& root, std::uint32_t map) noexcept {
+    if (root.count != 1) return;
     const std::uint32_t index = root.value[0];
-    const Node& top = nodes_[index];
-    if (root.height() > 1) {
-      if (top.count > 1) return;
-      root.value[0] = top.value[0];
-      root.count -= Root::tall;
-    } else {
-      if (top.count >= fewest_alone) return;
-      Gathered<Key> all;
-      all.add(top);
-      all.give(root, 0, all.count());
-      for (std::uint32_t i = 0; i < root.count; ++i) track(records, root.value[i], map * 16 + i);
-    }
+    const Node& only = nodes_[index];
+    if (root.height == 1 ? only.count >= fewest_alone : only.count > few_children) return;
+    Gathered<Key> all;
+    all.add(only);
+    all.give(root, 0, all.count());
+    --root.height;
     release(index);
+    if (root.height != 0) return;
+    for (std::uint32_t i = 0; i < root.count; ++i) track(records, root.value[i], map * 16 + i);
   }
 
-  /// Brings a node that has too few entries up with those of a neighbour.
+  /// Brings the cursor's node, which has too few entries, up with those of a neighbour.
   /// Returns whether they became one, so that the parent has lost an entry.
-  [[nodiscard]] bool refill(RecordSlab& records, TreeCursor& cursor, std::uint32_t level) noexcept {
-    Node& parent = nodes_[cursor.node[level + 1]];
+  template <class Parent>
+  [[nodiscard]] bool refill(RecordSlab& records, Parent& parent, TreeCursor& cursor,
+                            std::uint32_t level) noexcept {
     const std::uint32_t at = cursor.at[level + 1] == 0 ? 0 : cursor.at[level + 1] - 1U;
     cursor.at[level + 1] = static_cast<std::uint8_t>(at);
     const std::uint32_t other = parent.value[at + 1];
@@ -267,11 +279,13 @@ class TreeShape {
   }
 
   /// Brings the sizes above `level` up to date.
-  void refresh_sizes([[maybe_unused]] const Root& root, [[maybe_unused]] const TreeCursor& cursor,
+  void refresh_sizes([[maybe_unused]] Root& root, [[maybe_unused]] const TreeCursor& cursor,
                      [[maybe_unused]] std::uint32_t level) noexcept {
     if constexpr (IsSized) {
-      for (; level + 1 < root.height(); ++level) {
-        Key& known = nodes_[cursor.node[level + 1]].size[cursor.at[level + 1]];
+      for (; level < root.height; ++level) {
+        const std::uint32_t at = cursor.at[level + 1];
+        const bool is_below_root = level + 1 == root.height;
+        Key& known = is_below_root ? root.size[at] : nodes_[cursor.node[level + 1]].size[at];
         const Key largest = largest_size(nodes_[cursor.node[level]]);
         if (known == largest) return;
         known = largest;
@@ -279,26 +293,34 @@ class TreeShape {
     }
   }
 
-  /// The same for a node whose keys are from `lowest` on and below `bound`.
+  /// Whether the node is right, its keys from `lowest` on and below `bound`.
   template <class Visitor>
   [[nodiscard]] bool node_is_valid(const RecordSlab& records, std::uint32_t index,
-                                   std::uint32_t level, bool is_top, Key lowest, Key bound,
+                                   std::uint32_t level, bool is_only, Key lowest, Key bound,
                                    Visitor& visitor) const {
     const Node& node = nodes_[index];
-    if (level == 0) {
-      if (node.count < (is_top ? fewest_alone : fewest)) return false;
-      return leaf_is_valid(records, node, in_leaf + index * 16, lowest, bound, visitor);
+    if (level != 0) {
+      return node.count > (is_only ? few_children : fewest - 1) &&
+             children_are_valid(records, node, level - 1, false, lowest, bound, visitor);
     }
-    if (node.count < (is_top ? 2 : fewest) || !ends_are_valid(node)) return false;
-    for (std::uint32_t i = 0; i < node.count; ++i) {
-      const Key low = i == 0 ? lowest : node.key[i];
-      if (i == 0 && node.key[0] > lowest) return false;
-      const Key high = i + 1 < node.count ? node.key[i + 1] : bound;
+    if (node.count < (is_only ? fewest_alone : fewest)) return false;
+    return leaf_is_valid(records, node, in_leaf + index * 16, lowest, bound, visitor);
+  }
+
+  /// The same for the children, at `level`, of a node or a root.
+  template <class Parent, class Visitor>
+  [[nodiscard]] bool children_are_valid(const RecordSlab& records, const Parent& parent,
+                                        std::uint32_t level, bool is_only, Key lowest, Key bound,
+                                        Visitor& visitor) const {
+    if (!ends_are_valid(parent) || parent.key[0] > lowest) return false;
+    for (std::uint32_t i = 0; i < parent.count; ++i) {
+      const Key low = i == 0 ? lowest : parent.key[i];
+      const Key high = i + 1U < parent.count ? parent.key[i + 1] : bound;
       if (low < lowest || low >= high) return false;
       if constexpr (IsSized) {
-        if (node.size[i] != largest_size(nodes_[node.value[i]])) return false;
+        if (parent.size[i] != largest_size(nodes_[parent.value[i]])) return false;
       }
-      if (!node_is_valid(records, node.value[i], level - 1, false, low, high, visitor))
+      if (!node_is_valid(records, parent.value[i], level, is_only, low, high, visitor))
         return false;
     }
     return true;
