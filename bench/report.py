@@ -170,6 +170,7 @@ def save(figure, folder, name):
 def chart_of_times(results, folder):
     figure, axes = plot.subplots(1, 2, figsize=(9, 4), sharey=True)
     for axis, kind, title in zip(axes, ("churn-log", "churn-rec"), ("log-uniform sizes", "nine recurring sizes")):
+        labels = []
         for name in results.allocators():
             points = [(live, results.one(name, "ns", kind, live=live, fill=85, seed=1)) for live in results.lives()]
             points = [point for point in points if point[1] is not None]
@@ -177,8 +178,12 @@ def chart_of_times(results, folder):
                 continue
             style = {"color": COLOURS[name], "linewidth": 2} if name in COLOURS else {"color": PLAIN, "linewidth": 1}
             axis.plot(*zip(*points), marker="o", markersize=3, **style)
-            axis.annotate(name, points[-1], xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
-                          color=style["color"] if name in COLOURS else "#555")
+            labels.append((points[-1][1], points[-1][0], name, style["color"] if name in COLOURS else "#555"))
+        lowest = 0.0
+        for height, live, name, colour in sorted(labels):  # none on top of another
+            lowest = max(lowest * 1.16, height)
+            axis.annotate(name, (live, lowest), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
+                          color=colour)
         axis.set(xscale="log", yscale="log", xlabel="live blocks", title=title)
         axis.set_xlim(right=results.lives()[-1] * 12)
         axis.grid(True, which="major", color="#eee")
@@ -213,7 +218,7 @@ def chart_of_yardsticks(results, folder):
         refused = results.one(name, "refused_percent", "churn-log", live=live, fill=95, seed=1)
         note = f"{ns:,.0f} ns" + (f"   ({refused:.1f} % refused at 95 % fill)" if refused is not None else "")
         axis.annotate(note, (ns, i), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
-    axis.set(xscale="log", title=f"One allocation and one free, {live:,} live blocks, 85 % full", xlim=(10, bars[0][0] * 12))
+    axis.set(xscale="log", title=f"One allocation and one free, {live:,} live blocks, 85 % full (logarithmic)", xlim=(10, bars[0][0] * 12))
     axis.get_xaxis().set_visible(False)
     axis.spines["bottom"].set_visible(False)
     save(figure, folder, "yardsticks.svg")

@@ -33,15 +33,6 @@ class ArenaState {
     region.mark_used(std::uint64_t{}, std::uint64_t{});
   };
 
-  /// Units that the strategy cannot divide.
-  static constexpr std::uint64_t granularity = [] {
-    if constexpr (requires { S::granularity; }) {
-      return std::uint64_t{S::granularity};
-    } else {
-      return std::uint64_t{1};
-    }
-  }();
-
   /// Bytes that no request may exceed, whatever is free.
   static constexpr std::uint64_t largest_request = [] {
     if constexpr (has_one_size) {
@@ -60,9 +51,11 @@ class ArenaState {
   using Units = RequestedUnits;
 
   [[nodiscard]] static std::uint64_t whole_units(std::uint64_t capacity_bytes) {
-    return detail::whole_units(capacity_bytes, A::value, granularity);
+    return detail::whole_units(capacity_bytes, A::value, granularity_of<S>);
   }
-  [[nodiscard]] static Units checked(const Request& request) { return detail::units_of(request, A::value); }
+  [[nodiscard]] static Units checked(const Request& request) {
+    return detail::units_of(request, A::value);
+  }
 
   [[nodiscard]] std::optional<Block> place(const Request& request, Units units) {
     if (units.alignment * A::value > region_.alignment()) [[unlikely]]

@@ -157,7 +157,7 @@ class ShardedArena {
                memory_type memory) requires std::default_initializable<observer_type>
       : capacity_{capacity_bytes / unit * unit},
         stride_{stride_for(capacity_)},
-        region_{memory.acquire(capacity_, unit)},
+        region_{memory.acquire(capacity_, alignment_type::value)},
         shards_{make_shards(std::make_index_sequence<N>{})} {}
 
   ShardedArena(const ShardedArena&) = delete;
@@ -316,7 +316,8 @@ class ShardedArena {
   }
 
  private:
-  static constexpr std::uint64_t unit = alignment_type::value;
+  /// Bytes that no shard divides.
+  static constexpr std::uint64_t unit = alignment_type::value * granularity_of<strategy_type>;
 
   using Part = detail::PartOf<memory_type>;
   using PartArena = Arena<strategy_type, alignment_type, synchronization_type, Part, observer_type>;
@@ -328,11 +329,14 @@ class ShardedArena {
     PartArena arena;
   };
 
-  /// Bytes from one shard to the next: a multiple of a power of two, so that shards are well aligned.
+  /// Bytes from one shard to the next: where it can be, a multiple of a power of two, so that shards are
+  /// well aligned.
   [[nodiscard]] static std::uint64_t stride_for(std::uint64_t capacity) {
     const std::uint64_t share = capacity / N;
-    const std::uint64_t step = std::max(unit, std::bit_floor(share) / 256);
-    return align_down(share, step);
+    if (share < unit) detail::throw_too_small(share, unit);
+    const std::uint64_t coarse = std::bit_floor(share) / 256;
+    const std::uint64_t step = std::has_single_bit(unit) ? std::max(unit, coarse) : unit;
+    return share / step * step;
   }
 
   template <std::size_t... I>
@@ -368,7 +372,7 @@ class ShardedArena {
 
   [[nodiscard]] OutOfMemory refusal(const Request& request) const {
     const Usage all = usage();
-    const std::uint64_t alignment = std::max(request.alignment, unit);
+    const std::uint64_t alignment = std::max(request.alignment, alignment_type::value);
     const std::uint64_t limit = shard_capacity();
     Reason reason = Reason::alignment;
     if (request.bytes > limit || request.bytes > all.free) {

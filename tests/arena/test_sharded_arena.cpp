@@ -4,6 +4,7 @@
 #include <allot/sharded_arena.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
+#include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/good_fit.hpp>
 #include <allot/synchronization/locked.hpp>
 
@@ -52,6 +53,16 @@ TEST_CASE("shards cover the whole capacity, whatever it is") {
     check_identities(arena);
   }
   CHECK_THROWS_AS(Offsets{3 * 256}, std::invalid_argument);
+  CHECK_THROWS_AS(OnHost{2 * 256}, std::invalid_argument);
+}
+
+TEST_CASE("shards of fixed blocks hold whole blocks") {
+  ShardedArena<Arena<FixedBlocks<12>, AlignTo<256>, Locked<>>, 3> arena{100 * 12 * 256 + 700};
+  CHECK(arena.capacity() == 100 * 12 * 256);
+  check_identities(arena);
+  int blocks = 0;
+  while (arena.try_allocate(1)) ++blocks;
+  CHECK(blocks == 100);
 }
 
 TEST_CASE("a thread allocates in its own shard, and in the others before it is refused") {

@@ -94,4 +94,14 @@ concept Strategy = std::constructible_from<S, std::uint64_t> &&
   { cs.validate() } -> std::same_as<bool>;
 };
 
+/// Units that a strategy cannot divide: its capacity and all sizes are multiples of it.
+template <Strategy S>
+inline constexpr std::uint64_t granularity_of = [] {
+  if constexpr (requires { S::granularity; }) {
+    return std::uint64_t{S::granularity};
+  } else {
+    return std::uint64_t{1};
+  }
+}();
+
 }  // namespace allot
