@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What the benchmarks compare: arenas of bare offsets, and yardsticks that every machine has or can
-/// install. Each is made for a trace, and has `allocate`, `free` and `bookkeeping_bytes`.
+/// What the benchmarks compare: arenas of bare offsets, and yardsticks that every machine has or
+/// can install. Each is made for a trace, and has `allocate`, `free` and `bookkeeping_bytes`.
 ///
 /// | allocator         | what it is                                                              |
 /// |-------------------|-------------------------------------------------------------------------|

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Strategies, alignments and synchronizations on traces, beside yardsticks: the churns, the server and
-/// the training step of `trace.hpp`, or the traces named as arguments.
+/// Strategies, alignments and synchronizations on traces, beside yardsticks: the churns, the server
+/// and the training step of `trace.hpp`, or the traces named as arguments.
 ///
-/// Time is that of one allocation and one free, from the first free on: before, the arena only fills.
-/// It is bookkeeping only, no memory is touched. Every allocator stores the same 24 bytes for a block,
-/// in an array with one slot for each live block; `WritesOnly` does nothing else, and is what the
-/// others would be without allocating.
+/// Time is that of one allocation and one free, from the first free on: before, the arena only
+/// fills. It is bookkeeping only, no memory is touched. Every allocator stores the same 24 bytes
+/// for a block, in an array with one slot for each live block; `WritesOnly` does nothing else, and
+/// is what the others would be without allocating.
 ///
 /// Counters: refused_% of all requests; footprint, the highest end of any block over the most bytes
 /// live at once; bytes/block, bookkeeping over the most blocks live at once.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Threads that allocate and free at once: one locked arena, an arena in shards, and, for comparison,
-/// an arena for each thread. Each thread keeps a thousand blocks and replaces one at random.
+/// Threads that allocate and free at once: one locked arena, an arena in shards, and, for
+/// comparison, an arena for each thread. Each thread keeps a thousand blocks and replaces one at
+/// random.
 #include <allot/arena.hpp>
 #include <allot/sharded_arena.hpp>
 #include <allot/strategy/best_fit.hpp>

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The slowest single operation of each strategy: over a churn of ten million allocations, and in cases
-/// constructed to be bad. JSON on standard output.
+/// The slowest single operation of each strategy: over a churn of ten million allocations, and in
+/// cases constructed to be bad. JSON on standard output.
 ///
 /// Each case is run several times over the same operations, and of each operation the least time
 /// counts: what the machine does in between hits another one each time.
 ///
-/// | case         | what                                                                            |
-/// |--------------|---------------------------------------------------------------------------------|
-/// | churn        | log-uniform sizes, about 10,000 live blocks at 85 % fill                        |
-/// | fill         | blocks of one unit until the range is full: the bookkeeping grows               |
-/// | reserved     | the same after `reserve`                                                        |
-/// | comb         | every second one is freed: as many holes of one size as there can be            |
-/// | refill       | ... and filled again                                                            |
-/// | merge        | ... the others are freed in random order: most of them join two holes           |
-/// | aligned      | one unit at an even place, where all holes are at odd places                    |
+/// | case         | what                                                                          |
+/// |--------------|-------------------------------------------------------------------------------|
+/// | churn        | log-uniform sizes, about 10,000 live blocks at 85 % fill                      |
+/// | fill         | blocks of one unit until the range is full: the bookkeeping grows             |
+/// | reserved     | the same after `reserve`                                                      |
+/// | comb         | every second one is freed: as many holes of one size as there can be          |
+/// | refill       | ... and filled again                                                          |
+/// | merge        | ... the others are freed in random order: most of them join two holes         |
+/// | aligned      | one unit at an even place, where all holes are at odd places                  |
 #include <allot/arena.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>

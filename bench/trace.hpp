@@ -151,8 +151,8 @@ enum class Sizes { log_uniform, recurring };
   return trace;
 }
 
-/// An inference server: weights that stay, sequences whose KV cache grows by pages of 2 MiB and which
-/// end at random, and scratch of each step, freed in reverse.
+/// An inference server: weights that stay, sequences whose KV cache grows by pages of 2 MiB and
+/// which end at random, and scratch of each step, freed in reverse.
 [[nodiscard]] inline Trace make_serving(std::uint64_t steps, std::uint64_t seed) {
   static constexpr std::uint64_t page = 2 << 20;
   static constexpr std::size_t most_sequences = 64;

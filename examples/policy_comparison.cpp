@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The same program over six arenas that differ in one policy each. What it does is what an inference
-/// server does: weights that stay, sequences that grow page by page and end at some time, scratch
-/// memory for each step. The table at the end says what each arena made of it.
+/// The same program over six arenas that differ in one policy each. What it does is what an
+/// inference server does: weights that stay, sequences that grow page by page and end at some time,
+/// scratch memory for each step. The table at the end says what each arena made of it.
 ///
 ///     policy_comparison [STEPS]
 #include <allot/arena.hpp>

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -151,9 +152,9 @@ class Arena : private detail::ArenaState<S, A, L, M, O> {
     observer_.deallocated(block);
   }
 
-  /// Grows a block in place, at its end, to at least `bytes` bytes; nothing where what follows it is
-  /// used or too small. It keeps its offset and handle; where its size changed, `block` itself is no
-  /// longer live, the block returned is. Observers are told that one was freed and one made.
+  /// Grows a block in place, at its end, to at least `bytes` bytes; nothing where what follows it
+  /// is used or too small. It keeps its offset and handle; where its size changed, `block` itself
+  /// is no longer live, the block returned is. Observers are told that one was freed and one made.
   /// Complexity: the strategy's.
   /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and sizes that overflow.
   [[nodiscard]] std::optional<Block> try_expand(const Block& block, std::uint64_t bytes) requires
@@ -168,8 +169,9 @@ class Arena : private detail::ArenaState<S, A, L, M, O> {
     return resized(block, larger(bytes, strategy_.word(block.handle)));
   }
 
-  /// Frees the end of a block, so that it still holds `bytes` bytes, rounded up to what the strategy
-  /// can grant. It keeps its offset and handle, as with `try_expand`. Complexity: the strategy's.
+  /// Frees the end of a block, so that it still holds `bytes` bytes, rounded up to what the
+  /// strategy can grant. It keeps its offset and handle, as with `try_expand`. Complexity: the
+  /// strategy's.
   /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and more than the block has;
   /// `std::bad_alloc` for the bookkeeping; nothing has changed.
   Block shrink(const Block& block, std::uint64_t bytes) requires
@@ -207,8 +209,8 @@ class Arena : private detail::ArenaState<S, A, L, M, O> {
     strategy_.reserve(blocks);
   }
 
-  /// Makes the arena longer, at its end: `capacity_bytes` in all, rounded down to whole units. Blocks
-  /// stay where they are. Complexity: the strategy's.
+  /// Makes the arena longer, at its end: `capacity_bytes` in all, rounded down to whole units.
+  /// Blocks stay where they are. Complexity: the strategy's.
   /// Throws: `std::invalid_argument` for less than it has; what the memory throws; `std::bad_alloc`
   /// for the bookkeeping; nothing has changed.
   void grow(std::uint64_t capacity_bytes) requires

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What an arena holds, and how it keeps account: all of `Arena` but the members that its users call.
+/// What an arena holds, and how it keeps account: all of `Arena` but the members that its users
+/// call.
 #pragma once
 
 #include <allot/alignment/alignment.hpp>

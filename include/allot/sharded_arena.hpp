@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `ShardedArena<Arena, N>`: an arena of arenas, for threads that would wait for one lock. One memory
-/// in N ranges, each a shard with a strategy, a lock and an observer of its own.
+/// `ShardedArena<Arena, N>`: an arena of arenas, for threads that would wait for one lock. One
+/// memory in N ranges, each a shard with a strategy, a lock and an observer of its own.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -74,8 +74,8 @@ class PartOf {
   Region region_;
 };
 
-/// A number for each thread that lives, from 0 on: a thread that ends gives its number back, and the
-/// lowest free one is taken, so that as many threads as shards have one each.
+/// A number for each thread that lives, from 0 on: a thread that ends gives its number back, and
+/// the lowest free one is taken, so that as many threads as shards have one each.
 class ThreadNumbers {
  public:
   /// That of this thread. Complexity: constant, but for its first call in each thread.
@@ -125,7 +125,8 @@ class ThreadNumbers {
 }  // namespace detail
 
 /// A thread allocates in its own shard, and where that has no room, in the others; a block is freed
-/// from any thread. As many threads as there are shards have one each. No block crosses the border of two shards: `shard_capacity` limits requests.
+/// from any thread. As many threads as there are shards have one each. No block crosses the border
+/// of two shards: `shard_capacity` limits requests.
 ///
 /// The members are those of `Arena`, with its guarantees; what sums up several shards is a snapshot
 /// of each, taken one after the other. An observer is told what its shard grants and refuses.
@@ -163,7 +164,8 @@ class ShardedArena {
   ShardedArena(const ShardedArena&) = delete;
   ShardedArena& operator=(const ShardedArena&) = delete;
 
-  /// As `Arena::allocate`. Complexity: the strategy's, times the shards where the first has no room.
+  /// As `Arena::allocate`. Complexity: the strategy's, times the shards where the first has no
+  /// room.
   [[nodiscard]] Block allocate(std::uint64_t bytes) { return allocate(Request{bytes}); }
   [[nodiscard]] Block allocate(std::uint64_t bytes, std::uint64_t alignment) {
     return allocate(detail::request_of(bytes, alignment));
@@ -247,8 +249,8 @@ class ShardedArena {
     return static_cast<std::uint32_t>(std::min<std::uint64_t>(block.offset / stride_, N - 1));
   }
 
-  /// Sums of the shards; `largest_free` is the largest of any, `peak_used` the sum of the peaks, which
-  /// need not have been at the same time.
+  /// Sums of the shards; `largest_free` is the largest of any, `peak_used` the sum of the peaks,
+  /// which need not have been at the same time.
   [[nodiscard]] Usage usage() const {
     Usage all{};
     for (const Shard& shard : shards_) {
@@ -329,8 +331,8 @@ class ShardedArena {
     PartArena arena;
   };
 
-  /// Bytes from one shard to the next: where it can be, a multiple of a power of two, so that shards are
-  /// well aligned.
+  /// Bytes from one shard to the next: where it can be, a multiple of a power of two, so that
+  /// shards are well aligned.
   [[nodiscard]] static std::uint64_t stride_for(std::uint64_t capacity) {
     const std::uint64_t share = capacity / N;
     if (share < unit) detail::throw_too_small(share, unit);

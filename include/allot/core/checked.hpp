@@ -25,8 +25,8 @@ namespace allot {
   return a * b;
 }
 
-/// `std::max` and `std::min`, for what every arena includes: all of <algorithm> takes a third of the
-/// time that an arena takes to compile.
+/// `std::max` and `std::min`, for what every arena includes: all of <algorithm> takes a third of
+/// the time that an arena takes to compile.
 template <class T>
 [[nodiscard]] constexpr T larger(T a, T b) noexcept {
   return a < b ? b : a;

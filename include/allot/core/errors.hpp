@@ -46,7 +46,8 @@ class OutOfMemory : public std::bad_alloc {
  public:
   static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
 
-  /// \param limit  what no request may exceed, whatever is free: the size of fixed blocks, of a shard
+  /// \param limit  what no request may exceed, whatever is free: the size of fixed blocks, of a
+  /// shard
   OutOfMemory(Reason reason, std::uint64_t requested, std::uint64_t alignment, std::uint64_t free,
               std::uint64_t largest, std::uint64_t capacity,
               std::uint64_t limit = unlimited) noexcept

@@ -101,9 +101,10 @@ class HostMemory {
     std::uint64_t bytes_ = 0;
   };
 
-  /// Takes the pages of a range from the system at once, rather than by a fault for each while it is
-  /// written: a tenth to a sixth less time to fill fresh 4 KiB pages. Only advice, for any mapping
-  /// of the process that is to be written whole: kernels before 5.14 refuse it, and lose nothing.
+  /// Takes the pages of a range from the system at once, rather than by a fault for each while it
+  /// is written: a tenth to a sixth less time to fill fresh 4 KiB pages. Only advice, for any
+  /// mapping of the process that is to be written whole: kernels before 5.14 refuse it, and lose
+  /// nothing.
   static void populate(std::byte* first, std::uint64_t bytes) noexcept {
 #if defined(MADV_POPULATE_WRITE)
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));

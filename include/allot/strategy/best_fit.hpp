@@ -14,7 +14,7 @@ namespace allot {
 ///
 /// Complexity: allocate finds its bin in O(1) and its block in O(log m), m being the free blocks of
 /// that bin; for an alignment above one unit, free blocks below size + alignment - 1 units are
-/// looked at one by one. deallocate is O(log m). 32 bytes a block, 11 to 14 more for the index.
+/// looked at one by one. deallocate is O(log m). 32 bytes a block, 11 to 16 more for the index.
 class BestFit : public detail::CoalescingRange<detail::ByKeyWidth<detail::SizeBins>> {
  public:
   using CoalescingRange::CoalescingRange;

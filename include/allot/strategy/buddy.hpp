@@ -63,7 +63,8 @@ class Buddy : public detail::BlockSequence {
   }
 
   /// Grows a live block at its end to `size` units, rounded up to a power of two, where it is the
-  /// lower half of all its merged buddies on the way and these are free. Its offset and handle stay.
+  /// lower half of all its merged buddies on the way and these are free. Its offset and handle
+  /// stay.
   /// Returns false, and changes nothing, where it cannot.
   /// Requires: `handle` is live. Complexity: O(log n) for each order between.
   bool try_expand(Handle handle, std::uint64_t size) noexcept {
@@ -115,8 +116,8 @@ class Buddy : public detail::BlockSequence {
   }
 
   /// Makes the range longer, at its end. Requires: `capacity` is not below what it is.
-  /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free blocks:
-  /// they are indexed anew.
+  /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free
+  /// blocks: they are indexed anew.
   void grow(std::uint64_t capacity) {
     ensure(most_pieces);
     Index grown{capacity};
@@ -136,8 +137,8 @@ class Buddy : public detail::BlockSequence {
   /// calls the system allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void reserve(std::uint64_t blocks) {
-    // A free block is the sibling of one that holds a live block, at one of the orders: in the upper
-    // ones there are fewer blocks than `blocks`, in the lower ones at most that many.
+    // A free block is the sibling of one that holds a live block, at one of the orders: in the
+    // upper ones there are fewer blocks than `blocks`, in the lower ones at most that many.
     const std::uint64_t most = smaller(blocks, most_blocks);
     const auto orders = static_cast<std::uint64_t>(std::bit_width(capacity_));
     const auto upper = static_cast<std::uint64_t>(std::bit_width(most));

@@ -13,8 +13,8 @@ namespace allot {
 /// Takes the free block with the lowest offset that can hold the request.
 ///
 /// Complexity: allocate and deallocate are O(log n) in the free blocks; for an alignment above one
-/// unit, free blocks below size + alignment - 1 units are looked at one by one. 32 bytes a block, 14
-/// more for the index.
+/// unit, free blocks below size + alignment - 1 units are looked at one by one. 32 bytes a block,
+/// 14 more for the index.
 class FirstFit : public detail::CoalescingRange<detail::ByKeyWidth<detail::AddressTree>> {
  public:
   using CoalescingRange::CoalescingRange;

@@ -89,8 +89,8 @@ class Linear : public detail::BlockSequence {
     return true;
   }
 
-  /// Grows a live block at its end to `size` units where only the gap follows. Its offset and handle
-  /// stay. Returns false, and changes nothing, where it cannot.
+  /// Grows a live block at its end to `size` units where only the gap follows. Its offset and
+  /// handle stay. Returns false, and changes nothing, where it cannot.
   /// Requires: `handle` is live.
   bool try_expand(Handle handle, std::uint64_t size) noexcept {
     const std::uint64_t held = block_size(handle);
@@ -122,8 +122,8 @@ class Linear : public detail::BlockSequence {
     free_blocks_ = 0;
   }
 
-  /// Makes the range longer, at its end. While there are blocks at the upper end, the new space is a
-  /// free block behind them. Requires: `capacity` is not below what it is.
+  /// Makes the range longer, at its end. While there are blocks at the upper end, the new space is
+  /// a free block behind them. Requires: `capacity` is not below what it is.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
@@ -144,8 +144,8 @@ class Linear : public detail::BlockSequence {
     return {start, start + gap(), records_.first_generation()};
   }
 
-  /// Frees the blocks that lie beyond the mark on either stack; none of them is older than the mark.
-  /// (Where a stack was below the mark in the meantime, a block across the mark stays.)
+  /// Frees the blocks that lie beyond the mark on either stack; none of them is older than the
+  /// mark. (Where a stack was below the mark in the meantime, a block across the mark stays.)
   /// `visitor(placement, word)` is called for each before it is freed.
   /// Returns false, and changes nothing, for a mark of another range.
   template <class Visitor>

@@ -54,20 +54,20 @@ struct AnyVisitor {
 ///
 /// Where a strategy can, it has members for what follows, and an arena of it then has them, too.
 ///
-/// | expression                        | meaning                                                   |
-/// |-----------------------------------|-----------------------------------------------------------|
-/// | `cs.defect(handle, offset)`       | what is wrong with a block that is not live               |
-/// | `cs.bookkeeping_bytes()`          | what it holds on the heap                                 |
-/// | `cs.for_each_live(visitor)`       | `visitor(placement)` for every live block                 |
-/// | `s.try_expand(handle, size)`      | a live block grows at its end; false: nothing changed     |
-/// | `s.shrink(handle, size)`          | a live block gives up its end; at least one unit stays    |
-/// | `s.reset()`                       | frees every block                                         |
-/// | `s.grow(capacity)`                | makes the range longer, at its end                        |
-/// | `s.reserve(blocks)`               | no system allocator while so many blocks are live         |
-/// | `s.allocate_upper(size, alignment)` | as `allocate`, from the upper end                       |
-/// | `cs.mark()` `s.release_to(mark)`  | frees what was made since; false: of another range        |
-/// | `S::granularity`                  | units that it cannot divide                               |
-/// | `S::largest_size`                 | units that no request may exceed                          |
+/// | expression                        | meaning                                                  |
+/// |-----------------------------------|----------------------------------------------------------|
+/// | `cs.defect(handle, offset)`       | what is wrong with a block that is not live              |
+/// | `cs.bookkeeping_bytes()`          | what it holds on the heap                                |
+/// | `cs.for_each_live(visitor)`       | `visitor(placement)` for every live block                |
+/// | `s.try_expand(handle, size)`      | a live block grows at its end; false: nothing changed    |
+/// | `s.shrink(handle, size)`          | a live block gives up its end; at least one unit stays   |
+/// | `s.reset()`                       | frees every block                                        |
+/// | `s.grow(capacity)`                | makes the range longer, at its end                       |
+/// | `s.reserve(blocks)`               | no system allocator while so many blocks are live        |
+/// | `s.allocate_upper(size, alignment)` | as `allocate`, from the upper end                      |
+/// | `cs.mark()` `s.release_to(mark)`  | frees what was made since; false: of another range       |
+/// | `S::granularity`                  | units that it cannot divide                              |
+/// | `S::largest_size`                 | units that no request may exceed                         |
 template <class S>
 concept Strategy = std::constructible_from<S, std::uint64_t> &&
     requires(S s, const S cs, std::uint64_t units, Handle handle, detail::AnyVisitor visitor) {

@@ -91,8 +91,8 @@ class BlockSequence {
     }
   }
 
-  /// Calls `visitor(placement)` for every used block in address order. The visitor must not call the
-  /// strategy. Complexity: linear in the blocks.
+  /// Calls `visitor(placement)` for every used block in address order. The visitor must not call
+  /// the strategy. Complexity: linear in the blocks.
   template <class Visitor>
   void for_each_live(Visitor&& visitor) const {
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {

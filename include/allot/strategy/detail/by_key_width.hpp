@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A free index whose keys are as narrow as the range allows: 32 bits below 2^32 - 1 units (1 TiB in
-/// units of 256 bytes), else 64. Half the width is half the cache lines, and twice the keys that one
-/// instruction compares.
+/// A free index whose keys are as narrow as the range allows: 32 bits below 2^32 - 1 units (1 TiB
+/// in units of 256 bytes), else 64. Half the width is half the cache lines, and twice the keys that
+/// one instruction compares.
 #pragma once
 
 #include <cstdint>

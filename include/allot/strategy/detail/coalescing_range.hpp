@@ -16,8 +16,7 @@
 
 namespace allot::detail {
 
-/// \tparam Index  `ByKeyWidth` or `ForAnyRange` of a free index: `insert`, `erase`, `rekey`, `find`, ...
-///                as in `SizeBins`
+/// \tparam Index  a free index with the members of `SizeBins`, in `ByKeyWidth` or `ForAnyRange`
 ///
 /// The free block at the end of the range, the tail, is kept out of the index: a range that only
 /// grows never touches the index at all. `prefers` says whether it is the better choice.
@@ -119,8 +118,8 @@ class CoalescingRange : public BlockSequence {
   }
 
   /// Makes the range longer, at its end. Requires: `capacity` is not below what it is.
-  /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free blocks:
-  /// they are indexed anew.
+  /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free
+  /// blocks: they are indexed anew.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
     ensure(1 + spare_records);

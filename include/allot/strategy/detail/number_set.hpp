@@ -62,7 +62,8 @@ class NumberSet {
   /// Every number below the bound. Complexity: linear in the words.
   void insert_all() noexcept { fill(0, bound_); }
 
-  /// Raises the bound; the numbers from the old one on are members. Complexity: linear in the words.
+  /// Raises the bound; the numbers from the old one on are members. Complexity: linear in the
+  /// words.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void raise(std::uint64_t bound) {
     NumberSet raised;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The bookkeeping records of a strategy: 32 bytes each, named by 32-bit indices. A record stands for
-/// a used or a free block, or is vacant.
+/// The bookkeeping records of a strategy: 32 bytes each, named by 32-bit indices. A record stands
+/// for a used or a free block, or is vacant.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -13,9 +13,9 @@
 
 namespace allot::detail {
 
-/// One block of a range, free or used. Half a cache line, so that none straddles two. A used block's
-/// size is not kept: it ends where the next one begins. A free block's is kept by its index, so that
-/// whoever chose it need not wait for the next record, too.
+/// One block of a range, free or used. Half a cache line, so that none straddles two. A used
+/// block's size is not kept: it ends where the next one begins. A free block's is kept by its
+/// index, so that whoever chose it need not wait for the next record, too.
 struct alignas(32) Record {
   std::uint64_t offset;
   union {

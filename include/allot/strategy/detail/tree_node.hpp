@@ -2,8 +2,8 @@
 /// \file
 /// The nodes of `TreePool`: a few entries of a key and a 32-bit value, in two cache lines or three.
 ///
-/// The passes over a node have a fixed length and no branches, so that a compiler makes a handful of
-/// vector instructions of each.
+/// The passes over a node have a fixed length and no branches, so that a compiler makes a handful
+/// of vector instructions of each.
 #pragma once
 
 #include <cstdint>

@@ -3,9 +3,9 @@
 /// Maps from keys to 32-bit values, many of them over one pool of nodes: B+-trees (Bayer and
 /// McCreight, 1972; Comer, 1979) whose leaves are not sorted inside. Free indices are made of them.
 ///
-/// A leaf takes an entry at its end and gives one up by moving its last; its least entry is found in
-/// one pass. A map of up to seven entries has no node. Nothing here calls the system allocator but
-/// `ensure`.
+/// A leaf takes an entry at its end and gives one up by moving its last; its least entry is found
+/// in one pass. A map of up to seven entries has no node. Nothing here calls the system allocator
+/// but `ensure`.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -21,9 +21,9 @@ namespace allot::detail {
 /// \tparam IsSized  whether each entry has a size, too, and each node above the leaves knows the
 ///                  largest below each of its entries
 ///
-/// A value is a record's index. Where entries have no sizes, the record's state says where its entry
-/// is, so that it is erased without a search: entry n of map m is at 16 m + n, that of leaf l at
-/// in_leaf + 16 l + n.
+/// A value is a record's index. Where entries have no sizes, the record's state says where its
+/// entry is, so that it is erased without a search: entry n of map m is at 16 m + n, that of leaf l
+/// at in_leaf + 16 l + n.
 template <class KeyType, bool IsSized = false>
 class TreePool : public TreeShape<KeyType, IsSized> {
   using Shape = TreeShape<KeyType, IsSized>;

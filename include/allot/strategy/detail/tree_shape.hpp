@@ -32,8 +32,8 @@ class TreeShape {
 
   static constexpr std::uint32_t in_leaf = 0x8000'0000;
 
-  /// One map, in one cache line where keys have 32 bits. At height 0 its entries are those of the map;
-  /// above, they are nodes, each with the lowest key that can be in it.
+  /// One map, in one cache line where keys have 32 bits. At height 0 its entries are those of the
+  /// map; above, they are nodes, each with the lowest key that can be in it.
   struct Root : Entries<Key, sizeof(Key) == 4 ? 7 : 3, IsSized> {
     Root() noexcept {
       make_empty(*this);
