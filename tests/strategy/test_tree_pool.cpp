@@ -159,3 +159,66 @@ TEST_CASE_TEMPLATE("a map of a tree pool does what a std::map does", K, Kind<std
   }
   CHECK(highest >= 3);
 }
+
+namespace {
+
+/// Tells how many nodes are taken.
+template <class Key, bool IsSized>
+class Counted : public TreePool<Key, IsSized> {
+  using Shape = TreeShape<Key, IsSized>;
+
+ public:
+  [[nodiscard]] std::uint64_t nodes_in_use() const {
+    std::uint64_t vacant = 0;
+    for (std::uint32_t i = this->Shape::first_vacant_; i != no_record;
+         i = this->Shape::nodes_[i].value[0])
+      ++vacant;
+    return this->Shape::touched_ - vacant;
+  }
+
+  /// For one map of so many entries, exactly: the bound for many maps is their sum.
+  [[nodiscard]] static bool holds_bound(std::uint64_t nodes, std::uint64_t entries) {
+    const std::uint64_t leaf = Shape::fewest - 1;
+    const std::uint64_t alone = Shape::fewest_alone;
+    return nodes == 0 || nodes * leaf <= entries + leaf - alone;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("no map takes more nodes than the bound allows for it", P,
+                   Counted<std::uint32_t, false>, Counted<std::uint32_t, true>,
+                   Counted<std::uint64_t, false>, Counted<std::uint64_t, true>) {
+  using Key = typename P::Key;
+  for (const std::uint32_t range : {30U, 60U, 120U, 1000U}) {
+    INFO("ALLOT_SEED=" << allot::test::first_seed() << ", keys below " << range);
+    std::mt19937_64 random{allot::test::first_seed() + range};
+    RecordSlab records;
+    records.ensure(range + 1);
+    P pool;
+    pool.ensure(range);
+    typename P::Root root;
+    std::map<Key, std::uint32_t> live;
+    for (std::uint64_t step = 0; step < allot::test::operations(40'000); ++step) {
+      const auto key = static_cast<Key>(random() % range);
+      const bool grows = step / (4 * range) % 2 == 0;
+      if (live.count(key) == 0 && grows) {
+        live[key] = records.acquire();
+        pool.insert(records, root, 0, key, live[key], 1);
+      } else if (!live.empty() && !grows) {
+        const auto lowest =
+            live.lower_bound(key) == live.end() ? live.begin() : live.lower_bound(key);
+        TreeCursor cursor;
+        if constexpr (requires { pool.seek(root, key, cursor); }) {
+          pool.seek(root, lowest->first, cursor);
+        } else {
+          REQUIRE(pool.find(root, lowest->first, cursor) == lowest->second);
+        }
+        pool.erase_at(records, root, 0, cursor);
+        records.release(lowest->second, records[lowest->second]);
+        live.erase(lowest);
+      }
+      REQUIRE(P::holds_bound(pool.nodes_in_use(), live.size()));
+    }
+  }
+}

@@ -81,8 +81,9 @@ class TreeShape {
   // sized entries may be filled less loosely.
   static constexpr std::uint32_t fewest = IsSized ? (Node::most + 1) / 2 : Node::most / 2;
   static constexpr std::uint32_t fewest_alone = 4;
-  // A root takes over the children of its only node when these have become so few.
-  static constexpr std::uint32_t few_children = Root::most / 2 + 1;
+  // A root takes over the children of its only node when these have become so few: with one more,
+  // the node is one of five for four leaves, as many as `nodes_for` allows.
+  static constexpr std::uint32_t few_children = 3;
 
   /// The leaf that has the key or is where it belongs; all of the cursor but `at[0]`.
   const Node& descend(const Root& root, Key key, TreeCursor& cursor) const noexcept {
