@@ -119,6 +119,7 @@ class Buddy : public detail::BlockSequence {
   /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free
   /// blocks: they are indexed anew.
   void grow(std::uint64_t capacity) {
+    if (capacity == capacity_) return;
     ensure(most_pieces);
     Index grown{capacity};
     grown.with([&](auto& index) {
