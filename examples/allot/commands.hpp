@@ -4,8 +4,11 @@
 /// cannot be done.
 #pragma once
 
+#include <allot/load/load_options.hpp>
+
 #include <cstdint>
 #include <string>
+#include <vector>
 
 struct InspectOptions {
   std::string file;
@@ -14,13 +17,22 @@ struct InspectOptions {
   bool json = false;
 };
 
+/// What `plan` and `load` share: how much memory, where, in what pieces.
 struct MemoryOptions {
   std::string file;
-  std::string device = "host";
+  std::string device = "host";        // several: hip:0,hip:1
+  std::vector<std::uint64_t> memory;  // bytes free on each device, instead of asking it
   std::uint64_t alignment = 256;
   std::string margin = "usual";
+  std::string placement = "one";
+  std::uint64_t chunk_bytes = 0;
+  std::uint64_t context = 0;  // 0: no cache
+  std::string cache_type = "f16";
+  std::uint64_t scratch_bytes = 0;
+  bool fit = false;
   bool verify = false;
   bool json = false;
+  allot::load::LoadOptions load;
 };
 
 void inspect(const InspectOptions& options);

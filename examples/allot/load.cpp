@@ -1,89 +1,41 @@
 // SPDX-License-Identifier: MIT
-#include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/check.hpp>
-#include <allot/load/load.hpp>
 #include <allot/load/plan.hpp>
 
 #include <fmt/core.h>
 
-#include <charconv>
-#include <chrono>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <stdexcept>
 
 #include "commands.hpp"
+#include "devices.hpp"
 #include "output.hpp"
+#include "planning.hpp"
 
 namespace {
 
 using Json = nlohmann::ordered_json;
+using allot::load::LoadReport;
 
-struct Result {
-  std::uint64_t tensors = 0;
-  allot::Usage usage{};
-  double fragmentation = 0;
-  std::size_t allocations = 0;
-  double seconds = 0;
-  std::optional<bool> verified;
-};
-
-void check_margin(const MemoryOptions& options, const allot::load::Plan& plan,
-                  const allot::HostDevice& device) {
-  if (options.margin == "usual") return allot::load::check(plan, device);
-  if (options.margin == "none") return allot::load::check(plan, device, allot::load::NoMargin{});
-  std::uint64_t percent = 0;
-  std::from_chars(options.margin.data(), options.margin.data() + options.margin.size(), percent);
-  allot::load::check(plan, device, allot::load::PercentMargin{percent});
+double fragmentation_of(const allot::Usage& usage) {
+  if (usage.free == 0) return 0;
+  return 1 - static_cast<double>(usage.largest_free) / static_cast<double>(usage.free);
 }
 
-template <class Policy>
-Result load_with(const MemoryOptions& options) {
-  const allot::gguf::File file{options.file};
-  const allot::load::Plan plan = allot::load::make_plan<Policy>(file, {.device = options.device});
-  allot::HostDevice device;
-  check_margin(options, plan, device);
-
-  const auto start = std::chrono::steady_clock::now();
-  const auto model = [&] {
-    ProgressBar bar;
-    return allot::load::load<Policy>(file, plan, device,
-                                     [&](const allot::load::Progress& progress) {
-                                       bar.draw(progress);
-                                       return true;
-                                     });
-  }();
-  const auto end = std::chrono::steady_clock::now();
-
-  Result result;
-  result.seconds = std::chrono::duration<double>(end - start).count();
-  result.tensors = plan.items.size();
-  result.allocations = model.arenas().size();
-  if (!model.arenas().empty()) {
-    result.usage = model.arenas().front().usage();
-    result.fragmentation = model.arenas().front().fragmentation();
-  }
-  if (options.verify) {
-    if (const auto difference = allot::load::verify(file, model)) {
-      throw std::runtime_error{"tensor " + printable(difference->tensor) +
-                               " differs from the file at byte " +
-                               std::to_string(difference->byte) + "; load it again"};
-    }
-    result.verified = true;
-  }
-  result.usage.requested = plan.tensor_bytes();
-  return result;
+double gib_per_second(const LoadReport& report) {
+  if (report.seconds <= 0) return 0;
+  return static_cast<double>(report.bytes) / static_cast<double>(allot::GiB) / report.seconds;
 }
 
 void print_json(const MemoryOptions& options, const Result& result) {
   const allot::Usage& usage = result.usage;
-  const double gib = static_cast<double>(usage.requested) / static_cast<double>(allot::GiB);
+  const LoadReport& report = result.report;
+  Json fallbacks = Json::array();
+  for (const std::string& text : report.fallbacks) fallbacks.push_back(printable(text));
   const Json out = {{"file", printable(options.file)},
-                    {"tensors", result.tensors},
-                    {"tensor_bytes", usage.requested},
+                    {"tensors", result.plan.tensor_count()},
+                    {"tensor_bytes", result.plan.tensor_bytes()},
                     {"device", options.device},
-                    {"device_allocations", result.allocations},
+                    {"device_allocations", report.device_allocations},
                     {"arena",
                      {{"capacity", usage.capacity},
                       {"used", usage.used},
@@ -91,26 +43,49 @@ void print_json(const MemoryOptions& options, const Result& result) {
                       {"free", usage.free},
                       {"largest_free", usage.largest_free},
                       {"free_blocks", usage.free_blocks},
-                      {"fragmentation", result.fragmentation}}},
-                    {"seconds", result.seconds},
-                    {"gib_per_s", result.seconds > 0 ? gib / result.seconds : 0},
+                      {"fragmentation", fragmentation_of(usage)}}},
+                    {"arenas", arenas_json(result.plan)},
+                    {"rules", rules_json(result.plan)},
+                    {"cache_bytes", result.plan.bytes_for(allot::load::Purpose::cache)},
+                    {"scratch_bytes", result.plan.bytes_for(allot::load::Purpose::scratch)},
+                    {"staging_bytes", report.staging_bytes},
+                    {"direct_io", report.direct_io},
+                    {"fallbacks", std::move(fallbacks)},
+                    {"seconds", report.seconds},
+                    {"gib_per_s", gib_per_second(report)},
                     {"verified", result.verified ? Json(*result.verified) : Json(nullptr)}};
   fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
 void print_text(const MemoryOptions& options, const Result& result) {
   const allot::Usage& usage = result.usage;
-  const double gib = static_cast<double>(usage.requested) / static_cast<double>(allot::GiB);
+  const LoadReport& report = result.report;
   fmt::print("Loaded {}\n", printable(options.file));
-  fmt::print("  tensors            {} on {}, {}\n", result.tensors, options.device,
-             size_text(usage.requested));
-  fmt::print("  device allocations {}\n", result.allocations);
-  fmt::print("  arena              {}\n", size_text(usage.capacity));
+  fmt::print("  tensors            {} on {}, {}\n", result.plan.tensor_count(), options.device,
+             size_text(result.plan.tensor_bytes()));
+  if (const auto bytes = result.plan.bytes_for(allot::load::Purpose::cache); bytes != 0)
+    fmt::print("  KV cache           {} for a context of {}\n", size_text(bytes), options.context);
+  if (const auto bytes = result.plan.bytes_for(allot::load::Purpose::scratch); bytes != 0)
+    fmt::print("  scratch            {}\n", size_text(bytes));
+  fmt::print("  device allocations {}\n", report.device_allocations);
+  print_rules(result.plan);
+  fmt::print("  arena{}             {}\n", report.device_allocations == 1 ? " " : "s",
+             size_text(usage.capacity));
+  fmt::print("    used             {} in {} blocks\n", size_text(usage.used), usage.live_blocks);
   fmt::print("    padding          {}\n", size_text(usage.padding));
   fmt::print("    free             {} in {} blocks, fragmentation {:.1f} %\n",
-             size_text(usage.free), usage.free_blocks, result.fragmentation * 100);
-  fmt::print("  time               {:.3f} s, {:.2f} GiB/s\n", result.seconds,
-             result.seconds > 0 ? gib / result.seconds : 0);
+             size_text(usage.free), usage.free_blocks, fragmentation_of(usage) * 100);
+  if (report.staging_bytes == 0) {
+    fmt::print("  path               read straight into place\n");
+  } else {
+    fmt::print("  path               through {} of staging memory, {} streams{}\n",
+               size_text(report.staging_bytes), options.load.streams,
+               report.direct_io ? ", past the page cache" : "");
+  }
+  for (const std::string& text : report.fallbacks)
+    fmt::print("  instead            {}\n", printable(text));
+  fmt::print("  time               {:.3f} s, {:.2f} GiB/s\n", report.seconds,
+             gib_per_second(report));
   fmt::print("  peak memory        {}\n", size_text(peak_resident_bytes()));
   fmt::print("  verified           {}\n", result.verified ? "every byte" : "no (--verify)");
 }
@@ -118,11 +93,10 @@ void print_text(const MemoryOptions& options, const Result& result) {
 }  // namespace
 
 void load(const MemoryOptions& options) {
-  if (options.device != "host") {
-    throw std::runtime_error{"device " + options.device +
-                             " is not there: this build has no HIP; use --device host"};
-  }
-  const Result result =
-      with_alignment(options.alignment, [&]<class Policy>() { return load_with<Policy>(options); });
+  const allot::gguf::File file{options.file};
+  const std::string first = device_names(options).front();
+  const Result result = first == "host"          ? load_on_host(options, file)
+                        : first == "staged-host" ? load_on_staged_host(options, file)
+                                                 : load_on_hip(options, file);
   options.json ? print_json(options, result) : print_text(options, result);
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <map>
+#include <set>
 #include <string>
 
 #include "commands.hpp"
@@ -29,13 +31,21 @@ std::string check_margin(const std::string& text) {
   return is_percentage ? "" : "a margin is usual, none, or a percentage such as 20%";
 }
 
-/// `host`, `hip` or `hip:N`.
+/// `host`, `staged-host`, `hip`, `hip:N`, or several of the last with commas between them.
 std::string check_device(const std::string& text) {
-  const bool is_numbered =
-      text.size() > 4 && text.starts_with("hip:") &&
-      std::all_of(text.begin() + 4, text.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (text == "host" || text == "hip" || is_numbered) return "";
-  return "a device is host, hip or hip:N, not " + text;
+  if (text == "host" || text == "staged-host" || text == "hip") return "";
+  std::string rest = text + ",";
+  std::set<std::string> seen;
+  for (std::size_t comma = 0; (comma = rest.find(',')) != std::string::npos;) {
+    const std::string name = rest.substr(0, comma);
+    rest.erase(0, comma + 1);
+    const bool is_numbered =
+        name.size() > 4 && name.size() < 10 && name.starts_with("hip:") &&
+        std::all_of(name.begin() + 4, name.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (!is_numbered) return "a device is host, staged-host, hip or hip:N, not " + name;
+    if (!seen.insert(name).second) return "device " + name + " is named twice";
+  }
+  return "";
 }
 
 std::string check_alignment(const std::string& text) {
@@ -47,15 +57,83 @@ std::string check_alignment(const std::string& text) {
   }
 }
 
+/// What `plan` and `load` share.
 void add_memory_options(CLI::App& command, MemoryOptions& options) {
   command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
+  command.add_flag("--json", options.json, "Print one JSON object and nothing else");
+
+  const auto where = "Where";
+  command
+      .add_option("--device", options.device,
+                  "Where the memory is: host, hip, hip:N, several as hip:0,hip:1 (the layers are "
+                  "divided by what each has free), or staged-host (the host as if it were a GPU)")
+      ->check(CLI::Validator{check_device, "DEVICE"})
+      ->capture_default_str()
+      ->group(where);
   command.add_option("--alignment", options.alignment, "Bytes that every tensor is aligned to")
       ->check(CLI::Validator{check_alignment, "BYTES"})
-      ->capture_default_str();
-  command.add_option("--device", options.device, "Where the memory is: host")
-      ->check(CLI::Validator{check_device, "DEVICE"})
-      ->capture_default_str();
-  command.add_flag("--json", options.json, "Print one JSON object and nothing else");
+      ->capture_default_str()
+      ->group(where);
+  command
+      .add_option("--placement", options.placement,
+                  "one: a single allocation on each device; chunks: several of --chunk; selective: "
+                  "large, transposed and QKV matrices have allocations of their own")
+      ->check(CLI::IsMember({"one", "chunks", "selective"}))
+      ->capture_default_str()
+      ->group(where);
+  command.add_option("--chunk", options.chunk_bytes, "Bytes of a chunk at most, as in 1GiB")
+      ->transform(CLI::AsSizeValue(false))
+      ->group(where);
+
+  const auto amount = "How much";
+  command
+      .add_option("--margin", options.margin,
+                  "Memory to keep free: usual (the larger of 10 % and 100 MiB), none, or N%")
+      ->check(CLI::Validator{check_margin, "MARGIN"})
+      ->capture_default_str()
+      ->group(amount);
+  command
+      .add_option("--context", options.context,
+                  "Also reserves a KV cache for so many tokens, from the model's metadata")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
+      ->group(amount);
+  command.add_option("--cache-type", options.cache_type, "The type of the cache's elements")
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0"}))
+      ->capture_default_str()
+      ->group(amount);
+  command
+      .add_option("--scratch", options.scratch_bytes,
+                  "Also reserves so much working memory on each device, as in 256MiB")
+      ->transform(CLI::AsSizeValue(false))
+      ->group(amount);
+}
+
+void add_load_options(CLI::App& command, allot::load::LoadOptions& options) {
+  const auto how = "How (where the memory is not the host's)";
+  command.add_option("--slot", options.slot_bytes, "Bytes of a staging slot")
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str()
+      ->group(how);
+  command
+      .add_option("--slots", options.slots, "Staging slots: with --slot, all the memory it takes")
+      ->capture_default_str()
+      ->group(how);
+  command.add_option("--streams", options.streams, "Streams for each device")
+      ->capture_default_str()
+      ->group(how);
+  command
+      .add_option("--stream-choice", options.stream_choice,
+                  "The next copy's stream: in turn, or the one with the fewest bytes waiting")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, allot::load::StreamChoice>{
+          {"round-robin", allot::load::StreamChoice::round_robin},
+          {"least-outstanding", allot::load::StreamChoice::least_outstanding}}))
+      ->group(how);
+  command.add_option("--readers", options.readers, "Threads that read; 0: one for each processor")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 256))
+      ->group(how);
+  command.add_flag("--direct", options.direct_io, "Read past the page cache, where possible")
+      ->group(how);
 }
 
 }  // namespace
@@ -68,7 +146,11 @@ int main(int argc, char** argv) {
       "  allot inspect model.gguf --tensors       what is in a file\n"
       "  allot plan model.gguf                    how much memory it takes, exactly\n"
       "  allot load model.gguf --verify           load it and compare every byte\n"
-      "  allot plan model-00001-of-00009.gguf     any shard of a split model will do\n"
+      "  allot plan model.gguf --context 8192     with a KV cache of that length\n"
+      "  allot plan model.gguf --device hip --fit the largest context that fits the GPU\n"
+      "  allot plan model.gguf --device hip:0,hip:1 --memory 24GiB,16GiB   for GPUs not here\n"
+      "  allot load model.gguf --device hip --verify        onto a GPU\n"
+      "Any shard of a split model will do.\n"
       "Exit status: 0 done, 1 it could not be done, 2 wrong usage.");
 
   InspectOptions inspected;
@@ -82,23 +164,33 @@ int main(int argc, char** argv) {
   MemoryOptions planned;
   CLI::App* plan_command = app.add_subcommand("plan", "Show what memory a model takes, exactly");
   add_memory_options(*plan_command, planned);
+  plan_command->add_flag("--fit", planned.fit, "Find the largest context that fits")
+      ->excludes("--context")
+      ->group("How much");
+  plan_command
+      ->add_option("--memory", planned.memory,
+                   "Bytes free on each device, instead of asking it, as in 24GiB,16GiB")
+      ->delimiter(',')
+      ->transform(CLI::AsSizeValue(false))
+      ->group("Where");
 
   MemoryOptions loaded;
-  CLI::App* load_command = app.add_subcommand("load", "Load a model into one arena");
+  CLI::App* load_command = app.add_subcommand("load", "Load a model, with one allocation a device");
   add_memory_options(*load_command, loaded);
   load_command->add_flag("--verify", loaded.verify,
-                         "Read every tensor again and compare each byte");
-  load_command
-      ->add_option("--margin", loaded.margin,
-                   "Memory to keep free: usual (the larger of 10 % and 100 MiB), none, or N%")
-      ->check(CLI::Validator{check_margin, "MARGIN"})
-      ->capture_default_str();
+                         "Read every tensor back and compare each byte with the file");
+  add_load_options(*load_command, loaded.load);
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
     print_error(std::string{error.what()} + "; see allot --help");
+    return wrong_usage;
+  }
+  for (const MemoryOptions* options : {&planned, &loaded}) {
+    if (options->placement != "chunks" || options->chunk_bytes != 0) continue;
+    print_error("--placement chunks needs --chunk, as in --chunk 1GiB; see allot --help");
     return wrong_usage;
   }
 

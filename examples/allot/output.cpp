@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 std::string size_text(std::uint64_t bytes) {
   if (bytes < allot::KiB) return fmt::format("{} bytes", bytes);
@@ -59,6 +60,40 @@ std::string printable(std::string_view text) {
     }
   }
   return safe;
+}
+
+nlohmann::ordered_json arenas_json(const allot::load::Plan& plan) {
+  auto arenas = nlohmann::ordered_json::array();
+  for (const allot::load::PlannedArena& arena : plan.arenas) {
+    arenas.push_back({{"device", arena.device},
+                      {"capacity", arena.capacity},
+                      {"used", arena.used},
+                      {"padding", arena.padding},
+                      {"path", allot::load::to_text(arena.path)},
+                      {"rule", arena.rule}});
+  }
+  return arenas;
+}
+
+nlohmann::ordered_json rules_json(const allot::load::Plan& plan) {
+  auto rules = nlohmann::ordered_json::array();
+  for (const allot::load::RuleCount& count : plan.rules()) {
+    rules.push_back({{"rule", count.rule},
+                     {"items", count.items},
+                     {"bytes", count.bytes},
+                     {"allocations", count.arenas}});
+  }
+  return rules;
+}
+
+void print_rules(const allot::load::Plan& plan) {
+  const auto rules = plan.rules();
+  if (rules.size() < 2 && plan.arenas.size() < 2) return;
+  for (const allot::load::RuleCount& count : rules) {
+    fmt::print("    {:<16} {} of {} items in {} allocation{}, {}\n", count.rule, count.items,
+               plan.items.size(), count.arenas, count.arenas == 1 ? "" : "s",
+               size_text(count.bytes));
+  }
 }
 
 std::uint64_t peak_resident_bytes() {

@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -25,6 +26,12 @@ std::string printable(std::string_view text);
 
 /// A metadata value's or tensor's count with thousands separated.
 std::string count_text(std::uint64_t count);
+
+/// The arenas of a plan, and what each rule of its placement took.
+nlohmann::ordered_json arenas_json(const allot::load::Plan& plan);
+nlohmann::ordered_json rules_json(const allot::load::Plan& plan);
+/// The same as lines, where the placement has more than one rule.
+void print_rules(const allot::load::Plan& plan);
 
 /// This process's highest resident memory in bytes, 0 where the system does not say.
 std::uint64_t peak_resident_bytes();

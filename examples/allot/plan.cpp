@@ -1,51 +1,142 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
+#include <allot/load/check.hpp>
 #include <allot/load/plan.hpp>
 
 #include <fmt/core.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "commands.hpp"
 #include "output.hpp"
+#include "planning.hpp"
 
 namespace {
 
 using Json = nlohmann::ordered_json;
+using allot::load::Plan;
+using allot::load::PlannedDevice;
+using allot::load::Purpose;
 
-void print_json(const MemoryOptions& options, const allot::load::Plan& plan) {
-  Json arenas = Json::array();
-  for (const allot::load::PlannedArena& arena : plan.arenas) {
-    arenas.push_back({{"device", arena.device},
-                      {"capacity", arena.capacity},
-                      {"used", arena.used},
-                      {"padding", arena.padding}});
+constexpr std::uint64_t unknown = std::numeric_limits<std::uint64_t>::max();
+
+/// The context that was asked for or found, and the one that the model was made for.
+struct Context {
+  std::uint64_t tokens = 0;
+  bool is_largest = false;
+  std::optional<std::uint64_t> trained;
+};
+
+void print_json(const MemoryOptions& options, const Plan& plan, const Context& context,
+                const std::vector<PlannedDevice>& devices) {
+  Json out = {{"file", printable(options.file)},     {"tensors", plan.tensor_count()},
+              {"tensor_bytes", plan.tensor_bytes()}, {"alignment", options.alignment},
+              {"arenas", arenas_json(plan)},         {"total_bytes", plan.total_bytes()},
+              {"rules", rules_json(plan)},           {"extents", plan.steps.size()}};
+  if (context.tokens != 0 || context.is_largest) {
+    out["context"] = context.tokens;
+    out["context_is_largest"] = context.is_largest;
+    out["trained_context"] = context.trained ? Json(*context.trained) : Json(nullptr);
+    out["cache_bytes"] = plan.bytes_for(Purpose::cache);
   }
-  const Json out = {{"file", printable(options.file)},     {"tensors", plan.items.size()},
-                    {"tensor_bytes", plan.tensor_bytes()}, {"alignment", options.alignment},
-                    {"arenas", std::move(arenas)},         {"total_bytes", plan.total_bytes()}};
+  if (options.scratch_bytes != 0) out["scratch_bytes"] = plan.bytes_for(Purpose::scratch);
+  Json list = Json::array();
+  const ChosenMargin margin{options.margin};
+  for (const PlannedDevice& device : devices) {
+    const std::uint64_t planned = plan.bytes_on(device.name);
+    const bool is_known = device.free_bytes != unknown;
+    list.push_back({{"device", device.name},
+                    {"planned", planned},
+                    {"margin", margin(planned)},
+                    {"free", is_known ? Json(device.free_bytes) : Json(nullptr)},
+                    {"path", allot::load::to_text(device.path)}});
+  }
+  out["devices"] = std::move(list);
   fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-void print_text(const MemoryOptions& options, const allot::load::Plan& plan) {
+/// What a device has to hold, in a table.
+void print_device(const MemoryOptions& options, const Plan& plan, const PlannedDevice& device) {
+  std::uint64_t bytes[3] = {0, 0, 0};
+  std::uint64_t items[3] = {0, 0, 0};
+  for (const allot::load::Item& item : plan.items) {
+    if (item.bytes == 0 || plan.arenas[item.arena].device != device.name) continue;
+    bytes[static_cast<std::size_t>(item.purpose)] += item.bytes;
+    ++items[static_cast<std::size_t>(item.purpose)];
+  }
+  std::uint64_t padding = 0;
+  for (const auto& arena : plan.arenas) padding += arena.device == device.name ? arena.padding : 0;
+  const std::uint64_t planned = plan.bytes_on(device.name);
+  const auto row = [](const char* what, std::uint64_t amount, const std::string& note) {
+    fmt::print("    {:<14} {:>12} {:>18}  {}\n", what, allot::ReadableBytes{amount}.c_str(),
+               count_text(amount), note);
+  };
+  fmt::print("  {}, {}\n", device.name,
+             device.path == allot::load::Path::straight ? "read straight into place"
+                                                        : "staged through pinned slots");
+  row("weights", bytes[0], fmt::format("{} tensors", items[0]));
+  if (bytes[1] != 0) row("KV cache", bytes[1], fmt::format("{} blocks", items[1]));
+  if (bytes[2] != 0) row("scratch", bytes[2], "");
+  row("padding", padding, "");
+  row("to reserve", planned, "");
+  if (device.free_bytes == unknown) return;
+  const std::uint64_t kept = ChosenMargin{options.margin}(planned);
+  row("to keep free", kept, "--margin " + options.margin);
+  row("free", device.free_bytes, "");
+  if (const auto deficit =
+          allot::load::detail::deficit_of(planned, device.free_bytes, ChosenMargin{options.margin});
+      deficit != 0) {
+    row("short of", deficit, "");
+  }
+}
+
+void print_text(const MemoryOptions& options, const Plan& plan, const Context& context,
+                const std::vector<PlannedDevice>& devices) {
   fmt::print("Plan for {}\n", printable(options.file));
-  fmt::print("  tensors      {:>6}  {}\n", plan.items.size(), size_text(plan.tensor_bytes()));
-  for (const allot::load::PlannedArena& arena : plan.arenas) {
-    fmt::print("  arena on {:<10} {}\n", arena.device, size_text(arena.capacity));
-    fmt::print("    alignment        {} bytes\n", arena.alignment);
-    fmt::print("    padding          {}\n", size_text(arena.padding));
+  fmt::print("  tensors      {:>6}  {}\n", plan.tensor_count(), size_text(plan.tensor_bytes()));
+  if (context.is_largest && context.tokens == 0) {
+    fmt::print("  context      none fits beside the weights\n");
+  } else if (context.tokens != 0) {
+    fmt::print(
+        "  context      {}{}{}\n", context.is_largest ? "up to " : "", count_text(context.tokens),
+        context.trained ? fmt::format(" (the model was made for {})", count_text(*context.trained))
+                        : "");
   }
   if (plan.arenas.empty()) fmt::print("  no tensor data: nothing to reserve\n");
-  fmt::print("  total to reserve   {}, read in {} extent{}\n", size_text(plan.total_bytes()),
-             plan.steps.size(), plan.steps.size() == 1 ? "" : "s");
+  print_rules(plan);
+  for (const PlannedDevice& device : devices) print_device(options, plan, device);
+  fmt::print(
+      "  total to reserve   {} in {} allocation{}, aligned to {} bytes, read in {} extent{}\n",
+      size_text(plan.total_bytes()), plan.arenas.size(), plan.arenas.size() == 1 ? "" : "s",
+      options.alignment, plan.steps.size(), plan.steps.size() == 1 ? "" : "s");
 }
 
 }  // namespace
 
 void plan(const MemoryOptions& options) {
   const allot::gguf::File file{options.file};
-  const allot::load::Plan made = with_alignment(options.alignment, [&]<class Policy>() {
-    return allot::load::make_plan<Policy>(file, {.device = options.device});
-  });
-  options.json ? print_json(options, made) : print_text(options, made);
+  const bool needs_free = options.fit || device_names(options).size() > 1;
+  const std::vector<PlannedDevice> devices = planned_devices(options, needs_free);
+  allot::load::PlanOptions planned = plan_options(options, devices);
+  Context context{.tokens = options.context, .is_largest = options.fit, .trained = {}};
+  if (options.fit) {
+    MemoryOptions any = options;
+    any.context = 1;
+    planned = plan_options(any, devices);
+    context.tokens = with_alignment(options.alignment, [&]<class Policy>() {
+      return allot::load::largest_context<Policy>(file, planned, ChosenMargin{options.margin},
+                                                  placement_of(options, file));
+    });
+    if (context.tokens == 0) {
+      planned.cache.reset();
+    } else {
+      planned.cache->context = context.tokens;
+    }
+  }
+  if (options.context != 0 || options.fit) context.trained = allot::load::trained_context(file);
+  const Plan made = make_plan(options, file, planned);
+  options.json ? print_json(options, made, context, devices)
+               : print_text(options, made, context, devices);
 }

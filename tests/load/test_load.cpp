@@ -42,7 +42,7 @@ static_assert(!load::Margin<int>);
 static_assert(!Device<int> && !Device<HostMemory>);
 
 /// The host, with made-up figures, counting what is reserved.
-struct CountingDevice {
+struct CountingDevice : HostDevice {
   struct memory_type : HostMemory {
     std::uint64_t* reservations = nullptr;
     Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
@@ -50,16 +50,16 @@ struct CountingDevice {
       return HostMemory::acquire(bytes, alignment);
     }
   };
-  std::uint64_t free = 0;
+  std::uint64_t free;
   std::uint64_t reservations = 0;
 
+  explicit CountingDevice(std::uint64_t free_bytes) : free{free_bytes} {}
   memory_type memory() {
     memory_type made;
     made.reservations = &reservations;
     return made;
   }
   [[nodiscard]] MemoryInfo memory_info() const { return {free, free}; }
-  [[nodiscard]] bool host_addressable() const { return true; }
   [[nodiscard]] std::string name() const { return "counting"; }
 };
 static_assert(Device<CountingDevice>);
@@ -101,7 +101,7 @@ TEST_CASE_TEMPLATE("what was planned is loaded, with one reservation, and equals
                    WeightsOf<Buddy, 256>, WeightsOf<BestFit, 2097152>) {
   const test::TemporaryFolder folder;
   const gguf::File file{odd_model(folder.path())};
-  CountingDevice device{.free = 1 * GiB};
+  CountingDevice device{1 * GiB};
   const load::Plan plan = load::make_plan<P>(file);
   load::check(plan, device);
   const auto model = load::load<P>(file, plan, device);
@@ -234,7 +234,7 @@ TEST_CASE("too little memory is refused before anything is reserved, with what t
   const gguf::File file{odd_model(folder.path())};
   const load::Plan plan = load::make_plan(file);
   const std::uint64_t planned = plan.total_bytes();
-  CountingDevice device{.free = planned + 100 * MiB};
+  CountingDevice device{planned + 100 * MiB};
   CHECK_NOTHROW(load::check(plan, device));  // the usual margin is 100 MiB for so small a plan
   device.free -= 1;
   try {

@@ -1,38 +1,62 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a loader needs of a device: its memory, and how much of it is free.
+/// What a loader needs of a device: its memory, how much of it is free, and how bytes get there.
 ///
-/// | device       | its memory           | how bytes get there                             |
-/// |--------------|----------------------|-------------------------------------------------|
-/// | `HostDevice` | the host's           | the file is read straight into place            |
+/// | device             | its memory                        | how bytes get there                     |
+/// |--------------------|-----------------------------------|-----------------------------------------|
+/// | `HostDevice`       | the host's                        | the file is read straight into place    |
+/// | `StagedHostDevice` | the host's, as if it were a GPU's | staging slots and streams (threads)     |
+/// | `HipDevice<>`      | a GPU's (`hip_device.hpp`)        | pinned staging slots and HIP streams    |
 #pragma once
 
+#include <allot/core/memory_info.hpp>
 #include <allot/memory/memory.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
 namespace allot {
 
-/// Bytes of a device's memory.
-struct MemoryInfo {
-  std::uint64_t free;
-  std::uint64_t total;
-};
-
 /// What `load` asks of a device.
 ///
-/// | expression               | meaning                                                           |
-/// |--------------------------|-------------------------------------------------------------------|
-/// | `D::memory_type`         | the memory policy of its arenas                                   |
-/// | `d.memory()`             | such a policy, for this device                                    |
-/// | `cd.memory_info()`       | `MemoryInfo{free, total}`, now                                    |
-/// | `cd.host_addressable()`  | whether the host may write the device's memory; known at run time |
-/// | `cd.name()`              | for messages: `host`, `hip:0`                                     |
+/// | expression                              | meaning                                            |
+/// |-----------------------------------------|----------------------------------------------------|
+/// | `D::memory_type`, `d.memory()`          | the memory policy of its arenas, for this device   |
+/// | `D::staging_memory_type`, `d.staging_memory()` | host memory that it copies from and to at full speed |
+/// | `D::stream_type`, `d.make_stream()`     | work in order; synchronized before it is released  |
+/// | `D::event_type`, `d.make_event()`       | a point in a stream's work                         |
+/// | `d.copy_to_device(to, from, bytes, s)`  | from staging memory, on a stream                   |
+/// | `d.copy_to_host(to, from, bytes, s)`    | into staging memory, on a stream                   |
+/// | `d.copy_on_device(to, from, bytes, s)`  | between two places on it, on a stream              |
+/// | `d.record(e, s)`                        | the event stands for the stream's work so far      |
+/// | `d.wait(s, e)`                          | later work of the stream waits; the host goes on   |
+/// | `d.synchronize(s)`, `d.synchronize(e)`  | the host waits; an event never recorded is done    |
+/// | `cd.is_done(e)`                         | whether it would have to                           |
+/// | `cd.memory_info()`                      | `MemoryInfo{free, total}`, now                     |
+/// | `cd.host_addressable()`                 | whether the host may write its memory; at run time |
+/// | `cd.name()`                             | for messages: `host`, `hip:0`                      |
+///
+/// All may be called from any thread; copies on one stream from one thread at a time.
 template <class D>
-concept Device = Memory<typename D::memory_type> && requires(D d, const D cd) {
+concept Device = Memory<typename D::memory_type> && Memory<typename D::staging_memory_type> &&
+    D::staging_memory_type::host_accessible && std::movable<typename D::stream_type> &&
+    std::movable<typename D::event_type> &&
+    requires(D d, const D cd, typename D::stream_type& stream, typename D::event_type& event,
+             void* to, const void* from, std::uint64_t bytes) {
   { d.memory() } -> std::same_as<typename D::memory_type>;
+  { d.staging_memory() } -> std::same_as<typename D::staging_memory_type>;
+  { d.make_stream() } -> std::same_as<typename D::stream_type>;
+  { d.make_event() } -> std::same_as<typename D::event_type>;
+  d.copy_to_device(to, from, bytes, stream);
+  d.copy_to_host(to, from, bytes, stream);
+  d.copy_on_device(to, from, bytes, stream);
+  d.record(event, stream);
+  d.wait(stream, event);
+  d.synchronize(stream);
+  d.synchronize(event);
+  { cd.is_done(event) } -> std::same_as<bool>;
   { cd.memory_info() } -> std::same_as<MemoryInfo>;
   { cd.host_addressable() } -> std::same_as<bool>;
   { cd.name() } -> std::convertible_to<std::string>;

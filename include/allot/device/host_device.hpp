@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -90,10 +91,25 @@ namespace host_memory_info {
 
 }  // namespace host_memory_info
 
-/// The host, with memory from one anonymous mapping.
+/// Bytes of the host's memory: free is what the system has available, at most what the control
+/// groups of this process leave.
+[[nodiscard]] inline MemoryInfo host_memory() {
+  const std::string meminfo = host_memory_info::read("/proc/meminfo");
+  const std::uint64_t available = host_memory_info::field(meminfo, "MemAvailable")
+                                      .value_or(std::numeric_limits<std::uint64_t>::max());
+  const std::uint64_t left = host_memory_info::left_by_groups(
+      host_memory_info::read("/proc/self/cgroup"), "/sys/fs/cgroup");
+  return {.free = std::min(available, left),
+          .total = host_memory_info::field(meminfo, "MemTotal").value_or(available)};
+}
+
+/// The host, with memory from one anonymous mapping. Its streams do their work at once.
 class HostDevice {
  public:
   using memory_type = HostMemory;
+  using staging_memory_type = HostMemory;
+  struct stream_type {};
+  struct event_type {};
 
   /// Huge pages are asked for: reading a model into fresh memory is mostly page faults.
   explicit HostDevice(HostMemory::Options options = {.huge_pages = true}) noexcept
@@ -101,16 +117,28 @@ class HostDevice {
 
   [[nodiscard]] HostMemory memory() const noexcept { return HostMemory{options_}; }
 
-  [[nodiscard]] MemoryInfo memory_info() const {
-    const std::string meminfo = host_memory_info::read("/proc/meminfo");
-    const std::uint64_t available = host_memory_info::field(meminfo, "MemAvailable")
-                                        .value_or(std::numeric_limits<std::uint64_t>::max());
-    const std::uint64_t left = host_memory_info::left_by_groups(
-        host_memory_info::read("/proc/self/cgroup"), "/sys/fs/cgroup");
-    return {.free = std::min(available, left),
-            .total = host_memory_info::field(meminfo, "MemTotal").value_or(available)};
-  }
+  [[nodiscard]] HostMemory staging_memory() const noexcept { return HostMemory{}; }
+  [[nodiscard]] stream_type make_stream() const noexcept { return {}; }
+  [[nodiscard]] event_type make_event() const noexcept { return {}; }
 
+  void copy_to_device(void* to, const void* from, std::uint64_t bytes,
+                      stream_type&) const noexcept {
+    std::memmove(to, from, bytes);
+  }
+  void copy_to_host(void* to, const void* from, std::uint64_t bytes, stream_type&) const noexcept {
+    std::memmove(to, from, bytes);
+  }
+  void copy_on_device(void* to, const void* from, std::uint64_t bytes,
+                      stream_type&) const noexcept {
+    std::memmove(to, from, bytes);
+  }
+  void record(event_type&, stream_type&) const noexcept {}
+  void wait(stream_type&, event_type&) const noexcept {}
+  void synchronize(stream_type&) const noexcept {}
+  void synchronize(event_type&) const noexcept {}
+  [[nodiscard]] bool is_done(const event_type&) const noexcept { return true; }
+
+  [[nodiscard]] MemoryInfo memory_info() const { return host_memory(); }
   [[nodiscard]] bool host_addressable() const noexcept { return true; }
   [[nodiscard]] std::string name() const { return "host"; }
 

@@ -57,6 +57,8 @@ class Shard {
   }
 
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+  /// The open file, for reads of other kinds. The shard closes it.
+  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
   /// Bytes in the file, when it was opened.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   /// Where the tensor data begin: bytes from the start of the file.

@@ -12,53 +12,16 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/load/insufficient_memory.hpp>
 #include <allot/load/plan.hpp>
 
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <limits>
-#include <stdexcept>
+#include <span>
 #include <string>
 #include <vector>
-
-namespace allot {
-
-/// A plan and its margin do not fit what the device has free. All figures in bytes.
-class InsufficientMemory : public std::runtime_error {
- public:
-  InsufficientMemory(const std::string& device, std::uint64_t planned, std::uint64_t margin,
-                     std::uint64_t available, std::string to_cut)
-      : std::runtime_error{"not enough memory on " + device + ": required " +
-                           text(required(planned, margin)) + " (" + text(planned) +
-                           " for the model, " + text(margin) + " to keep free), available " +
-                           text(available) + ", short of " +
-                           text(required(planned, margin) - available) + "; " + to_cut},
-        required_{required(planned, margin)},
-        available_{available},
-        advice_{std::move(to_cut)} {}
-
-  [[nodiscard]] std::uint64_t required() const noexcept { return required_; }
-  [[nodiscard]] std::uint64_t available() const noexcept { return available_; }
-  [[nodiscard]] std::uint64_t deficit() const noexcept { return required_ - available_; }
-  /// What to cut.
-  [[nodiscard]] const std::string& advice() const noexcept { return advice_; }
-
- private:
-  [[nodiscard]] static std::uint64_t required(std::uint64_t planned,
-                                              std::uint64_t margin) noexcept {
-    return checked_add(planned, margin).value_or(std::numeric_limits<std::uint64_t>::max());
-  }
-  [[nodiscard]] static std::string text(std::uint64_t bytes) {
-    return ReadableBytes{bytes}.c_str();
-  }
-
-  std::uint64_t required_;
-  std::uint64_t available_;
-  std::string advice_;
-};
-
-}  // namespace allot
 
 namespace allot::load {
 
@@ -91,18 +54,66 @@ static_assert(Margin<NoMargin> && Margin<PercentMargin> && Margin<UsualMargin>);
 
 namespace detail {
 
-/// Names what makes most of the difference.
-[[nodiscard]] inline std::string what_to_cut(const Plan& plan) {
+/// What of a plan is on a device; all of it where no device is named.
+[[nodiscard]] inline std::vector<const Item*> items_on(const Plan& plan,
+                                                       const std::string* device) {
   std::vector<const Item*> items;
-  for (const Item& item : plan.items) items.push_back(&item);
+  for (const Item& item : plan.items) {
+    if (item.bytes == 0) continue;
+    if (device == nullptr || plan.arenas[item.arena].device == *device) items.push_back(&item);
+  }
+  return items;
+}
+
+/// Names what makes most of the difference, and the context that would fit where that is it.
+[[nodiscard]] inline std::string what_to_cut(const Plan& plan, const std::string* device,
+                                             std::uint64_t deficit) {
+  std::vector<const Item*> items = items_on(plan, device);
+  std::uint64_t bytes[3] = {0, 0, 0};
+  std::uint64_t context = 0;
+  for (const Item* item : items) {
+    bytes[static_cast<std::size_t>(item->purpose)] += item->bytes;
+    if (item->purpose == Purpose::cache) context = item->shape.extent[1];
+  }
+  const auto [weights, cache, scratch] = bytes;
+  std::string text = std::string{"weights "} + ReadableBytes{weights}.c_str();
+  if (cache != 0) {
+    text += std::string{", KV cache "} + ReadableBytes{cache}.c_str() + " for a context of " +
+            std::to_string(context);
+  }
+  if (scratch != 0) text += std::string{", scratch "} + ReadableBytes{scratch}.c_str();
+  if (cache > deficit) {
+    const double kept = static_cast<double>(cache - deficit) / static_cast<double>(cache);
+    const auto fitting = static_cast<std::uint64_t>(kept * static_cast<double>(context));
+    text += "; cut the context: about " + std::to_string(fitting) + " fits";
+    return text;
+  }
+  text += "; free memory, use a smaller quantisation, or lower the margin; largest items:";
   const std::size_t shown = std::min<std::size_t>(3, items.size());
   std::partial_sort(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), items.end(),
                     [](const Item* a, const Item* b) { return a->bytes > b->bytes; });
-  std::string text = "free memory, use a smaller quantisation, or lower the margin; largest items:";
   for (std::size_t i = 0; i < shown; ++i) {
     text += (i == 0 ? " " : ", ") + items[i]->name + " " + ReadableBytes{items[i]->bytes}.c_str();
   }
   return text;
+}
+
+/// What is required beyond what is free; 0 where it fits.
+template <Margin M>
+[[nodiscard]] std::uint64_t deficit_of(std::uint64_t planned, std::uint64_t free, const M& margin) {
+  if (planned == 0) return 0;
+  const std::uint64_t required =
+      checked_add(planned, margin(planned)).value_or(std::numeric_limits<std::uint64_t>::max());
+  return required > free ? required - free : 0;
+}
+
+template <Margin M>
+void check_bytes(const Plan& plan, std::uint64_t planned, const std::string* device,
+                 const PlannedDevice& has, const M& margin) {
+  const std::uint64_t deficit = deficit_of(planned, has.free_bytes, margin);
+  if (deficit == 0) return;
+  throw InsufficientMemory{has.name, planned, margin(planned), has.free_bytes,
+                           what_to_cut(plan, device, deficit)};
 }
 
 }  // namespace detail
@@ -111,13 +122,56 @@ namespace detail {
 /// Throws: `InsufficientMemory`.
 template <Device D, Margin M = UsualMargin>
 void check(const Plan& plan, const D& device, const M& margin = {}) {
-  const std::uint64_t planned = plan.total_bytes();
-  if (planned == 0) return;
-  const std::uint64_t kept = margin(planned);
-  const std::uint64_t available = device.memory_info().free;
-  const auto required = checked_add(planned, kept);
-  if (required && *required <= available) return;
-  throw InsufficientMemory{device.name(), planned, kept, available, detail::what_to_cut(plan)};
+  detail::check_bytes(plan, plan.total_bytes(), nullptr, planned_device(device), margin);
+}
+
+/// The same for several devices: what each has to hold, and a margin for each.
+template <Margin M = UsualMargin>
+void check(const Plan& plan, std::span<const PlannedDevice> devices, const M& margin = {}) {
+  for (const PlannedDevice& device : devices)
+    detail::check_bytes(plan, plan.bytes_on(device.name), &device.name, device, margin);
+}
+template <Device D, Margin M = UsualMargin>
+void check(const Plan& plan, std::span<const D> devices, const M& margin = {}) {
+  std::vector<PlannedDevice> now;
+  for (const D& device : devices) now.push_back(planned_device(device));
+  check(plan, std::span<const PlannedDevice>{now}, margin);
+}
+
+/// The largest context whose cache fits `options.devices` beside everything else, margin included;
+/// 0 where not even one token's does. What `options.cache` says of the types holds.
+/// Complexity: some sixty plans. Throws: as `make_plan`.
+template <WeightPolicy P = DefaultWeights, Margin M = UsualMargin, Placement L = OneArena>
+[[nodiscard]] std::uint64_t largest_context(const gguf::File& file, PlanOptions options,
+                                            const M& margin = {}, const L& placement = {}) {
+  if (!options.cache) options.cache = CacheOptions{1};
+  const auto fits = [&](std::uint64_t context) {
+    options.cache->context = context;
+    try {
+      const Plan plan = make_plan<P>(file, options, placement);
+      return std::all_of(
+          options.devices.begin(), options.devices.end(), [&](const PlannedDevice& device) {
+            return detail::deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
+          });
+    } catch (const InsufficientMemory&) {
+      return false;
+    }
+  };
+  constexpr std::uint64_t most = std::uint64_t{1} << 32;  // more tokens than any model has seen
+  std::uint64_t fitting = 0;
+  std::uint64_t refused = most;
+  for (std::uint64_t context = 1; context < most; context *= 2) {
+    if (!fits(context)) {
+      refused = context;
+      break;
+    }
+    fitting = context;
+  }
+  while (refused - fitting > 1) {
+    const std::uint64_t middle = fitting + (refused - fitting) / 2;
+    (fits(middle) ? fitting : refused) = middle;
+  }
+  return fitting;
 }
 
 }  // namespace allot::load

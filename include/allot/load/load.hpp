@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Loads a planned model: reserves its arenas, replays the plan on them, and reads the file's
-/// extents into place. Any failure takes everything back.
+/// Loads a planned model: reserves its arenas, replays the plan on them, and brings the file's
+/// bytes into place. Any failure takes everything back. `verify` compares it with its file.
 #pragma once
 
 #include <allot/arena.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/load/device_of.hpp>
+#include <allot/load/load_options.hpp>
 #include <allot/load/model.hpp>
 #include <allot/load/plan.hpp>
+#include <allot/load/progress.hpp>
 #include <allot/load/read_steps.hpp>
+#include <allot/load/upload.hpp>
+#include <allot/load/verify.hpp>
 #include <allot/slice.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -51,71 +58,138 @@ template <class M>
   return nullptr;
 }
 
+/// A plan's arenas, reserved.
+template <class SharedArena>
+struct Reserved {
+  std::vector<SharedArena> arenas;
+  std::vector<ArenaPlace> places;
+};
+
+/// A device refused an arena.
+struct Refusal {
+  std::size_t device;
+  std::uint64_t bytes;
+  std::exception_ptr error;
+};
+
+/// Reserves every arena, or says which was refused; none is kept then.
+template <class SharedArena, Device D>
+[[nodiscard]] std::optional<Refusal> try_reserve(const Plan& plan, std::span<D> devices,
+                                                 Reserved<SharedArena>& reserved) {
+  reserved = {};
+  for (const PlannedArena& planned : plan.arenas) {
+    const std::size_t device = device_of(planned, devices);
+    try {
+      reserved.arenas.emplace_back(planned.capacity, devices[device].memory());
+    } catch (const OutOfMemory& refusal) {
+      if (refusal.reason() != Reason::source) throw;
+      reserved = {};
+      return Refusal{device, planned.capacity, std::current_exception()};
+    }
+    reserved.places.push_back(
+        {static_cast<std::byte*>(reserved.arenas.back().base_address()), device});
+  }
+  return std::nullopt;
+}
+
+/// Reserves the arenas of `plan`. Drivers refuse one large allocation although the memory is free:
+/// the device's arenas are then divided, by halves, down to 16 MiB; the plan is changed to that.
+/// Throws: what the memory threw, where the memory is not free or nothing helps.
+template <WeightPolicy P, Device D>
+[[nodiscard]] Reserved<SharedArenaOf<P, D>> reserve(const gguf::File& file, Plan& plan,
+                                                    std::span<D> devices,
+                                                    std::vector<std::string>& fallbacks) {
+  constexpr std::uint64_t least_chunk = 16 * MiB;
+  Reserved<SharedArenaOf<P, D>> reserved;
+  while (const auto refusal = try_reserve(plan, devices, reserved)) {
+    const D& device = devices[refusal->device];
+    const std::uint64_t free = device.memory_info().free;
+    const std::string planned_name =
+        devices.size() == 1 ? plan.arenas.front().device : device.name();
+    const std::uint64_t chunk = refusal->bytes / 2;
+    if (free < plan.bytes_on(planned_name) || chunk < least_chunk)
+      std::rethrow_exception(refusal->error);
+    const std::size_t before = plan.arenas.size();
+    plan = in_chunks<P>(file, plan, planned_name, chunk);
+    if (plan.arenas.size() == before) std::rethrow_exception(refusal->error);
+    fallbacks.push_back(device.name() + " refused an allocation of " +
+                        ReadableBytes{refusal->bytes}.c_str() + " although " +
+                        ReadableBytes{free}.c_str() + " are free; divided it into arenas of " +
+                        ReadableBytes{chunk}.c_str() + " at most");
+  }
+  return reserved;
+}
+
+/// Whether the host addresses the memory of every device.
+template <Device D>
+[[nodiscard]] bool is_straight(std::span<D> devices) {
+  if constexpr (D::memory_type::host_accessible) {
+    return std::all_of(devices.begin(), devices.end(),
+                       [](const D& device) { return device.host_addressable(); });
+  }
+  return false;
+}
+
+template <Device D>
+void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace> places,
+           std::span<D> devices, const ProgressCallback& progress, const LoadOptions& options,
+           LoadReport& report) {
+  if (plan.steps.empty()) {
+    detail::report(progress, {0, 0});
+  } else if (is_straight(devices)) {
+    std::vector<std::byte*> bases;
+    for (const ArenaPlace& place : places) bases.push_back(place.base);
+    read_steps(file, plan.steps, bases, populate_of<typename D::memory_type>(), options.readers,
+               progress);
+  } else {
+    Upload<D>{file, plan.steps, places, devices, options, report}.run(progress);
+  }
+}
+
 }  // namespace detail
 
-/// Loads `plan` from `file` onto `device`, whose memory the host addresses: reader threads read
-/// straight into place. One device allocation for each arena of the plan.
+/// Loads `plan` from `file` onto `devices`. Where the host addresses their memory, reader threads
+/// read straight into place; otherwise they fill a ring of staging slots, which go to the devices
+/// on several streams. One device allocation for each arena of the plan.
 ///
 /// \param progress  called on this thread; returning false cancels, and what it throws goes through
 /// Throws: `Cancelled`; `OutOfMemory`; `gguf::ParseError` where the file cannot be read (any more);
-/// `std::logic_error` where the plan does not belong to the policy or file. Nothing stays reserved.
+/// `std::logic_error` where the plan does not belong to the policy, file or devices;
+/// `std::invalid_argument` for options; what the device throws. Nothing stays reserved.
 template <WeightPolicy P = DefaultWeights, Device D>
-requires(D::memory_type::host_accessible)
-    [[nodiscard]] Model<SharedArenaOf<P, D>> load(const gguf::File& file, const Plan& plan,
-                                                  D& device,
-                                                  const ProgressCallback& progress = {}) {
-  using ArenaType = SharedArenaOf<P, D>;
-  using ModelType = Model<ArenaType>;
+[[nodiscard]] Model<SharedArenaOf<P, D>> load(const gguf::File& file, const Plan& plan,
+                                              std::span<D> devices,
+                                              const ProgressCallback& progress = {},
+                                              const LoadOptions& options = {}) {
+  using ModelType = Model<SharedArenaOf<P, D>>;
+  if (devices.empty()) throw std::invalid_argument{"a model cannot be loaded onto no device"};
+  detail::check_options(options);
+  for (const Step& step : plan.steps) detail::check_step(step, file, plan);
 
-  std::vector<ArenaType> arenas;
-  std::vector<std::byte*> bases;
-  for (const PlannedArena& planned : plan.arenas) {
-    arenas.emplace_back(planned.capacity, device.memory());
-    bases.push_back(static_cast<std::byte*>(arenas.back().base_address()));
-  }
+  const auto start = std::chrono::steady_clock::now();
+  Plan followed = plan;
+  LoadReport report;
+  auto [arenas, places] = detail::reserve<P>(file, followed, devices, report.fallbacks);
   std::vector<typename ModelType::tensor_type> tensors;
-  tensors.reserve(plan.items.size());
-  for (const Item& item : plan.items) {
-    typename ArenaType::slice_type slice;
+  tensors.reserve(followed.items.size());
+  for (const Item& item : followed.items) {
+    typename SharedArenaOf<P, D>::slice_type slice;
     if (item.bytes != 0) slice = detail::allocate_as_planned(arenas.at(item.arena), item);
     tensors.emplace_back(item, std::move(slice));
   }
-  for (const Step& step : plan.steps) detail::check_step(step, file, plan);
-  detail::read_steps(file, plan.steps, bases, detail::populate_of<typename D::memory_type>(),
-                     progress);
-  return ModelType{std::move(arenas), std::move(tensors)};
+  detail::bring(file, followed, places, devices, progress, options, report);
+  report.bytes = detail::bytes_of(followed.steps);
+  report.device_allocations = arenas.size();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return ModelType{std::move(followed), std::move(arenas), std::move(tensors), std::move(report)};
 }
 
-/// The first byte in which a tensor differs from its file.
-struct Difference {
-  std::string tensor;
-  std::uint64_t byte;  ///< from the start of the tensor
-};
-
-/// Compares every tensor of a model with its file, read again, tensor by tensor, by another way
-/// than the one it was loaded on. Throws: `gguf::ParseError` where the file cannot be read (any
-/// more).
-template <class SharedArena>
-requires(SharedArena::memory_type::host_accessible)
-    [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
-                                                   const Model<SharedArena>& model) {
-  std::vector<std::byte> expected(static_cast<std::size_t>(4 * MiB));
-  for (const gguf::TensorInfo& info : file.tensors()) {
-    const auto bytes = model[std::string{info.name}].slice().span();
-    if (bytes.size() != info.bytes) return Difference{std::string{info.name}, bytes.size()};
-    const gguf::Shard& shard = file.shards()[info.shard];
-    for (std::size_t at = 0; at < bytes.size(); at += expected.size()) {
-      const std::size_t count = std::min(expected.size(), bytes.size() - at);
-      const auto piece = std::span{expected}.first(count);
-      shard.read(shard.data_offset() + info.offset + at, piece);
-      if (std::memcmp(piece.data(), bytes.data() + at, count) == 0) continue;
-      const auto [differs, _] =
-          std::mismatch(piece.begin(), piece.end(), bytes.subspan(at, count).begin());
-      return Difference{std::string{info.name},
-                        at + static_cast<std::uint64_t>(differs - piece.begin())};
-    }
-  }
-  return std::nullopt;
+/// The same onto one device.
+template <WeightPolicy P = DefaultWeights, Device D>
+[[nodiscard]] Model<SharedArenaOf<P, D>> load(const gguf::File& file, const Plan& plan, D& device,
+                                              const ProgressCallback& progress = {},
+                                              const LoadOptions& options = {}) {
+  return load<P>(file, plan, std::span<D>{&device, 1}, progress, options);
 }
 
 }  // namespace allot::load

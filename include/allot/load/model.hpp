@@ -5,7 +5,8 @@
 
 #include <allot/core/block.hpp>
 #include <allot/gguf/tensor.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/load_options.hpp>
+#include <allot/load/plan_data.hpp>
 #include <allot/slice.hpp>
 
 #include <cstdint>
@@ -41,20 +42,28 @@ class Tensor {
   Slice<Access> slice_;
 };
 
-/// The tensors of a plan, each in its place. Movable; copies share nothing but the memory.
+/// What a plan asked for, each in its place: tensors, cache, scratch. Movable; copies share nothing
+/// but the memory.
 template <class SharedArena>
 class Model {
  public:
   using access_type = AccessOf<typename SharedArena::memory_type>;
   using tensor_type = Tensor<access_type>;
 
-  Model(std::vector<SharedArena> arenas, std::vector<tensor_type> tensors)
-      : arenas_{std::move(arenas)}, tensors_{std::move(tensors)} {
+  /// \param plan  the one that was followed; `tensors` has one for each of its items
+  Model(Plan plan, std::vector<SharedArena> arenas, std::vector<tensor_type> tensors,
+        LoadReport report)
+      : plan_{std::move(plan)},
+        arenas_{std::move(arenas)},
+        tensors_{std::move(tensors)},
+        report_{std::move(report)},
+        weights_{static_cast<std::size_t>(plan_.tensor_count())} {
     places_.reserve(tensors_.size());
     for (std::size_t i = 0; i < tensors_.size(); ++i) places_.emplace(tensors_[i].name(), i);
   }
 
-  /// Complexity: constant. `nullptr` where there is none of that name.
+  /// A tensor, or a part of the cache (`cache.3.k`), or `scratch`. Complexity: constant. `nullptr`
+  /// where there is none of that name.
   [[nodiscard]] const tensor_type* find(const std::string& name) const noexcept {
     const auto found = places_.find(name);
     return found == places_.end() ? nullptr : &tensors_[found->second];
@@ -66,17 +75,33 @@ class Model {
     throw std::out_of_range{"the model has no tensor " + name};
   }
 
-  /// In file order.
-  [[nodiscard]] std::span<const tensor_type> tensors() const noexcept { return tensors_; }
-  [[nodiscard]] auto begin() const noexcept { return tensors_.begin(); }
-  [[nodiscard]] auto end() const noexcept { return tensors_.end(); }
+  /// The file's tensors, in file order.
+  [[nodiscard]] std::span<const tensor_type> tensors() const noexcept {
+    return std::span{tensors_}.first(weights_);
+  }
+  [[nodiscard]] auto begin() const noexcept { return tensors().begin(); }
+  [[nodiscard]] auto end() const noexcept { return tensors().end(); }
 
-  /// The arenas that the tensors lie in; each was one allocation on its device.
+  /// Cache and scratch, where the plan has any; their contents are undefined.
+  [[nodiscard]] std::span<const tensor_type> reserved() const noexcept {
+    return std::span{tensors_}.subspan(weights_);
+  }
+
+  /// The arenas that all lie in; each was one allocation on its device.
   [[nodiscard]] std::span<const SharedArena> arenas() const noexcept { return arenas_; }
 
+  /// The plan as it was followed: not the one given where that had to be divided further.
+  [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
+
+  /// What loading it took.
+  [[nodiscard]] const LoadReport& report() const noexcept { return report_; }
+
  private:
+  Plan plan_;
   std::vector<SharedArena> arenas_;
   std::vector<tensor_type> tensors_;
+  LoadReport report_;
+  std::size_t weights_;
   std::unordered_map<std::string, std::size_t> places_;
 };
 

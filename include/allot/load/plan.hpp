@@ -2,229 +2,198 @@
 /// \file
 /// What a model's memory will look like, to the byte, before any of it is reserved.
 ///
-/// | type             | what it is                                                             |
-/// |------------------|------------------------------------------------------------------------|
-/// | `Plan`           | a plain value: arenas, items, steps                                    |
-/// | `WeightPolicy`   | the strategy, alignment and synchronization of a model's memory        |
-/// | `make_plan`      | runs the real strategy over bare offsets: exact, and without a device  |
+/// | name             | what it is                                                                |
+/// |------------------|---------------------------------------------------------------------------|
+/// | `make_plan`      | runs the real strategy over bare offsets: exact, and without a device     |
+/// | `PlanOptions`    | for which devices; with how much KV cache and scratch memory              |
+/// | `planned_device` | what a plan needs to know of a device                                     |
+/// | `Plan`           | a plain value: arenas, items, steps (`plan_data.hpp`)                     |
+/// | `Placement`      | which items share a device allocation (`placement.hpp`)                   |
+/// | `WeightPolicy`   | strategy, alignment, synchronization of the arenas (`weight_policy.hpp`)  |
 #pragma once
 
-#include <allot/alignment/alignment.hpp>
-#include <allot/arena.hpp>
-#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
+#include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/memory/memory.hpp>
-#include <allot/strategy/best_fit.hpp>
-#include <allot/strategy/strategy.hpp>
-#include <allot/synchronization/locked.hpp>
-#include <allot/synchronization/synchronization.hpp>
+#include <allot/load/cache.hpp>
+#include <allot/load/place.hpp>
+#include <allot/load/placement.hpp>
+#include <allot/load/plan_data.hpp>
+#include <allot/load/split.hpp>
+#include <allot/load/weight_policy.hpp>
 
-#include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace allot::load {
 
-/// One reservation on a device. All in bytes.
-struct PlannedArena {
-  std::string device;
-  std::uint64_t capacity;
-  std::uint64_t alignment;
-  std::uint64_t used;
-  std::uint64_t padding;  ///< used, but beyond what the tensors need
-};
-
-/// Where a tensor goes.
-struct Item {
-  std::string name;
-  gguf::TensorType type;  ///< as it is stored
-  gguf::Shape shape;
-  std::uint32_t arena;   ///< index into `Plan::arenas`
-  std::uint64_t offset;  ///< bytes from the start of the arena
-  std::uint64_t bytes;   ///< 0: the tensor has no place
-};
-
-/// What happens to bytes on their way.
-enum class Transform { none };
-
-/// A range of a shard that goes to a range of an arena.
-struct Step {
-  std::uint32_t shard;
-  std::uint64_t file_offset;  ///< bytes from the start of the shard
-  std::uint64_t bytes;
-  std::uint32_t arena;
-  std::uint64_t arena_offset;
-  Transform transform;
-};
-
-/// A model's memory. Items are in file order.
-struct Plan {
-  std::vector<PlannedArena> arenas;
-  std::vector<Item> items;
-  std::vector<Step> steps;
-
-  /// Bytes that all arenas together reserve.
-  [[nodiscard]] std::uint64_t total_bytes() const noexcept {
-    std::uint64_t total = 0;
-    for (const PlannedArena& arena : arenas) total += arena.capacity;
-    return total;
-  }
-  /// Bytes of all tensors.
-  [[nodiscard]] std::uint64_t tensor_bytes() const noexcept {
-    std::uint64_t total = 0;
-    for (const Item& item : items) total += item.bytes;
-    return total;
-  }
-};
-
-/// Names the policies of a model's memory; the memory itself is the device's.
-template <class P>
-concept WeightPolicy = Strategy<typename P::Strategy> && Alignment<typename P::Alignment> &&
-    Synchronization<typename P::Synchronization> && P::Synchronization::is_thread_safe;
-
-/// Best fit at 256 bytes, shared between threads.
-struct DefaultWeights {
-  using Strategy = allot::BestFit;
-  using Alignment = allot::AlignTo<256>;
-  using Synchronization = allot::Locked<>;
-};
-
-static_assert(WeightPolicy<DefaultWeights>);
-
 struct PlanOptions {
+  /// The name of the one device that the model goes to, where `devices` is empty.
   std::string device = "host";
+  /// The devices that share the model, in the order of its layers.
+  std::vector<PlannedDevice> devices{};
+  /// Also plans a KV cache.
+  std::optional<CacheOptions> cache{};
+  /// Also plans so many bytes of working memory on each device.
+  std::uint64_t scratch_bytes = 0;
 };
+
+/// A device as a plan sees it, with what it has free now.
+template <Device D>
+[[nodiscard]] PlannedDevice planned_device(const D& device) {
+  return {.name = device.name(),
+          .free_bytes = device.memory_info().free,
+          .path = device.host_addressable() ? Path::straight : Path::staged};
+}
 
 namespace detail {
-
-/// The policies of `P` over bare offsets: what a plan is made with.
-template <WeightPolicy P>
-using PlanningArena = Arena<typename P::Strategy, typename P::Alignment>;
-
-/// The blocks of all tensors in an arena of that capacity, or nothing where they do not fit.
-template <WeightPolicy P>
-[[nodiscard]] std::optional<std::vector<Block>> place_all(const gguf::File& file,
-                                                          std::uint64_t capacity) {
-  PlanningArena<P> arena{capacity};
-  std::vector<Block> blocks;
-  blocks.reserve(file.tensors().size());
-  for (const gguf::TensorInfo& tensor : file.tensors()) {
-    if (tensor.bytes == 0) {
-      blocks.push_back(Block{});
-    } else if (const auto block = arena.try_allocate(tensor.bytes)) {
-      blocks.push_back(*block);
-    } else {
-      return std::nullopt;
-    }
-  }
-  return blocks;
-}
-
-[[noreturn]] inline void throw_too_large() {
-  throw std::length_error{"the tensors take more than 2^64 bytes of memory"};
-}
-
-struct Placed {
-  std::uint64_t capacity;
-  std::vector<Block> blocks;
-};
-
-/// The smallest capacity that is tried: the tensors in whole units. A strategy that rounds further
-/// needs what it grants, and at the most what it grants in a range without end.
-template <WeightPolicy P>
-[[nodiscard]] Placed place_in_least(const gguf::File& file) {
-  std::uint64_t capacity = 0;
-  for (const gguf::TensorInfo& tensor : file.tensors()) {
-    const auto units = checked_align_up(tensor.bytes, P::Alignment::value);
-    const auto sum = units ? checked_add(capacity, *units) : std::nullopt;
-    if (!sum) throw_too_large();
-    capacity = *sum;
-  }
-  if (auto blocks = place_all<P>(file, capacity)) return {capacity, std::move(*blocks)};
-
-  constexpr std::uint64_t endless = std::uint64_t{1} << 63;
-  const auto unbounded = place_all<P>(file, endless);
-  if (!unbounded) throw_too_large();
-  std::uint64_t granted = 0;
-  std::uint64_t end = 0;
-  for (const Block& block : *unbounded) {
-    granted += block.size;
-    end = std::max(end, block.offset + block.size);
-  }
-  for (const std::uint64_t larger : {granted, end, std::bit_ceil(end)}) {
-    if (auto blocks = place_all<P>(file, larger)) return {larger, std::move(*blocks)};
-  }
-  throw_too_large();
-}
 
 /// Whether `next` continues `step`: the same distance in the file as in the arena, and nothing
 /// between the two but the padding of the block before, which ends at `granted_end`.
 [[nodiscard]] inline bool continues(const Step& step, const Step& next,
                                     std::uint64_t granted_end) noexcept {
   if (next.shard != step.shard || next.file_offset < step.file_offset + step.bytes) return false;
-  if (next.arena_offset < step.arena_offset || next.arena_offset > granted_end) return false;
+  if (next.arena != step.arena || next.arena_offset < step.arena_offset) return false;
+  if (next.arena_offset > granted_end) return false;
   return next.file_offset - step.file_offset == next.arena_offset - step.arena_offset;
 }
 
+/// The file's extents. `granted_ends` has, for each item, where its block ends in its arena.
 [[nodiscard]] inline std::vector<Step> make_steps(const gguf::File& file,
-                                                  const std::vector<Block>& blocks) {
+                                                  std::span<const Item> items,
+                                                  std::span<const std::uint64_t> granted_ends) {
   std::vector<Step> steps;
   std::uint64_t granted_end = 0;
-  for (std::size_t i = 0; i < blocks.size(); ++i) {
+  for (std::size_t i = 0; i < file.tensors().size(); ++i) {
     const gguf::TensorInfo& tensor = file.tensors()[i];
     if (tensor.bytes == 0) continue;
     const Step step{.shard = tensor.shard,
                     .file_offset = file.shards()[tensor.shard].data_offset() + tensor.offset,
                     .bytes = tensor.bytes,
-                    .arena = 0,
-                    .arena_offset = blocks[i].offset,
+                    .arena = items[i].arena,
+                    .arena_offset = items[i].offset,
                     .transform = Transform::none};
     if (!steps.empty() && continues(steps.back(), step, granted_end)) {
       steps.back().bytes = step.arena_offset + step.bytes - steps.back().arena_offset;
     } else {
       steps.push_back(step);
     }
-    granted_end = blocks[i].offset + blocks[i].size;
+    granted_end = granted_ends[i];
   }
   return steps;
 }
 
+/// Makes the arenas of one device's groups, and gives their items their places.
+template <WeightPolicy P>
+void place_groups(Plan& plan, const PlannedDevice& device, std::span<const Group> groups,
+                  std::vector<std::uint64_t>& granted_ends) {
+  for (const Group& group : groups) {
+    const Placed placed = place_in_least<P>(plan.items, group.items);
+    PlannedArena arena{.device = device.name,
+                       .capacity = placed.capacity,
+                       .alignment = P::Alignment::value,
+                       .used = 0,
+                       .padding = 0,
+                       .path = device.path,
+                       .rule = group.rule};
+    for (std::size_t i = 0; i < group.items.size(); ++i) {
+      const Block& block = placed.blocks[i];
+      Item& item = plan.items[group.items[i]];
+      item.arena = static_cast<std::uint32_t>(plan.arenas.size());
+      item.offset = block.offset;
+      granted_ends[group.items[i]] = block.offset + block.size;
+      arena.used += block.size;
+      arena.padding += block.size - item.bytes;
+    }
+    plan.arenas.push_back(std::move(arena));
+  }
+}
+
+[[nodiscard]] inline std::vector<Item> tensor_items(const gguf::File& file) {
+  std::vector<Item> items;
+  items.reserve(file.tensors().size());
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    items.push_back({.name = std::string{tensor.name},
+                     .type = tensor.type,
+                     .shape = tensor.shape,
+                     .arena = 0,
+                     .offset = 0,
+                     .bytes = tensor.bytes});
+  }
+  return items;
+}
+
 }  // namespace detail
 
-/// Plans one arena for all tensors of a file, in file order. A model without tensor data needs no
-/// arena. Neighbours whose distances agree in file and arena share a step.
-/// Complexity: the strategy's, for each tensor; reads no tensor data.
-/// Throws: `std::length_error` where the sizes overflow; `std::bad_alloc`.
-template <WeightPolicy P = DefaultWeights>
-[[nodiscard]] Plan make_plan(const gguf::File& file, const PlanOptions& options = {}) {
-  Plan plan;
-  plan.items.reserve(file.tensors().size());
-  for (const gguf::TensorInfo& tensor : file.tensors()) {
-    plan.items.push_back({std::string{tensor.name}, tensor.type, tensor.shape, 0, 0, tensor.bytes});
-  }
-  const bool is_empty = std::all_of(plan.items.begin(), plan.items.end(),
-                                    [](const Item& item) { return item.bytes == 0; });
-  if (is_empty) return plan;
+/// Plans the memory of a model: all tensors of a file in file order, and the cache and scratch
+/// memory that the options ask for. What has no bytes needs no arena. Neighbours whose distances
+/// agree in file and arena share a step.
+///
+/// \tparam P     the policies of the arenas; `load` takes the same
+/// \param placement  which items share a device allocation
+/// Complexity: the strategy's, for each item; reads no tensor data.
+/// Throws: `std::length_error` where the sizes overflow; `InsufficientMemory` for an item that no
+/// device has room for, where there are several; what `cache_items` throws; `std::bad_alloc`.
+template <WeightPolicy P = DefaultWeights, Placement L = OneArena>
+[[nodiscard]] Plan make_plan(const gguf::File& file, const PlanOptions& options = {},
+                             const L& placement = {}) {
+  std::vector<PlannedDevice> devices = options.devices;
+  if (devices.empty()) devices.push_back({.name = options.device});
 
-  const detail::Placed placed = detail::place_in_least<P>(file);
-  std::uint64_t used = 0;
-  for (std::size_t i = 0; i < placed.blocks.size(); ++i) {
-    plan.items[i].offset = placed.blocks[i].offset;
-    used += placed.blocks[i].size;
+  Plan plan;
+  plan.items = detail::tensor_items(file);
+  if (options.cache) {
+    for (Item& item : cache_items(file, *options.cache)) plan.items.push_back(std::move(item));
   }
-  plan.arenas.push_back({.device = options.device,
-                         .capacity = placed.capacity,
-                         .alignment = P::Alignment::value,
-                         .used = used,
-                         .padding = used - plan.tensor_bytes()});
-  plan.steps = detail::make_steps(file, placed.blocks);
+  std::vector<std::uint32_t> of_item = detail::split_by_layers(plan.items, devices);
+  for (std::uint32_t i = 0; options.scratch_bytes != 0 && i < devices.size(); ++i) {
+    plan.items.push_back(scratch_item(
+        devices.size() == 1 ? "scratch" : "scratch." + std::to_string(i), options.scratch_bytes));
+    of_item.push_back(i);
+  }
+
+  std::vector<std::uint64_t> granted_ends(plan.items.size(), 0);
+  for (std::uint32_t device = 0; device < devices.size(); ++device) {
+    std::vector<std::uint32_t> chosen;
+    for (std::uint32_t i = 0; i < plan.items.size(); ++i) {
+      if (of_item[i] == device && plan.items[i].bytes != 0) chosen.push_back(i);
+    }
+    detail::place_groups<P>(plan, devices[device],
+                            placement.groups(plan.items, chosen, P::Alignment::value),
+                            granted_ends);
+  }
+  plan.steps = detail::make_steps(file, plan.items, granted_ends);
   return plan;
 }
+
+namespace detail {
+
+/// A plan with the arenas of one device divided into chunks of at most `bytes`.
+template <WeightPolicy P>
+[[nodiscard]] Plan in_chunks(const gguf::File& file, const Plan& plan, const std::string& device,
+                             std::uint64_t bytes) {
+  Plan made;
+  made.items = plan.items;
+  std::vector<std::uint64_t> granted_ends(plan.items.size(), 0);
+  for (std::uint32_t arena = 0; arena < plan.arenas.size(); ++arena) {
+    const PlannedArena& planned = plan.arenas[arena];
+    std::vector<std::uint32_t> chosen;
+    for (std::uint32_t i = 0; i < plan.items.size(); ++i) {
+      if (plan.items[i].bytes != 0 && plan.items[i].arena == arena) chosen.push_back(i);
+    }
+    std::vector<Group> groups{{planned.rule, chosen}};
+    if (planned.device == device)
+      groups = ArenasOf{bytes}.groups(plan.items, chosen, P::Alignment::value);
+    place_groups<P>(made, {.name = planned.device, .path = planned.path}, groups, granted_ends);
+  }
+  made.steps = make_steps(file, made.items, granted_ends);
+  return made;
+}
+
+}  // namespace detail
 
 }  // namespace allot::load

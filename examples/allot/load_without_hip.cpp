@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// Takes the place of load_on_hip.cpp where HIP was not found.
+#include <stdexcept>
+
+#include "devices.hpp"
+#include "planning.hpp"
+
+namespace {
+
+[[noreturn]] void throw_no_hip(const std::string& device) {
+  throw std::runtime_error{"device " + device +
+                           " is not there: this build has no HIP; use --device host, or build with "
+                           "-Dhip=enabled (libamdhip64-dev, or ROCm and -Dhip_root=/opt/rocm)"};
+}
+
+}  // namespace
+
+Result load_on_hip(const MemoryOptions& options, const allot::gguf::File&) {
+  throw_no_hip(options.device);
+}
+
+allot::load::PlannedDevice ask_hip_device(const std::string& name) { throw_no_hip(name); }

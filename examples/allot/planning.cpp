@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "planning.hpp"
+
+#include <allot/device/host_device.hpp>
+#include <allot/device/staged_host_device.hpp>
+
+#include <charconv>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "output.hpp"
+
+namespace loading = allot::load;
+
+ChosenMargin::ChosenMargin(const std::string& text)
+    : kind_{text == "usual"  ? Kind::usual
+            : text == "none" ? Kind::none
+                             : Kind::percent} {
+  if (kind_ == Kind::percent) std::from_chars(text.data(), text.data() + text.size(), percent_);
+}
+
+std::uint64_t ChosenMargin::operator()(std::uint64_t planned) const noexcept {
+  switch (kind_) {
+    case Kind::usual:
+      return loading::UsualMargin{}(planned);
+    case Kind::none:
+      return loading::NoMargin{}(planned);
+    default:
+      return loading::PercentMargin{percent_}(planned);
+  }
+}
+
+ChosenPlacement placement_of(const MemoryOptions& options, const allot::gguf::File& file) {
+  if (options.placement == "chunks") return ChosenPlacement{loading::ArenasOf{options.chunk_bytes}};
+  if (options.placement == "selective")
+    return ChosenPlacement{loading::Selective{loading::MatrixRules::of(file)}};
+  return ChosenPlacement{loading::OneArena{}};
+}
+
+std::vector<std::string> device_names(const MemoryOptions& options) {
+  std::vector<std::string> names;
+  std::string rest = options.device + ",";
+  for (std::size_t comma = 0; (comma = rest.find(',')) != std::string::npos;) {
+    const std::string name = rest.substr(0, comma);
+    names.push_back(name == "hip" ? "hip:0" : name);
+    rest.erase(0, comma + 1);
+  }
+  return names;
+}
+
+loading::PlanOptions plan_options(const MemoryOptions& options,
+                               std::vector<loading::PlannedDevice> devices) {
+  loading::PlanOptions planned{.devices = std::move(devices)};
+  planned.scratch_bytes = options.scratch_bytes;
+  if (options.context == 0) return planned;
+  const auto type = options.cache_type == "f32"    ? allot::gguf::TensorType::F32
+                    : options.cache_type == "bf16" ? allot::gguf::TensorType::BF16
+                    : options.cache_type == "q8_0" ? allot::gguf::TensorType::Q8_0
+                    : options.cache_type == "q4_0" ? allot::gguf::TensorType::Q4_0
+                                                   : allot::gguf::TensorType::F16;
+  planned.cache = loading::CacheOptions{options.context, type, type};
+  return planned;
+}
+
+loading::Plan make_plan(const MemoryOptions& options, const allot::gguf::File& file,
+                     const loading::PlanOptions& planned) {
+  return with_alignment(options.alignment, [&]<class Policy>() {
+    return loading::make_plan<Policy>(file, planned, placement_of(options, file));
+  });
+}
+
+namespace {
+
+loading::PlannedDevice ask_device(const std::string& name) {
+  if (name == "host") return loading::planned_device(allot::HostDevice{});
+  if (name == "staged-host") return loading::planned_device(allot::StagedHostDevice{});
+  return ask_hip_device(name);
+}
+
+}  // namespace
+
+std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options, bool must_ask) {
+  const std::vector<std::string> names = device_names(options);
+  if (!options.memory.empty() && options.memory.size() != names.size()) {
+    throw std::invalid_argument{"--memory names " + std::to_string(options.memory.size()) +
+                                " sizes for " + std::to_string(names.size()) +
+                                " devices; give one for each, as in --memory 24GiB,16GiB"};
+  }
+  std::vector<loading::PlannedDevice> devices;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    loading::PlannedDevice device{
+        .name = names[i], .path = names[i] == "host" ? loading::Path::straight : loading::Path::staged};
+    try {
+      device = ask_device(names[i]);
+    } catch (const std::exception&) {
+      if (must_ask && options.memory.empty()) throw;
+    }
+    if (!options.memory.empty()) device.free_bytes = options.memory[i];
+    devices.push_back(device);
+  }
+  return devices;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// How the tool's options become a plan: placement, cache and margin chosen at run time.
+#pragma once
+
+#include <allot/load/check.hpp>
+#include <allot/load/plan.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "commands.hpp"
+
+/// A placement that is chosen at run time.
+class ChosenPlacement {
+ public:
+  template <allot::load::Placement P>
+  explicit ChosenPlacement(P placement)
+      : groups_{[placement](auto items, auto chosen, std::uint64_t alignment) {
+          return placement.groups(items, chosen, alignment);
+        }} {}
+
+  [[nodiscard]] std::vector<allot::load::Group> groups(std::span<const allot::load::Item> items,
+                                                       std::span<const std::uint32_t> chosen,
+                                                       std::uint64_t alignment) const {
+    return groups_(items, chosen, alignment);
+  }
+
+ private:
+  std::function<std::vector<allot::load::Group>(std::span<const allot::load::Item>,
+                                                std::span<const std::uint32_t>, std::uint64_t)>
+      groups_;
+};
+
+/// A margin that is chosen at run time: `usual`, `none`, `N%`.
+class ChosenMargin {
+ public:
+  explicit ChosenMargin(const std::string& text);
+  [[nodiscard]] std::uint64_t operator()(std::uint64_t planned) const noexcept;
+
+ private:
+  enum class Kind { usual, none, percent } kind_;
+  std::uint64_t percent_ = 0;
+};
+
+[[nodiscard]] ChosenPlacement placement_of(const MemoryOptions& options,
+                                           const allot::gguf::File& file);
+
+/// The names in `host` or `hip:0,hip:1`; `hip` is `hip:0`.
+[[nodiscard]] std::vector<std::string> device_names(const MemoryOptions& options);
+
+/// The options of a plan for those devices.
+[[nodiscard]] allot::load::PlanOptions plan_options(
+    const MemoryOptions& options, std::vector<allot::load::PlannedDevice> devices);
+
+/// The plan, with the policies of the alignment chosen.
+[[nodiscard]] allot::load::Plan make_plan(const MemoryOptions& options,
+                                          const allot::gguf::File& file,
+                                          const allot::load::PlanOptions& planned);
+
+/// The devices as a plan sees them: asked, or with the memory that the options say they have. A
+/// device that is not there is an error where `must_ask`, and otherwise known by name only.
+[[nodiscard]] std::vector<allot::load::PlannedDevice> planned_devices(const MemoryOptions& options,
+                                                                      bool must_ask);
+
+/// A HIP device as a plan sees it, now. Throws: where there is none, or this build has no HIP.
+[[nodiscard]] allot::load::PlannedDevice ask_hip_device(const std::string& name);

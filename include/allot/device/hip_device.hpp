@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `HipDevice`: a GPU through HIP's runtime. Includes HIP.
+#pragma once
+
+#include <allot/core/memory_info.hpp>
+#include <allot/device/device.hpp>
+#include <allot/hip/properties.hpp>
+#include <allot/hip/stream.hpp>
+#include <allot/memory/hip.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <string>
+
+namespace allot {
+
+/// A GPU. Copies name the same device.
+///
+/// \tparam M  the memory policy of its arenas: `hip::DeviceMemory`; `hip::ManagedMemory` for an
+///            integrated GPU, whose memory the host then addresses; or one of your own like them
+template <Memory M = hip::DeviceMemory>
+requires std::constructible_from<M, int>
+class HipDevice {
+ public:
+  using memory_type = M;
+  using staging_memory_type = hip::PinnedMemory;
+  using stream_type = hip::Stream;
+  using event_type = hip::Event;
+
+  /// The device `hip:ID`. Throws: `hip::NoDevice` where there is none at all, saying what to check;
+  /// `std::invalid_argument` where there is none of that number; `hip::Error`.
+  explicit HipDevice(int id = 0) : properties_{hip::properties(id)} {}
+
+  [[nodiscard]] const hip::DeviceProperties& properties() const noexcept { return properties_; }
+  [[nodiscard]] int id() const noexcept { return properties_.device; }
+
+  [[nodiscard]] memory_type memory() const { return memory_type{id()}; }
+  [[nodiscard]] staging_memory_type staging_memory() const noexcept {
+    return staging_memory_type{id()};
+  }
+  /// Throws: `hip::Error`, as all that follow.
+  [[nodiscard]] stream_type make_stream() const { return stream_type{id()}; }
+  [[nodiscard]] event_type make_event() const { return event_type{id()}; }
+
+  void copy_to_device(void* to, const void* from, std::uint64_t bytes, stream_type& stream) const {
+    stream.copy(to, from, bytes, hipMemcpyHostToDevice);
+  }
+  void copy_to_host(void* to, const void* from, std::uint64_t bytes, stream_type& stream) const {
+    stream.copy(to, from, bytes, hipMemcpyDeviceToHost);
+  }
+  void copy_on_device(void* to, const void* from, std::uint64_t bytes, stream_type& stream) const {
+    stream.copy(to, from, bytes, hipMemcpyDeviceToDevice);
+  }
+  void record(event_type& event, stream_type& stream) const { stream.record(event); }
+  void wait(stream_type& stream, event_type& event) const { stream.wait(event); }
+  void synchronize(stream_type& stream) const { stream.synchronize(); }
+  void synchronize(event_type& event) const { event.synchronize(); }
+  [[nodiscard]] bool is_done(const event_type& event) const { return event.is_done(); }
+
+  [[nodiscard]] MemoryInfo memory_info() const { return hip::memory_info(id()); }
+  /// Whether the host may write the memory of its arenas.
+  [[nodiscard]] bool host_addressable() const noexcept { return M::host_accessible; }
+  [[nodiscard]] std::string name() const { return "hip:" + std::to_string(id()); }
+
+ private:
+  hip::DeviceProperties properties_;
+};
+
+static_assert(Device<HipDevice<>> && Device<HipDevice<hip::ManagedMemory>>);
+
+}  // namespace allot

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// HIP's current device is a property of each thread. Whatever belongs to a device makes it current
+/// for the scope of its calls, and restores what the caller had.
+#pragma once
+
+#include <allot/hip/error.hpp>
+
+#include <string>
+
+namespace allot::hip {
+
+/// Makes a device current on this thread for a scope.
+class CurrentDevice {
+ public:
+  /// Throws: `Error`; the thread's device is then as it was.
+  explicit CurrentDevice(int device) {
+    check(hipGetDevice(&before_), "hipGetDevice", "asking for the current device");
+    if (before_ == device) return;
+    check(hipSetDevice(device), "hipSetDevice",
+          [&] { return "making hip:" + std::to_string(device) + " current"; });
+    changed_ = true;
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+  ~CurrentDevice() {
+    if (changed_) check_clean_up(hipSetDevice(before_), "hipSetDevice", "restoring the device");
+  }
+
+ private:
+  int before_ = 0;
+  bool changed_ = false;
+};
+
+/// How many devices there are, at least one.
+/// Throws: `NoDevice` where there is none, with what to check.
+[[nodiscard]] inline int device_count() {
+  int count = 0;
+  const hipError_t code = hipGetDeviceCount(&count);
+  if (code == hipSuccess && count > 0) return count;
+  static_cast<void>(hipGetLastError());
+  throw NoDevice{code == hipSuccess ? hipErrorNoDevice : code};
+}
+
+/// The current device of this thread. Throws: `NoDevice`, `Error`.
+[[nodiscard]] inline int current_device() {
+  int device = 0;
+  const hipError_t code = hipGetDevice(&device);
+  if (code != hipSuccess) static_cast<void>(device_count());  // where that is why, it says so
+  check(code, "hipGetDevice", "asking for the current device");
+  return device;
+}
+
+/// Runs `release` with `device` current; for destructors. Whatever fails goes to the handler for
+/// errors of clean-up, and `release` runs in any case.
+template <class Release>
+void with_device_for_clean_up(int device, Release&& release) noexcept {
+  int before = device;
+  const bool is_known =
+      check_clean_up(hipGetDevice(&before), "hipGetDevice", "asking for the current device");
+  const bool changed = before != device || !is_known;
+  if (changed) check_clean_up(hipSetDevice(device), "hipSetDevice", "releasing what a device has");
+  release();
+  if (changed && is_known) {
+    check_clean_up(hipSetDevice(before), "hipSetDevice", "restoring the device");
+  }
+}
+
+}  // namespace allot::hip

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Which devices there are, what they are, and what memory they have free.
+#pragma once
+
+#include <allot/core/memory_info.hpp>
+#include <allot/hip/current_device.hpp>
+#include <allot/hip/error.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace allot::hip {
+
+using allot::MemoryInfo;
+
+/// What a planner wants to know of a device.
+struct DeviceProperties {
+  int device;
+  std::string name;          ///< `AMD Radeon RX 7900 XTX`
+  std::string architecture;  ///< `gfx1100`; empty where the back end has no such name
+  std::uint64_t total_bytes;
+  bool is_integrated;       ///< shares the host's memory
+  bool has_managed_memory;  ///< `hipMallocManaged` works
+  bool has_memory_pools;    ///< `hipMallocAsync` works
+};
+
+namespace detail {
+
+[[nodiscard]] inline int attribute(hipDeviceAttribute_t which, int device) {
+  int value = 0;
+  check(hipDeviceGetAttribute(&value, which, device), "hipDeviceGetAttribute", [&] {
+    return "asking hip:" + std::to_string(device) + " for attribute " +
+           std::to_string(static_cast<int>(which));
+  });
+  return value;
+}
+
+}  // namespace detail
+
+/// Throws: `Error`, `NoDevice`; `std::invalid_argument` for a device that is not there.
+inline void require_device(int device) {
+  const int count = device_count();
+  if (device >= 0 && device < count) return;
+  throw std::invalid_argument{"there is no device hip:" + std::to_string(device) +
+                              (count == 1
+                                   ? "; the only one is hip:0"
+                                   : "; there are hip:0 to hip:" + std::to_string(count - 1))};
+}
+
+/// Throws: as `require_device`.
+[[nodiscard]] inline DeviceProperties properties(int device) {
+  require_device(device);
+  hipDeviceProp_t found{};
+  check(hipGetDeviceProperties(&found, device), "hipGetDeviceProperties",
+        [&] { return "asking what hip:" + std::to_string(device) + " is"; });
+  DeviceProperties made{};
+  made.device = device;
+  made.name = found.name;
+  if constexpr (requires { found.gcnArchName; }) made.architecture = found.gcnArchName;
+  made.total_bytes = found.totalGlobalMem;
+  made.is_integrated = detail::attribute(hipDeviceAttributeIntegrated, device) != 0;
+  made.has_managed_memory = detail::attribute(hipDeviceAttributeManagedMemory, device) != 0;
+  made.has_memory_pools = detail::attribute(hipDeviceAttributeMemoryPoolsSupported, device) != 0;
+  return made;
+}
+
+/// Bytes of a device's memory, free now. Throws: `Error`.
+[[nodiscard]] inline MemoryInfo memory_info(int device) {
+  const CurrentDevice current{device};
+  std::size_t free = 0;
+  std::size_t total = 0;
+  check(hipMemGetInfo(&free, &total), "hipMemGetInfo",
+        [&] { return "asking what memory hip:" + std::to_string(device) + " has free"; });
+  return {free, total};
+}
+
+}  // namespace allot::hip

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `hip::Stream` and `hip::Event`, released with their scope. A stream is synchronized before it is
+/// released, so that no copy outlives what it copies.
+#pragma once
+
+#include <allot/hip/current_device.hpp>
+#include <allot/hip/error.hpp>
+
+#include <string>
+#include <utility>
+
+namespace allot::hip {
+
+namespace detail {
+
+/// Waits for all work of a stream or, where that fails, of its device; for destructors.
+inline void settle(hipStream_t stream) noexcept {
+  if (check_clean_up(hipStreamSynchronize(stream), "hipStreamSynchronize",
+                     "waiting for the copies of a stream before it is released")) {
+    return;
+  }
+  check_clean_up(hipDeviceSynchronize(), "hipDeviceSynchronize",
+                 "waiting for the device, as its stream could not be waited for");
+}
+
+}  // namespace detail
+
+/// A point in a stream's work that the host, or another stream, can wait for.
+class Event {
+ public:
+  /// Throws: `Error`.
+  explicit Event(int device) : device_{device} {
+    const CurrentDevice current{device};
+    check(hipEventCreateWithFlags(&event_, hipEventDisableTiming), "hipEventCreateWithFlags",
+          "making an event");
+  }
+  Event(Event&& other) noexcept
+      : event_{std::exchange(other.event_, nullptr)}, device_{other.device_} {}
+  Event& operator=(Event&& other) noexcept {
+    std::swap(event_, other.event_);
+    std::swap(device_, other.device_);
+    return *this;
+  }
+  ~Event() {
+    if (event_ == nullptr) return;
+    with_device_for_clean_up(device_, [this] {
+      check_clean_up(hipEventDestroy(event_), "hipEventDestroy", "releasing an event");
+    });
+  }
+
+  [[nodiscard]] hipEvent_t get() const noexcept { return event_; }
+  [[nodiscard]] int device() const noexcept { return device_; }
+
+  /// Blocks this thread until what was recorded is done; at once where nothing was.
+  /// Throws: `Error`.
+  void synchronize() const {
+    const CurrentDevice current{device_};
+    check(hipEventSynchronize(event_), "hipEventSynchronize", "waiting for a copy");
+  }
+
+  /// Whether what was recorded is done. Throws: `Error`.
+  [[nodiscard]] bool is_done() const {
+    const CurrentDevice current{device_};
+    const hipError_t code = hipEventQuery(event_);
+    if (code == hipErrorNotReady) {
+      static_cast<void>(hipGetLastError());
+      return false;
+    }
+    check(code, "hipEventQuery", "asking whether a copy is done");
+    return true;
+  }
+
+ private:
+  hipEvent_t event_ = nullptr;
+  int device_;
+};
+
+/// Work on a device in the order in which it was given. Independent of the default stream.
+class Stream {
+ public:
+  /// Throws: `Error`.
+  explicit Stream(int device) : device_{device} {
+    const CurrentDevice current{device};
+    check(hipStreamCreateWithFlags(&stream_, hipStreamNonBlocking), "hipStreamCreateWithFlags",
+          "making a stream");
+  }
+  Stream(Stream&& other) noexcept
+      : stream_{std::exchange(other.stream_, nullptr)}, device_{other.device_} {}
+  Stream& operator=(Stream&& other) noexcept {
+    std::swap(stream_, other.stream_);
+    std::swap(device_, other.device_);
+    return *this;
+  }
+  ~Stream() {
+    if (stream_ == nullptr) return;
+    with_device_for_clean_up(device_, [this] {
+      detail::settle(stream_);
+      check_clean_up(hipStreamDestroy(stream_), "hipStreamDestroy", "releasing a stream");
+    });
+  }
+
+  [[nodiscard]] hipStream_t get() const noexcept { return stream_; }
+  [[nodiscard]] int device() const noexcept { return device_; }
+
+  /// Blocks this thread until all work so far is done. Throws: `Error`, of that work too.
+  void synchronize() const {
+    const CurrentDevice current{device_};
+    check(hipStreamSynchronize(stream_), "hipStreamSynchronize", "waiting for a stream");
+  }
+
+  /// Has the event stand for all work so far. Throws: `Error`.
+  void record(const Event& event) const {
+    const CurrentDevice current{device_};
+    check(hipEventRecord(event.get(), stream_), "hipEventRecord", "recording an event");
+  }
+
+  /// Has later work wait for the event; the host goes on. Throws: `Error`.
+  void wait(const Event& event) const {
+    const CurrentDevice current{device_};
+    check(hipStreamWaitEvent(stream_, event.get(), 0), "hipStreamWaitEvent",
+          "having a stream wait for another");
+  }
+
+  /// Copies `bytes` bytes, the kind being known from the addresses' memory.
+  /// Throws: `Error`, also of earlier work.
+  void copy(void* to, const void* from, std::size_t bytes, hipMemcpyKind kind) const {
+    const CurrentDevice current{device_};
+    check(hipMemcpyAsync(to, from, bytes, kind, stream_), "hipMemcpyAsync", [&] {
+      return "copying " + std::to_string(bytes) + " bytes on hip:" + std::to_string(device_);
+    });
+  }
+
+ private:
+  hipStream_t stream_ = nullptr;
+  int device_;
+};
+
+}  // namespace allot::hip

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a model's KV cache and scratch memory take, from its metadata.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/plan_data.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace allot::load {
+
+/// The keys and values that one layer keeps for each token, in elements.
+struct CacheLayer {
+  std::uint64_t key_elements;
+  std::uint64_t value_elements;
+};
+
+/// A cache of `context` tokens.
+struct CacheOptions {
+  std::uint64_t context;
+  gguf::TensorType key_type = gguf::TensorType::F16;
+  gguf::TensorType value_type = gguf::TensorType::F16;
+};
+
+namespace detail {
+
+/// More layers than any model has: what a file says is not trusted.
+inline constexpr std::uint64_t most_layers = 1 << 16;
+
+[[nodiscard]] inline std::string architecture_of(const gguf::File& file) {
+  const gguf::Value* value = file.metadata().find("general.architecture");
+  if (value == nullptr || value->type() != gguf::ValueType::string) return "";
+  return std::string{value->as<std::string_view>()};
+}
+
+/// The value of ARCHITECTURE.`key` for one layer: the number itself, or an array's element.
+/// Nothing where there is no such key.
+[[nodiscard]] inline std::optional<std::uint64_t> layer_count_of(const gguf::File& file,
+                                                                 const std::string& key,
+                                                                 std::uint64_t layer) {
+  const gguf::Value* value = file.metadata().find(key);
+  if (value == nullptr) return std::nullopt;
+  if (const auto count = value->as_count()) return count;
+  if (value->type() != gguf::ValueType::array) return std::nullopt;
+  const gguf::Array array = value->array();
+  if (layer >= array.size()) return std::nullopt;
+  if (array.element_type() == gguf::ValueType::uint32) return array.values<std::uint32_t>()[layer];
+  if (array.element_type() != gguf::ValueType::int32) return std::nullopt;
+  const std::int32_t element = array.values<std::int32_t>()[layer];
+  if (element < 0) return std::nullopt;
+  return static_cast<std::uint64_t>(element);
+}
+
+[[noreturn]] inline void throw_no_cache(const std::string& key, const char* problem) {
+  throw std::runtime_error{"the KV cache cannot be planned: " + key + " " + problem +
+                           "; plan without a context, or add the key to the file"};
+}
+
+[[nodiscard]] inline std::uint64_t required_count(const gguf::File& file, const std::string& key,
+                                                  std::uint64_t layer) {
+  const auto count = layer_count_of(file, key, layer);
+  if (!count) throw_no_cache(key, "is missing, or not a count");
+  return *count;
+}
+
+/// Bytes of `tokens` rows of `elements` elements each.
+[[nodiscard]] inline std::uint64_t cache_bytes(std::uint64_t elements, std::uint64_t tokens,
+                                               gguf::TensorType type) {
+  const gguf::TypeInfo info = gguf::type_info(type);
+  if (elements % info.block_elements != 0) {
+    throw std::invalid_argument{
+        "a cache of " + std::string{gguf::type_name(type)} + " cannot be had: its blocks are " +
+        std::to_string(info.block_elements) + " elements, and a token keeps " +
+        std::to_string(elements) + " in a layer; use F16"};
+  }
+  const auto row = checked_multiply(elements / info.block_elements, info.block_bytes);
+  const auto all = row ? checked_multiply(*row, tokens) : std::nullopt;
+  if (!all) throw std::length_error{"the KV cache takes more than 2^64 bytes; ask for less"};
+  return *all;
+}
+
+}  // namespace detail
+
+/// What each layer of a model keeps of a token: KV heads times head dimensions, from the metadata.
+/// Models that keep less (windows, compressed keys) are planned as if they kept all of it.
+/// Throws: `std::runtime_error` naming the key that is missing.
+[[nodiscard]] inline std::vector<CacheLayer> cache_layers(const gguf::File& file) {
+  const std::string architecture = detail::architecture_of(file);
+  if (architecture.empty()) detail::throw_no_cache("general.architecture", "is missing");
+  const std::string prefix = architecture + ".";
+  const std::uint64_t layers = detail::required_count(file, prefix + "block_count", 0);
+  if (layers > detail::most_layers)
+    detail::throw_no_cache(prefix + "block_count", "is no number of layers that a model has");
+
+  std::vector<CacheLayer> made;
+  for (std::uint64_t layer = 0; layer < layers; ++layer) {
+    const std::string heads_key = prefix + "attention.head_count";
+    const std::uint64_t kv_heads =
+        detail::layer_count_of(file, prefix + "attention.head_count_kv", layer)
+            .value_or(detail::layer_count_of(file, heads_key, layer).value_or(0));
+    const auto head_elements = [&](const char* key) {
+      if (const auto own = detail::layer_count_of(file, prefix + key, layer)) return *own;
+      const std::uint64_t heads = detail::required_count(file, heads_key, layer);
+      if (heads == 0) return std::uint64_t{0};
+      return detail::required_count(file, prefix + "embedding_length", layer) / heads;
+    };
+    const auto keys = checked_multiply(kv_heads, head_elements("attention.key_length"));
+    const auto values = checked_multiply(kv_heads, head_elements("attention.value_length"));
+    if (!keys || !values)
+      detail::throw_no_cache(prefix + "attention.head_count_kv", "times the head's size overflows");
+    made.push_back({*keys, *values});
+  }
+  return made;
+}
+
+/// The context that the model was made for, where its metadata say so.
+[[nodiscard]] inline std::optional<std::uint64_t> trained_context(const gguf::File& file) {
+  const gguf::Value* value =
+      file.metadata().find(detail::architecture_of(file) + ".context_length");
+  return value == nullptr ? std::nullopt : value->as_count();
+}
+
+/// The cache as items, `cache.N.k` and `cache.N.v` for each layer that keeps any: rows of tokens.
+/// Throws: as `cache_layers`; `std::invalid_argument` for a type whose blocks do not divide a row;
+/// `std::length_error` where the sizes overflow.
+[[nodiscard]] inline std::vector<Item> cache_items(const gguf::File& file,
+                                                   const CacheOptions& options) {
+  std::vector<Item> items;
+  std::uint64_t number = 0;
+  const auto add = [&](const char* ending, std::uint64_t elements, gguf::TensorType type) {
+    const std::uint64_t bytes = detail::cache_bytes(elements, options.context, type);
+    if (bytes == 0) return;
+    items.push_back({.name = "cache." + std::to_string(number) + ending,
+                     .type = type,
+                     .shape = {.extent = {elements, options.context, 1, 1}, .rank = 2},
+                     .arena = 0,
+                     .offset = 0,
+                     .bytes = bytes,
+                     .purpose = Purpose::cache});
+  };
+  for (const CacheLayer& layer : cache_layers(file)) {
+    add(".k", layer.key_elements, options.key_type);
+    add(".v", layer.value_elements, options.value_type);
+    ++number;
+  }
+  return items;
+}
+
+/// Scratch memory as an item.
+[[nodiscard]] inline Item scratch_item(std::string name, std::uint64_t bytes) {
+  return {.name = std::move(name),
+          .type = gguf::TensorType::I8,
+          .shape = {.extent = {bytes, 1, 1, 1}, .rank = 1},
+          .arena = 0,
+          .offset = 0,
+          .bytes = bytes,
+          .purpose = Purpose::scratch};
+}
+
+}  // namespace allot::load

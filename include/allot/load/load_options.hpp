@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// How a model is loaded, and what is said of it afterwards.
+#pragma once
+
+#include <allot/core/units.hpp>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace allot::load {
+
+/// Which stream the next copy goes to.
+enum class StreamChoice {
+  round_robin,
+  least_outstanding,  ///< the one with the fewest bytes not yet copied
+};
+
+/// How bytes travel. The defaults suit a disk of a few GiB/s and a GPU on PCIe.
+struct LoadOptions {
+  std::uint64_t slot_bytes = 16 * MiB;  ///< of one pinned staging slot
+  std::uint32_t slots = 4;              ///< staging slots in all: with `slot_bytes`, the ring
+  std::uint32_t streams = 4;            ///< for each device
+  std::uint32_t readers = 0;            ///< threads that read; 0: one a processor, 16 at most
+  StreamChoice stream_choice = StreamChoice::round_robin;
+  bool direct_io = false;  ///< past the page cache, where the file system can
+};
+
+/// What a load did. All in bytes and seconds.
+struct LoadReport {
+  std::uint64_t bytes = 0;               ///< that were read and copied
+  double seconds = 0;                    ///< from the first reservation to the last byte in place
+  std::uint64_t device_allocations = 0;  ///< arenas
+  std::uint64_t staging_bytes = 0;       ///< of the ring; 0: read straight into place
+  bool direct_io = false;
+  std::vector<std::string> fallbacks{};  ///< what could not be done as asked, and was done instead
+};
+
+namespace detail {
+
+/// Throws: `std::invalid_argument`.
+inline void check_options(const LoadOptions& options) {
+  if (options.slot_bytes < 4 * KiB || options.slot_bytes > 4 * GiB) {
+    throw std::invalid_argument{"a staging slot of " + std::to_string(options.slot_bytes) +
+                                " bytes cannot be had; use 4 KiB to 4 GiB"};
+  }
+  if (options.slots == 0 || options.slots > 4096 || options.streams == 0 || options.streams > 256) {
+    throw std::invalid_argument{std::to_string(options.slots) + " slots and " +
+                                std::to_string(options.streams) +
+                                " streams cannot be had; use 1 to 4096 slots, 1 to 256 streams"};
+  }
+}
+
+}  // namespace detail
+
+}  // namespace allot::load

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a plan holds: plain values, in bytes.
+///
+/// | type           | what it is                                                    |
+/// |----------------|---------------------------------------------------------------|
+/// | `PlannedArena` | one reservation on a device                                   |
+/// | `Item`         | where a tensor, a part of the KV cache or scratch memory goes |
+/// | `Step`         | a range of the file that goes to a range of an arena          |
+/// | `Plan`         | all of them                                                   |
+#pragma once
+
+#include <allot/gguf/tensor.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace allot::load {
+
+/// How bytes get into an arena.
+enum class Path {
+  straight,  ///< the host addresses the memory: the file is read into place
+  staged,    ///< through pinned slots and copies on streams
+};
+
+[[nodiscard]] constexpr const char* to_text(Path path) noexcept {
+  return path == Path::straight ? "straight" : "staged";
+}
+
+/// One reservation on a device. All in bytes.
+struct PlannedArena {
+  std::string device;
+  std::uint64_t capacity;
+  std::uint64_t alignment;
+  std::uint64_t used;
+  std::uint64_t padding;  ///< used, but beyond what the items need
+  Path path = Path::straight;
+  std::string rule{};  ///< of the placement: why these items are here
+};
+
+/// What an item is for.
+enum class Purpose {
+  weight,   ///< a tensor of the file
+  cache,    ///< keys or values of one layer
+  scratch,  ///< working memory
+};
+
+/// Where something goes.
+struct Item {
+  std::string name;
+  gguf::TensorType type;  ///< as it is stored
+  gguf::Shape shape;
+  std::uint32_t arena;   ///< index into `Plan::arenas`
+  std::uint64_t offset;  ///< bytes from the start of the arena
+  std::uint64_t bytes;   ///< 0: it has no place
+  Purpose purpose = Purpose::weight;
+};
+
+/// What happens to bytes on their way.
+enum class Transform { none };
+
+/// A range of a shard that goes to a range of an arena.
+struct Step {
+  std::uint32_t shard;
+  std::uint64_t file_offset;  ///< bytes from the start of the shard
+  std::uint64_t bytes;
+  std::uint32_t arena;
+  std::uint64_t arena_offset;
+  Transform transform;
+};
+
+/// How much a rule of the placement took.
+struct RuleCount {
+  std::string rule;
+  std::uint64_t items;
+  std::uint64_t bytes;
+  std::uint64_t arenas;  ///< device allocations that result
+};
+
+/// A model's memory. Items are the file's tensors in file order, then the cache, then scratch.
+struct Plan {
+  std::vector<PlannedArena> arenas;
+  std::vector<Item> items;
+  std::vector<Step> steps;
+
+  /// Bytes that all arenas together reserve.
+  [[nodiscard]] std::uint64_t total_bytes() const noexcept {
+    std::uint64_t total = 0;
+    for (const PlannedArena& arena : arenas) total += arena.capacity;
+    return total;
+  }
+  /// Bytes that are reserved on one device.
+  [[nodiscard]] std::uint64_t bytes_on(const std::string& device) const noexcept {
+    std::uint64_t total = 0;
+    for (const PlannedArena& arena : arenas) total += arena.device == device ? arena.capacity : 0;
+    return total;
+  }
+  /// Bytes of all items of a purpose.
+  [[nodiscard]] std::uint64_t bytes_for(Purpose purpose) const noexcept {
+    std::uint64_t total = 0;
+    for (const Item& item : items) total += item.purpose == purpose ? item.bytes : 0;
+    return total;
+  }
+  /// Bytes of all tensors.
+  [[nodiscard]] std::uint64_t tensor_bytes() const noexcept { return bytes_for(Purpose::weight); }
+  /// How many tensors there are.
+  [[nodiscard]] std::uint64_t tensor_count() const noexcept {
+    std::uint64_t count = 0;
+    for (const Item& item : items) count += item.purpose == Purpose::weight ? 1 : 0;
+    return count;
+  }
+  /// What each rule of the placement took, in the order of their first arena.
+  [[nodiscard]] std::vector<RuleCount> rules() const {
+    std::vector<RuleCount> counts;
+    std::vector<std::size_t> of_arena;
+    for (const PlannedArena& arena : arenas) {
+      std::size_t at = 0;
+      while (at < counts.size() && counts[at].rule != arena.rule) ++at;
+      if (at == counts.size()) counts.push_back({arena.rule, 0, 0, 0});
+      ++counts[at].arenas;
+      of_arena.push_back(at);
+    }
+    for (const Item& item : items) {
+      if (item.bytes == 0) continue;
+      RuleCount& count = counts[of_arena[item.arena]];
+      ++count.items;
+      count.bytes += item.bytes;
+    }
+    return counts;
+  }
+};
+
+}  // namespace allot::load

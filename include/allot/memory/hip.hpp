@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// HIP's memory as memory policies. Includes HIP.
+///
+/// | policy               | from              | who may touch it | when                           |
+/// |----------------------|-------------------|------------------|--------------------------------|
+/// | `hip::DeviceMemory`  | `hipMalloc`       | the device       | weights, caches                |
+/// | `hip::PooledMemory`  | a HIP memory pool | the device       | regions that come and go often |
+/// | `hip::PinnedMemory`  | `hipHostMalloc`   | both             | staging: copies at full speed  |
+/// | `hip::ManagedMemory` | `hipMallocManaged`| both             | integrated GPUs                |
+///
+/// A region is released on whatever thread and whatever device is current. Releasing does not wait
+/// for work that still uses it: synchronize its streams first.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
+#include <allot/hip/current_device.hpp>
+#include <allot/hip/error.hpp>
+#include <allot/hip/properties.hpp>
+#include <allot/hip/stream.hpp>
+#include <allot/memory/memory.hpp>
+#include <allot/memory/reclaimer.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace allot::hip {
+
+namespace detail {
+
+/// Owns what `Source::take` gave; `Source::release` gives it back, with its device current.
+template <class Source>
+class Region {
+ public:
+  Region() noexcept = default;
+  Region(Region&& other) noexcept
+      : source_{std::move(other.source_)},
+        taken_{std::exchange(other.taken_, nullptr)},
+        address_{std::exchange(other.address_, nullptr)},
+        bytes_{std::exchange(other.bytes_, 0)} {}
+  Region& operator=(Region&& other) noexcept {
+    std::swap(source_, other.source_);
+    std::swap(taken_, other.taken_);
+    std::swap(address_, other.address_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Region() {
+    if (taken_ == nullptr) return;
+    with_device_for_clean_up(source_.device, [this] { source_.release(taken_); });
+  }
+
+  [[nodiscard]] void* address() const noexcept { return address_; }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+  /// Of the address that HIP gave: 256 bytes at least, in practice a page or 2 MiB.
+  [[nodiscard]] std::uint64_t alignment() const noexcept {
+    const auto value = reinterpret_cast<std::uintptr_t>(address_);
+    return value == 0 ? std::uint64_t{1} << 63 : std::uint64_t{1} << std::countr_zero(value);
+  }
+
+  /// Takes `bytes` bytes at a multiple of `alignment`. Where HIP's own alignment does not do, the
+  /// region is taken anew with so much more that it does.
+  /// Throws: `OutOfMemory` of reason `source`, with an `Error` nested; `Error`.
+  [[nodiscard]] static Region acquire(Source source, std::uint64_t bytes, std::uint64_t alignment) {
+    Region region = take(source, bytes);
+    region.bytes_ = bytes;
+    if (region.alignment() >= alignment) return region;
+    region = Region{};  // not both at once
+    const auto more = checked_add(bytes, alignment - 1);
+    if (!more) throw OutOfMemory{Reason::source, bytes, alignment, 0, 0, 0};
+    region = take(source, *more);
+    region.bytes_ = bytes;
+    const auto value = reinterpret_cast<std::uintptr_t>(region.address_);
+    region.address_ += (0 - value) & (alignment - 1);
+    return region;
+  }
+
+ private:
+  [[nodiscard]] static Region take(const Source& source, std::uint64_t bytes) {
+    const CurrentDevice current{source.device};
+    Region region;
+    region.source_ = source;
+    try {
+      region.taken_ = take_or_reclaim(source, bytes);
+    } catch (const Error& error) {
+      if (error.code() != hipErrorOutOfMemory) throw;
+      std::size_t free = 0;
+      std::size_t total = 0;
+      if (hipMemGetInfo(&free, &total) != hipSuccess) static_cast<void>(hipGetLastError());
+      std::throw_with_nested(OutOfMemory{Reason::source, bytes, 0, free, free, total});
+    }
+    region.address_ = static_cast<std::byte*>(region.taken_);
+    return region;
+  }
+
+  /// One more attempt after a refusal, where the process could give memory back.
+  [[nodiscard]] static void* take_or_reclaim(const Source& source, std::uint64_t bytes) {
+    try {
+      return source.take(bytes);
+    } catch (const Error& error) {
+      if (error.code() != hipErrorOutOfMemory) throw;
+      if (reclaim_memory("hip:" + std::to_string(source.device), bytes) == 0) throw;
+    }
+    return source.take(bytes);
+  }
+
+  Source source_{};
+  void* taken_ = nullptr;
+  std::byte* address_ = nullptr;
+  std::uint64_t bytes_ = 0;
+};
+
+[[nodiscard]] inline std::string taking(std::uint64_t bytes, const char* kind, int device) {
+  return std::string{"taking "} + ReadableBytes{bytes}.c_str() + " of " + kind +
+         " memory on hip:" + std::to_string(device);
+}
+
+struct DeviceSource {
+  int device = 0;
+
+  [[nodiscard]] void* take(std::uint64_t bytes) const {
+    void* taken = nullptr;
+    check(hipMalloc(&taken, bytes), "hipMalloc", [&] { return taking(bytes, "device", device); });
+    return taken;
+  }
+  void release(void* taken) const noexcept {
+    check_clean_up(hipFree(taken), "hipFree", "releasing device memory");
+  }
+};
+
+struct PinnedSource {
+  int device = 0;
+
+  [[nodiscard]] void* take(std::uint64_t bytes) const {
+    void* taken = nullptr;
+    check(hipHostMalloc(&taken, bytes, hipHostMallocPortable), "hipHostMalloc",
+          [&] { return taking(bytes, "pinned", device); });
+    return taken;
+  }
+  void release(void* taken) const noexcept {
+    check_clean_up(hipHostFree(taken), "hipHostFree", "releasing pinned memory");
+  }
+};
+
+struct ManagedSource {
+  int device = 0;
+
+  [[nodiscard]] void* take(std::uint64_t bytes) const {
+    void* taken = nullptr;
+    check(hipMallocManaged(&taken, bytes, hipMemAttachGlobal), "hipMallocManaged",
+          [&] { return taking(bytes, "managed", device); });
+    return taken;
+  }
+  void release(void* taken) const noexcept {
+    check_clean_up(hipFree(taken), "hipFree", "releasing managed memory");
+  }
+};
+
+/// A pool and the stream on which its memory is taken and given back.
+class Pool {
+ public:
+  Pool(int device, std::uint64_t keep_bytes) : stream_{device} {
+    const CurrentDevice current{device};
+    hipMemPoolProps wanted{};
+    wanted.allocType = hipMemAllocationTypePinned;
+    wanted.location.type = hipMemLocationTypeDevice;
+    wanted.location.id = device;
+    check(hipMemPoolCreate(&pool_, &wanted), "hipMemPoolCreate", "making a memory pool");
+    const hipError_t code =
+        hipMemPoolSetAttribute(pool_, hipMemPoolAttrReleaseThreshold, &keep_bytes);
+    if (code == hipSuccess) return;
+    check_clean_up(hipMemPoolDestroy(pool_), "hipMemPoolDestroy", "releasing a memory pool");
+    check(code, "hipMemPoolSetAttribute", "setting what a memory pool keeps");
+  }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  ~Pool() {
+    with_device_for_clean_up(stream_.device(), [this] {
+      settle(stream_.get());
+      check_clean_up(hipMemPoolDestroy(pool_), "hipMemPoolDestroy", "releasing a memory pool");
+    });
+  }
+
+  /// The memory is there when this returns, for every stream.
+  [[nodiscard]] void* take(std::uint64_t bytes) const {
+    void* taken = nullptr;
+    check(hipMallocFromPoolAsync(&taken, bytes, pool_, stream_.get()), "hipMallocFromPoolAsync",
+          [&] { return taking(bytes, "pooled", stream_.device()); });
+    try {
+      stream_.synchronize();
+    } catch (...) {
+      release(taken);
+      throw;
+    }
+    return taken;
+  }
+  void release(void* taken) const noexcept {
+    check_clean_up(hipFreeAsync(taken, stream_.get()), "hipFreeAsync", "releasing pooled memory");
+  }
+
+ private:
+  Stream stream_;
+  hipMemPool_t pool_ = nullptr;
+};
+
+struct PooledSource {
+  int device = 0;
+  std::shared_ptr<const Pool> pool;
+
+  [[nodiscard]] void* take(std::uint64_t bytes) const { return pool->take(bytes); }
+  void release(void* taken) const noexcept { pool->release(taken); }
+};
+
+}  // namespace detail
+
+/// Memory of a device. The host must not touch it.
+class DeviceMemory {
+ public:
+  static constexpr bool host_accessible = false;
+  static constexpr bool device_accessible = true;
+  using Region = detail::Region<detail::DeviceSource>;
+
+  /// On the device that is current on this thread. Throws: `Error`.
+  DeviceMemory() : DeviceMemory{current_device()} {}
+  explicit DeviceMemory(int device) noexcept : source_{device} {}
+
+  /// One `hipMalloc`. Where the device refuses, the registered reclaimers are asked, and then the
+  /// device once more.
+  /// Throws: `OutOfMemory` of reason `source` with the `Error` nested; `Error` for all else.
+  [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
+    return Region::acquire(source_, bytes, alignment);
+  }
+
+ private:
+  detail::DeviceSource source_;
+};
+
+/// Memory of the host that does not move, so that devices copy it directly. Any device may use it.
+/// The device given is the one it is taken with.
+class PinnedMemory {
+ public:
+  static constexpr bool host_accessible = true;
+  static constexpr bool device_accessible = true;
+  using Region = detail::Region<detail::PinnedSource>;
+
+  /// As `DeviceMemory`.
+  PinnedMemory() : PinnedMemory{current_device()} {}
+  explicit PinnedMemory(int device) noexcept : source_{device} {}
+
+  /// One `hipHostMalloc`; otherwise as `DeviceMemory::acquire`.
+  [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
+    return Region::acquire(source_, bytes, alignment);
+  }
+
+ private:
+  detail::PinnedSource source_;
+};
+
+/// Memory that host and device share. The host may touch it while the device does nothing with it.
+class ManagedMemory {
+ public:
+  static constexpr bool host_accessible = true;
+  static constexpr bool device_accessible = true;
+  using Region = detail::Region<detail::ManagedSource>;
+
+  /// As `DeviceMemory`.
+  ManagedMemory() : ManagedMemory{current_device()} {}
+  explicit ManagedMemory(int device) noexcept : source_{device} {}
+
+  /// One `hipMallocManaged`; otherwise as `DeviceMemory::acquire`.
+  [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
+    return Region::acquire(source_, bytes, alignment);
+  }
+
+ private:
+  detail::ManagedSource source_;
+};
+
+/// Memory of a device from a HIP memory pool of its own, which keeps what is given back, up to a
+/// limit, so that the next region costs no call to the driver. Copies share the pool; regions keep
+/// it alive.
+class PooledMemory {
+ public:
+  static constexpr bool host_accessible = false;
+  static constexpr bool device_accessible = true;
+  using Region = detail::Region<detail::PooledSource>;
+
+  /// \param keep_bytes  free bytes that the pool keeps when a stream is synchronized
+  /// Throws: `Error`, with `hipErrorNotSupported` where the device has no memory pools.
+  explicit PooledMemory(int device, std::uint64_t keep_bytes = 256 * MiB)
+      : source_{device, made_pool(device, keep_bytes)} {}
+
+  /// As `DeviceMemory::acquire`, from the pool. The memory can be used on every stream at once.
+  [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
+    return Region::acquire(source_, bytes, alignment);
+  }
+
+ private:
+  [[nodiscard]] static std::shared_ptr<const detail::Pool> made_pool(int device,
+                                                                     std::uint64_t keep_bytes) {
+    if (detail::attribute(hipDeviceAttributeMemoryPoolsSupported, device) == 0) {
+      check(hipErrorNotSupported, "hipMemPoolCreate", [&] {
+        return "making a memory pool: hip:" + std::to_string(device) +
+               " has none; use hip::DeviceMemory";
+      });
+    }
+    return std::make_shared<detail::Pool>(device, keep_bytes);
+  }
+
+  detail::PooledSource source_;
+};
+
+static_assert(Memory<DeviceMemory> && Memory<PinnedMemory>);
+static_assert(Memory<ManagedMemory> && Memory<PooledMemory>);
+
+}  // namespace allot::hip
