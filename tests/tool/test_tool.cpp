@@ -11,6 +11,7 @@
 #include <sstream>
 #include <string>
 
+#include "support/models.hpp"
 #include "support/test_data.hpp"
 
 namespace {
@@ -32,17 +33,44 @@ std::string read_file(const fs::path& path) {
   return text.str();
 }
 
-Outcome run(const std::string& arguments) {
-  const char* const tool = std::getenv("ALLOT_TOOL");
-  REQUIRE_MESSAGE(tool != nullptr, "ALLOT_TOOL names the allot program");
+/// \param program  what the environment names: a program, with variables set before it
+Outcome run_program(const std::string& program, const std::string& arguments) {
   const test::TemporaryFolder folder;
   const fs::path out = folder.path() / "out";
   const fs::path error = folder.path() / "error";
   const std::string command =
-      std::string{tool} + " " + arguments + " >" + out.string() + " 2>" + error.string();
+      program + " " + arguments + " >" + out.string() + " 2>" + error.string();
   const int status = std::system(command.c_str());
   REQUIRE(WIFEXITED(status));
   return {WEXITSTATUS(status), read_file(out), read_file(error)};
+}
+
+Outcome run(const std::string& arguments) {
+  const char* const tool = std::getenv("ALLOT_TOOL");
+  REQUIRE_MESSAGE(tool != nullptr, "ALLOT_TOOL names the allot program");
+  return run_program(tool, arguments);
+}
+
+/// The tool on the simulated runtime, and what that has to report.
+struct Simulated : Outcome {
+  std::string report;
+};
+Simulated run_simulated(const std::string& variables, const std::string& arguments) {
+  const char* const tool = std::getenv("ALLOT_HIPSIM_TOOL");
+  REQUIRE(tool != nullptr);
+  const test::TemporaryFolder folder;
+  const std::string report = (folder.path() / "report").string();
+  const Outcome outcome =
+      run_program(variables + " HIPSIM_REPORT=" + report + " " + tool, arguments);
+  return {outcome, read_file(report)};
+}
+
+bool has_simulation() { return std::getenv("ALLOT_HIPSIM_TOOL") != nullptr; }
+
+/// Nothing is live at the end, and no crime follows.
+bool is_clean(const Simulated& outcome) {
+  return outcome.report.starts_with("live 0 0 0 0 ") &&
+         outcome.report.find('\n') == outcome.report.size() - 1;
 }
 
 /// Three tensors: 100, 0 and 70,000 bytes.
@@ -151,6 +179,13 @@ TEST_CASE("wrong usage exits with 2, and help with 0") {
   CHECK(run("dance").status == 2);
   CHECK(run("load --device moon x.gguf").status == 2);
   CHECK(run("load --device hip:0 x.gguf").status == 1);
+  CHECK(run("load --device hip:0,moon x.gguf").status == 2);
+  CHECK(run("load --device hip:0,hip:0 x.gguf").status == 2);
+  CHECK(run("load --device host,hip:0 x.gguf").status == 2);
+  CHECK(run("plan --placement chunks x.gguf").status == 2);
+  CHECK(run("plan --placement scattered x.gguf").status == 2);
+  CHECK(run("plan --fit --context 7 x.gguf").status == 2);
+  CHECK(run("load --stream-choice never x.gguf").status == 2);
   CHECK(run("load --margin lots x.gguf").status == 2);
   const Outcome help = run("--help");
   CHECK(help.status == 0);
@@ -189,4 +224,132 @@ TEST_CASE("the demo's model has exactly the tensor table of Qwen2.5-0.5B-Instruc
     CHECK(row + "," + tensor["bytes"].dump() == line);
   }
   CHECK(!std::getline(csv, line));
+}
+
+TEST_CASE("a GPU that is not there is one line with what to check, and the host is unaffected") {
+  const test::TemporaryFolder folder;
+  const std::string file = model(folder.path()).string();
+  const Outcome outcome = run("load --device hip " + file);
+  if (outcome.status == 0) return;  // there is one
+  CHECK(outcome.status == 1);
+  CHECK(is_one_line(outcome.error));
+  const bool is_clear = outcome.error.find("no HIP device") != std::string::npos ||
+                        outcome.error.find("no HIP") != std::string::npos;
+  CHECK(is_clear);
+  CHECK(run("load --device host --margin none " + file).status == 0);
+  CHECK(run("load --device staged-host --verify --margin none " + file).status == 0);
+}
+
+TEST_CASE(
+    "every real and generated file loads onto the simulated GPU, verified, in one allocation" *
+    doctest::skip(!has_simulation()) *
+    doctest::description("HIP's headers were not found; install libamdhip64-dev")) {
+  const auto data = test::data_dir();
+  if (!data) return;
+  std::size_t loaded = 0;
+  for (const char* kind : {"real", "generated"}) {
+    for (const auto& entry : fs::directory_iterator{*data / "gguf" / kind}) {
+      if (entry.path().string().find("bigendian") != std::string::npos) continue;
+      if (entry.path().extension() != ".gguf") continue;
+      INFO(entry.path().string());
+      const Simulated outcome =
+          run_simulated("", "load --device hip --verify --json '" + entry.path().string() + "'");
+      REQUIRE(outcome.status == 0);
+      CHECK(is_clean(outcome));
+      const Json json = Json::parse(outcome.out);
+      const int allocations = json["tensor_bytes"] == 0 ? 0 : 1;
+      CHECK(json["device_allocations"] == allocations);
+      CHECK(outcome.report.find("hipMalloc " + std::to_string(allocations) + "\n") !=
+            std::string::npos);
+      CHECK(json["verified"] == true);
+      ++loaded;
+    }
+  }
+  CHECK(loaded > 25);
+}
+
+TEST_CASE("load --device hip: what it says, and what it does about refusals" *
+          doctest::skip(!has_simulation()) *
+          doctest::description("HIP's headers were not found; install libamdhip64-dev")) {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_llama(folder.path() / "llama.gguf").string();
+  const std::string large =
+      test::write_model(folder.path() / "large.gguf", {30'000'000, 30'000'000, 1000}).string();
+
+  const Simulated flipped =
+      run_simulated("HIPSIM_FLIP=0:100", "load --device hip --verify " + file);
+  CHECK(flipped.status == 1);
+  CHECK(is_one_line(flipped.error));
+  CHECK(flipped.error.find("tensor token_embd.weight differs from the file at byte 100") !=
+        std::string::npos);
+  CHECK(is_clean(flipped));
+
+  const Simulated text = run_simulated("", "load --device hip --verify --context 100 " + file);
+  CHECK(text.status == 0);
+  for (const char* part : {"KV cache", "device allocations 1", "staging memory, 4 streams",
+                           "padding", "fragmentation", "GiB/s", "verified           every byte"}) {
+    CHECK_MESSAGE(text.out.find(part) != std::string::npos, part);
+  }
+
+  const Simulated divided =
+      run_simulated("HIPSIM_LARGEST=32", "load --device hip --verify --json " + large);
+  CHECK(divided.status == 0);
+  const Json json = Json::parse(divided.out);
+  CHECK(json["device_allocations"] == 3);
+  REQUIRE(json["fallbacks"].size() == 1);
+  CHECK(json["fallbacks"][0].get<std::string>().find("refused an allocation") != std::string::npos);
+  CHECK(is_clean(divided));
+
+  const Simulated small = run_simulated("HIPSIM_MEMORY=40", "load --device hip " + large);
+  CHECK(small.status == 1);
+  CHECK(is_one_line(small.error));
+  CHECK(small.error.find("not enough memory on hip:0: required") != std::string::npos);
+
+  const Simulated integrated =
+      run_simulated("HIPSIM_INTEGRATED=1", "load --device hip --verify --json " + file);
+  CHECK(integrated.status == 0);
+  CHECK(Json::parse(integrated.out)["arenas"][0]["path"] == "straight");
+  CHECK(Json::parse(integrated.out)["staging_bytes"] == 0);
+
+  const Simulated shared = run_simulated(
+      "HIPSIM_MEMORY=4,12", "load --device hip:0,hip:1 --margin none --verify --json " + file);
+  CHECK(shared.status == 0);
+  CHECK(Json::parse(shared.out)["device_allocations"] == 2);
+  CHECK(is_clean(shared));
+}
+
+TEST_CASE("plan: the budget, the largest context, and what to cut" *
+          doctest::skip(!has_simulation()) *
+          doctest::description("HIP's headers were not found; install libamdhip64-dev")) {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_llama(folder.path() / "llama.gguf").string();
+  // 4 layers, 2 KV heads of 32, keys and values in f16: 1,024 bytes a token.
+  const Json planned = Json::parse(run("plan --json --context 1000 --scratch 1MiB " + file).out);
+  CHECK(planned["cache_bytes"] == 1'024'000);
+  CHECK(planned["scratch_bytes"] == 1 << 20);
+  CHECK(planned["trained_context"] == 4096);
+  const std::uint64_t weights = planned["tensor_bytes"];
+  CHECK(planned["total_bytes"] >= weights + 1'024'000 + (1 << 20));
+
+  const Simulated fit =
+      run_simulated("HIPSIM_MEMORY=20", "plan --json --device hip --fit --margin none " + file);
+  REQUIRE(fit.status == 0);
+  const std::uint64_t context = Json::parse(fit.out)["context"];
+  CHECK(context > 1000);
+  const std::string load = "load --device hip --margin none --context ";
+  CHECK(run_simulated("HIPSIM_MEMORY=20", load + std::to_string(context) + " " + file).status == 0);
+  const Simulated over =
+      run_simulated("HIPSIM_MEMORY=20", load + std::to_string(context + 1) + " " + file);
+  CHECK(over.status == 1);
+  CHECK(over.error.find("cut the context: about") != std::string::npos);
+
+  const Json elsewhere =
+      Json::parse(run("plan --json --device hip:0,hip:1 --memory 100MiB,50MiB " + file).out);
+  CHECK(elsewhere["arenas"].size() == 2);
+  CHECK(elsewhere["devices"][0]["free"] == 100 << 20);
+  CHECK(run("plan --device hip:0,hip:1 --memory 100MiB " + file).status == 1);
+  const Outcome none =
+      run("plan --context 10 " + test::write_model(folder.path() / "m.gguf", {10}).string());
+  CHECK(none.status == 1);
+  CHECK(none.error.find("general.architecture") != std::string::npos);
 }
