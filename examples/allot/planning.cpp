@@ -49,7 +49,7 @@ std::vector<std::string> device_names(const MemoryOptions& options) {
 }
 
 loading::PlanOptions plan_options(const MemoryOptions& options,
-                               std::vector<loading::PlannedDevice> devices) {
+                                  std::vector<loading::PlannedDevice> devices) {
   loading::PlanOptions planned{.devices = std::move(devices)};
   planned.scratch_bytes = options.scratch_bytes;
   if (options.context == 0) return planned;
@@ -63,7 +63,7 @@ loading::PlanOptions plan_options(const MemoryOptions& options,
 }
 
 loading::Plan make_plan(const MemoryOptions& options, const allot::gguf::File& file,
-                     const loading::PlanOptions& planned) {
+                        const loading::PlanOptions& planned) {
   return with_alignment(options.alignment, [&]<class Policy>() {
     return loading::make_plan<Policy>(file, planned, placement_of(options, file));
   });
@@ -89,7 +89,8 @@ std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options
   std::vector<loading::PlannedDevice> devices;
   for (std::size_t i = 0; i < names.size(); ++i) {
     loading::PlannedDevice device{
-        .name = names[i], .path = names[i] == "host" ? loading::Path::straight : loading::Path::staged};
+        .name = names[i],
+        .path = names[i] == "host" ? loading::Path::straight : loading::Path::staged};
     try {
       device = ask_device(names[i]);
     } catch (const std::exception&) {

@@ -18,7 +18,7 @@
 /// A placement that is chosen at run time.
 class ChosenPlacement {
  public:
-  template <allot::load::Placement P>
+  template <allot::load::PlacementPolicy P>
   explicit ChosenPlacement(P placement)
       : groups_{[placement](auto items, auto chosen, std::uint64_t alignment) {
           return placement.groups(items, chosen, alignment);

@@ -44,7 +44,7 @@ using DeviceSlice = Slice<DeviceAccessible>;
 class Window {
  public:
   explicit Window(std::uint64_t bytes, int device = 0)
-      : device_{device}, region_{hip::PinnedMemory{device}.acquire(bytes, 1)}, stream_{device} {}
+      : region_{hip::PinnedMemory{device}.acquire(bytes, 1)}, stream_{device} {}
 
   [[nodiscard]] std::span<std::byte> bytes() const {
     return {static_cast<std::byte*>(region_.address()), region_.bytes()};
@@ -61,7 +61,6 @@ class Window {
   }
 
  private:
-  int device_;
   hip::PinnedMemory::Region region_;
   hip::Stream stream_;
 };

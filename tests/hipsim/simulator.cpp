@@ -392,7 +392,7 @@ void Simulator::tell_block(const void* address, std::uint64_t bytes, bool is_use
 /// Checks a range that a copy is to touch, and notes the access. Nothing where it must not run.
 std::optional<Simulator::Touched> Simulator::touch(const void* address, std::uint64_t bytes,
                                                    bool writes, bool must_be_device,
-                                                   const StreamState& stream) {
+                                                   const StreamState& stream, Steps& racing) {
   Allocation* const found = find(address);
   if (found != nullptr && !must_be_device && found->kind == Kind::device) {
     commit(Crime::out_of_bounds, hex(address) + " is a device's, not the host's");
@@ -439,6 +439,9 @@ std::optional<Simulator::Touched> Simulator::touch(const void* address, std::uin
     if (!overlaps || (!writes && !access.writes)) continue;
     if (access.stream == stream.number || knows(stream.clock, access.stream, access.step)) continue;
     commit(Crime::race, range + ": touched by two streams that nothing orders");
+    // The crime is noted; the bytes themselves are spared it.
+    if (const auto other = states_.find(access.stream); other != states_.end())
+      racing.emplace_back(other->second, access.step);
     break;
   }
   found->accesses.push_back({first, end, writes, stream.number, stream.issued + 1});
@@ -567,8 +570,9 @@ hipError_t Simulator::copy(void* to, const void* from, std::uint64_t bytes, hipM
     return hipErrorInvalidMemcpyDirection;
   }
   if (bytes == 0) return hipSuccess;
-  const auto source = touch(from, bytes, false, kind != hipMemcpyHostToDevice, on);
-  const auto target = touch(to, bytes, true, kind != hipMemcpyDeviceToHost, on);
+  Steps racing;
+  const auto source = touch(from, bytes, false, kind != hipMemcpyHostToDevice, on, racing);
+  const auto target = touch(to, bytes, true, kind != hipMemcpyDeviceToHost, on, racing);
   if (!source || !target) return hipErrorInvalidValue;
   static_cast<void>(issue(on));
   std::optional<std::uint64_t> flipped;
@@ -582,7 +586,10 @@ hipError_t Simulator::copy(void* to, const void* from, std::uint64_t bytes, hipM
   }
   const bool is_pinned = source->allocation != nullptr && target->allocation != nullptr;
   on.push([this, to = target->view, from = source->view, bytes, device = on.device, is_pinned,
-           flipped] { move(to, from, bytes, device, is_pinned, flipped); });
+           flipped, racing] {
+    for (const auto& [other, step] : racing) other->wait_for(step);
+    move(to, from, bytes, device, is_pinned, flipped);
+  });
   return hipSuccess;
 }
 

@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "hipsim/hipsim.hpp"
@@ -188,12 +189,14 @@ class Simulator {
   std::optional<Flip> flip;
 
  private:
+  using Steps = std::vector<std::pair<std::shared_ptr<StreamState>, std::uint64_t>>;
   struct Touched {
     Allocation* allocation = nullptr;
     std::byte* view = nullptr;
   };
   [[nodiscard]] std::optional<Touched> touch(const void* address, std::uint64_t bytes, bool writes,
-                                             bool must_be_device, const StreamState& stream);
+                                             bool must_be_device, const StreamState& stream,
+                                             Steps& racing);
   void forget_done(Allocation& allocation);
   [[nodiscard]] bool is_in_flight(Allocation& allocation, std::uint64_t first, std::uint64_t end);
   void drain(Allocation& allocation, std::unique_lock<std::mutex>& lock);

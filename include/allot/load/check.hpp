@@ -141,7 +141,7 @@ void check(const Plan& plan, std::span<const D> devices, const M& margin = {}) {
 /// The largest context whose cache fits `options.devices` beside everything else, margin included;
 /// 0 where not even one token's does. What `options.cache` says of the types holds.
 /// Complexity: some sixty plans. Throws: as `make_plan`.
-template <WeightPolicy P = DefaultWeights, Margin M = UsualMargin, Placement L = OneArena>
+template <WeightPolicy P = DefaultWeights, Margin M = UsualMargin, PlacementPolicy L = OneArena>
 [[nodiscard]] std::uint64_t largest_context(const gguf::File& file, PlanOptions options,
                                             const M& margin = {}, const L& placement = {}) {
   if (!options.cache) options.cache = CacheOptions{1};

@@ -35,8 +35,8 @@ struct Group {
 /// What `make_plan` asks of a placement: divides `chosen`, the indices of items that have bytes and
 /// are on one device, into groups. `alignment` is the arena's, in bytes.
 template <class P>
-concept Placement = requires(const P placement, std::span<const Item> items,
-                             std::span<const std::uint32_t> chosen, std::uint64_t alignment) {
+concept PlacementPolicy = requires(const P placement, std::span<const Item> items,
+                                   std::span<const std::uint32_t> chosen, std::uint64_t alignment) {
   { placement.groups(items, chosen, alignment) } -> std::same_as<std::vector<Group>>;
 };
 
@@ -171,7 +171,8 @@ struct MatrixRules {
   }
 };
 
-static_assert(Placement<OneArena> && Placement<ArenasOf> && Placement<ChunkedArenas<1 * GiB>>);
-static_assert(Classifier<MatrixRules> && Placement<Selective<MatrixRules>>);
+static_assert(PlacementPolicy<OneArena> && PlacementPolicy<ArenasOf> &&
+              PlacementPolicy<ChunkedArenas<1 * GiB>>);
+static_assert(Classifier<MatrixRules> && PlacementPolicy<Selective<MatrixRules>>);
 
 }  // namespace allot::load

@@ -8,7 +8,7 @@
 /// | `PlanOptions`    | for which devices; with how much KV cache and scratch memory              |
 /// | `planned_device` | what a plan needs to know of a device                                     |
 /// | `Plan`           | a plain value: arenas, items, steps (`plan_data.hpp`)                     |
-/// | `Placement`      | which items share a device allocation (`placement.hpp`)                   |
+/// | `PlacementPolicy`      | which items share a device allocation (`placement.hpp`)                   |
 /// | `WeightPolicy`   | strategy, alignment, synchronization of the arenas (`weight_policy.hpp`)  |
 #pragma once
 
@@ -138,7 +138,7 @@ void place_groups(Plan& plan, const PlannedDevice& device, std::span<const Group
 /// Complexity: the strategy's, for each item; reads no tensor data.
 /// Throws: `std::length_error` where the sizes overflow; `InsufficientMemory` for an item that no
 /// device has room for, where there are several; what `cache_items` throws; `std::bad_alloc`.
-template <WeightPolicy P = DefaultWeights, Placement L = OneArena>
+template <WeightPolicy P = DefaultWeights, PlacementPolicy L = OneArena>
 [[nodiscard]] Plan make_plan(const gguf::File& file, const PlanOptions& options = {},
                              const L& placement = {}) {
   std::vector<PlannedDevice> devices = options.devices;

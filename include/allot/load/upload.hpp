@@ -96,14 +96,19 @@ class Lane {
     return least;
   }
 
-  /// Calls `copies(device, stream)` and has the slot's event stand for them. Where that throws, the
-  /// load has failed, and the slot may still be read: the stream's release waits for it.
+  /// Calls `copies(device, stream)` and has the slot's event stand for them. Where that throws, what
+  /// was begun is waited for: another reader may take the slot before it hears that the load failed.
   template <class F>
   void launch(std::size_t stream, std::size_t slot, std::uint64_t bytes, F&& copies) {
     Stream& chosen = *streams_[stream];
     const std::scoped_lock lock{chosen.mutex};
-    copies(*device_, chosen.stream);
-    device_->record(events_[slot], chosen.stream);
+    try {
+      copies(*device_, chosen.stream);
+      device_->record(events_[slot], chosen.stream);
+    } catch (...) {
+      wait_quietly(chosen.stream);
+      throw;
+    }
     chosen.outstanding.fetch_add(bytes, std::memory_order_relaxed);
   }
 
@@ -124,6 +129,14 @@ class Lane {
     typename D::stream_type stream;
     std::atomic<std::uint64_t> outstanding{0};
   };
+
+  /// The error that is on its way already says what is wrong.
+  void wait_quietly(typename D::stream_type& stream) noexcept {
+    try {
+      device_->synchronize(stream);
+    } catch (...) {
+    }
+  }
 
   D* device_;
   std::vector<typename D::event_type> events_;
