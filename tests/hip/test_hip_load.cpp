@@ -215,13 +215,24 @@ TEST_CASE("memory that is not free is out of memory, after the reclaimers were a
 
 TEST_CASE("a smaller ring is used where pinned memory is refused") {
   const test::Simulation simulation;
-  const Model model;
+  const test::TemporaryFolder folder;
+  const gguf::File file{test::write_model(folder.path() / "m.gguf", {20'000'000})};
+  const load::Plan plan = load::make_plan(file);
   HipDevice<> device;
   hipsim::fail_call("hipHostMalloc", 0, hipErrorOutOfMemory);
   hipsim::fail_call("hipHostMalloc", 0, hipErrorOutOfMemory);
-  const auto loaded = load::load(model.file, model.plan, device);
+  const auto loaded = load::load(file, plan, device, {}, {.slot_bytes = 4 * MiB});
   REQUIRE(loaded.report().fallbacks.size() == 1);
-  CHECK(loaded.report().fallbacks[0] == "staging slots of 16 MiB were refused; used 8 MiB");
+  CHECK(loaded.report().fallbacks[0] == "staging slots of 4 MiB were refused; used 2 MiB");
+  CHECK(!load::verify(file, loaded, device));
+}
+
+TEST_CASE("a ring is no larger than what goes through it") {
+  const test::Simulation simulation;
+  const Model model;
+  HipDevice<> device;
+  const auto loaded = load::load(model.file, model.plan, device);
+  CHECK(hipsim::peak_pinned() <= 4 * (1 * MiB + 8 * KiB));
   CHECK(!load::verify(model.file, loaded, device));
 }
 

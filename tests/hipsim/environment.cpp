@@ -6,6 +6,8 @@
 //   HIPSIM_LARGEST=64         no allocation above so many MiB
 //   HIPSIM_FAIL=hipMalloc:0   the call of that name after so many more fails: out of memory
 //   HIPSIM_FLIP=0:100         flips a bit of byte 100 of the first copy to a device
+//   HIPSIM_LINK=2,0.5,10,100  a model of time: GiB/s of pinned and pageable copies, microseconds of
+//                             a copy's latency and of an allocation; pageable copies are no crimes
 //   HIPSIM_REPORT=file        at exit: what is live, one line; then a line for each crime
 #include <cstdlib>
 #include <fstream>
@@ -43,6 +45,20 @@ Options options_of_environment() {
     std::istringstream list{sizes};
     for (std::string size; std::getline(list, size, ',');)
       options.devices.push_back({.memory = std::stoull(size) * mib});
+  }
+  if (const std::string link = variable("HIPSIM_LINK"); !link.empty()) {
+    options.pageable_copies_are_crimes = false;
+    std::istringstream list{link};
+    char comma = 0;
+    DeviceModel model;
+    list >> model.pinned_gib_per_s >> comma >> model.pageable_gib_per_s >> comma >>
+        model.copy_latency_us >> comma >> model.allocation_us;
+    for (DeviceModel& device : options.devices) {
+      device.pinned_gib_per_s = model.pinned_gib_per_s;
+      device.pageable_gib_per_s = model.pageable_gib_per_s;
+      device.copy_latency_us = model.copy_latency_us;
+      device.allocation_us = model.allocation_us;
+    }
   }
   for (DeviceModel& device : options.devices) {
     device.is_integrated = !variable("HIPSIM_INTEGRATED").empty();

@@ -6,6 +6,7 @@
 #include <allot/load/placement.hpp>
 #include <allot/load/plan.hpp>
 #include <allot/load/split.hpp>
+#include <allot/rdna3.hpp>
 
 #include <doctest/doctest.h>
 
@@ -95,6 +96,27 @@ void check_sound(const gguf::File& file, const Plan& plan) {
 }
 
 }  // namespace
+
+// 64 KiB: 16 tokens, 8 KV heads of 128, keys and values in f16.
+static_assert(16 * 8 * 128 * 2 * 2 == 64 * KiB);
+static_assert(rdna3::device_bytes(1) == 4 * KiB);
+static_assert(rdna3::device_bytes(2 * MiB - 1) == 2 * MiB);
+static_assert(rdna3::device_bytes(2 * MiB + 1) == 4 * MiB);
+static_assert(!rdna3::device_bytes(~std::uint64_t{0}));
+
+TEST_CASE("the policy set for RDNA3 plans what the default plans, and pages have their size") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{test::write_llama(folder.path() / "m.gguf")};
+  CHECK(make_plan<rdna3::Weights>(file).total_bytes() == make_plan(file).total_bytes());
+  rdna3::ArenaOf<rdna3::KvPages<4 * KiB>, OffsetsOnly> pages{64 * KiB};
+  CHECK(pages.allocate(4 * KiB).size == 4 * KiB);
+  CHECK(pages.allocate(1, 4 * KiB).offset == 4 * KiB);
+  rdna3::ArenaOf<rdna3::Staging, OffsetsOnly> slots{rdna3::Staging::slots *
+                                                    rdna3::Staging::slot_bytes};
+  for (std::uint32_t i = 0; i < rdna3::Staging::slots; ++i)
+    CHECK(slots.allocate(rdna3::Staging::slot_bytes).size == rdna3::Staging::slot_bytes);
+  CHECK(rdna3::Staging::load_options().slot_bytes == LoadOptions{}.slot_bytes);
+}
 
 TEST_CASE("chunks are filled in order, and what is larger than one has its own") {
   using Lists = std::vector<std::vector<std::uint32_t>>;

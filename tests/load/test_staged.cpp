@@ -58,7 +58,6 @@ TEST_CASE("what is staged equals the file, with rings and streams of every size"
         options.readers = 3;
         const auto model = load::load(file, plan, device, {}, options);
         REQUIRE(!load::verify(file, model, device));
-        CHECK(model.report().staging_bytes >= slot * slots);
         CHECK(model.report().staging_bytes <= (slot + 12 * KiB) * slots);
       }
     }

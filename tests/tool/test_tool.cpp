@@ -353,3 +353,20 @@ TEST_CASE("plan: the budget, the largest context, and what to cut" *
   CHECK(none.status == 1);
   CHECK(none.error.find("general.architecture") != std::string::npos);
 }
+
+TEST_CASE("the example for RDNA3 loads a model, pages and scratch" *
+          doctest::skip(!has_simulation()) *
+          doctest::description("HIP's headers were not found; install libamdhip64-dev")) {
+  const char* const example = std::getenv("ALLOT_RDNA3_WEIGHTS");
+  REQUIRE(example != nullptr);
+  const test::TemporaryFolder folder;
+  const Outcome outcome =
+      run_program(example, test::write_llama(folder.path() / "llama.gguf").string());
+  CHECK(outcome.status == 0);
+  CHECK(outcome.out.find("gfx1100") != std::string::npos);
+  CHECK(outcome.out.find("at a multiple of 2 MiB") != std::string::npos);
+  CHECK(outcome.out.find("KV pages: 1024 of 64 KiB") != std::string::npos);
+  CHECK(outcome.out.find(", 0 B after it") != std::string::npos);
+  CHECK(run_program(example, "").status == 2);
+  CHECK(run_program(example, "absent.gguf").status == 1);
+}

@@ -2,11 +2,11 @@
 /// \file
 /// What a loader needs of a device: its memory, how much of it is free, and how bytes get there.
 ///
-/// | device             | its memory                        | how bytes get there                     |
-/// |--------------------|-----------------------------------|-----------------------------------------|
-/// | `HostDevice`       | the host's                        | the file is read straight into place    |
-/// | `StagedHostDevice` | the host's, as if it were a GPU's | staging slots and streams (threads)     |
-/// | `HipDevice<>`      | a GPU's (`hip_device.hpp`)        | pinned staging slots and HIP streams    |
+/// | device             | its memory                   | how bytes get there                  |
+/// |--------------------|------------------------------|--------------------------------------|
+/// | `HostDevice`       | the host's                   | the file is read straight into place |
+/// | `StagedHostDevice` | the host's, as if of a GPU   | staging slots and streams (threads)  |
+/// | `HipDevice<>`      | a GPU's (`hip_device.hpp`)   | pinned staging slots, HIP streams    |
 #pragma once
 
 #include <allot/core/memory_info.hpp>
@@ -21,22 +21,23 @@ namespace allot {
 
 /// What `load` asks of a device.
 ///
-/// | expression                              | meaning                                            |
-/// |-----------------------------------------|----------------------------------------------------|
-/// | `D::memory_type`, `d.memory()`          | the memory policy of its arenas, for this device   |
-/// | `D::staging_memory_type`, `d.staging_memory()` | host memory that it copies from and to at full speed |
-/// | `D::stream_type`, `d.make_stream()`     | work in order; synchronized before it is released  |
-/// | `D::event_type`, `d.make_event()`       | a point in a stream's work                         |
-/// | `d.copy_to_device(to, from, bytes, s)`  | from staging memory, on a stream                   |
-/// | `d.copy_to_host(to, from, bytes, s)`    | into staging memory, on a stream                   |
-/// | `d.copy_on_device(to, from, bytes, s)`  | between two places on it, on a stream              |
-/// | `d.record(e, s)`                        | the event stands for the stream's work so far      |
-/// | `d.wait(s, e)`                          | later work of the stream waits; the host goes on   |
-/// | `d.synchronize(s)`, `d.synchronize(e)`  | the host waits; an event never recorded is done    |
-/// | `cd.is_done(e)`                         | whether it would have to                           |
-/// | `cd.memory_info()`                      | `MemoryInfo{free, total}`, now                     |
-/// | `cd.host_addressable()`                 | whether the host may write its memory; at run time |
-/// | `cd.name()`                             | for messages: `host`, `hip:0`                      |
+/// | expression                             | meaning                                            |
+/// |----------------------------------------|----------------------------------------------------|
+/// | `D::memory_type`, `d.memory()`         | the memory policy of its arenas, for this device   |
+/// | `D::staging_memory_type`,              |                                                    |
+/// | `d.staging_memory()`                   | host memory that it copies from at full speed      |
+/// | `D::stream_type`, `d.make_stream()`    | work in order; synchronized before it is released  |
+/// | `D::event_type`, `d.make_event()`      | a point in a stream's work                         |
+/// | `d.copy_to_device(to, from, bytes, s)` | from staging memory, on a stream                   |
+/// | `d.copy_to_host(to, from, bytes, s)`   | into staging memory, on a stream                   |
+/// | `d.copy_on_device(to, from, bytes, s)` | between two places on it, on a stream              |
+/// | `d.record(e, s)`                       | the event stands for the stream's work so far      |
+/// | `d.wait(s, e)`                         | later work of the stream waits; the host goes on   |
+/// | `d.synchronize(s)`, `d.synchronize(e)` | the host waits; an event never recorded is done    |
+/// | `cd.is_done(e)`                        | whether it would have to                           |
+/// | `cd.memory_info()`                     | `MemoryInfo{free, total}`, now                     |
+/// | `cd.host_addressable()`                | whether the host may write its memory; at run time |
+/// | `cd.name()`                            | for messages: `host`, `hip:0`                      |
 ///
 /// All may be called from any thread; copies on one stream from one thread at a time.
 template <class D>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `StagedHostDevice`: host memory that behaves like a discrete GPU's. The host may not touch it (by
-/// its type), copies go through staging memory, streams are threads. What is written for a GPU runs
-/// on every machine with it.
+/// `StagedHostDevice`: host memory that behaves like a discrete GPU's. The host may not touch it
+/// (by its type), copies go through staging memory, streams are threads. What is written for a GPU
+/// runs on every machine with it.
 #pragma once
 
 #include <allot/core/memory_info.hpp>

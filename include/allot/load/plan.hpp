@@ -8,7 +8,7 @@
 /// | `PlanOptions`    | for which devices; with how much KV cache and scratch memory              |
 /// | `planned_device` | what a plan needs to know of a device                                     |
 /// | `Plan`           | a plain value: arenas, items, steps (`plan_data.hpp`)                     |
-/// | `PlacementPolicy`      | which items share a device allocation (`placement.hpp`)                   |
+/// | `PlacementPolicy`| which items share a device allocation (`placement.hpp`)                   |
 /// | `WeightPolicy`   | strategy, alignment, synchronization of the arenas (`weight_policy.hpp`)  |
 #pragma once
 

@@ -79,7 +79,7 @@ class SharedProgress {
   std::exception_ptr error_;
 };
 
-/// Tells the callback, on the thread that calls this. Throws: `Cancelled`, what the callback throws.
+/// Tells the callback, on this thread. Throws: `Cancelled`, what the callback throws.
 inline void report(const ProgressCallback& callback, const Progress& progress) {
   if (callback && !callback(progress)) throw Cancelled{progress};
 }

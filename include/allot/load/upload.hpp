@@ -5,6 +5,7 @@
 /// never a copy's source.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
@@ -34,6 +35,37 @@ struct ArenaPlace {
   std::byte* base;
   std::size_t device;
 };
+
+/// Cuts steps into pieces of at most a slot. The first are smaller, each twice the one before: the
+/// link has something to do while the first slots are still filled.
+[[nodiscard]] inline std::vector<Step> cut_gradually(std::span<const Step> steps,
+                                                     std::uint64_t slot_bytes) {
+  std::vector<Step> first;
+  std::vector<Step> rest{steps.begin(), steps.end()};
+  std::size_t from = 0;
+  for (std::uint64_t most = slot_bytes / 16; most >= 64 * KiB && most < slot_bytes; most *= 2) {
+    if (from == rest.size()) break;
+    Step& step = rest[from];
+    Step piece = step;
+    piece.bytes = std::min(most, step.bytes);
+    first.push_back(piece);
+    step.file_offset += piece.bytes;
+    step.arena_offset += piece.bytes;
+    step.bytes -= piece.bytes;
+    if (step.bytes == 0) ++from;
+  }
+  const std::vector<Step> others = cut(std::span{rest}.subspan(from), slot_bytes);
+  first.insert(first.end(), others.begin(), others.end());
+  return first;
+}
+
+/// A ring no larger than the bytes that go through it: pinning memory takes time.
+[[nodiscard]] inline LoadOptions trimmed(LoadOptions options, std::uint64_t bytes) {
+  const std::uint64_t share = bytes / options.slots + 1;
+  const std::uint64_t useful = std::max(1 * MiB, align_down(share + 4 * KiB - 1, 4 * KiB));
+  options.slot_bytes = std::min(options.slot_bytes, useful);
+  return options;
+}
 
 /// Pieces that lie close together in one shard and go to one device: read at once, copied one by
 /// one.
@@ -96,8 +128,9 @@ class Lane {
     return least;
   }
 
-  /// Calls `copies(device, stream)` and has the slot's event stand for them. Where that throws, what
-  /// was begun is waited for: another reader may take the slot before it hears that the load failed.
+  /// Calls `copies(device, stream)` and has the slot's event stand for them. Where that throws,
+  /// what was begun is waited for: another reader may take the slot before it hears that the load
+  /// failed.
   template <class F>
   void launch(std::size_t stream, std::size_t slot, std::uint64_t bytes, F&& copies) {
     Stream& chosen = *streams_[stream];
@@ -187,9 +220,9 @@ class Upload {
         arenas_{arenas},
         choice_{options.stream_choice},
         report_{report},
-        ring_{devices.front(), options, report.fallbacks},
+        ring_{devices.front(), trimmed(options, bytes_of(steps)), report.fallbacks},
         direct_{file, options.direct_io, report.fallbacks},
-        pieces_{cut(steps, ring_.slot_bytes())},
+        pieces_{cut_gradually(steps, ring_.slot_bytes())},
         batches_{batches_of(pieces_, arenas, ring_.slot_bytes())},
         progress_{bytes_of(steps)} {
     lanes_.reserve(devices.size());
