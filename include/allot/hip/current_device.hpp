@@ -10,28 +10,6 @@
 
 namespace allot::hip {
 
-/// Makes a device current on this thread for a scope.
-class CurrentDevice {
- public:
-  /// Throws: `Error`; the thread's device is then as it was.
-  explicit CurrentDevice(int device) {
-    check(hipGetDevice(&before_), "hipGetDevice", "asking for the current device");
-    if (before_ == device) return;
-    check(hipSetDevice(device), "hipSetDevice",
-          [&] { return "making hip:" + std::to_string(device) + " current"; });
-    changed_ = true;
-  }
-  CurrentDevice(const CurrentDevice&) = delete;
-  CurrentDevice& operator=(const CurrentDevice&) = delete;
-  ~CurrentDevice() {
-    if (changed_) check_clean_up(hipSetDevice(before_), "hipSetDevice", "restoring the device");
-  }
-
- private:
-  int before_ = 0;
-  bool changed_ = false;
-};
-
 /// How many devices there are, at least one.
 /// Throws: `NoDevice` where there is none, with what to check.
 [[nodiscard]] inline int device_count() {
@@ -50,6 +28,27 @@ class CurrentDevice {
   check(code, "hipGetDevice", "asking for the current device");
   return device;
 }
+
+/// Makes a device current on this thread for a scope.
+class CurrentDevice {
+ public:
+  /// Throws: `NoDevice`, `Error`; the thread's device is then as it was.
+  explicit CurrentDevice(int device) : before_{current_device()} {
+    if (before_ == device) return;
+    check(hipSetDevice(device), "hipSetDevice",
+          [&] { return "making hip:" + std::to_string(device) + " current"; });
+    changed_ = true;
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+  ~CurrentDevice() {
+    if (changed_) check_clean_up(hipSetDevice(before_), "hipSetDevice", "restoring the device");
+  }
+
+ private:
+  int before_;
+  bool changed_ = false;
+};
 
 /// Runs `release` with `device` current; for destructors. Whatever fails goes to the handler for
 /// errors of clean-up, and `release` runs in any case.

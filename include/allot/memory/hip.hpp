@@ -137,6 +137,9 @@ struct DeviceSource {
   }
 };
 
+// Some headers of ROCm 6.3 deprecate these two in favour of functions that no other version has.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 struct PinnedSource {
   int device = 0;
 
@@ -150,6 +153,7 @@ struct PinnedSource {
     check_clean_up(hipHostFree(taken), "hipHostFree", "releasing pinned memory");
   }
 };
+#pragma GCC diagnostic pop
 
 struct ManagedSource {
   int device = 0;

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// include after <hip/hip_runtime_api.h> when __HIP_PLATFORM_NVIDIA__: names the 5.2.3 nvidia header lacks
+#pragma once
+#include <hip/hip_runtime_api.h>
+#define hipMemAllocationTypePinned cudaMemAllocationTypePinned
+#define hipMemLocationTypeDevice cudaMemLocationTypeDevice
+#define hipMemHandleTypeNone cudaMemHandleTypeNone
+#define hipMemPoolAttrReleaseThreshold cudaMemPoolAttrReleaseThreshold
+#define hipMemPoolAttrReservedMemCurrent cudaMemPoolAttrReservedMemCurrent
+#define hipMemPoolAttrReservedMemHigh cudaMemPoolAttrReservedMemHigh
+#define hipMemPoolAttrUsedMemCurrent cudaMemPoolAttrUsedMemCurrent
+#define hipMemPoolAttrUsedMemHigh cudaMemPoolAttrUsedMemHigh
+#define hipMemPoolReuseFollowEventDependencies cudaMemPoolReuseFollowEventDependencies
+#define hipMemPoolReuseAllowOpportunistic cudaMemPoolReuseAllowOpportunistic
+#define hipMemPoolReuseAllowInternalDependencies cudaMemPoolReuseAllowInternalDependencies
+#define hipMemAccessFlagsProtReadWrite cudaMemAccessFlagsProtReadWrite
