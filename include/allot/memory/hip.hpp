@@ -71,13 +71,13 @@ class Region {
   /// region is taken anew with so much more that it does.
   /// Throws: `OutOfMemory` of reason `source`, with an `Error` nested; `Error`.
   [[nodiscard]] static Region acquire(Source source, std::uint64_t bytes, std::uint64_t alignment) {
-    Region region = take(source, bytes);
+    Region region = take(source, bytes, alignment);
     region.bytes_ = bytes;
     if (region.alignment() >= alignment) return region;
     region = Region{};  // not both at once
     const auto more = checked_add(bytes, alignment - 1);
     if (!more) throw OutOfMemory{Reason::source, bytes, alignment, 0, 0, 0};
-    region = take(source, *more);
+    region = take(source, *more, alignment);
     region.bytes_ = bytes;
     const auto value = reinterpret_cast<std::uintptr_t>(region.address_);
     region.address_ += (0 - value) & (alignment - 1);
@@ -85,7 +85,8 @@ class Region {
   }
 
  private:
-  [[nodiscard]] static Region take(const Source& source, std::uint64_t bytes) {
+  [[nodiscard]] static Region take(const Source& source, std::uint64_t bytes,
+                                   std::uint64_t alignment) {
     const CurrentDevice current{source.device};
     Region region;
     region.source_ = source;
@@ -96,7 +97,7 @@ class Region {
       std::size_t free = 0;
       std::size_t total = 0;
       if (hipMemGetInfo(&free, &total) != hipSuccess) static_cast<void>(hipGetLastError());
-      std::throw_with_nested(OutOfMemory{Reason::source, bytes, 0, free, free, total});
+      std::throw_with_nested(OutOfMemory{Reason::source, bytes, alignment, free, free, total});
     }
     region.address_ = static_cast<std::byte*>(region.taken_);
     return region;

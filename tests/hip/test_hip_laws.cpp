@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// The laws of every arena, over HIP's memories and with the policy sets for RDNA3.
+#include <allot/memory/hip.hpp>
+#include <allot/rdna3.hpp>
+
+#include "hip/simulation.hpp"
+#include "laws/laws.hpp"
+
+using namespace allot;
+
+namespace {
+
+template <class M>
+using ArenaOn = Arena<BestFit, AlignTo<256>, Locked<>, M>;
+
+/// A pool of the current device, as an arena makes it by default.
+struct DefaultPool : hip::PooledMemory {
+  DefaultPool() : hip::PooledMemory{hip::current_device()} {}
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("an arena over HIP's memory obeys every law", A, ArenaOn<hip::DeviceMemory>,
+                   ArenaOn<hip::PinnedMemory>, ArenaOn<hip::ManagedMemory>, ArenaOn<DefaultPool>,
+                   rdna3::ArenaOf<rdna3::Weights, hip::DeviceMemory>,
+                   rdna3::ArenaOf<rdna3::KvPages<4096>, hip::DeviceMemory>,
+                   rdna3::ArenaOf<rdna3::Scratch, hip::DeviceMemory>) {
+  const test::Simulation simulation;
+  test::check_all_laws<A>();
+}
