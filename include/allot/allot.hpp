@@ -13,7 +13,9 @@
 #include <allot/device/device.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
+#include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/float16.hpp>
 #include <allot/gguf/writer.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
