@@ -10,22 +10,19 @@
 
 #include <cstdio>
 #include <exception>
+#include <string>
 
 namespace rdna3 = allot::rdna3;
 
 namespace {
 
-const char* readable(std::uint64_t bytes) {
-  static allot::ReadableBytes text{0};
-  text = allot::ReadableBytes{bytes};
-  return text.c_str();
-}
+std::string readable(std::uint64_t bytes) { return allot::ReadableBytes{bytes}.c_str(); }
 
 void run(const char* path) {
   allot::HipDevice<> device;
   const auto& gpu = device.properties();
   std::printf("%s, %s, %s free\n", gpu.name.c_str(), gpu.architecture.c_str(),
-              readable(device.memory_info().free));
+              readable(device.memory_info().free).c_str());
   if (!gpu.architecture.starts_with("gfx11"))
     std::printf("  (not an RDNA3 GPU: the policies work, their reasons do not apply)\n");
 
@@ -36,9 +33,10 @@ void run(const char* path) {
   allot::load::check(plan, device);
   const auto model =
       allot::load::load<rdna3::Weights>(file, plan, device, {}, rdna3::Staging::load_options());
-  std::printf("weights: %zu tensors, %s", model.tensors().size(), readable(plan.total_bytes()));
+  std::printf("weights: %zu tensors, %s", model.tensors().size(),
+              readable(plan.total_bytes()).c_str());
   std::printf(" (of the device: %s)\n",
-              readable(rdna3::device_bytes(plan.total_bytes()).value_or(0)));
+              readable(rdna3::device_bytes(plan.total_bytes()).value_or(0)).c_str());
   for (const auto& arena : model.arenas()) {
     const auto base = reinterpret_cast<std::uintptr_t>(arena.base_address());
     std::printf("  base %p, %s\n", arena.base_address(),
@@ -48,7 +46,7 @@ void run(const char* path) {
   std::printf("  %.2f GiB/s, through %s of pinned memory\n",
               static_cast<double>(model.report().bytes) / static_cast<double>(allot::GiB) /
                   model.report().seconds,
-              readable(model.report().staging_bytes));
+              readable(model.report().staging_bytes).c_str());
 
   // Beside them: pages of a KV cache, and scratch memory that a step marks and releases.
   rdna3::ArenaOf<rdna3::KvPages<>, allot::hip::DeviceMemory> pages{64 * allot::MiB};
@@ -61,9 +59,9 @@ void run(const char* path) {
   const auto mark = scratch.mark();
   static_cast<void>(scratch.allocate(3'000'000));
   static_cast<void>(scratch.allocate(500'000));
-  std::printf("scratch: %s in one step", readable(scratch.usage().used));
+  std::printf("scratch: %s in one step", readable(scratch.usage().used).c_str());
   scratch.release_to(mark);
-  std::printf(", %s after it\n", readable(scratch.usage().used));
+  std::printf(", %s after it\n", readable(scratch.usage().used).c_str());
 }
 
 }  // namespace

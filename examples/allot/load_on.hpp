@@ -39,8 +39,7 @@ Result load_with(const MemoryOptions& options, const allot::gguf::File& file,
                  std::vector<D>& devices) {
   std::vector<allot::load::PlannedDevice> planned;
   for (const D& device : devices) planned.push_back(allot::load::planned_device(device));
-  const allot::load::Plan plan = allot::load::make_plan<Policy>(
-      file, plan_options(options, planned), placement_of(options, file));
+  const allot::load::Plan plan = make_plan(options, file, plan_options(options, planned));
   allot::load::check(plan, std::span<const D>{devices}, ChosenMargin{options.margin});
 
   const auto model = [&] {

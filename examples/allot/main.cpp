@@ -17,6 +17,18 @@ namespace {
 constexpr int cannot_be_done = 1;
 constexpr int wrong_usage = 2;
 
+/// An error with what lies behind it: `out of memory ...: hipMalloc failed with ...`.
+std::string describe(const std::exception& error) {
+  std::string text = error.what();
+  try {
+    std::rethrow_if_nested(error);
+  } catch (const std::exception& nested) {
+    text += ": " + describe(nested);
+  } catch (...) {
+  }
+  return text;
+}
+
 /// One line, whatever the message holds.
 void print_error(std::string message) {
   std::replace(message.begin(), message.end(), '\n', ' ');
@@ -42,7 +54,9 @@ std::string check_device(const std::string& text) {
     const bool is_numbered =
         name.size() > 4 && name.size() < 10 && name.starts_with("hip:") &&
         std::all_of(name.begin() + 4, name.end(), [](char c) { return c >= '0' && c <= '9'; });
-    if (!is_numbered) return "a device is host, staged-host, hip or hip:N, not " + name;
+    const bool has_leading_zero = is_numbered && name.size() > 5 && name[4] == '0';
+    if (!is_numbered || has_leading_zero)
+      return "a device is host, staged-host, hip or hip:N, not " + name;
     if (!seen.insert(name).second) return "device " + name + " is named twice";
   }
   return "";
@@ -199,7 +213,7 @@ int main(int argc, char** argv) {
     if (*plan_command) plan(planned);
     if (*load_command) load(loaded);
   } catch (const std::exception& error) {
-    print_error(error.what());
+    print_error(describe(error));
     return cannot_be_done;
   }
   return 0;

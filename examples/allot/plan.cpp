@@ -86,7 +86,7 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
   row("to keep free", kept, "--margin " + options.margin);
   row("free", device.free_bytes, "");
   if (const auto deficit =
-          allot::load::detail::deficit_of(planned, device.free_bytes, ChosenMargin{options.margin});
+          allot::load::deficit_of(planned, device.free_bytes, ChosenMargin{options.margin});
       deficit != 0) {
     row("short of", deficit, "");
   }

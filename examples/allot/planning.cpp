@@ -4,7 +4,11 @@
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
 
+#include <fmt/core.h>
+
+#include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 
@@ -93,11 +97,20 @@ std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options
         .path = names[i] == "host" ? loading::Path::straight : loading::Path::staged};
     try {
       device = ask_device(names[i]);
-    } catch (const std::exception&) {
+    } catch (const std::exception& error) {
       if (must_ask && options.memory.empty()) throw;
+      if (options.memory.empty() && !options.json)
+        fmt::print(stderr, "allot: {} was not asked: {}\n", names[i], printable(error.what()));
     }
     if (!options.memory.empty()) device.free_bytes = options.memory[i];
     devices.push_back(device);
+  }
+  // Several are loaded onto in one way: straight only where all can be.
+  const bool is_straight = std::all_of(
+      devices.begin(), devices.end(),
+      [](const loading::PlannedDevice& device) { return device.path == loading::Path::straight; });
+  for (loading::PlannedDevice& device : devices) {
+    if (!is_straight) device.path = loading::Path::staged;
   }
   return devices;
 }

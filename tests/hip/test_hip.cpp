@@ -114,6 +114,48 @@ TEST_CASE("what runs out of memory asks the reclaimers, and then the device once
   CHECK(asked.size() == 2);
 }
 
+TEST_CASE("a reclaimer may unregister itself while it runs") {
+  const std::string name = "a name that is long enough to be on the heap";
+  std::optional<Reclaimer> reclaimer;
+  std::size_t seen = 0;
+  reclaimer.emplace([&reclaimer, &seen, name](std::string_view, std::uint64_t) -> std::uint64_t {
+    reclaimer.reset();
+    seen = name.size();
+    return 1;
+  });
+  CHECK(reclaim_memory("hip:0", 1) == 1);
+  CHECK(seen == name.size());
+  CHECK(reclaim_memory("hip:0", 1) == 0);
+}
+
+TEST_CASE("pinned memory that is refused asks for the host's, and says nothing of the device's") {
+  const test::Simulation simulation;
+  std::vector<std::string> asked;
+  const Reclaimer reclaimer{[&](std::string_view owner, std::uint64_t) -> std::uint64_t {
+    asked.emplace_back(owner);
+    return 0;
+  }};
+  hipsim::fail_always("hipHostMalloc", hipErrorOutOfMemory);
+  try {
+    static_cast<void>(hip::PinnedMemory{0}.acquire(64 * MiB, 256));
+    FAIL("it was granted");
+  } catch (const OutOfMemory& error) {
+    CHECK(error.capacity() == 0);
+    CHECK(std::string{error.what()}.find("free ") >
+          std::string{error.what()}.find("system refused"));
+  }
+  CHECK(asked == std::vector<std::string>{"host"});
+}
+
+TEST_CASE("what a pool keeps is given back where memory is wanted") {
+  const test::Simulation simulation{{.devices = {{.memory = 10 * MiB}}}};
+  HipDevice<hip::PooledMemory> device;
+  { const ArenaOn<hip::PooledMemory> arena{4 * MiB, device.memory()}; }
+  CHECK(hipsim::calls("hipMemPoolCreate") == 1);
+  CHECK_THROWS_AS((ArenaOn<hip::DeviceMemory>{20 * MiB, hip::DeviceMemory{0}}), OutOfMemory);
+  CHECK(hipsim::calls("hipMemPoolTrimTo") == 1);
+}
+
 TEST_CASE("a failure of clean-up is told to the handler, and the rest is released") {
   const test::Simulation simulation;
   test::CleanUpErrors told;

@@ -6,7 +6,8 @@
 ///
 /// It orders accesses by what streams, events and host waits promise, never by what happened to
 /// run first: a race is found even where the threads were lucky. All host threads count as one.
-/// A test double and no more: it knows the functions that allot calls.
+/// A test double and no more: it knows the functions that allot calls, and its memory pools keep
+/// nothing: memory is taken and freed at once, whatever the stream has to do.
 #pragma once
 
 #include <hip/hip_runtime_api.h>

@@ -192,6 +192,9 @@ hipError_t hipMemPoolCreate(hipMemPool_t* pool, const hipMemPoolProps* propertie
 hipError_t hipMemPoolSetAttribute(hipMemPool_t, hipMemPoolAttr, void*) {
   return call("hipMemPoolSetAttribute", [](Simulator&) { return hipSuccess; });
 }
+hipError_t hipMemPoolTrimTo(hipMemPool_t, std::size_t) {
+  return call("hipMemPoolTrimTo", [](Simulator&) { return hipSuccess; });
+}
 hipError_t hipMemPoolDestroy(hipMemPool_t pool) {
   return call("hipMemPoolDestroy", [&](Simulator& simulator) {
     const std::scoped_lock lock{simulator.mutex};

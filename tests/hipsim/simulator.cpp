@@ -427,11 +427,18 @@ std::optional<Simulator::Touched> Simulator::touch(const void* address, std::uin
     commit(Crime::out_of_bounds, range + ", which is the host's");
     return std::nullopt;
   }
+  if (found->kind != Kind::pinned && found->device != stream.device) {
+    commit(Crime::wrong_device, range + ", which is of device " + std::to_string(found->device) +
+                                    ", on a stream of device " + std::to_string(stream.device));
+  }
   if (found->blocks) {
+    // Every byte is to be in a used block; blocks may follow each other.
+    std::uint64_t covered = first;
     auto block = found->blocks->upper_bound(first);
-    if (block == found->blocks->begin() || (--block)->second <= first) {
-      commit(Crime::use_after_free, range + ": in no used block");
-    }
+    if (block != found->blocks->begin()) --block;
+    for (; block != found->blocks->end() && block->first <= covered && covered < end; ++block)
+      covered = std::max(covered, block->second);
+    if (covered < end) commit(Crime::use_after_free, range + ": not all of it in used blocks");
   }
   forget_done(*found);
   for (const Access& access : found->accesses) {
@@ -573,7 +580,16 @@ hipError_t Simulator::copy(void* to, const void* from, std::uint64_t bytes, hipM
   Steps racing;
   const auto source = touch(from, bytes, false, kind != hipMemcpyHostToDevice, on, racing);
   const auto target = touch(to, bytes, true, kind != hipMemcpyDeviceToHost, on, racing);
-  if (!source || !target) return hipErrorInvalidValue;
+  if (!source || !target) {
+    // Nothing will run: what was noted of it is taken back.
+    for (const auto& touched : {source, target}) {
+      if (!touched || touched->allocation == nullptr) continue;
+      touched->allocation->accesses.remove_if([&](const Access& access) {
+        return access.stream == on.number && access.step == on.issued + 1;
+      });
+    }
+    return hipErrorInvalidValue;
+  }
   static_cast<void>(issue(on));
   std::optional<std::uint64_t> flipped;
   if (flip && kind == hipMemcpyHostToDevice) {

@@ -131,6 +131,15 @@ TEST_CASE("a copy beyond its allocation") {
   CHECK(only(Crime::out_of_bounds));
 }
 
+TEST_CASE("a copy that is refused leaves nothing behind that would be waited for") {
+  Fixture f;
+  CHECK(hipMemcpyAsync(f.on_device(1), f.pinned, bytes, hipMemcpyHostToDevice, f.stream) ==
+        hipErrorInvalidValue);
+  must(hipStreamSynchronize(f.stream));
+  must(hipHostFree(f.pinned));
+  CHECK(only(Crime::out_of_bounds));
+}
+
 TEST_CASE("two streams that touch the same bytes, and nothing orders them") {
   Fixture f;
   must(f.up());
@@ -192,6 +201,26 @@ TEST_CASE("a block of an arena: freed in flight, used when it is free") {
   must(hipMemcpyAsync(f.on_device(8192), f.pinned, 100, hipMemcpyHostToDevice, f.other));
   hipsim::block_freed(f.on_device(8192), 4096);
   CHECK(hipsim::count(Crime::freed_in_flight) == 1);
+}
+
+TEST_CASE("a copy that runs over the end of a used block into a free one") {
+  Fixture f;
+  hipsim::block_used(f.on_device(0), 256);
+  hipsim::block_used(f.on_device(256), 256);
+  must(f.up(512));
+  CHECK(hipsim::crimes().empty());
+  must(f.up(513));
+  CHECK(only(Crime::use_after_free));
+}
+
+TEST_CASE("memory of one device on a stream of another") {
+  Fixture f{{.devices = {{}, {}}}};
+  must(hipSetDevice(1));
+  void* second = nullptr;
+  must(hipMalloc(&second, bytes));
+  must(hipSetDevice(0));
+  must(hipMemcpyAsync(second, f.pinned, 100, hipMemcpyHostToDevice, f.stream));
+  CHECK(only(Crime::wrong_device));
 }
 
 TEST_CASE("copies out of pageable memory and out of a file's mapping") {

@@ -225,6 +225,12 @@ TEST_CASE("a plan that another policy or file made is refused") {
   plan.items[3].offset += 256;
   CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
   plan = load::make_plan(file);
+  plan.items.pop_back();
+  CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
+  plan = load::make_plan(file);
+  plan.items[0].arena = 7;
+  CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
+  plan = load::make_plan(file);
   plan.steps[0].file_offset = ~std::uint64_t{0};
   CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
 }

@@ -268,6 +268,21 @@ TEST_CASE("a cache that cannot be planned is an error that names the key") {
   CHECK(error_of([](gguf::Writer& writer) {
           writer.add("general.architecture", "x");
           writer.add("x.block_count", std::uint32_t{2});
+          writer.add("x.embedding_length", std::uint32_t{64});
+          writer.add("x.attention.head_count", std::uint32_t{4});
+          writer.add("x.attention.head_count_kv", std::int32_t{-8});
+        }).find("x.attention.head_count_kv is no count") != std::string::npos);
+  CHECK(error_of([](gguf::Writer& writer) {
+          writer.add("general.architecture", "x");
+          writer.add("x.block_count", std::uint32_t{2});
+          writer.add("x.embedding_length", std::uint32_t{64});
+          writer.add("x.attention.head_count", std::uint32_t{4});
+          const std::vector<std::uint16_t> one{2};
+          writer.add_array("x.attention.head_count_kv", std::span<const std::uint16_t>{one});
+        }).find("fewer elements than there are layers") != std::string::npos);
+  CHECK(error_of([](gguf::Writer& writer) {
+          writer.add("general.architecture", "x");
+          writer.add("x.block_count", std::uint32_t{2});
           writer.add("x.attention.head_count", std::uint32_t{1});
           writer.add("x.attention.key_length", ~std::uint64_t{0} / 2);
           writer.add("x.attention.value_length", std::uint32_t{1});
@@ -282,12 +297,42 @@ TEST_CASE("a cache that cannot be planned is an error that names the key") {
 }
 
 TEST_CASE("layers are found by name") {
-  CHECK(load::detail::layer_of("blk.12.attn_q.weight") == 12);
-  CHECK(load::detail::layer_of("cache.3.k") == 3);
+  CHECK(load::detail::layer_of("blk.12.attn_q.weight")->number == 12);
+  CHECK(load::detail::layer_of("blk.12.attn_q.weight")->stack.empty());
+  CHECK(load::detail::layer_of("enc.blk.7.attn_q.weight")->number == 7);
+  CHECK(load::detail::layer_of("enc.blk.7.attn_q.weight")->stack == "enc.");
+  CHECK(load::detail::layer_of("cache.3.k")->number == 3);
+  CHECK(!load::detail::layer_of("subblk.3.k"));
   CHECK(!load::detail::layer_of("blk.x.attn_q.weight"));
   CHECK(!load::detail::layer_of("blk.12"));
   CHECK(!load::detail::layer_of("output.weight"));
   CHECK(!load::detail::layer_of("blk.99999999999999999999999.x"));
+}
+
+TEST_CASE("stacks of layers are divided, one after the other: the decoder's last, with its cache") {
+  std::vector<Item> items;
+  for (const char* stack : {"dec.", "enc."}) {
+    for (int layer = 0; layer < 4; ++layer)
+      items.push_back(matrix(stack + ("blk." + std::to_string(layer)) + ".w", 1000, 1));
+  }
+  Item cache = matrix("cache.3.k", 500, 1);
+  cache.purpose = Purpose::cache;
+  items.push_back(cache);
+  const auto assigned = load::detail::split_by_layers(
+      items, {{.name = "a", .free_bytes = 6000}, {.name = "b", .free_bytes = 6000}}, 0);
+  CHECK(assigned == std::vector<std::uint32_t>{1, 1, 1, 1, 0, 0, 0, 0, 1});
+}
+
+TEST_CASE("scratch memory counts before layers are divided") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{test::write_llama(folder.path() / "m.gguf", {.layers = 20})};
+  const std::uint64_t weights = make_plan(file).total_bytes();
+  const std::uint64_t scratch = weights / 9;
+  const PlanOptions options{.devices = {{.name = "a", .free_bytes = weights + scratch},
+                                        {.name = "b", .free_bytes = weights / 5}},
+                            .scratch_bytes = scratch};
+  const Plan plan = make_plan(file, options);
+  CHECK_NOTHROW(check(plan, std::span{options.devices}, NoMargin{}));
 }
 
 TEST_CASE("no contiguous division is more even than the one that is made") {
@@ -355,6 +400,8 @@ TEST_CASE("the largest context that fits does fit, and one more does not") {
     CHECK(error.advice().find("cut the context: about 488") != std::string::npos);
     CHECK(error.advice().find("KV cache 4.76 MiB") != std::string::npos);
   }
+  CHECK_THROWS_AS(static_cast<void>(largest_context(file, {.device = "gpu"})),
+                  std::invalid_argument);
   options.devices[0].free_bytes = weights - 1;
   CHECK(largest_context(file, options, NoMargin{}) == 0);
 }

@@ -60,9 +60,14 @@ class OutOfMemory : public std::bad_alloc {
         limit_{limit} {
     text_ << "out of memory (" << to_text(reason) << "): requested "
           << ReadableBytes{requested}.c_str() << " (" << requested << " bytes) aligned to "
-          << ReadableBytes{alignment}.c_str() << "; free " << ReadableBytes{free}.c_str()
-          << ", largest free block " << ReadableBytes{largest}.c_str() << ", capacity "
-          << ReadableBytes{capacity}.c_str();
+          << ReadableBytes{alignment}.c_str();
+    if (reason != Reason::source) {
+      text_ << "; free " << ReadableBytes{free}.c_str() << ", largest free block "
+            << ReadableBytes{largest}.c_str() << ", capacity " << ReadableBytes{capacity}.c_str();
+    } else if (capacity != 0) {  // what the source has, where it says so
+      text_ << "; free " << ReadableBytes{free}.c_str() << " of "
+            << ReadableBytes{capacity}.c_str();
+    }
     if (requested > limit) {
       text_ << "; no block here can have more than " << ReadableBytes{limit}.c_str() << " ("
             << limit << " bytes): ask for smaller pieces, or use another arena";

@@ -20,7 +20,7 @@ namespace allot {
 /// \tparam M  the memory policy of its arenas: `hip::DeviceMemory`; `hip::ManagedMemory` for an
 ///            integrated GPU, whose memory the host then addresses; or one of your own like them
 template <Memory M = hip::DeviceMemory>
-requires std::constructible_from<M, int>
+requires std::constructible_from<M, int> && std::copyable<M>
 class HipDevice {
  public:
   using memory_type = M;
@@ -30,12 +30,13 @@ class HipDevice {
 
   /// The device `hip:ID`. Throws: `hip::NoDevice` where there is none at all, saying what to check;
   /// `std::invalid_argument` where there is none of that number; `hip::Error`.
-  explicit HipDevice(int id = 0) : properties_{hip::properties(id)} {}
+  explicit HipDevice(int id = 0) : properties_{hip::properties(id)}, memory_{id} {}
 
   [[nodiscard]] const hip::DeviceProperties& properties() const noexcept { return properties_; }
   [[nodiscard]] int id() const noexcept { return properties_.device; }
 
-  [[nodiscard]] memory_type memory() const { return memory_type{id()}; }
+  /// Copies share what the policy shares: a pool.
+  [[nodiscard]] memory_type memory() const { return memory_; }
   [[nodiscard]] staging_memory_type staging_memory() const noexcept {
     return staging_memory_type{id()};
   }
@@ -65,6 +66,7 @@ class HipDevice {
 
  private:
   hip::DeviceProperties properties_;
+  memory_type memory_;
 };
 
 static_assert(Device<HipDevice<>> && Device<HipDevice<hip::ManagedMemory>>);

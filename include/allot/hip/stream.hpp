@@ -122,7 +122,7 @@ class Stream {
           "having a stream wait for another");
   }
 
-  /// Copies `bytes` bytes, the kind being known from the addresses' memory.
+  /// Copies `bytes` bytes once all work so far is done; the host goes on.
   /// Throws: `Error`, also of earlier work.
   void copy(void* to, const void* from, std::size_t bytes, hipMemcpyKind kind) const {
     const CurrentDevice current{device_};

@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace allot::load {
@@ -40,33 +42,55 @@ inline constexpr std::uint64_t most_layers = 1 << 16;
   return std::string{value->as<std::string_view>()};
 }
 
-/// The value of ARCHITECTURE.`key` for one layer: the number itself, or an array's element.
-/// Nothing where there is no such key.
+[[noreturn]] inline void throw_no_cache(const std::string& key, const char* problem) {
+  throw std::runtime_error{"the KV cache cannot be planned: " + key + " " + problem +
+                           "; plan without a context, or add the key to the file"};
+}
+
+/// The value of `key` for one layer: the number itself, or an array's element. Nothing where there
+/// is no such key. Throws: `std::runtime_error` where it is there, and no count.
 [[nodiscard]] inline std::optional<std::uint64_t> layer_count_of(const gguf::File& file,
                                                                  const std::string& key,
                                                                  std::uint64_t layer) {
   const gguf::Value* value = file.metadata().find(key);
   if (value == nullptr) return std::nullopt;
   if (const auto count = value->as_count()) return count;
-  if (value->type() != gguf::ValueType::array) return std::nullopt;
+  if (value->type() != gguf::ValueType::array) throw_no_cache(key, "is no count");
   const gguf::Array array = value->array();
-  if (layer >= array.size()) return std::nullopt;
-  if (array.element_type() == gguf::ValueType::uint32) return array.values<std::uint32_t>()[layer];
-  if (array.element_type() != gguf::ValueType::int32) return std::nullopt;
-  const std::int32_t element = array.values<std::int32_t>()[layer];
-  if (element < 0) return std::nullopt;
-  return static_cast<std::uint64_t>(element);
-}
-
-[[noreturn]] inline void throw_no_cache(const std::string& key, const char* problem) {
-  throw std::runtime_error{"the KV cache cannot be planned: " + key + " " + problem +
-                           "; plan without a context, or add the key to the file"};
+  if (layer >= array.size()) throw_no_cache(key, "has fewer elements than there are layers");
+  const auto element = [&]<class T>() -> std::uint64_t {
+    const T number = array.values<T>()[layer];
+    if constexpr (std::is_signed_v<T>) {
+      if (number < 0) throw_no_cache(key, "has a negative element");
+    }
+    return static_cast<std::uint64_t>(number);
+  };
+  switch (array.element_type()) {
+    case gguf::ValueType::uint8:
+      return element.template operator()<std::uint8_t>();
+    case gguf::ValueType::int8:
+      return element.template operator()<std::int8_t>();
+    case gguf::ValueType::uint16:
+      return element.template operator()<std::uint16_t>();
+    case gguf::ValueType::int16:
+      return element.template operator()<std::int16_t>();
+    case gguf::ValueType::uint32:
+      return element.template operator()<std::uint32_t>();
+    case gguf::ValueType::int32:
+      return element.template operator()<std::int32_t>();
+    case gguf::ValueType::uint64:
+      return element.template operator()<std::uint64_t>();
+    case gguf::ValueType::int64:
+      return element.template operator()<std::int64_t>();
+    default:
+      throw_no_cache(key, "is no array of counts");
+  }
 }
 
 [[nodiscard]] inline std::uint64_t required_count(const gguf::File& file, const std::string& key,
                                                   std::uint64_t layer) {
   const auto count = layer_count_of(file, key, layer);
-  if (!count) throw_no_cache(key, "is missing, or not a count");
+  if (!count) throw_no_cache(key, "is missing");
   return *count;
 }
 

@@ -20,7 +20,9 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace allot::load {
@@ -51,6 +53,15 @@ struct UsualMargin {
 };
 
 static_assert(Margin<NoMargin> && Margin<PercentMargin> && Margin<UsualMargin>);
+
+/// What is required, margin included, beyond what is free; 0 where it fits. All in bytes.
+template <Margin M>
+[[nodiscard]] std::uint64_t deficit_of(std::uint64_t planned, std::uint64_t free, const M& margin) {
+  if (planned == 0) return 0;
+  const std::uint64_t required =
+      checked_add(planned, margin(planned)).value_or(std::numeric_limits<std::uint64_t>::max());
+  return required > free ? required - free : 0;
+}
 
 namespace detail {
 
@@ -98,15 +109,6 @@ namespace detail {
   return text;
 }
 
-/// What is required beyond what is free; 0 where it fits.
-template <Margin M>
-[[nodiscard]] std::uint64_t deficit_of(std::uint64_t planned, std::uint64_t free, const M& margin) {
-  if (planned == 0) return 0;
-  const std::uint64_t required =
-      checked_add(planned, margin(planned)).value_or(std::numeric_limits<std::uint64_t>::max());
-  return required > free ? required - free : 0;
-}
-
 template <Margin M>
 void check_bytes(const Plan& plan, std::uint64_t planned, const std::string* device,
                  const PlannedDevice& has, const M& margin) {
@@ -131,8 +133,9 @@ void check(const Plan& plan, std::span<const PlannedDevice> devices, const M& ma
   for (const PlannedDevice& device : devices)
     detail::check_bytes(plan, plan.bytes_on(device.name), &device.name, device, margin);
 }
-template <Device D, Margin M = UsualMargin>
-void check(const Plan& plan, std::span<const D> devices, const M& margin = {}) {
+template <class D, Margin M = UsualMargin>
+requires Device<std::remove_const_t<D>>
+void check(const Plan& plan, std::span<D> devices, const M& margin = {}) {
   std::vector<PlannedDevice> now;
   for (const D& device : devices) now.push_back(planned_device(device));
   check(plan, std::span<const PlannedDevice>{now}, margin);
@@ -140,18 +143,25 @@ void check(const Plan& plan, std::span<const D> devices, const M& margin = {}) {
 
 /// The largest context whose cache fits `options.devices` beside everything else, margin included;
 /// 0 where not even one token's does. What `options.cache` says of the types holds.
-/// Complexity: some sixty plans. Throws: as `make_plan`.
+/// Complexity: some sixty plans.
+/// Throws: as `make_plan`; `std::invalid_argument` without devices; `std::runtime_error` for a
+/// model that keeps no cache.
 template <WeightPolicy P = DefaultWeights, Margin M = UsualMargin, PlacementPolicy L = OneArena>
 [[nodiscard]] std::uint64_t largest_context(const gguf::File& file, PlanOptions options,
                                             const M& margin = {}, const L& placement = {}) {
+  if (options.devices.empty())
+    throw std::invalid_argument{"the largest context is that of devices; name them in the options"};
   if (!options.cache) options.cache = CacheOptions{1};
+  if (cache_items(file, *options.cache).empty()) {
+    throw std::runtime_error{"the model keeps no KV cache, so any context fits; plan without one"};
+  }
   const auto fits = [&](std::uint64_t context) {
     options.cache->context = context;
     try {
       const Plan plan = make_plan<P>(file, options, placement);
       return std::all_of(
           options.devices.begin(), options.devices.end(), [&](const PlannedDevice& device) {
-            return detail::deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
+            return deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
           });
     } catch (const InsufficientMemory&) {
       return false;

@@ -120,6 +120,25 @@ template <WeightPolicy P, Device D>
   return reserved;
 }
 
+/// Throws: `std::logic_error` unless the plan's tensors are those of the file.
+inline void check_items(const Plan& plan, const gguf::File& file) {
+  const auto is_same = [](const Item& item, const gguf::TensorInfo& tensor) {
+    return item.purpose == Purpose::weight && item.name == tensor.name &&
+           item.bytes == tensor.bytes;
+  };
+  const bool fits =
+      plan.tensor_count() == file.tensors().size() && plan.items.size() >= file.tensors().size() &&
+      std::equal(
+          file.tensors().begin(), file.tensors().end(), plan.items.begin(),
+          [&](const gguf::TensorInfo& tensor, const Item& item) { return is_same(item, tensor); });
+  const bool has_arenas = std::all_of(plan.items.begin(), plan.items.end(), [&](const Item& item) {
+    return item.bytes == 0 || item.arena < plan.arenas.size();
+  });
+  if (fits && has_arenas) return;
+  throw std::logic_error{
+      "the plan's tensors are not those of the file; load the file that the plan was made for"};
+}
+
 /// Whether the host addresses the memory of every device.
 template <Device D>
 [[nodiscard]] bool is_straight(std::span<D> devices) {
@@ -137,6 +156,10 @@ void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace>
   if (plan.steps.empty()) {
     detail::report(progress, {0, 0});
   } else if (is_straight(devices)) {
+    if (options.direct_io) {
+      report.fallbacks.emplace_back(
+          "the memory is the host's: read straight into it, through the page cache");
+    }
     std::vector<std::byte*> bases;
     for (const ArenaPlace& place : places) bases.push_back(place.base);
     read_steps(file, plan.steps, bases, populate_of<typename D::memory_type>(), options.readers,
@@ -164,6 +187,7 @@ template <WeightPolicy P = DefaultWeights, Device D>
   using ModelType = Model<SharedArenaOf<P, D>>;
   if (devices.empty()) throw std::invalid_argument{"a model cannot be loaded onto no device"};
   detail::check_options(options);
+  detail::check_items(plan, file);
   for (const Step& step : plan.steps) detail::check_step(step, file, plan);
 
   const auto start = std::chrono::steady_clock::now();

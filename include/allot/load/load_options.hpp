@@ -15,7 +15,7 @@ namespace allot::load {
 /// Which stream the next copy goes to.
 enum class StreamChoice {
   round_robin,
-  least_outstanding,  ///< the one with the fewest bytes not yet copied
+  least_outstanding,  ///< the one with the fewest bytes in slots that were not taken again yet
 };
 
 /// How bytes travel. The defaults suit a disk of a few GiB/s and a GPU on PCIe.

@@ -149,7 +149,8 @@ template <WeightPolicy P = DefaultWeights, PlacementPolicy L = OneArena>
   if (options.cache) {
     for (Item& item : cache_items(file, *options.cache)) plan.items.push_back(std::move(item));
   }
-  std::vector<std::uint32_t> of_item = detail::split_by_layers(plan.items, devices);
+  std::vector<std::uint32_t> of_item =
+      detail::split_by_layers(plan.items, devices, options.scratch_bytes);
   for (std::uint32_t i = 0; options.scratch_bytes != 0 && i < devices.size(); ++i) {
     plan.items.push_back(scratch_item(
         devices.size() == 1 ? "scratch" : "scratch." + std::to_string(i), options.scratch_bytes));

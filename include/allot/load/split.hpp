@@ -29,21 +29,29 @@ struct PlannedDevice {
 
 namespace detail {
 
+/// A layer of a stack of layers: `blk.12.` is of the stack without a name, `enc.blk.3.` of `enc.`.
+struct Layer {
+  std::string_view stack;
+  std::uint64_t number;
+};
+
 /// The layer in a name such as `blk.12.attn_q.weight` or `cache.12.k`; nothing where it has none.
-[[nodiscard]] inline std::optional<std::uint64_t> layer_of(std::string_view name) {
-  for (const std::string_view prefix : {"blk.", "cache."}) {
-    if (!name.starts_with(prefix)) continue;
-    const std::string_view rest = name.substr(prefix.size());
-    std::uint64_t layer = 0;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
-    if (error == std::errc{} && end != rest.data() + rest.size() && *end == '.') return layer;
+[[nodiscard]] inline std::optional<Layer> layer_of(std::string_view name) {
+  for (const std::string_view word : {"blk.", "cache."}) {
+    const std::size_t at = name.find(word);
+    if (at == std::string_view::npos || (at != 0 && name[at - 1] != '.')) continue;
+    const std::string_view rest = name.substr(at + word.size());
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (error == std::errc{} && end != rest.data() + rest.size() && *end == '.')
+      return Layer{word == "cache." ? word : name.substr(0, at), number};
   }
   return std::nullopt;
 }
 
 /// Items that stay together, and what they take.
 struct Portion {
-  std::uint64_t layer;  // 0: what comes before the first layer; then layer + 1; then the output
+  std::uint64_t layer;  // as LayerOrder has it
   double bytes;
 };
 
@@ -83,21 +91,55 @@ struct Portion {
   return assigned;
 }
 
+/// Where items are in the order of layers: 0 before the first layer; stack after stack, as the file
+/// has them; the output last.
+class LayerOrder {
+ public:
+  static constexpr std::uint64_t output = std::numeric_limits<std::uint64_t>::max();
+
+  explicit LayerOrder(std::span<const Item> items) {
+    for (const Item& item : items) {
+      const auto layer = layer_of(item.name);
+      if (!layer || item.purpose != Purpose::weight) continue;
+      if (std::find(stacks_.begin(), stacks_.end(), layer->stack) == stacks_.end())
+        stacks_.push_back(layer->stack);
+    }
+    std::sort(stacks_.begin(), stacks_.end(), [](std::string_view a, std::string_view b) {
+      return (a == "dec.") < (b == "dec.");  // what decodes comes after what encodes
+    });
+  }
+
+  [[nodiscard]] std::uint64_t place_of(const Item& item) const {
+    const auto layer = layer_of(item.name);
+    if (!layer) return item.name.starts_with("output") ? output : 0;
+    // The cache is that of the stack that decodes: the one without a name, or the last.
+    const bool is_cache = item.purpose == Purpose::cache;
+    const auto found =
+        std::find(stacks_.begin(), stacks_.end(), is_cache ? std::string_view{} : layer->stack);
+    const auto stack = static_cast<std::uint64_t>(
+        found != stacks_.end() ? found - stacks_.begin()
+                               : static_cast<std::ptrdiff_t>(stacks_.size()) - 1);
+    return ((stack & 0xffffU) << 32) + (layer->number & 0xffffffffU) + 1;
+  }
+
+ private:
+  std::vector<std::string_view> stacks_;
+};
+
 /// The device of every item. What has no layer goes to the first device, the output to the last.
+/// \param reserved  bytes of each device that are taken already
 /// Throws: `InsufficientMemory` for an item that no device has room for.
-[[nodiscard]] inline std::vector<std::uint32_t> split_by_layers(
-    std::span<const Item> items, std::span<const PlannedDevice> devices) {
+[[nodiscard]] inline std::vector<std::uint32_t> split_by_layers(std::span<const Item> items,
+                                                                std::vector<PlannedDevice> devices,
+                                                                std::uint64_t reserved) {
   std::vector<std::uint32_t> of_item(items.size(), 0);
   if (devices.size() == 1) return of_item;
 
+  for (PlannedDevice& device : devices) device.free_bytes -= std::min(device.free_bytes, reserved);
   const auto roomiest = std::max_element(
       devices.begin(), devices.end(),
       [](const PlannedDevice& a, const PlannedDevice& b) { return a.free_bytes < b.free_bytes; });
-  constexpr std::uint64_t output = std::numeric_limits<std::uint64_t>::max();
-  const auto place_of = [&](const Item& item) -> std::uint64_t {
-    if (const auto layer = layer_of(item.name)) return *layer + 1;
-    return item.name.starts_with("output") ? output : 0;
-  };
+  const LayerOrder order{items};
   std::vector<Portion> portions;
   for (const Item& item : items) {
     if (item.bytes > roomiest->free_bytes) {
@@ -106,7 +148,7 @@ struct Portion {
                                    ", more than any of the devices has free: use one with more "
                                    "memory, or a smaller quantisation"};
     }
-    portions.push_back({place_of(item), static_cast<double>(item.bytes)});
+    portions.push_back({order.place_of(item), static_cast<double>(item.bytes)});
   }
   std::stable_sort(portions.begin(), portions.end(),
                    [](const Portion& a, const Portion& b) { return a.layer < b.layer; });
@@ -123,7 +165,7 @@ struct Portion {
   const std::vector<std::uint32_t> of_portion = divide(portions, devices);
   for (std::size_t i = 0; i < items.size(); ++i) {
     const auto found = std::lower_bound(
-        portions.begin(), portions.end(), place_of(items[i]),
+        portions.begin(), portions.end(), order.place_of(items[i]),
         [](const Portion& portion, std::uint64_t place) { return portion.layer < place; });
     of_item[i] = of_portion[static_cast<std::size_t>(found - portions.begin())];
   }

@@ -31,6 +31,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace allot::hip {
@@ -94,10 +95,9 @@ class Region {
       region.taken_ = take_or_reclaim(source, bytes);
     } catch (const Error& error) {
       if (error.code() != hipErrorOutOfMemory) throw;
-      std::size_t free = 0;
-      std::size_t total = 0;
-      if (hipMemGetInfo(&free, &total) != hipSuccess) static_cast<void>(hipGetLastError());
-      std::throw_with_nested(OutOfMemory{Reason::source, bytes, alignment, free, free, total});
+      const MemoryInfo info = source.memory_info();
+      std::throw_with_nested(
+          OutOfMemory{Reason::source, bytes, alignment, info.free, 0, info.total});
     }
     region.address_ = static_cast<std::byte*>(region.taken_);
     return region;
@@ -109,7 +109,7 @@ class Region {
       return source.take(bytes);
     } catch (const Error& error) {
       if (error.code() != hipErrorOutOfMemory) throw;
-      if (reclaim_memory("hip:" + std::to_string(source.device), bytes) == 0) throw;
+      if (reclaim_memory(source.owner(), bytes) == 0) throw;
     }
     return source.take(bytes);
   }
@@ -125,9 +125,20 @@ class Region {
          " memory on hip:" + std::to_string(device);
 }
 
-struct DeviceSource {
+/// What sources of a device's memory share: who gives memory back, and what there is.
+struct OfDevice {
   int device = 0;
 
+  [[nodiscard]] std::string owner() const { return "hip:" + std::to_string(device); }
+  [[nodiscard]] MemoryInfo memory_info() const noexcept {
+    std::size_t free = 0;
+    std::size_t total = 0;
+    if (hipMemGetInfo(&free, &total) != hipSuccess) static_cast<void>(hipGetLastError());
+    return {free, total};
+  }
+};
+
+struct DeviceSource : OfDevice {
   [[nodiscard]] void* take(std::uint64_t bytes) const {
     void* taken = nullptr;
     check(hipMalloc(&taken, bytes), "hipMalloc", [&] { return taking(bytes, "device", device); });
@@ -144,6 +155,9 @@ struct DeviceSource {
 struct PinnedSource {
   int device = 0;
 
+  [[nodiscard]] static std::string owner() { return "host"; }
+  [[nodiscard]] static MemoryInfo memory_info() noexcept { return {0, 0}; }
+
   [[nodiscard]] void* take(std::uint64_t bytes) const {
     void* taken = nullptr;
     check(hipHostMalloc(&taken, bytes, hipHostMallocPortable), "hipHostMalloc",
@@ -156,9 +170,7 @@ struct PinnedSource {
 };
 #pragma GCC diagnostic pop
 
-struct ManagedSource {
-  int device = 0;
-
+struct ManagedSource : OfDevice {
   [[nodiscard]] void* take(std::uint64_t bytes) const {
     void* taken = nullptr;
     check(hipMallocManaged(&taken, bytes, hipMemAttachGlobal), "hipMallocManaged",
@@ -170,7 +182,8 @@ struct ManagedSource {
   }
 };
 
-/// A pool and the stream on which its memory is taken and given back.
+/// A pool and the stream on which its memory is taken and given back. What it keeps it gives back
+/// where memory is wanted.
 class Pool {
  public:
   Pool(int device, std::uint64_t keep_bytes) : stream_{device} {
@@ -213,12 +226,27 @@ class Pool {
   }
 
  private:
+  /// What the pool gives back, as far as the device's free memory shows it.
+  [[nodiscard]] std::uint64_t trim(std::string_view owner) const noexcept {
+    const OfDevice of{stream_.device()};
+    if (owner != of.owner()) return 0;
+    std::uint64_t freed = 0;
+    with_device_for_clean_up(stream_.device(), [&] {
+      const std::uint64_t before = of.memory_info().free;
+      settle(stream_.get());
+      check_clean_up(hipMemPoolTrimTo(pool_, 0), "hipMemPoolTrimTo", "trimming a memory pool");
+      const std::uint64_t after = of.memory_info().free;
+      freed = after > before ? after - before : 0;
+    });
+    return freed;
+  }
+
   Stream stream_;
   hipMemPool_t pool_ = nullptr;
+  Reclaimer reclaimer_{[this](std::string_view owner, std::uint64_t) { return trim(owner); }};
 };
 
-struct PooledSource {
-  int device = 0;
+struct PooledSource : OfDevice {
   std::shared_ptr<const Pool> pool;
 
   [[nodiscard]] void* take(std::uint64_t bytes) const { return pool->take(bytes); }
@@ -236,7 +264,7 @@ class DeviceMemory {
 
   /// On the device that is current on this thread. Throws: `Error`.
   DeviceMemory() : DeviceMemory{current_device()} {}
-  explicit DeviceMemory(int device) noexcept : source_{device} {}
+  explicit DeviceMemory(int device) noexcept : source_{{device}} {}
 
   /// One `hipMalloc`. Where the device refuses, the registered reclaimers are asked, and then the
   /// device once more.
@@ -279,7 +307,7 @@ class ManagedMemory {
 
   /// As `DeviceMemory`.
   ManagedMemory() : ManagedMemory{current_device()} {}
-  explicit ManagedMemory(int device) noexcept : source_{device} {}
+  explicit ManagedMemory(int device) noexcept : source_{{device}} {}
 
   /// One `hipMallocManaged`; otherwise as `DeviceMemory::acquire`.
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
@@ -302,7 +330,7 @@ class PooledMemory {
   /// \param keep_bytes  free bytes that the pool keeps when a stream is synchronized
   /// Throws: `Error`, with `hipErrorNotSupported` where the device has no memory pools.
   explicit PooledMemory(int device, std::uint64_t keep_bytes = 256 * MiB)
-      : source_{device, made_pool(device, keep_bytes)} {}
+      : source_{{device}, made_pool(device, keep_bytes)} {}
 
   /// As `DeviceMemory::acquire`, from the pool. The memory can be used on every stream at once.
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {

@@ -15,14 +15,15 @@
 namespace allot {
 
 /// Gives back memory of a device, if it can, and returns how many bytes.
-/// \param device  its name, `hip:0`; \param bytes  what is wanted
+/// \param device  its name, `hip:0`, or `host` where pinned memory is wanted
+/// \param bytes   what is wanted
 using Reclaim = std::function<std::uint64_t(std::string_view device, std::uint64_t bytes)>;
 
 namespace detail {
 
 struct ReclaimerEntry {
   std::recursive_mutex mutex;  // a reclaimer may unregister itself
-  Reclaim reclaim;
+  std::shared_ptr<const Reclaim> reclaim;
 };
 
 struct ReclaimerList {
@@ -42,7 +43,7 @@ inline ReclaimerList& reclaimers() {
 class Reclaimer {
  public:
   explicit Reclaimer(Reclaim reclaim) : entry_{std::make_shared<detail::ReclaimerEntry>()} {
-    entry_->reclaim = std::move(reclaim);
+    entry_->reclaim = std::make_shared<const Reclaim>(std::move(reclaim));
     const std::scoped_lock lock{detail::reclaimers().mutex};
     detail::reclaimers().entries.push_back(entry_);
   }
@@ -75,7 +76,8 @@ inline std::uint64_t reclaim_memory(std::string_view device, std::uint64_t bytes
   for (const auto& entry : entries) {
     if (reclaimed >= bytes) break;
     const std::scoped_lock lock{entry->mutex};
-    if (entry->reclaim) reclaimed += entry->reclaim(device, bytes - reclaimed);
+    const std::shared_ptr<const Reclaim> reclaim = entry->reclaim;  // it may unregister itself
+    if (reclaim != nullptr) reclaimed += (*reclaim)(device, bytes - reclaimed);
   }
   return reclaimed;
 }
