@@ -400,6 +400,11 @@ TEST_CASE("the largest context that fits does fit, and one more does not") {
     CHECK(error.advice().find("cut the context: about 488") != std::string::npos);
     CHECK(error.advice().find("KV cache 4.76 MiB") != std::string::npos);
   }
+  options.cache = CacheOptions{1'000'000'000};
+  CHECK_THROWS_WITH_AS(
+      check(make_plan(file, options), std::span{options.devices}),
+      doctest::Contains("cut the context: largest_context finds the one that fits"),
+      InsufficientMemory);
   CHECK_THROWS_AS(static_cast<void>(largest_context(file, {.device = "gpu"})),
                   std::invalid_argument);
   options.devices[0].free_bytes = weights - 1;

@@ -99,6 +99,7 @@ namespace detail {
     text += "; cut the context: about " + std::to_string(fitting) + " fits";
     return text;
   }
+  if (cache > weights) return text + "; cut the context: largest_context finds the one that fits";
   text += "; free memory, use a smaller quantisation, or lower the margin; largest items:";
   const std::size_t shown = std::min<std::size_t>(3, items.size());
   std::partial_sort(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), items.end(),
