@@ -70,7 +70,7 @@ namespace detail {
                                                        const std::string* device) {
   std::vector<const Item*> items;
   for (const Item& item : plan.items) {
-    if (item.bytes == 0) continue;
+    if (!item.has_own_memory()) continue;
     if (device == nullptr || plan.arenas[item.arena].device == *device) items.push_back(&item);
   }
   return items;
@@ -80,13 +80,14 @@ namespace detail {
 [[nodiscard]] inline std::string what_to_cut(const Plan& plan, const std::string* device,
                                              std::uint64_t deficit) {
   std::vector<const Item*> items = items_on(plan, device);
-  std::uint64_t bytes[3] = {0, 0, 0};
+  std::uint64_t bytes[4] = {0, 0, 0, 0};
   std::uint64_t context = 0;
   for (const Item* item : items) {
     bytes[static_cast<std::size_t>(item->purpose)] += item->bytes;
     if (item->purpose == Purpose::cache) context = item->shape.extent[1];
   }
-  const auto [weights, cache, scratch] = bytes;
+  const auto [unfused, cache, scratch, fused] = bytes;
+  const std::uint64_t weights = unfused + fused;
   std::string text = std::string{"weights "} + ReadableBytes{weights}.c_str();
   if (cache != 0) {
     text += std::string{", KV cache "} + ReadableBytes{cache}.c_str() + " for a context of " +

@@ -9,6 +9,7 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/load/check_plan.hpp>
 #include <allot/load/device_of.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/model.hpp>
@@ -120,25 +121,6 @@ template <WeightPolicy P, Device D>
   return reserved;
 }
 
-/// Throws: `std::logic_error` unless the plan's tensors are those of the file.
-inline void check_items(const Plan& plan, const gguf::File& file) {
-  const auto is_same = [](const Item& item, const gguf::TensorInfo& tensor) {
-    return item.purpose == Purpose::weight && item.name == tensor.name &&
-           item.bytes == tensor.bytes;
-  };
-  const bool fits =
-      plan.tensor_count() == file.tensors().size() && plan.items.size() >= file.tensors().size() &&
-      std::equal(
-          file.tensors().begin(), file.tensors().end(), plan.items.begin(),
-          [&](const gguf::TensorInfo& tensor, const Item& item) { return is_same(item, tensor); });
-  const bool has_arenas = std::all_of(plan.items.begin(), plan.items.end(), [&](const Item& item) {
-    return item.bytes == 0 || item.arena < plan.arenas.size();
-  });
-  if (fits && has_arenas) return;
-  throw std::logic_error{
-      "the plan's tensors are not those of the file; load the file that the plan was made for"};
-}
-
 /// Whether the host addresses the memory of every device.
 template <Device D>
 [[nodiscard]] bool is_straight(std::span<D> devices) {
@@ -162,10 +144,10 @@ void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace>
     }
     std::vector<std::byte*> bases;
     for (const ArenaPlace& place : places) bases.push_back(place.base);
-    read_steps(file, plan.steps, bases, populate_of<typename D::memory_type>(), options.readers,
+    read_steps(file, plan, bases, populate_of<typename D::memory_type>(), options.readers,
                progress);
   } else {
-    Upload<D>{file, plan.steps, places, devices, options, report}.run(progress);
+    Upload<D>{file, plan, places, devices, options, report}.run(progress);
   }
 }
 
@@ -198,8 +180,14 @@ template <WeightPolicy P = DefaultWeights, Device D>
   tensors.reserve(followed.items.size());
   for (const Item& item : followed.items) {
     typename SharedArenaOf<P, D>::slice_type slice;
-    if (item.bytes != 0) slice = detail::allocate_as_planned(arenas.at(item.arena), item);
+    if (item.has_own_memory()) slice = detail::allocate_as_planned(arenas.at(item.arena), item);
     tensors.emplace_back(item, std::move(slice));
+  }
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const Item& item = followed.items[i];
+    if (item.bytes == 0 || !item.part_of) continue;
+    const auto& whole = tensors[item.part_of->item].slice();
+    tensors[i] = {item, whole.part(item.part_of->offset, item.bytes)};
   }
   detail::bring(file, followed, places, devices, progress, options, report);
   report.bytes = detail::bytes_of(followed.steps);

@@ -21,17 +21,25 @@
 
 namespace allot::load {
 
-/// One tensor in memory. A copy keeps the memory alive on its own.
+/// One tensor in memory, or a view of a part of a fused one. A copy keeps the memory alive on its
+/// own.
 template <class Access>
 class Tensor {
  public:
   Tensor(const Item& item, Slice<Access> slice)
-      : name_{item.name}, type_{item.type}, shape_{item.shape}, slice_{std::move(slice)} {}
+      : name_{item.name},
+        type_{item.type},
+        shape_{item.shape},
+        strides_{item.strides},
+        slice_{std::move(slice)} {}
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] gguf::TensorType type() const noexcept { return type_; }
   [[nodiscard]] const gguf::Shape& shape() const noexcept { return shape_; }
+  /// Bytes from one block, row, matrix to the next.
+  [[nodiscard]] const Strides& strides() const noexcept { return strides_; }
   [[nodiscard]] void* address() const noexcept { return slice_.address(); }
+  /// From its first byte to its last, with the zeros behind it.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return slice_.bytes(); }
   [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }
 
@@ -39,6 +47,7 @@ class Tensor {
   std::string name_;
   gguf::TensorType type_;
   gguf::Shape shape_;
+  Strides strides_;
   Slice<Access> slice_;
 };
 
@@ -57,13 +66,14 @@ class Model {
         arenas_{std::move(arenas)},
         tensors_{std::move(tensors)},
         report_{std::move(report)},
-        weights_{static_cast<std::size_t>(plan_.tensor_count())} {
+        weights_{static_cast<std::size_t>(plan_.tensor_count())},
+        fused_{static_cast<std::size_t>(plan_.count_of(Purpose::fused))} {
     places_.reserve(tensors_.size());
     for (std::size_t i = 0; i < tensors_.size(); ++i) places_.emplace(tensors_[i].name(), i);
   }
 
-  /// A tensor, or a part of the cache (`cache.3.k`), or `scratch`. Complexity: constant. `nullptr`
-  /// where there is none of that name.
+  /// A tensor, fused or not, or a part of the cache (`cache.3.k`), or `scratch`. Complexity:
+  /// constant. `nullptr` where there is none of that name.
   [[nodiscard]] const tensor_type* find(const std::string& name) const noexcept {
     const auto found = places_.find(name);
     return found == places_.end() ? nullptr : &tensors_[found->second];
@@ -82,9 +92,17 @@ class Model {
   [[nodiscard]] auto begin() const noexcept { return tensors().begin(); }
   [[nodiscard]] auto end() const noexcept { return tensors().end(); }
 
+  /// Tensors of which several of the file's are parts, where the plan fuses any.
+  [[nodiscard]] std::span<const tensor_type> fused() const noexcept {
+    return std::span{tensors_}.subspan(weights_, fused_);
+  }
+
+  /// All of these, one for each item of the plan.
+  [[nodiscard]] std::span<const tensor_type> planned() const noexcept { return tensors_; }
+
   /// Cache and scratch, where the plan has any; their contents are undefined.
   [[nodiscard]] std::span<const tensor_type> reserved() const noexcept {
-    return std::span{tensors_}.subspan(weights_);
+    return std::span{tensors_}.subspan(weights_ + fused_);
   }
 
   /// The arenas that all lie in; each was one allocation on its device.
@@ -102,6 +120,7 @@ class Model {
   std::vector<tensor_type> tensors_;
   LoadReport report_;
   std::size_t weights_;
+  std::size_t fused_;
   std::unordered_map<std::string, std::size_t> places_;
 };
 

@@ -8,6 +8,7 @@
 /// | `PlanOptions`    | for which devices; with how much KV cache and scratch memory              |
 /// | `planned_device` | what a plan needs to know of a device                                     |
 /// | `Plan`           | a plain value: arenas, items, steps (`plan_data.hpp`)                     |
+/// | `TransformOptions` | what becomes of tensors on their way (`transform.hpp`)                  |
 /// | `PlacementPolicy`| which items share a device allocation (`placement.hpp`)                   |
 /// | `WeightPolicy`   | strategy, alignment, synchronization of the arenas (`weight_policy.hpp`)  |
 #pragma once
@@ -16,10 +17,13 @@
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/cache.hpp>
+#include <allot/load/fuse.hpp>
 #include <allot/load/place.hpp>
 #include <allot/load/placement.hpp>
 #include <allot/load/plan_data.hpp>
 #include <allot/load/split.hpp>
+#include <allot/load/steps.hpp>
+#include <allot/load/transform.hpp>
 #include <allot/load/weight_policy.hpp>
 
 #include <cstdint>
@@ -40,6 +44,8 @@ struct PlanOptions {
   std::optional<CacheOptions> cache{};
   /// Also plans so many bytes of working memory on each device.
   std::uint64_t scratch_bytes = 0;
+  /// What becomes of the tensors on their way.
+  TransformOptions transforms{};
 };
 
 /// A device as a plan sees it, with what it has free now.
@@ -51,41 +57,6 @@ template <Device D>
 }
 
 namespace detail {
-
-/// Whether `next` continues `step`: the same distance in the file as in the arena, and nothing
-/// between the two but the padding of the block before, which ends at `granted_end`.
-[[nodiscard]] inline bool continues(const Step& step, const Step& next,
-                                    std::uint64_t granted_end) noexcept {
-  if (next.shard != step.shard || next.file_offset < step.file_offset + step.bytes) return false;
-  if (next.arena != step.arena || next.arena_offset < step.arena_offset) return false;
-  if (next.arena_offset > granted_end) return false;
-  return next.file_offset - step.file_offset == next.arena_offset - step.arena_offset;
-}
-
-/// The file's extents. `granted_ends` has, for each item, where its block ends in its arena.
-[[nodiscard]] inline std::vector<Step> make_steps(const gguf::File& file,
-                                                  std::span<const Item> items,
-                                                  std::span<const std::uint64_t> granted_ends) {
-  std::vector<Step> steps;
-  std::uint64_t granted_end = 0;
-  for (std::size_t i = 0; i < file.tensors().size(); ++i) {
-    const gguf::TensorInfo& tensor = file.tensors()[i];
-    if (tensor.bytes == 0) continue;
-    const Step step{.shard = tensor.shard,
-                    .file_offset = file.shards()[tensor.shard].data_offset() + tensor.offset,
-                    .bytes = tensor.bytes,
-                    .arena = items[i].arena,
-                    .arena_offset = items[i].offset,
-                    .transform = Transform::none};
-    if (!steps.empty() && continues(steps.back(), step, granted_end)) {
-      steps.back().bytes = step.arena_offset + step.bytes - steps.back().arena_offset;
-    } else {
-      steps.push_back(step);
-    }
-    granted_end = granted_ends[i];
-  }
-  return steps;
-}
 
 /// Makes the arenas of one device's groups, and gives their items their places.
 template <WeightPolicy P>
@@ -122,9 +93,20 @@ void place_groups(Plan& plan, const PlannedDevice& device, std::span<const Group
                      .shape = tensor.shape,
                      .arena = 0,
                      .offset = 0,
-                     .bytes = tensor.bytes});
+                     .bytes = 0});
   }
   return items;
+}
+
+/// Gives parts their places, once the fused tensors have theirs.
+inline void place_parts(std::vector<Item>& items, std::vector<std::uint64_t>& granted_ends) {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    Item& item = items[i];
+    if (!item.part_of) continue;
+    item.arena = items[item.part_of->item].arena;
+    item.offset = items[item.part_of->item].offset + item.part_of->offset;
+    granted_ends[i] = item.offset + item.bytes;
+  }
 }
 
 }  // namespace detail
@@ -137,7 +119,8 @@ void place_groups(Plan& plan, const PlannedDevice& device, std::span<const Group
 /// \param placement  which items share a device allocation
 /// Complexity: the strategy's, for each item; reads no tensor data.
 /// Throws: `std::length_error` where the sizes overflow; `InsufficientMemory` for an item that no
-/// device has room for, where there are several; what `cache_items` throws; `std::bad_alloc`.
+/// device has room for, where there are several; `std::invalid_argument` for transforms that a
+/// tensor does not allow; what `cache_items` throws; `std::bad_alloc`.
 template <WeightPolicy P = DefaultWeights, PlacementPolicy L = OneArena>
 [[nodiscard]] Plan make_plan(const gguf::File& file, const PlanOptions& options = {},
                              const L& placement = {}) {
@@ -146,6 +129,8 @@ template <WeightPolicy P = DefaultWeights, PlacementPolicy L = OneArena>
 
   Plan plan;
   plan.items = detail::tensor_items(file);
+  detail::transform_items(plan.items, options.transforms);
+  plan.fusions = detail::Fuser{plan.items, options.transforms}.run();
   if (options.cache) {
     for (Item& item : cache_items(file, *options.cache)) plan.items.push_back(std::move(item));
   }
@@ -161,12 +146,13 @@ template <WeightPolicy P = DefaultWeights, PlacementPolicy L = OneArena>
   for (std::uint32_t device = 0; device < devices.size(); ++device) {
     std::vector<std::uint32_t> chosen;
     for (std::uint32_t i = 0; i < plan.items.size(); ++i) {
-      if (of_item[i] == device && plan.items[i].bytes != 0) chosen.push_back(i);
+      if (of_item[i] == device && plan.items[i].has_own_memory()) chosen.push_back(i);
     }
     detail::place_groups<P>(plan, devices[device],
                             placement.groups(plan.items, chosen, P::Alignment::value),
                             granted_ends);
   }
+  detail::place_parts(plan.items, granted_ends);
   plan.steps = detail::make_steps(file, plan.items, granted_ends);
   return plan;
 }
@@ -179,18 +165,20 @@ template <WeightPolicy P>
                              std::uint64_t bytes) {
   Plan made;
   made.items = plan.items;
+  made.fusions = plan.fusions;
   std::vector<std::uint64_t> granted_ends(plan.items.size(), 0);
   for (std::uint32_t arena = 0; arena < plan.arenas.size(); ++arena) {
     const PlannedArena& planned = plan.arenas[arena];
     std::vector<std::uint32_t> chosen;
     for (std::uint32_t i = 0; i < plan.items.size(); ++i) {
-      if (plan.items[i].bytes != 0 && plan.items[i].arena == arena) chosen.push_back(i);
+      if (plan.items[i].has_own_memory() && plan.items[i].arena == arena) chosen.push_back(i);
     }
     std::vector<Group> groups{{planned.rule, chosen}};
     if (planned.device == device)
       groups = ArenasOf{bytes}.groups(plan.items, chosen, P::Alignment::value);
     place_groups<P>(made, {.name = planned.device, .path = planned.path}, groups, granted_ends);
   }
+  place_parts(made.items, granted_ends);
   made.steps = make_steps(file, made.items, granted_ends);
   return made;
 }

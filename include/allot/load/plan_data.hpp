@@ -7,12 +7,16 @@
 /// | `PlannedArena` | one reservation on a device                                   |
 /// | `Item`         | where a tensor, a part of the KV cache or scratch memory goes |
 /// | `Step`         | a range of the file that goes to a range of an arena          |
+/// | `Fusion`       | which tensors lie together as one, and which could not        |
 /// | `Plan`         | all of them                                                   |
 #pragma once
 
 #include <allot/gguf/tensor.hpp>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,30 +48,68 @@ enum class Purpose {
   weight,   ///< a tensor of the file
   cache,    ///< keys or values of one layer
   scratch,  ///< working memory
+  fused,    ///< several tensors of the file, as one
 };
 
-/// Where something goes.
+/// Bytes from one block of elements, row, matrix and so on to the next (ggml's `nb`).
+using Strides = std::array<std::uint64_t, 4>;
+
+/// An item that lies within another.
+struct PartOf {
+  std::uint32_t item;    ///< index into `Plan::items`
+  std::uint64_t offset;  ///< bytes from its start
+};
+
+/// Where something goes, and in what form.
 struct Item {
   std::string name;
-  gguf::TensorType type;  ///< as it is stored
-  gguf::Shape shape;
-  std::uint32_t arena;   ///< index into `Plan::arenas`
-  std::uint64_t offset;  ///< bytes from the start of the arena
-  std::uint64_t bytes;   ///< 0: it has no place
+  gguf::TensorType type;  ///< as it is in memory
+  gguf::Shape shape;      ///< likewise
+  std::uint32_t arena;    ///< index into `Plan::arenas`
+  std::uint64_t offset;   ///< bytes from the start of the arena
+  std::uint64_t bytes;    ///< from its first to its last, padding included; 0: it has no place
   Purpose purpose = Purpose::weight;
+  Strides strides{};
+  std::uint64_t row_bytes = 0;  ///< of a row and the zeros behind it
+  bool transposed = false;      ///< against the file
+  std::optional<PartOf> part_of{};
+
+  /// Whether memory is reserved for it; a part lies in another item's.
+  [[nodiscard]] bool has_own_memory() const noexcept { return bytes != 0 && !part_of; }
 };
 
 /// What happens to bytes on their way.
-enum class Transform { none };
+enum class Transform {
+  none,
+  convert,    ///< to another type, byte order or length of rows
+  transpose,  ///< rows become columns, after conversion
+  zero,       ///< nothing is read; the arena's bytes become 0
+};
+
+[[nodiscard]] constexpr const char* to_text(Transform transform) noexcept {
+  constexpr const char* names[] = {"none", "convert", "transpose", "zero"};
+  return names[static_cast<std::size_t>(transform)];
+}
 
 /// A range of a shard that goes to a range of an arena.
 struct Step {
   std::uint32_t shard;
   std::uint64_t file_offset;  ///< bytes from the start of the shard
-  std::uint64_t bytes;
+  std::uint64_t bytes;        ///< of the file
   std::uint32_t arena;
   std::uint64_t arena_offset;
+  std::uint64_t arena_bytes;  ///< as `bytes`, unless they are transformed
   Transform transform;
+  std::uint32_t item;  ///< the one that is transformed; the first, where several travel together
+};
+
+/// What became of tensors that one layer could have as one.
+struct Fusion {
+  std::string layer{};                  ///< as in `blk.3`; empty where names have none
+  std::string name{};                   ///< of the fused tensor; empty: nothing was fused
+  std::vector<std::string> parts{};     ///< in order
+  std::vector<std::string> left_out{};  ///< tensors that stay apart
+  std::string reason{};                 ///< why they do
 };
 
 /// How much a rule of the placement took.
@@ -78,11 +120,13 @@ struct RuleCount {
   std::uint64_t arenas;  ///< device allocations that result
 };
 
-/// A model's memory. Items are the file's tensors in file order, then the cache, then scratch.
+/// A model's memory. Items are the file's tensors in file order, then fused ones, then the cache,
+/// then scratch.
 struct Plan {
   std::vector<PlannedArena> arenas;
   std::vector<Item> items;
   std::vector<Step> steps;
+  std::vector<Fusion> fusions{};  ///< layer by layer, where fusing was asked for
 
   /// Bytes that all arenas together reserve.
   [[nodiscard]] std::uint64_t total_bytes() const noexcept {
@@ -96,18 +140,22 @@ struct Plan {
     for (const PlannedArena& arena : arenas) total += arena.device == device ? arena.capacity : 0;
     return total;
   }
-  /// Bytes of all items of a purpose.
+  /// Bytes of memory that all items of a purpose have of their own.
   [[nodiscard]] std::uint64_t bytes_for(Purpose purpose) const noexcept {
     std::uint64_t total = 0;
-    for (const Item& item : items) total += item.purpose == purpose ? item.bytes : 0;
+    for (const Item& item : items)
+      total += item.purpose == purpose && item.has_own_memory() ? item.bytes : 0;
     return total;
   }
-  /// Bytes of all tensors.
-  [[nodiscard]] std::uint64_t tensor_bytes() const noexcept { return bytes_for(Purpose::weight); }
-  /// How many tensors there are.
-  [[nodiscard]] std::uint64_t tensor_count() const noexcept {
+  /// Bytes of all tensors in memory, each counted once.
+  [[nodiscard]] std::uint64_t tensor_bytes() const noexcept {
+    return bytes_for(Purpose::weight) + bytes_for(Purpose::fused);
+  }
+  /// How many tensors of the file there are.
+  [[nodiscard]] std::uint64_t tensor_count() const noexcept { return count_of(Purpose::weight); }
+  [[nodiscard]] std::uint64_t count_of(Purpose purpose) const noexcept {
     std::uint64_t count = 0;
-    for (const Item& item : items) count += item.purpose == Purpose::weight ? 1 : 0;
+    for (const Item& item : items) count += item.purpose == purpose ? 1 : 0;
     return count;
   }
   /// What each rule of the placement took, in the order of their first arena.
@@ -122,7 +170,7 @@ struct Plan {
       of_arena.push_back(at);
     }
     for (const Item& item : items) {
-      if (item.bytes == 0) continue;
+      if (!item.has_own_memory()) continue;
       RuleCount& count = counts[of_arena[item.arena]];
       ++count.items;
       count.bytes += item.bytes;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Reads the steps of a plan straight into memory that the host addresses, with several threads.
+/// Carries out the steps of a plan in memory that the host addresses, with several threads.
 #pragma once
 
-#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/load/convert.hpp>
 #include <allot/load/crew.hpp>
 #include <allot/load/plan_data.hpp>
 #include <allot/load/progress.hpp>
@@ -14,36 +14,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 namespace allot::load::detail {
 
-/// Throws: `std::logic_error` unless the step lies inside its shard and its arena.
-inline void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
-  const auto file_end = checked_add(step.file_offset, step.bytes);
-  const auto arena_end = checked_add(step.arena_offset, step.bytes);
-  const bool fits = step.shard < file.shards().size() && step.arena < plan.arenas.size() &&
-                    file_end && *file_end <= file.shards()[step.shard].size() && arena_end &&
-                    *arena_end <= plan.arenas[step.arena].capacity;
-  if (!fits) {
-    throw std::logic_error{"a step of " + std::to_string(step.bytes) + " bytes at " +
-                           std::to_string(step.file_offset) + " of shard " +
-                           std::to_string(step.shard) +
-                           " lies outside of the file or its arena; "
-                           "load the file that the plan was made for"};
-  }
-}
-
-/// Cuts steps into pieces that end at multiples of `piece_bytes` in the arena, so that no two
-/// threads fault in the same huge page, and no two copies write to one page.
+/// Cuts steps that read bytes as they are into pieces that end at multiples of `piece_bytes` in the
+/// arena, so that no two threads fault in the same huge page, and no two copies write to one page.
 [[nodiscard]] inline std::vector<Step> cut(std::span<const Step> steps, std::uint64_t piece_bytes) {
   std::vector<Step> pieces;
   for (Step rest : steps) {
     while (rest.bytes != 0) {
       Step piece = rest;
       piece.bytes = std::min(rest.bytes, piece_bytes - rest.arena_offset % piece_bytes);
+      piece.arena_bytes = piece.bytes;
       rest.file_offset += piece.bytes;
       rest.arena_offset += piece.bytes;
       rest.bytes -= piece.bytes;
@@ -53,10 +36,32 @@ inline void check_step(const Step& step, const gguf::File& file, const Plan& pla
   return pieces;
 }
 
+/// Bytes that steps put in place.
 [[nodiscard]] inline std::uint64_t bytes_of(std::span<const Step> steps) noexcept {
   std::uint64_t total = 0;
-  for (const Step& step : steps) total += step.bytes;
+  for (const Step& step : steps) total += step.arena_bytes;
   return total;
+}
+
+/// Steps that read bytes as they are, and tiles of the others.
+struct Work {
+  std::vector<Step> plain;
+  std::vector<Tile> tiles;
+};
+
+/// \param plan        its steps must outlive the tiles
+/// \param most_bytes  of a tile
+[[nodiscard]] inline Work work_of(const gguf::File& file, const Plan& plan,
+                                  std::uint64_t most_bytes) {
+  Work work;
+  for (const Step& step : plan.steps) {
+    if (step.transform == Transform::none) {
+      work.plain.push_back(step);
+    } else {
+      tiles_of(file, plan, step, most_bytes, work.tiles);
+    }
+  }
+  return work;
 }
 
 /// Makes memory that is about to be written ready; may be null.
@@ -75,18 +80,26 @@ inline void read_piece(const gguf::File& file, const Step& piece, std::byte* are
   }
 }
 
-/// Reads all steps; `bases` are the arenas' addresses. The caller's thread is one of the readers: a
-/// thread that only waited for progress would take its wake-ups from them. Blocks until done.
+/// Carries out all steps of a plan; `bases` are the arenas' addresses. The caller's thread is one
+/// of the readers: a thread that only waited for progress would take its wake-ups from them.
+/// Blocks until done.
 /// Throws: `Cancelled`, what `progress` throws, `gguf::ParseError`; by then no thread reads any
 /// more.
-inline void read_steps(const gguf::File& file, std::span<const Step> steps,
-                       std::span<std::byte* const> bases, Populate populate, std::size_t readers,
-                       const ProgressCallback& progress) {
-  const std::vector<Step> pieces = cut(steps, 4 * MiB);
-  SharedProgress shared{bytes_of(steps)};
-  Crew crew{pieces.size(), shared, [&](std::size_t i) {
-              read_piece(file, pieces[i], bases[pieces[i].arena], populate);
-              shared.add(pieces[i].bytes);
+inline void read_steps(const gguf::File& file, const Plan& plan, std::span<std::byte* const> bases,
+                       Populate populate, std::size_t readers, const ProgressCallback& progress) {
+  constexpr std::uint64_t piece_bytes = 4 * MiB;
+  const Work work = work_of(file, plan, piece_bytes);
+  const std::vector<Step> pieces = cut(work.plain, piece_bytes);
+  SharedProgress shared{bytes_of(plan.steps)};
+  Crew crew{pieces.size() + work.tiles.size(), shared, [&](std::size_t i) {
+              if (i < pieces.size()) {
+                read_piece(file, pieces[i], bases[pieces[i].arena], populate);
+                shared.add(pieces[i].bytes);
+              } else {
+                const Tile& tile = work.tiles[i - pieces.size()];
+                make_tile_in_place(file, plan, tile, bases[tile.step->arena]);
+                shared.add(tile.bytes);
+              }
             }};
   report(progress, shared.now());
   crew.start((readers != 0 ? readers : usual_readers()) - 1);

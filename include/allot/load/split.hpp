@@ -142,13 +142,14 @@ class LayerOrder {
   const LayerOrder order{items};
   std::vector<Portion> portions;
   for (const Item& item : items) {
-    if (item.bytes > roomiest->free_bytes) {
+    const std::uint64_t bytes = item.has_own_memory() ? item.bytes : 0;
+    if (bytes > roomiest->free_bytes) {
       throw InsufficientMemory{roomiest->name, item.bytes, 0, roomiest->free_bytes,
                                item.name + " alone takes " + ReadableBytes{item.bytes}.c_str() +
                                    ", more than any of the devices has free: use one with more "
                                    "memory, or a smaller quantisation"};
     }
-    portions.push_back({order.place_of(item), static_cast<double>(item.bytes)});
+    portions.push_back({order.place_of(item), static_cast<double>(bytes)});
   }
   std::stable_sort(portions.begin(), portions.end(),
                    [](const Portion& a, const Portion& b) { return a.layer < b.layer; });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Reads the steps of a plan into a ring of staging slots, and copies them from there to devices
+/// Brings the steps of a plan into a ring of staging slots, and copies them from there to devices
 /// on several streams. Host memory is the ring, whatever the model's size; the mapping of a file is
 /// never a copy's source.
 #pragma once
@@ -9,6 +9,7 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/load/convert.hpp>
 #include <allot/load/crew.hpp>
 #include <allot/load/direct_file.hpp>
 #include <allot/load/load_options.hpp>
@@ -48,6 +49,7 @@ struct ArenaPlace {
     Step& step = rest[from];
     Step piece = step;
     piece.bytes = std::min(most, step.bytes);
+    piece.arena_bytes = piece.bytes;
     first.push_back(piece);
     step.file_offset += piece.bytes;
     step.arena_offset += piece.bytes;
@@ -214,17 +216,19 @@ template <Device D>
 class Upload {
  public:
   /// Throws: `OutOfMemory` for the ring; what the device throws.
-  Upload(const gguf::File& file, std::span<const Step> steps, std::span<const ArenaPlace> arenas,
+  Upload(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace> arenas,
          std::span<D> devices, const LoadOptions& options, LoadReport& report)
       : file_{file},
+        plan_{plan},
         arenas_{arenas},
         choice_{options.stream_choice},
         report_{report},
-        ring_{devices.front(), trimmed(options, bytes_of(steps)), report.fallbacks},
+        ring_{devices.front(), trimmed(options, bytes_of(plan.steps)), report.fallbacks},
         direct_{file, options.direct_io, report.fallbacks},
-        pieces_{cut_gradually(steps, ring_.slot_bytes())},
+        work_{work_of(file, plan, ring_.slot_bytes())},
+        pieces_{cut_gradually(work_.plain, ring_.slot_bytes())},
         batches_{batches_of(pieces_, arenas, ring_.slot_bytes())},
-        progress_{bytes_of(steps)} {
+        progress_{bytes_of(plan.steps)} {
     lanes_.reserve(devices.size());
     for (D& device : devices)
       lanes_.push_back(std::make_unique<Lane<D>>(device, options, ring_.size()));
@@ -237,7 +241,10 @@ class Upload {
   /// Throws: `Cancelled`, what the callback throws, `gguf::ParseError`, what the device throws. By
   /// then nothing reads; the destructor waits for the copies.
   void run(const ProgressCallback& callback) {
-    Crew crew{batches_.size(), progress_, [this](std::size_t i) { upload(batches_[i]); }};
+    Crew crew{batches_.size() + work_.tiles.size(), progress_, [this](std::size_t i) {
+                i < batches_.size() ? upload(batches_[i])
+                                    : upload(work_.tiles[i - batches_.size()]);
+              }};
     detail::report(callback, progress_.now());
     crew.start(readers_ - 1);
     while (crew.do_one()) detail::report(callback, progress_.now());
@@ -250,6 +257,10 @@ class Upload {
     }
     for (const auto& lane : lanes_) lane->synchronize();
     static_cast<void>(progress_.now());
+    if (direct_.in_use() && !work_.tiles.empty()) {
+      report_.fallbacks.push_back(
+          "tensors that are transformed were read through the page cache, the others past it");
+    }
     if (direct_.were_refused()) {
       report_.fallbacks.push_back("direct reads were refused; read through the page cache");
     }
@@ -264,16 +275,34 @@ class Upload {
     land(held);
     const std::byte* const first = direct_.read(file_.shards()[batch.shard], batch, held.memory());
     const auto pieces = std::span{pieces_}.subspan(batch.first, batch.count);
-    const std::uint64_t bytes = bytes_of(pieces);
     const std::size_t number = arenas_[pieces.front().arena].device;
-    Lane<D>& lane = *lanes_[number];
-    const std::size_t stream = lane.choose(choice_);
-    lane.launch(stream, held.slot(), bytes, [&](D& device, typename D::stream_type& on) {
+    launch(held, number, bytes_of(pieces), [&](D& device, typename D::stream_type& on) {
       for (const Step& piece : pieces) {
         device.copy_to_device(arenas_[piece.arena].base + piece.arena_offset,
                               first + (piece.file_offset - batch.file_offset), piece.bytes, on);
       }
     });
+  }
+
+  void upload(const Tile& tile) {
+    Held held = ring_.take();
+    land(held);
+    const std::span<std::byte> slot = held.memory();
+    make_tile(file_, plan_, tile, slot);
+    const ArenaPlace& arena = arenas_[tile.step->arena];
+    launch(held, arena.device, tile.bytes, [&](D& device, typename D::stream_type& on) {
+      each_run_of(plan_, tile, [&](std::uint64_t to, std::uint64_t from, std::uint64_t bytes) {
+        device.copy_to_device(arena.base + to, slot.data() + from, bytes, on);
+      });
+    });
+  }
+
+  /// Begins a slot's copies, on a stream of the device with that number.
+  template <class F>
+  void launch(Held& held, std::size_t number, std::uint64_t bytes, F&& copies) {
+    Lane<D>& lane = *lanes_[number];
+    const std::size_t stream = lane.choose(choice_);
+    lane.launch(stream, held.slot(), bytes, std::forward<F>(copies));
     held.flight() = {number, stream, bytes};
   }
 
@@ -287,11 +316,13 @@ class Upload {
   }
 
   const gguf::File& file_;
+  const Plan& plan_;
   std::span<const ArenaPlace> arenas_;
   StreamChoice choice_;
   LoadReport& report_;
   StagingRing<D> ring_;
   DirectFiles direct_;
+  Work work_;
   std::vector<Step> pieces_;
   std::vector<Batch> batches_;
   SharedProgress progress_;

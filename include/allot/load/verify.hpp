@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Compares a loaded model with its file, by another way than the one it was loaded on: every
-/// tensor is read back whole, and the file is read again.
+/// tensor is read back, and the file is read again; what was transformed is compared with a plain
+/// reference (`reference.hpp`), whole.
 #pragma once
 
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/load/check_plan.hpp>
 #include <allot/load/device_of.hpp>
 #include <allot/load/model.hpp>
+#include <allot/load/reference.hpp>
 
 #include <algorithm>
 #include <array>
@@ -39,14 +42,39 @@ struct Compared {
 
 inline constexpr std::uint64_t compared_bytes = 4 * MiB;
 
-[[nodiscard]] inline std::vector<Compared> compared_parts(const gguf::File& file) {
+/// Tensors that lie in memory as they do in the file, in parts; the others are whole.
+template <class F>
+[[nodiscard]] std::vector<Compared> compared_parts(const gguf::File& file, const Plan& plan,
+                                                   F&& is_wanted) {
   std::vector<Compared> parts;
   for (std::size_t i = 0; i < file.tensors().size(); ++i) {
-    const std::uint64_t bytes = file.tensors()[i].bytes;
-    for (std::uint64_t at = 0; at < bytes; at += compared_bytes)
-      parts.push_back({i, at, std::min(compared_bytes, bytes - at)});
+    const Item& item = plan.items[i];
+    if (item.bytes == 0 || !is_as_in_file(file, file.tensors()[i], item) || !is_wanted(item))
+      continue;
+    for (std::uint64_t at = 0; at < item.bytes; at += compared_bytes)
+      parts.push_back({i, at, std::min(compared_bytes, item.bytes - at)});
   }
   return parts;
+}
+
+/// Compares items that were transformed, and the zeros behind fused ones.
+/// \param memory_of  the bytes of an item, by its number
+template <class F>
+[[nodiscard]] std::optional<Difference> compare_transformed(const gguf::File& file,
+                                                            const Plan& plan, F&& memory_of) {
+  for (std::size_t i = 0; i < plan.items.size(); ++i) {
+    const Item& item = plan.items[i];
+    if (item.bytes == 0) continue;
+    std::optional<std::uint64_t> byte;
+    if (i < file.tensors().size()) {
+      const gguf::TensorInfo& tensor = file.tensors()[i];
+      if (!is_as_in_file(file, tensor, item)) byte = compare_item(file, tensor, item, memory_of(i));
+    } else if (item.purpose == Purpose::fused && item.bytes != extent_of(item)) {
+      byte = compare_tail(item, memory_of(i));
+    }
+    if (byte) return Difference{item.name, *byte};
+  }
+  return std::nullopt;
 }
 
 /// Compares a part with the file's bytes, read into `expected`.
@@ -63,15 +91,15 @@ inline constexpr std::uint64_t compared_bytes = 4 * MiB;
                     part.at + static_cast<std::uint64_t>(differs - piece.begin())};
 }
 
-/// A tensor of the model that has not the file's size; nothing else can be compared then.
+/// A tensor of the file that the model has not; nothing else can be compared then.
 template <class SharedArena>
-[[nodiscard]] std::optional<Difference> find_other_size(const gguf::File& file,
-                                                        const Model<SharedArena>& model) {
+[[nodiscard]] std::optional<Difference> find_missing(const gguf::File& file,
+                                                     const Model<SharedArena>& model) {
   for (std::size_t i = 0; i < file.tensors().size(); ++i) {
     const gguf::TensorInfo& info = file.tensors()[i];
-    const bool is_there = i < model.tensors().size() && model.tensors()[i].name() == info.name;
-    const std::uint64_t bytes = is_there ? model.tensors()[i].bytes() : 0;
-    if (!is_there || bytes != info.bytes) return Difference{std::string{info.name}, bytes};
+    const bool is_there = i < model.tensors().size() && can_become(info, model.plan().items[i]) &&
+                          model.tensors()[i].bytes() == model.plan().items[i].bytes;
+    if (!is_there) return Difference{std::string{info.name}, 0};
   }
   return std::nullopt;
 }
@@ -96,6 +124,15 @@ class Readback {
     device_.synchronize(events_[buffer]);
     return at(buffer);
   }
+  /// Reads so many bytes at once, in parts.
+  void read_all(const void* from, std::span<std::byte> into) {
+    for (std::size_t done = 0; done < into.size(); done += compared_bytes) {
+      const std::size_t bytes =
+          std::min(static_cast<std::size_t>(compared_bytes), into.size() - done);
+      start(0, static_cast<const std::byte*>(from) + done, bytes);
+      std::memcpy(into.data() + done, wait(0), bytes);
+    }
+  }
 
  private:
   [[nodiscard]] std::byte* at(std::size_t buffer) const noexcept {
@@ -116,33 +153,36 @@ template <class SharedArena>
 requires(SharedArena::memory_type::host_accessible)
     [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                    const Model<SharedArena>& model) {
-  if (const auto difference = detail::find_other_size(file, model)) return difference;
+  if (const auto difference = detail::find_missing(file, model)) return difference;
   std::vector<std::byte> expected(static_cast<std::size_t>(detail::compared_bytes));
-  for (const detail::Compared& part : detail::compared_parts(file)) {
+  const Plan& plan = model.plan();
+  const auto all = [](const Item&) { return true; };
+  for (const detail::Compared& part : detail::compared_parts(file, plan, all)) {
     const auto bytes = model.tensors()[part.tensor].slice().span();
     if (const auto difference =
             detail::compare(file, part, bytes.data() + part.at, std::span{expected})) {
       return difference;
     }
   }
-  return std::nullopt;
+  return detail::compare_transformed(file, plan, [&](std::size_t i) {
+    return std::span<const std::byte>{model.planned()[i].slice().span()};
+  });
 }
 
-/// The same, read back from the devices that the model was loaded onto.
+/// The same, read back from the devices that the model was loaded onto. Takes two buffers of 4 MiB,
+/// and host memory for the largest tensor that was transformed.
 /// Throws: `gguf::ParseError`; `OutOfMemory` for the buffers; what the device throws.
 template <class SharedArena, Device D>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                const Model<SharedArena>& model,
                                                std::span<D> devices) {
-  if (const auto difference = detail::find_other_size(file, model)) return difference;
+  if (const auto difference = detail::find_missing(file, model)) return difference;
   std::vector<std::byte> expected(static_cast<std::size_t>(detail::compared_bytes));
   const Plan& plan = model.plan();
   for (std::size_t number = 0; number < devices.size(); ++number) {
-    std::vector<detail::Compared> parts;
-    for (const detail::Compared& part : detail::compared_parts(file)) {
-      const PlannedArena& arena = plan.arenas[plan.items[part.tensor].arena];
-      if (detail::device_of(arena, devices) == number) parts.push_back(part);
-    }
+    const auto parts = detail::compared_parts(file, plan, [&](const Item& item) {
+      return detail::device_of(plan.arenas[item.arena], devices) == number;
+    });
     if (parts.empty()) continue;
     detail::Readback<D> readback{devices[number]};
     const auto start = [&](std::size_t i) {
@@ -159,7 +199,14 @@ template <class SharedArena, Device D>
         return difference;
     }
   }
-  return std::nullopt;
+  std::vector<std::byte> whole;
+  return detail::compare_transformed(file, plan, [&](std::size_t i) {
+    const auto& tensor = model.planned()[i];
+    const std::size_t number = detail::device_of(plan.arenas[plan.items[i].arena], devices);
+    whole.resize(static_cast<std::size_t>(tensor.bytes()));
+    detail::Readback<D>{devices[number]}.read_all(tensor.address(), whole);
+    return std::span<const std::byte>{whole};
+  });
 }
 
 /// The same from one device.

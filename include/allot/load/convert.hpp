@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Makes the bytes of steps that transform: reads their part of the file, and writes what the arena
+/// is to hold. Any part of a step can be made on its own, by any thread, in memory of any size.
+#pragma once
+
+#include <allot/core/units.hpp>
+#include <allot/gguf/dequantize.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/plan_data.hpp>
+#include <allot/load/steps.hpp>
+#include <allot/load/transform.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// What a step that transforms does to one tensor. Sizes in bytes.
+struct Conversion {
+  const gguf::Shard* shard;
+  gguf::TensorType from;
+  gguf::TensorType to;
+  bool swapped;
+  std::uint64_t file_offset;
+  std::uint64_t file_row;   // of a row in the file
+  std::uint64_t data_row;   // of a row in memory
+  std::uint64_t row_bytes;  // with the zeros behind it
+  std::uint64_t unit_from;  // the fewest that can be converted
+  std::uint64_t unit_to;    // what they become
+
+  /// Requires: `check_step` found the step right.
+  Conversion(const gguf::File& file, const Plan& plan, const Step& step)
+      : shard{&file.shards()[step.shard]},
+        from{file.tensors()[step.item].type},
+        to{plan.items[step.item].type},
+        swapped{is_swapped(file, step.shard)},
+        file_offset{step.file_offset},
+        row_bytes{plan.items[step.item].row_bytes} {
+    const gguf::TensorInfo& tensor = file.tensors()[step.item];
+    const gguf::TypeInfo type = gguf::type_info(from);
+    file_row = bytes_of_row(from, tensor.shape.extent[0]);
+    data_row = bytes_of_row(to, plan.items[step.item].shape.extent[0]);
+    unit_from = type.block_bytes;
+    unit_to = from == to ? type.block_bytes : bytes_of_row(to, type.block_elements);
+    if (step.transform == Transform::convert && data_row == row_bytes) {
+      file_row = step.bytes;  // nothing between rows: all of them are one
+      data_row = row_bytes = step.arena_bytes;
+    }
+  }
+};
+
+/// A part of a step that one reader makes at once. Transposed: some rows and columns of one of the
+/// file's matrices; without rows, the zeros behind the columns.
+struct Tile {
+  const Step* step;
+  std::uint64_t at;          // of the step's bytes in the arena; transposed: the first one's
+  std::uint64_t bytes;       // in the arena
+  std::uint64_t slot_bytes;  // that it takes in a slot
+  std::uint64_t first_row = 0;
+  std::uint64_t rows = 0;
+  std::uint64_t first_column = 0;
+  std::uint64_t columns = 0;
+  std::uint64_t matrix = 0;
+};
+
+/// Tiles that make a tensor's columns its rows: some columns of many rows, so that what goes to one
+/// place in the arena is long, and whole blocks of columns, so that nothing is read twice.
+inline void transposed_tiles(const gguf::File& file, const Plan& plan, const Step& step,
+                             std::uint64_t most_bytes, std::vector<Tile>& tiles) {
+  constexpr std::uint64_t usual_columns = 256;
+  const Item& item = plan.items[step.item];
+  const auto [rows, columns, matrices, batches] = item.shape.extent;
+  const std::uint64_t size = gguf::type_info(item.type).block_bytes;
+  const std::uint64_t block = gguf::type_info(file.tensors()[step.item].type).block_elements;
+  const std::uint64_t zeros = item.row_bytes - rows * size;
+  const std::uint64_t most_columns = std::max<std::uint64_t>(1024, 64 * KiB / rows);
+
+  std::uint64_t width = std::max(block, std::min(usual_columns, most_bytes / size));
+  if (const std::uint64_t whole = most_bytes / (rows * size) / block * block; whole > width)
+    width = std::min(most_columns, whole);
+  width = std::min(width, columns);
+  const std::uint64_t height = std::min(rows, most_bytes / (width * size));
+
+  for (std::uint64_t matrix = 0; matrix < matrices * batches; ++matrix) {
+    for (std::uint64_t column = 0; column < columns; column += width) {
+      Tile tile{.step = &step,
+                .at = (matrix * columns + column) * item.row_bytes,
+                .bytes = 0,
+                .slot_bytes = 0,
+                .first_column = column,
+                .columns = std::min(width, columns - column),
+                .matrix = matrix};
+      for (std::uint64_t row = 0; row < rows; row += height) {
+        Tile part = tile;
+        part.at += row * size;
+        part.first_row = row;
+        part.rows = std::min(height, rows - row);
+        part.bytes = part.slot_bytes = part.columns * part.rows * size;
+        tiles.push_back(part);
+      }
+      if (zeros == 0) continue;
+      tile.at += rows * size;
+      tile.bytes = tile.columns * zeros;
+      tile.slot_bytes = std::min(zeros, most_bytes);
+      tiles.push_back(tile);
+    }
+  }
+}
+
+/// Cuts a step that transforms into tiles of at most `most_bytes`.
+/// Requires: `most_bytes` holds a block of any type, in any other.
+inline void tiles_of(const gguf::File& file, const Plan& plan, const Step& step,
+                     std::uint64_t most_bytes, std::vector<Tile>& tiles) {
+  if (step.transform == Transform::transpose) {
+    transposed_tiles(file, plan, step, most_bytes, tiles);
+    return;
+  }
+  std::uint64_t row = step.arena_bytes;
+  std::uint64_t unit = 1;
+  if (step.transform == Transform::convert) {
+    const Conversion conversion{file, plan, step};
+    row = conversion.row_bytes;
+    unit = conversion.unit_to;
+  }
+  const std::uint64_t most = row <= most_bytes ? most_bytes / row * row : most_bytes / unit * unit;
+  for (std::uint64_t at = 0; at < step.arena_bytes;) {
+    std::uint64_t bytes = std::min(most, step.arena_bytes - at);
+    if (row > most_bytes) bytes = std::min(bytes, row - at % row);
+    tiles.push_back({.step = &step, .at = at, .bytes = bytes, .slot_bytes = bytes});
+    at += bytes;
+  }
+}
+
+/// Values of whole blocks in their type in memory. `to` need not be aligned.
+inline void decode(const Conversion& conversion, std::span<const std::byte> blocks, std::byte* to,
+                   std::uint64_t elements) {
+  const auto count = static_cast<std::size_t>(elements);
+  const auto into = [&]<class T>(T) {
+    if (reinterpret_cast<std::uintptr_t>(to) % alignof(T) == 0) {
+      gguf::dequantize(conversion.from, blocks, std::span{reinterpret_cast<T*>(to), count});
+    } else {
+      std::vector<T> values(count);
+      gguf::dequantize(conversion.from, blocks, std::span{values});
+      std::memcpy(to, values.data(), count * sizeof(T));
+    }
+  };
+  switch (conversion.to) {
+    case gguf::TensorType::F32:
+      return into(float{});
+    case gguf::TensorType::F16:
+      return into(gguf::Float16{});
+    default:
+      return into(gguf::BFloat16{});
+  }
+}
+
+/// Reads blocks in the machine's byte order.
+inline void read_blocks(const Conversion& conversion, std::uint64_t offset,
+                        std::span<std::byte> into) {
+  conversion.shard->read(offset, into);
+}
+
+/// Reads whole units at `offset` of the file, and writes what they become.
+inline void convert_units(const Conversion& conversion, std::uint64_t offset, std::uint64_t units,
+                          std::byte* to) {
+  constexpr std::uint64_t at_once = 64 * KiB;
+  if (conversion.from == conversion.to) {
+    const std::uint64_t step = std::max<std::uint64_t>(1, 4 * at_once / conversion.unit_from);
+    for (std::uint64_t done = 0; done < units; done += step) {
+      const std::uint64_t bytes = std::min(step, units - done) * conversion.unit_from;
+      read_blocks(conversion, offset + done * conversion.unit_from,
+                  {to + done * conversion.unit_to, static_cast<std::size_t>(bytes)});
+    }
+    return;
+  }
+  std::array<std::byte, at_once> blocks;
+  const std::uint64_t step = at_once / conversion.unit_from;
+  const std::uint64_t elements = gguf::type_info(conversion.from).block_elements;
+  for (std::uint64_t done = 0; done < units; done += step) {
+    const std::uint64_t count = std::min(step, units - done);
+    const auto some =
+        std::span{blocks}.first(static_cast<std::size_t>(count * conversion.unit_from));
+    read_blocks(conversion, offset + done * conversion.unit_from, some);
+    decode(conversion, some, to + done * conversion.unit_to, count * elements);
+  }
+}
+
+/// Makes `out`, the step's bytes in the arena from `at` on.
+inline void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte> out) {
+  while (!out.empty()) {
+    const std::uint64_t in_row = at % conversion.row_bytes;
+    std::uint64_t bytes = std::min<std::uint64_t>(out.size(), conversion.row_bytes - in_row);
+    if (in_row < conversion.data_row) {
+      bytes = std::min(bytes, conversion.data_row - in_row);
+      convert_units(conversion,
+                    conversion.file_offset + at / conversion.row_bytes * conversion.file_row +
+                        in_row / conversion.unit_to * conversion.unit_from,
+                    bytes / conversion.unit_to, out.data());
+    } else {
+      std::memset(out.data(), 0, static_cast<std::size_t>(bytes));
+    }
+    out = out.subspan(static_cast<std::size_t>(bytes));
+    at += bytes;
+  }
+}
+
+template <std::size_t Size>
+void scatter(const std::byte* from, std::uint64_t rows, std::uint64_t columns, std::byte* to,
+             std::uint64_t column_bytes) {
+  for (std::uint64_t column = 0; column < columns; ++column) {
+    for (std::uint64_t row = 0; row < rows; ++row) {
+      std::memcpy(to + column * column_bytes + row * Size, from + (row * columns + column) * Size,
+                  Size);
+    }
+  }
+}
+
+/// Writes a tile's columns, one every `column_bytes` from `out` on.
+inline void transpose(const Conversion& conversion, const Plan& plan, const Tile& tile,
+                      std::byte* out, std::uint64_t column_bytes) {
+  const std::uint64_t size = gguf::type_info(conversion.to).block_bytes;
+  const std::uint64_t block = gguf::type_info(conversion.from).block_elements;
+  const std::uint64_t matrix_rows = plan.items[tile.step->item].shape.extent[0];
+  const std::uint64_t rows_at_once = 32;  // the values of a few rows stay in a core's cache
+  std::vector<std::byte> values(
+      static_cast<std::size_t>(std::min(rows_at_once, tile.rows) * tile.columns * size));
+  for (std::uint64_t done = 0; done < tile.rows; done += rows_at_once) {
+    const std::uint64_t rows = std::min(rows_at_once, tile.rows - done);
+    for (std::uint64_t i = 0; i < rows; ++i) {
+      const std::uint64_t row = tile.matrix * matrix_rows + tile.first_row + done + i;
+      convert_units(conversion,
+                    conversion.file_offset + row * conversion.file_row +
+                        tile.first_column / block * conversion.unit_from,
+                    tile.columns / block, values.data() + i * tile.columns * size);
+    }
+    std::byte* const to = out + done * size;
+    switch (size) {
+      case 1:
+        scatter<1>(values.data(), rows, tile.columns, to, column_bytes);
+        break;
+      case 2:
+        scatter<2>(values.data(), rows, tile.columns, to, column_bytes);
+        break;
+      case 4:
+        scatter<4>(values.data(), rows, tile.columns, to, column_bytes);
+        break;
+      default:
+        scatter<8>(values.data(), rows, tile.columns, to, column_bytes);
+        break;
+    }
+  }
+}
+
+/// Makes a tile in a slot, packed: transposed, column behind column.
+inline void make_tile(const gguf::File& file, const Plan& plan, const Tile& tile,
+                      std::span<std::byte> slot) {
+  const auto out = slot.first(static_cast<std::size_t>(tile.slot_bytes));
+  const Transform transform = tile.step->transform;
+  if (transform == Transform::convert) {
+    convert(Conversion{file, plan, *tile.step}, tile.at, out);
+  } else if (tile.rows == 0) {
+    std::fill(out.begin(), out.end(), std::byte{0});
+  } else {
+    transpose(Conversion{file, plan, *tile.step}, plan, tile, out.data(),
+              out.size() / tile.columns);
+  }
+}
+
+/// Calls `copy(to, from, bytes)` for each run of a tile in the arena: `to` in bytes from the
+/// arena's start, `from` from the slot's.
+template <class F>
+void each_run_of(const Plan& plan, const Tile& tile, F&& copy) {
+  const std::uint64_t first = tile.step->arena_offset + tile.at;
+  const std::uint64_t row_bytes = plan.items[tile.step->item].row_bytes;
+  if (tile.columns == 0 || tile.bytes == tile.columns * row_bytes) {
+    copy(first, std::uint64_t{0}, tile.bytes);
+    return;
+  }
+  const std::uint64_t piece = tile.bytes / tile.columns;
+  for (std::uint64_t column = 0; column < tile.columns; ++column) {
+    const std::uint64_t to = first + column * row_bytes;
+    if (tile.rows != 0) {
+      copy(to, column * piece, piece);
+      continue;
+    }
+    for (std::uint64_t at = 0; at < piece; at += tile.slot_bytes)  // the same zeros again
+      copy(to + at, std::uint64_t{0}, std::min(tile.slot_bytes, piece - at));
+  }
+}
+
+/// Makes a tile where it belongs, in memory that the host addresses.
+inline void make_tile_in_place(const gguf::File& file, const Plan& plan, const Tile& tile,
+                               std::byte* arena) {
+  if (tile.step->transform == Transform::transpose && tile.rows != 0) {
+    transpose(Conversion{file, plan, *tile.step}, plan, tile,
+              arena + tile.step->arena_offset + tile.at, plan.items[tile.step->item].row_bytes);
+    return;
+  }
+  each_run_of(plan, tile, [&](std::uint64_t to, std::uint64_t, std::uint64_t bytes) {
+    const std::span out{arena + to, static_cast<std::size_t>(bytes)};
+    if (tile.step->transform == Transform::convert) {
+      convert(Conversion{file, plan, *tile.step}, tile.at, out);
+    } else {
+      std::fill(out.begin(), out.end(), std::byte{0});
+    }
+  });
+}
+
+}  // namespace allot::load::detail
