@@ -25,9 +25,8 @@ inline constexpr Refusal refusals[] = {
     {"h_bad_magic_FUGG.gguf", 0,
      "the magic is FUGG: a container from before GGUF was settled; convert it anew"},
     {"h_version_0.gguf", 4, "version 0 is not 1, 2 or 3"},
-    {"h_version_be3.gguf", 4,
-     "a big-endian file: this version of allot reads little-endian files only; convert it on the "
-     "machine it comes from"},
+    {"h_version_be3.gguf", 16,
+     "72057594037927936 metadata pairs do not fit the 45 bytes that follow"},
     {"h_n_tensors_minus1.gguf", 8,
      "18446744073709551615 tensors do not fit the 0 bytes that follow"},
     {"h_n_kv_minus1.gguf", 16,

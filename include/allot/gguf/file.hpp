@@ -9,6 +9,7 @@
 
 #include <allot/gguf/error.hpp>
 #include <allot/gguf/metadata.hpp>
+#include <allot/gguf/name_index.hpp>
 #include <allot/gguf/parser.hpp>
 #include <allot/gguf/shard.hpp>
 #include <allot/gguf/tensor.hpp>
@@ -22,7 +23,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -31,6 +31,14 @@ namespace allot::gguf {
 /// A model open for reading. Opening it reads and checks the metadata of every shard, and no tensor
 /// data. Movable; views stay valid through moves, as long as the file lives.
 class File {
+  /// The name at a place, for the index.
+  struct NameAt {
+    const File* self;
+    [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
+      return self->tensors_[place].name;
+    }
+  };
+
  public:
   /// \param path  the file, or any shard of a split one (`NAME-00001-of-00009.gguf`)
   /// Throws: `ParseError`. Complexity: linear in the metadata.
@@ -43,7 +51,9 @@ class File {
   [[nodiscard]] std::uint32_t version() const noexcept { return containers_.front().version; }
   /// Bytes: what tensor offsets in the file are multiples of.
   [[nodiscard]] std::uint64_t alignment() const noexcept { return containers_.front().alignment; }
-  [[nodiscard]] std::endian byte_order() const noexcept { return std::endian::little; }
+  /// The order of the bytes in the numbers of the tensor data, of all shards alike. Metadata are in
+  /// the host's order whatever it is. `swap_byte_order` turns tensor data around.
+  [[nodiscard]] std::endian byte_order() const noexcept { return containers_.front().byte_order; }
 
   /// One for each file of the model, in order.
   [[nodiscard]] std::span<const Shard> shards() const noexcept { return shards_; }
@@ -56,12 +66,13 @@ class File {
 
   /// Complexity: constant. `nullptr` where there is none of that name.
   [[nodiscard]] const TensorInfo* find(std::string_view name) const noexcept {
-    const auto found = places_.find(name);
-    return found == places_.end() ? nullptr : &tensors_[found->second];
+    const auto found = places_.find(name, NameAt{this});
+    return found ? &tensors_[*found] : nullptr;
   }
 
-  /// A view of the tensor's bytes in the mapped file. Touching it faults if the file was truncated
-  /// meanwhile; `Shard::read` reports that as an error instead.
+  /// A view of the tensor's bytes in the mapped file, as they are there: in the file's byte order
+  /// (`byte_order`). Touching it faults if the file was truncated meanwhile; `Shard::read` reports
+  /// that as an error instead.
   /// Throws: `ParseError` where the file cannot be mapped.
   [[nodiscard]] std::span<const std::byte> data(const TensorInfo& tensor) const {
     if (tensor.bytes == 0) return {};
@@ -76,18 +87,22 @@ class File {
     Container& container = containers_.emplace_back(shard);
     MetadataParser{shard, container};
     shard.data_offset_ = container.data_offset;
+    shard.byte_order_ = container.byte_order;
     const auto index = static_cast<std::uint32_t>(shards_.size() - 1);
     for (TensorInfo& tensor : container.tensors) tensor.shard = index;
   }
 
   void index_tensors() {
-    for (const Container& container : containers_) {
-      tensors_.insert(tensors_.end(), container.tensors.begin(), container.tensors.end());
+    if (containers_.size() == 1) {
+      tensors_ = std::move(containers_.front().tensors);
+    } else {
+      for (const Container& container : containers_) {
+        tensors_.insert(tensors_.end(), container.tensors.begin(), container.tensors.end());
+      }
     }
     places_.reserve(tensors_.size());
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      const auto [_, is_new] = places_.emplace(tensors_[i].name, i);
-      if (!is_new) fail_twice(tensors_[i]);
+      if (!places_.add(tensors_[i].name, i, NameAt{this})) fail_twice(tensors_[i]);
     }
   }
 
@@ -137,6 +152,7 @@ class File {
     for (const std::filesystem::path& part : paths) {
       open(part);
       check_split_keys(count);
+      check_byte_order();
     }
     check_tensor_count();
   }
@@ -188,6 +204,15 @@ class File {
     }
   }
 
+  void check_byte_order() const {
+    if (shards_.back().byte_order() == shards_.front().byte_order()) return;
+    const bool is_big = shards_.back().byte_order() == std::endian::big;
+    throw ParseError{shards_.back().path(), 4,
+                     std::string{"the shard is "} + (is_big ? "big" : "little") + "-endian, but " +
+                         shards_.front().path().filename().string() +
+                         " is not; convert one of them"};
+  }
+
   void check_tensor_count() const {
     std::uint64_t tensors = 0;
     for (const Container& container : containers_) tensors += container.tensors.size();
@@ -207,7 +232,7 @@ class File {
   std::vector<Shard> shards_;
   std::vector<Container> containers_;
   std::vector<TensorInfo> tensors_;
-  std::unordered_map<std::string_view, std::size_t> places_;
+  NameIndex places_;
 };
 
 }  // namespace allot::gguf

@@ -16,5 +16,7 @@ inline constexpr std::uint32_t array_nesting = 4;
 inline constexpr std::uint64_t tensor_name_bytes = 64;
 inline constexpr std::uint32_t dimensions = 4;
 inline constexpr std::uint64_t alignment = MiB;
+/// Of tensors, and of metadata pairs: the least file that has more is over 24 GB without its data.
+inline constexpr std::uint64_t names = std::uint64_t{1} << 31;
 
 }  // namespace allot::gguf::limits

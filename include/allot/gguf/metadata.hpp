@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// The key-value metadata of a GGUF file, as views into its metadata section: nothing is copied,
-/// and reading a value allocates nothing.
+/// and reading a value allocates nothing. Numbers are in the host's byte order whatever the file's.
+///
+///     metadata["general.architecture"].as<std::string_view>();
+///     metadata["tokenizer.ggml.scores"].array().values<float>()[7];
+///     const gguf::Strings tokens = metadata["tokenizer.ggml.tokens"].array().strings();
+///     tokens[7];                                // builds an index once for the file
 #pragma once
 
+#include <allot/gguf/name_index.hpp>
+
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -126,16 +136,48 @@ class Elements {
   std::uint64_t count_;
 };
 
-/// The strings of an array, one after the other: a forward range, nothing copied.
+/// Where the strings of arrays begin, found out when one is asked for by its number. One for a
+/// whole file; several threads may ask at once.
+class StringIndexes {
+ public:
+  /// Positions relative to the array's first string.
+  using Index = std::vector<std::uint64_t>;
+
+  /// Complexity: constant, and linear in the array the first time.
+  [[nodiscard]] const Index& of(const std::byte* first, std::uint64_t count, bool wide) {
+    const std::scoped_lock lock{mutex_};
+    Index& index = indexes_[first];
+    if (index.empty()) {
+      Index built(static_cast<std::size_t>(count));
+      std::uint64_t at = 0;
+      for (std::uint64_t& position : built) {
+        position = at;
+        at += (wide ? 8 : 4) + detail::load_length(first + at, wide);
+      }
+      index.swap(built);
+    }
+    return index;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<const std::byte*, Index> indexes_;  // its references stay valid
+};
+
+/// The strings of an array: a forward range, nothing copied; and by number, through an index that
+/// the first such access builds for all views of the array.
 class Strings {
  public:
-  Strings(const std::byte* first, std::uint64_t count, bool wide) noexcept
-      : first_{first}, count_{count}, wide_{wide} {}
+  Strings(const std::byte* first, std::uint64_t count, bool wide, StringIndexes& indexes) noexcept
+      : first_{first}, count_{count}, wide_{wide}, indexes_{&indexes} {}
 
   class Iterator {
    public:
     using value_type = std::string_view;
+    using reference = std::string_view;
+    using pointer = void;
     using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::forward_iterator_tag;
     using iterator_category = std::input_iterator_tag;
 
     Iterator() = default;
@@ -169,7 +211,17 @@ class Strings {
   [[nodiscard]] Iterator begin() const noexcept { return {first_, count_, wide_}; }
   [[nodiscard]] Iterator end() const noexcept { return {nullptr, 0, wide_}; }
   [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
-  /// All of them, for random access. Complexity: linear; one allocation.
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+
+  /// Requires: `i < size()`. Complexity: constant; the first time for an array linear, and one
+  /// allocation of 8 bytes a string, which the file keeps. Several threads may ask at once.
+  [[nodiscard]] std::string_view operator[](std::uint64_t i) const {
+    const StringIndexes::Index* index = index_.load();
+    if (index == nullptr) index_.store(index = &indexes_->of(first_, count_, wide_));
+    return *Iterator{first_ + (*index)[static_cast<std::size_t>(i)], 1, wide_};
+  }
+
+  /// All of them, as a list of one's own. Complexity: linear; one allocation.
   [[nodiscard]] std::vector<std::string_view> to_vector() const {
     std::vector<std::string_view> all;
     all.reserve(static_cast<std::size_t>(count_));
@@ -178,16 +230,40 @@ class Strings {
   }
 
  private:
+  /// Set once; a view may be copied while another thread sets it.
+  class IndexPointer {
+   public:
+    IndexPointer() = default;
+    IndexPointer(const IndexPointer& other) noexcept : pointer_{other.load()} {}
+    IndexPointer& operator=(const IndexPointer& other) noexcept {
+      store(other.load());
+      return *this;
+    }
+    [[nodiscard]] const StringIndexes::Index* load() const noexcept {
+      return pointer_.load(std::memory_order_acquire);
+    }
+    void store(const StringIndexes::Index* index) noexcept {
+      pointer_.store(index, std::memory_order_release);
+    }
+
+   private:
+    std::atomic<const StringIndexes::Index*> pointer_ = nullptr;
+  };
+
   const std::byte* first_;
   std::uint64_t count_;
   bool wide_;
+  StringIndexes* indexes_;
+  mutable IndexPointer index_;
 };
+
+class Arrays;
 
 /// An array value.
 class Array {
  public:
-  Array(std::string_view key, const std::byte* raw, bool wide) noexcept
-      : key_{key}, raw_{raw}, wide_{wide} {}
+  Array(std::string_view key, const std::byte* raw, bool wide, StringIndexes& indexes) noexcept
+      : key_{key}, raw_{raw}, wide_{wide}, indexes_{&indexes} {}
 
   [[nodiscard]] ValueType element_type() const noexcept {
     return static_cast<ValueType>(detail::load<std::uint32_t>(raw_));
@@ -205,11 +281,20 @@ class Array {
   /// The elements as strings. Throws: `std::invalid_argument` naming the type that they have.
   [[nodiscard]] Strings strings() const {
     expect(ValueType::string);
-    return {first(), size(), wide_};
+    return {first(), size(), wide_, *indexes_};
   }
 
+  /// The elements as arrays, of types of their own; at most four are one in the other.
+  /// Throws: `std::invalid_argument` naming the type that they have.
+  [[nodiscard]] Arrays arrays() const;
+
  private:
+  friend class Arrays;
+
   [[nodiscard]] const std::byte* first() const noexcept { return raw_ + (wide_ ? 12 : 8); }
+
+  /// Where the array ends. Complexity: linear in strings and arrays, else constant.
+  [[nodiscard]] const std::byte* last() const noexcept;
 
   void expect(ValueType wanted) const {
     if (element_type() == wanted) return;
@@ -221,13 +306,84 @@ class Array {
   std::string_view key_;
   const std::byte* raw_;
   bool wide_;
+  StringIndexes* indexes_;
 };
+
+/// The arrays of an array, one after the other: a forward range, nothing copied.
+class Arrays {
+ public:
+  Arrays(const Array& first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
+
+  class Iterator {
+   public:
+    using value_type = Array;
+    using reference = Array;
+    using pointer = void;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::forward_iterator_tag;
+    using iterator_category = std::input_iterator_tag;
+
+    Iterator() = default;
+    Iterator(const Array& at, std::uint64_t left) noexcept : at_{at}, left_{left} {}
+
+    /// Requires: not the end.
+    [[nodiscard]] Array operator*() const noexcept { return *at_; }
+    /// Complexity: linear in the strings and arrays of the array that it passes over.
+    Iterator& operator++() noexcept {
+      at_->raw_ = at_->last();
+      --left_;
+      return *this;
+    }
+    Iterator operator++(int) noexcept {
+      Iterator before = *this;
+      ++*this;
+      return before;
+    }
+    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
+      return a.left_ == b.left_;
+    }
+
+   private:
+    std::optional<Array> at_;
+    std::uint64_t left_ = 0;
+  };
+
+  [[nodiscard]] Iterator begin() const noexcept { return {first_, count_}; }
+  [[nodiscard]] Iterator end() const noexcept { return {first_, 0}; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+
+ private:
+  Array first_;
+  std::uint64_t count_;
+};
+
+inline Arrays Array::arrays() const {
+  expect(ValueType::array);
+  return {Array{key_, first(), wide_, *indexes_}, size()};
+}
+
+// The reader allows no more than four arrays in one another.
+inline const std::byte* Array::last() const noexcept {
+  const std::byte* at = first();
+  std::uint64_t left = size();
+  if (element_type() == ValueType::string) {
+    for (; left != 0; --left) at += (wide_ ? 8 : 4) + detail::load_length(at, wide_);
+    return at;
+  }
+  if (element_type() == ValueType::array) {
+    for (; left != 0; --left) at = Array{key_, at, wide_, *indexes_}.last();
+    return at;
+  }
+  return at + left * fixed_size(element_type());
+}
 
 /// One metadata value: a view, valid as long as its `File`.
 class Value {
  public:
-  Value(std::string_view key, ValueType type, const std::byte* raw, bool wide) noexcept
-      : key_{key}, type_{type}, raw_{raw}, wide_{wide} {}
+  Value(std::string_view key, ValueType type, const std::byte* raw, bool wide,
+        StringIndexes& indexes) noexcept
+      : key_{key}, type_{type}, raw_{raw}, wide_{wide}, indexes_{&indexes} {}
 
   [[nodiscard]] std::string_view key() const noexcept { return key_; }
   [[nodiscard]] ValueType type() const noexcept { return type_; }
@@ -247,7 +403,7 @@ class Value {
   /// Throws: `std::invalid_argument` where it is no array.
   [[nodiscard]] Array array() const {
     expect(ValueType::array);
-    return {key_, raw_, wide_};
+    return {key_, raw_, wide_, *indexes_};
   }
 
   /// The value of any whole-number type, where it is one and not negative.
@@ -291,15 +447,24 @@ class Value {
   ValueType type_;
   const std::byte* raw_;
   bool wide_;
+  StringIndexes* indexes_;
 };
 
 /// All key-value pairs of a file, in file order.
 class Metadata {
+  /// The name at a place, for the index.
+  struct NameAt {
+    const Metadata* self;
+    [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
+      return self->values_[place].key();
+    }
+  };
+
  public:
   /// Complexity: constant. Nothing where there is no such key.
   [[nodiscard]] const Value* find(std::string_view key) const noexcept {
-    const auto found = places_.find(key);
-    return found == places_.end() ? nullptr : &values_[found->second];
+    const auto found = places_.find(key, NameAt{this});
+    return found ? &values_[*found] : nullptr;
   }
 
   /// Throws: `std::out_of_range` naming the key where there is none.
@@ -315,15 +480,21 @@ class Metadata {
  private:
   friend class MetadataParser;
 
+  void reserve(std::size_t count) {
+    values_.reserve(count);
+    places_.reserve(count);
+  }
+
   /// False where the key is there already.
-  bool add(const Value& value) {
-    if (!places_.emplace(value.key(), values_.size()).second) return false;
-    values_.push_back(value);
+  [[nodiscard]] bool add(std::string_view key, ValueType type, const std::byte* raw, bool wide) {
+    if (!places_.add(key, values_.size(), NameAt{this})) return false;
+    values_.emplace_back(key, type, raw, wide, *indexes_);
     return true;
   }
 
   std::vector<Value> values_;
-  std::unordered_map<std::string_view, std::size_t> places_;
+  NameIndex places_;
+  std::unique_ptr<StringIndexes> indexes_ = std::make_unique<StringIndexes>();
 };
 
 }  // namespace allot::gguf

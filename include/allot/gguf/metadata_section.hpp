@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// The front of a GGUF file, read into one stable copy as it is needed. Every length is compared
-/// with what the file has left before anything depends on it.
+/// with what the file has left before anything depends on it. The copy's numbers are brought into
+/// the host's byte order in place, as they are passed: what views it need not know the file's.
 #pragma once
 
 #include <allot/core/units.hpp>
+#include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/error.hpp>
+#include <allot/gguf/limits.hpp>
 #include <allot/gguf/shard.hpp>
 
 #include <algorithm>
@@ -37,10 +40,14 @@ class MetadataSection {
          std::to_string(remaining()) + " are left in the file");
   }
 
+  /// From now on numbers are in the other byte order than the host's.
+  void swap_numbers() noexcept { is_swapped_ = true; }
+  [[nodiscard]] bool is_swapped() const noexcept { return is_swapped_; }
+
   /// Reads a number.
   template <class T>
   [[nodiscard]] T take(const char* what) {
-    const std::uint64_t at = skip(sizeof(T), what);
+    const std::uint64_t at = skip_numbers(1, sizeof(T), what);
     T value;
     std::memcpy(&value, bytes_.get() + at, sizeof(T));
     return value;
@@ -53,6 +60,33 @@ class MetadataSection {
     const std::uint64_t at = position_;
     position_ += bytes;
     return at;
+  }
+
+  /// Passes over numbers of `width` bytes each and returns where they begin.
+  /// Requires: `count * width` fits 64 bits.
+  std::uint64_t skip_numbers(std::uint64_t count, std::uint32_t width, const char* what) {
+    const std::uint64_t at = skip(count * width, what);
+    if (is_swapped_) {
+      detail::swap_words(bytes_.get() + at, static_cast<std::size_t>(count), width, width);
+    }
+    return at;
+  }
+
+  /// Passes over as many of `count` strings as lie in what was read already, and returns how many
+  /// are left: the next one needs more of the file, or its length swapped, or is too long.
+  template <class Length>
+  [[nodiscard]] std::uint64_t skip_strings_at_hand(std::uint64_t count) noexcept {
+    if (is_swapped_) return count;
+    const std::byte* const bytes = bytes_.get();
+    std::uint64_t at = position_;
+    for (; count != 0 && held_ - at >= sizeof(Length); --count) {
+      Length length;
+      std::memcpy(&length, bytes + at, sizeof length);
+      if (length > std::min(held_ - at - sizeof length, limits::string_bytes)) break;
+      at += sizeof length + length;
+    }
+    position_ = at;
+    return count;
   }
 
   /// Gives back what was read beyond the current position. From now on the bytes stay in place.
@@ -107,6 +141,7 @@ class MetadataSection {
   std::unique_ptr<std::byte, Free> bytes_;
   std::uint64_t held_ = 0;
   std::uint64_t position_ = 0;
+  bool is_swapped_ = false;
 };
 
 }  // namespace allot::gguf

@@ -9,6 +9,7 @@
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
 #include <allot/gguf/metadata_section.hpp>
+#include <allot/gguf/name_index.hpp>
 #include <allot/gguf/shard.hpp>
 #include <allot/gguf/tensor.hpp>
 
@@ -16,16 +17,16 @@
 #include <bit>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 namespace allot::gguf {
 
 static_assert(std::endian::native == std::endian::little,
-              "the reader takes a file's numbers as they are: it needs a little-endian host");
+              "the reader tells byte orders by a little-endian host's view of them");
 
 /// What one container holds. The views point into `section`.
 struct Container {
@@ -35,6 +36,7 @@ struct Container {
   Metadata metadata;
   std::vector<TensorInfo> tensors;  ///< `shard` is still 0
   std::uint32_t version = 0;
+  std::endian byte_order = std::endian::little;
   std::uint64_t alignment = 32;
   std::uint64_t data_offset = 0;
 };
@@ -46,13 +48,16 @@ class MetadataParser {
   MetadataParser(const Shard& shard, Container& into)
       : file_{shard}, out_{into}, in_{into.section} {
     header();
+    pairs_.reserve(at_first(value_count_));
     for (std::uint64_t i = 0; i < value_count_; ++i) pair();
+    tensors_.reserve(at_first(tensor_count_));
+    out_.tensors.reserve(at_first(tensor_count_));
     for (std::uint64_t i = 0; i < tensor_count_; ++i) tensor();
     in_.finish();
     build_metadata();
     alignment();
     data_section();
-    build_tensors();
+    check_tensors();
     check_overlaps();
   }
 
@@ -66,20 +71,24 @@ class MetadataParser {
     ValueType type;
     std::uint64_t value;
   };
+  /// Where a tensor of `Container::tensors` has its name and its offset.
   struct PendingTensor {
     Span name;
-    TensorInfo info;
     std::uint64_t offset_at;
   };
 
+  /// Room for what a file announces, before it has shown that it holds as much.
+  [[nodiscard]] static std::size_t at_first(std::uint64_t count) noexcept {
+    return static_cast<std::size_t>(std::min<std::uint64_t>(count, 4096));
+  }
+
   void header() {
     recognise();
-    static_cast<void>(in_.skip(4, "the magic"));
     out_.version = in_.take<std::uint32_t>("the version");
-    if (out_.version != 0 && (out_.version & 0xffff) == 0) {
-      in_.fail(4,
-               "a big-endian file: this version of allot reads little-endian files only; convert "
-               "it on the machine it comes from");
+    if (is_big_endian(out_.version)) {
+      out_.byte_order = std::endian::big;
+      out_.version = detail::swapped(out_.version);
+      in_.swap_numbers();
     }
     if (out_.version < 1 || out_.version > 3) {
       in_.fail(4, "version " + std::to_string(out_.version) + " is not 1, 2 or 3");
@@ -99,6 +108,15 @@ class MetadataParser {
       in_.fail(value_count_at, std::to_string(value_count_) + " metadata pairs do not fit the " +
                                    std::to_string(in_.remaining()) + " bytes that follow");
     }
+    if (std::max(tensor_count_, value_count_) > limits::names) {
+      in_.fail(at, std::to_string(tensor_count_) + " tensors and " + std::to_string(value_count_) +
+                       " metadata pairs; at most 2^31 of each are supported");
+    }
+  }
+
+  /// The format has no mark of its byte order; its versions are small numbers in one of the two.
+  [[nodiscard]] static bool is_big_endian(std::uint32_t version) noexcept {
+    return version != 0 && (version & 0xffff) == 0;
   }
 
   /// Tells what a file that is no GGUF is instead.
@@ -107,14 +125,20 @@ class MetadataParser {
       in_.fail(
           0, "the file has " + std::to_string(file_.size()) + " bytes, too few for a GGUF header");
     }
+    static_cast<void>(in_.skip(4, "the magic"));
+    const std::string_view magic = in_.text(0, 4);
+    if (magic == "GGUF") return;
+    if (magic == "FUGG") {
+      // Converters to big-endian that swapped the magic, too; else from before GGUF was settled.
+      std::uint32_t version = 0;
+      if (file_.size() >= 8) file_.read(4, std::as_writable_bytes(std::span{&version, 1}));
+      if (is_big_endian(version)) return;
+      in_.fail(0, "the magic is FUGG: a container from before GGUF was settled; convert it anew");
+    }
     std::string start(static_cast<std::size_t>(std::min<std::uint64_t>(file_.size(), 23)), '\0');
     file_.read(0, std::as_writable_bytes(std::span{start}));
-    if (start.starts_with("GGUF")) return;
     if (start.starts_with("version https://git-lfs")) {
       in_.fail(0, "a git-lfs pointer, not the model itself; fetch it with: git lfs pull");
-    }
-    if (start.starts_with("FUGG")) {
-      in_.fail(0, "the magic is FUGG: a container from before GGUF was settled; convert it anew");
     }
     in_.fail(0, "the magic is not GGUF");
   }
@@ -163,7 +187,17 @@ class MetadataParser {
     } else if (type == ValueType::array) {
       skip_array(depth + 1);
     } else {
-      in_.skip(fixed_size(type), "a metadata value");
+      in_.skip_numbers(1, fixed_size(type), "a metadata value");
+    }
+  }
+
+  void skip_strings(std::uint64_t count) {
+    while (true) {
+      count = wide_ ? in_.skip_strings_at_hand<std::uint64_t>(count)
+                    : in_.skip_strings_at_hand<std::uint32_t>(count);
+      if (count == 0) return;
+      skip_string();
+      --count;
     }
   }
 
@@ -193,9 +227,11 @@ class MetadataParser {
                        std::to_string(in_.remaining()) + " bytes left in the file");
     }
     if (fixed_size(type) != 0) {
-      in_.skip(count * fixed_size(type), "an array");
+      in_.skip_numbers(count, fixed_size(type), "an array");
+    } else if (type == ValueType::string) {
+      skip_strings(count);
     } else {
-      for (std::uint64_t i = 0; i < count; ++i) skip_value(type, depth);
+      for (std::uint64_t i = 0; i < count; ++i) skip_array(depth + 1);
     }
   }
 
@@ -224,7 +260,8 @@ class MetadataParser {
     info.bytes = checked_bytes(name, info.shape, *type, shape_at);
     const std::uint64_t offset_at = in_.position();
     info.offset = in_.take<std::uint64_t>("a tensor's offset");
-    tensors_.push_back({name, info, offset_at});
+    tensors_.push_back({name, offset_at});
+    out_.tensors.push_back(info);
   }
 
   [[nodiscard]] std::string of(Span name) const {
@@ -254,11 +291,11 @@ class MetadataParser {
   }
 
   void build_metadata() {
+    out_.metadata.reserve(pairs_.size());
     for (const PendingPair& pair : pairs_) {
-      const Value value{in_.text(pair.key.at, pair.key.length), pair.type, in_.at(pair.value),
-                        wide_};
-      if (!out_.metadata.add(value)) {
-        in_.fail(pair.key.at, "metadata key " + std::string{value.key()} + " occurs twice");
+      const std::string_view key = in_.text(pair.key.at, pair.key.length);
+      if (!out_.metadata.add(key, pair.type, in_.at(pair.value), wide_)) {
+        in_.fail(pair.key.at, "metadata key " + std::string{key} + " occurs twice");
       }
     }
   }
@@ -291,14 +328,15 @@ class MetadataParser {
     data_bytes_ = file_.size() < out_.data_offset ? 0 : file_.size() - out_.data_offset;
   }
 
-  void build_tensors() {
-    std::unordered_set<std::string_view> names;
+  void check_tensors() {
+    NameIndex names;
     names.reserve(tensors_.size());
-    out_.tensors.reserve(tensors_.size());
-    for (const PendingTensor& pending : tensors_) {
-      TensorInfo info = pending.info;
+    const auto name_of = [this](std::size_t i) { return out_.tensors[i].name; };
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      const PendingTensor& pending = tensors_[i];
+      TensorInfo& info = out_.tensors[i];
       info.name = in_.text(pending.name.at, pending.name.length);
-      if (!names.insert(info.name).second) {
+      if (!names.add(info.name, i, name_of)) {
         in_.fail(pending.name.at, of(pending.name) + "occurs twice");
       }
       if (info.offset % out_.alignment != 0) {
@@ -313,7 +351,6 @@ class MetadataParser {
                                         ", beyond the " + std::to_string(data_bytes_) +
                                         " bytes of tensor data in the file; was the file cut off?");
       }
-      out_.tensors.push_back(info);
     }
   }
 
@@ -321,17 +358,21 @@ class MetadataParser {
     std::vector<std::size_t> order;
     order.reserve(tensors_.size());
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (tensors_[i].info.bytes != 0) order.push_back(i);
+      if (out_.tensors[i].bytes != 0) order.push_back(i);
     }
-    std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
-      return tensors_[a].info.offset < tensors_[b].info.offset;
-    });
+    const auto begins_before = [this](std::size_t a, std::size_t b) {
+      return out_.tensors[a].offset < out_.tensors[b].offset;
+    };
+    if (!std::is_sorted(order.begin(), order.end(), begins_before))
+      std::sort(order.begin(), order.end(), begins_before);
     for (std::size_t i = 1; i < order.size(); ++i) {
-      const PendingTensor& lower = tensors_[order[i - 1]];
-      const PendingTensor& upper = tensors_[order[i]];
-      if (upper.info.offset - lower.info.offset < lower.info.bytes) {
-        in_.fail(upper.offset_at, of(upper.name) + "overlaps " + of(lower.name) + "at offset " +
-                                      std::to_string(upper.info.offset));
+      const TensorInfo& lower = out_.tensors[order[i - 1]];
+      const TensorInfo& upper = out_.tensors[order[i]];
+      if (upper.offset - lower.offset < lower.bytes) {
+        const PendingTensor& pending = tensors_[order[i]];
+        in_.fail(pending.offset_at, of(pending.name) + "overlaps tensor " +
+                                        std::string{lower.name} + " at offset " +
+                                        std::to_string(upper.offset));
       }
     }
   }

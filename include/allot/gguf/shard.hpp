@@ -12,6 +12,7 @@
 #include <boost/interprocess/mapped_region.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -49,6 +50,7 @@ class Shard {
         descriptor_{std::exchange(other.descriptor_, -1)},
         size_{other.size_},
         data_offset_{other.data_offset_},
+        byte_order_{other.byte_order_},
         mapping_{std::move(other.mapping_)} {}
   Shard& operator=(Shard&&) = delete;
 
@@ -63,6 +65,8 @@ class Shard {
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   /// Where the tensor data begin: bytes from the start of the file.
   [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
+  /// The order of the bytes in the numbers of the tensor data.
+  [[nodiscard]] std::endian byte_order() const noexcept { return byte_order_; }
 
   /// Fills `into` with the bytes from `offset` on. Several threads may read at once.
   /// Throws: `ParseError` where the file ends before that, or cannot be read.
@@ -120,6 +124,7 @@ class Shard {
   int descriptor_ = -1;
   std::uint64_t size_ = 0;
   std::uint64_t data_offset_ = 0;
+  std::endian byte_order_ = std::endian::little;
   std::unique_ptr<Mapping> mapping_;
 };
 
