@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/units.hpp>
+#include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan_data.hpp>
@@ -40,7 +41,7 @@ struct Conversion {
       : shard{&file.shards()[step.shard]},
         from{file.tensors()[step.item].type},
         to{plan.items[step.item].type},
-        swapped{is_swapped(file, step.shard)},
+        swapped{is_swapped(file, file.tensors()[step.item])},
         file_offset{step.file_offset},
         row_bytes{plan.items[step.item].row_bytes} {
     const gguf::TensorInfo& tensor = file.tensors()[step.item];
@@ -165,6 +166,7 @@ inline void decode(const Conversion& conversion, std::span<const std::byte> bloc
 inline void read_blocks(const Conversion& conversion, std::uint64_t offset,
                         std::span<std::byte> into) {
   conversion.shard->read(offset, into);
+  if (conversion.swapped) gguf::swap_byte_order(conversion.from, into);
 }
 
 /// Reads whole units at `offset` of the file, and writes what they become.

@@ -4,6 +4,7 @@
 /// row from the file, without tiles, threads or steps. `verify` compares with it.
 #pragma once
 
+#include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan_data.hpp>
@@ -24,7 +25,7 @@ namespace allot::load::detail {
 [[nodiscard]] inline bool is_as_in_file(const gguf::File& file, const gguf::TensorInfo& tensor,
                                         const Item& item) {
   return !item.transposed && item.type == tensor.type && item.bytes == tensor.bytes &&
-         !is_swapped(file, tensor.shard) && runs_of(item).first == item.strides.size() &&
+         !is_swapped(file, tensor) && runs_of(item).first == item.strides.size() &&
          item.row_bytes == bytes_of_row(tensor.type, tensor.shape.extent[0]);
 }
 
@@ -36,6 +37,7 @@ namespace allot::load::detail {
   const auto elements = static_cast<std::size_t>(tensor.shape.extent[0]);
   std::vector<std::byte> stored(static_cast<std::size_t>(bytes_of_row(tensor.type, elements)));
   shard.read(shard.data_offset() + tensor.offset + row * stored.size(), stored);
+  if (is_swapped(file, tensor)) gguf::swap_byte_order(tensor.type, stored);
   if (to == tensor.type) return stored;
   std::vector<std::byte> made(static_cast<std::size_t>(bytes_of_row(to, elements)));
   const auto store = [&]<class T>(std::vector<T> values) {

@@ -15,9 +15,10 @@
 
 namespace allot::load::detail {
 
-/// Whether the bytes of a shard are not in the machine's order.
-[[nodiscard]] inline bool is_swapped(const gguf::File& file, std::uint32_t) noexcept {
-  return file.byte_order() != std::endian::native;
+/// Whether the words of a tensor are not in the machine's byte order.
+[[nodiscard]] inline bool is_swapped(const gguf::File& file,
+                                     const gguf::TensorInfo& tensor) noexcept {
+  return file.shards()[tensor.shard].byte_order() != std::endian::native;
 }
 
 /// Whether `next` continues `step`: the same distance in the file as in the arena, and nothing
@@ -83,7 +84,7 @@ class StepMaker {
       return;
     }
     const bool is_plain =
-        item.type == tensor.type && item.row_bytes == file_row && !is_swapped(file_, tensor.shard);
+        item.type == tensor.type && item.row_bytes == file_row && !is_swapped(file_, tensor);
     step.transform = is_plain ? Transform::none : Transform::convert;
     const Runs runs = runs_of(item);
     step.bytes = runs.rows * file_row;
