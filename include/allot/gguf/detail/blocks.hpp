@@ -51,16 +51,6 @@ template <class T>
   return (1.0F + mantissa / 8.0F) * std::bit_cast<float>((exponent - 7U + 127U - 1U) << 23);
 }
 
-/// -1 or 1, by a bit of a byte of signs.
-[[nodiscard]] inline float sign_at(unsigned signs, unsigned place) noexcept {
-  return bit(signs, place) != 0 ? -1.0F : 1.0F;
-}
-
-/// Seven signs; the eighth makes their number even.
-[[nodiscard]] inline unsigned with_parity(unsigned signs) noexcept {
-  return signs | ((static_cast<unsigned>(std::popcount(signs)) & 1U) << 7);
-}
-
 // Numbers as they are
 
 template <class T>
@@ -379,23 +369,27 @@ struct Q6_K {
 
 // IQ: groups of values from codebooks
 
-/// Eight values of a codebook with their signs.
-inline void decode_signed(const std::int8_t* values, unsigned signs, float d, float* out) noexcept {
-  for (unsigned i = 0; i < 8; ++i) out[i] = d * static_cast<float>(values[i]) * sign_at(signs, i);
+/// Values of a codebook with their signs, as masks.
+template <unsigned Count>
+void decode_signed(const std::int8_t* values, const std::int8_t* negated, float d,
+                   float* out) noexcept {
+  for (unsigned i = 0; i < Count; ++i)
+    out[i] = d * static_cast<float>((values[i] ^ negated[i]) - negated[i]);
 }
 
 struct IQ2_XXS {
   static constexpr std::size_t elements = 256;
   static constexpr std::size_t bytes = 66;
   static void decode(const Byte* block, float* out) noexcept {
+    const Codebooks& books = codebooks();
     const float d = half_at(block);
     for (unsigned part = 0; part < 8; ++part) {
       const Byte* const codes = block + 2 + 8 * part;
       const auto rest = load<std::uint32_t>(codes + 4);
       const float scale = d * (0.5F + static_cast<float>(rest >> 28)) * 0.25F;
       for (unsigned i = 0; i < 4; ++i, out += 8) {
-        decode_signed(&iq2_xxs_values[8U * codes[i]], with_parity((rest >> (7 * i)) & 127U), scale,
-                      out);
+        decode_signed<8>(&books.iq2_xxs[8U * codes[i]],
+                         &books.negated_evenly[8U * ((rest >> (7 * i)) & 127U)], scale, out);
       }
     }
   }
@@ -411,13 +405,14 @@ struct IQ2_XS {
   static constexpr std::size_t elements = 256;
   static constexpr std::size_t bytes = 74;
   static void decode(const Byte* block, float* out) noexcept {
+    const Codebooks& books = codebooks();
     const float d = half_at(block);
     for (unsigned part = 0; part < 8; ++part) {
       const auto scales = quarter_scales(block[66 + part], d);
       for (unsigned i = 0; i < 4; ++i, out += 8) {
         const unsigned code = load<std::uint16_t>(block + 2 + 8 * part + 2 * i);
-        decode_signed(&iq2_xs_values[8 * (code & 511U)], with_parity(code >> 9), scales[i / 2],
-                      out);
+        decode_signed<8>(&books.iq2_xs[8 * (code & 511U)], &books.negated_evenly[8 * (code >> 9)],
+                         scales[i / 2], out);
       }
     }
   }
@@ -427,39 +422,34 @@ struct IQ2_S {
   static constexpr std::size_t elements = 256;
   static constexpr std::size_t bytes = 82;
   static void decode(const Byte* block, float* out) noexcept {
+    const Codebooks& books = codebooks();
     const float d = half_at(block);
     for (unsigned part = 0; part < 8; ++part) {
       const auto scales = quarter_scales(block[74 + part], d);
       const unsigned high = block[66 + part];
       for (unsigned i = 0; i < 4; ++i, out += 8) {
         const unsigned code = block[2 + 4 * part + i] | ((high << (8 - 2 * i)) & 0x300U);
-        decode_signed(&iq2_s_values[8 * code], block[34 + 4 * part + i], scales[i / 2], out);
+        decode_signed<8>(&books.iq2_s[8 * code], &books.negated[8U * block[34 + 4 * part + i]],
+                         scales[i / 2], out);
       }
     }
   }
 };
 
-/// Two groups of four values with their signs.
-inline void decode_signed(const std::int8_t* first, const std::int8_t* second, unsigned signs,
-                          float d, float* out) noexcept {
-  for (unsigned i = 0; i < 4; ++i) {
-    out[i] = d * static_cast<float>(first[i]) * sign_at(signs, i);
-    out[i + 4] = d * static_cast<float>(second[i]) * sign_at(signs, i + 4);
-  }
-}
-
 struct IQ3_XXS {
   static constexpr std::size_t elements = 256;
   static constexpr std::size_t bytes = 98;
   static void decode(const Byte* block, float* out) noexcept {
+    const Codebooks& books = codebooks();
     const float d = half_at(block);
     for (unsigned part = 0; part < 8; ++part) {
       const Byte* const codes = block + 2 + 8 * part;
       const auto rest = load<std::uint32_t>(block + 66 + 4 * part);
       const float scale = d * (0.5F + static_cast<float>(rest >> 28)) * 0.5F;
       for (unsigned i = 0; i < 4; ++i, out += 8) {
-        decode_signed(&iq3_xxs_values[4U * codes[2 * i]], &iq3_xxs_values[4U * codes[2 * i + 1]],
-                      with_parity((rest >> (7 * i)) & 127U), scale, out);
+        const std::int8_t* const negated = &books.negated_evenly[8U * ((rest >> (7 * i)) & 127U)];
+        decode_signed<4>(&books.iq3_xxs[4U * codes[2 * i]], negated, scale, out);
+        decode_signed<4>(&books.iq3_xxs[4U * codes[2 * i + 1]], negated + 4, scale, out + 4);
       }
     }
   }
@@ -469,6 +459,7 @@ struct IQ3_S {
   static constexpr std::size_t elements = 256;
   static constexpr std::size_t bytes = 110;
   static void decode(const Byte* block, float* out) noexcept {
+    const Codebooks& books = codebooks();
     const float d = half_at(block);
     for (unsigned part = 0; part < 8; ++part) {
       const unsigned packed = (block[106 + part / 2] >> (part % 2 * 4)) & 15U;
@@ -478,31 +469,33 @@ struct IQ3_S {
       for (unsigned i = 0; i < 4; ++i, out += 8) {
         const unsigned first = codes[2 * i] | (bit(high, 2 * i) << 8);
         const unsigned second = codes[2 * i + 1] | (bit(high, 2 * i + 1) << 8);
-        decode_signed(&iq3_s_values[4 * first], &iq3_s_values[4 * second], block[74 + 4 * part + i],
-                      scale, out);
+        const std::int8_t* const negated = &books.negated[8U * block[74 + 4 * part + i]];
+        decode_signed<4>(&books.iq3_s[4 * first], negated, scale, out);
+        decode_signed<4>(&books.iq3_s[4 * second], negated + 4, scale, out + 4);
       }
     }
   }
 };
 
-/// Eight values of the codebook of IQ1, shifted up or down by an eighth.
-inline void decode_shifted(unsigned code, bool down, float d, float* out) noexcept {
-  const float shift = down ? -0.125F : 0.125F;
-  const std::int8_t* const values = &iq1_s_values[8 * code];
-  for (unsigned i = 0; i < 8; ++i) out[i] = d * (static_cast<float>(values[i]) + shift);
+/// Eight values of the codebook of IQ1, shifted up or down by an eighth. All is an eighth of a
+/// whole number, and a power of two out of the scale changes no rounding.
+inline void decode_shifted(const std::int8_t* values, bool down, float d, float* out) noexcept {
+  const int shift = down ? -1 : 1;
+  for (unsigned i = 0; i < 8; ++i) out[i] = d * 0.125F * static_cast<float>(values[i] + shift);
 }
 
 struct IQ1_S {
   static constexpr std::size_t elements = 256;
   static constexpr std::size_t bytes = 50;
   static void decode(const Byte* block, float* out) noexcept {
+    const Codebooks& books = codebooks();
     const float d = half_at(block);
     for (unsigned part = 0; part < 8; ++part) {
       const unsigned high = load<std::uint16_t>(block + 34 + 2 * part);
       const float scale = d * static_cast<float>(static_cast<int>(2 * ((high >> 12) & 7U) + 1));
       for (unsigned i = 0; i < 4; ++i, out += 8) {
         const unsigned code = block[2 + 4 * part + i] | (((high >> (3 * i)) & 7U) << 8);
-        decode_shifted(code, bit(high, 15) != 0, scale, out);
+        decode_shifted(&books.iq1_s[8 * code], bit(high, 15) != 0, scale, out);
       }
     }
   }
@@ -512,6 +505,7 @@ struct IQ1_M {
   static constexpr std::size_t elements = 256;
   static constexpr std::size_t bytes = 56;
   static void decode(const Byte* block, float* out) noexcept {
+    const Codebooks& books = codebooks();
     std::array<unsigned, 4> scales{};
     for (unsigned i = 0; i < 4; ++i) scales[i] = load<std::uint16_t>(block + 48 + 2 * i);
     // The scale of the block is in the highest four bits of these.
@@ -524,8 +518,8 @@ struct IQ1_M {
         const unsigned factor = 2 * ((scales[part / 2] >> shift) & 7U) + 1;
         const unsigned high = block[32 + 2 * part + i / 2] >> (4 * (i % 2));
         const unsigned code = block[4 * part + i] | ((high & 7U) << 8);
-        decode_shifted(code, bit(high, 3) != 0, d * static_cast<float>(static_cast<int>(factor)),
-                       out);
+        decode_shifted(&books.iq1_s[8 * code], bit(high, 3) != 0,
+                       d * static_cast<float>(static_cast<int>(factor)), out);
       }
     }
   }

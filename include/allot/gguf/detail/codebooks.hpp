@@ -7,28 +7,17 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 namespace allot::gguf::detail {
 
-/// The values of each code of a codebook, one after the other.
-/// \tparam Bits  of one value in a code
-template <std::size_t Group, unsigned Bits, std::size_t Codes, std::size_t Levels>
-[[nodiscard]] constexpr std::array<std::int8_t, Codes * Group> values_of(
-    const std::array<std::uint16_t, Codes>& codes, const std::array<std::int8_t, Levels>& levels) {
-  std::array<std::int8_t, Codes * Group> values{};
-  for (std::size_t code = 0; code < Codes; ++code) {
-    for (std::size_t i = 0; i < Group; ++i)
-      values[code * Group + i] = levels[(codes[code] >> (Bits * i)) & ((1U << Bits) - 1)];
-  }
-  return values;
-}
-
 inline constexpr std::array<std::int8_t, 3> iq2_levels{8, 25, 43};
 inline constexpr std::array<std::int8_t, 8> iq3_xxs_levels{4, 12, 20, 28, 36, 44, 52, 62};
 inline constexpr std::array<std::int8_t, 8> iq3_s_levels{1, 3, 5, 7, 9, 11, 13, 15};
-inline constexpr std::array<std::int8_t, 3> iq1_levels{-1, 0, 1};
+/// Times eight, which leaves room for the shift by an eighth.
+inline constexpr std::array<std::int8_t, 3> iq1_levels{-8, 0, 8};
 
 /// Of IQ4_NL and IQ4_XS, by the four bits of an element.
 inline constexpr std::array<std::int8_t, 16> iq4_levels{-127, -104, -83, -65, -49, -35, -22, -10,
@@ -63,10 +52,7 @@ inline constexpr std::array<std::uint16_t, 256> iq2_xxs_codes{{
   0x9180, 0x9245, 0x9400, 0x9422, 0x9444, 0x9551, 0x9881, 0x9920, 0xa002, 0xa050, 0xa085, 0xa109,
   0xa200, 0xa418, 0xa850, 0xa904
 }};
-// clang-format on
-inline constexpr auto iq2_xxs_values = values_of<8, 2>(iq2_xxs_codes, iq2_levels);
 
-// clang-format off
 inline constexpr std::array<std::uint16_t, 512> iq2_xs_codes{{
   0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0014, 0x0016, 0x0019, 0x0020, 0x0022, 0x0025,
   0x0028, 0x0041, 0x0044, 0x0046, 0x0049, 0x0050, 0x0052, 0x0055, 0x0058, 0x0061, 0x0064, 0x0080,
@@ -112,10 +98,7 @@ inline constexpr std::array<std::uint16_t, 512> iq2_xs_codes{{
   0xa22a, 0xa280, 0xa2a0, 0xa440, 0xa495, 0xa665, 0xa698, 0xa80a, 0xa820, 0xa822, 0xa828, 0xa8a0,
   0xa8a8, 0xa904, 0xa984, 0xa986, 0xaa28, 0xaa2a, 0xaa91, 0xaaaa
 }};
-// clang-format on
-inline constexpr auto iq2_xs_values = values_of<8, 2>(iq2_xs_codes, iq2_levels);
 
-// clang-format off
 inline constexpr std::array<std::uint16_t, 1024> iq2_s_codes{{
   0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0014, 0x0016, 0x0019, 0x0020, 0x0022, 0x0025,
   0x0028, 0x0041, 0x0044, 0x0046, 0x0049, 0x0050, 0x0052, 0x0055, 0x0058, 0x0061, 0x0064, 0x0066,
@@ -204,10 +187,7 @@ inline constexpr std::array<std::uint16_t, 1024> iq2_s_codes{{
   0xa4a4, 0xa500, 0xa519, 0xa651, 0xa80a, 0xa828, 0xa8a2, 0xa954, 0xa986, 0xaa08, 0xaa0a, 0xaa20,
   0xaa22, 0xaa28, 0xaa88, 0xaaaa
 }};
-// clang-format on
-inline constexpr auto iq2_s_values = values_of<8, 2>(iq2_s_codes, iq2_levels);
 
-// clang-format off
 inline constexpr std::array<std::uint16_t, 256> iq3_xxs_codes{{
   0x0000, 0x0002, 0x0004, 0x0009, 0x000b, 0x000f, 0x0010, 0x0012, 0x0019, 0x0022, 0x003b, 0x003d,
   0x0041, 0x0043, 0x0048, 0x004a, 0x0051, 0x0055, 0x0058, 0x005a, 0x0061, 0x006c, 0x0078, 0x0080,
@@ -232,10 +212,7 @@ inline constexpr std::array<std::uint16_t, 256> iq3_xxs_codes{{
   0x0e2a, 0x0e56, 0x0e60, 0x0e8a, 0x0ea5, 0x0eaa, 0x0ec0, 0x0ecd, 0x0edb, 0x0ef0, 0x0f11, 0x0f21,
   0x0f40, 0x0f42, 0x0f54, 0x0f98
 }};
-// clang-format on
-inline constexpr auto iq3_xxs_values = values_of<4, 3>(iq3_xxs_codes, iq3_xxs_levels);
 
-// clang-format off
 inline constexpr std::array<std::uint16_t, 512> iq3_s_codes{{
   0x0000, 0x0001, 0x0002, 0x0005, 0x0007, 0x0008, 0x0009, 0x000a, 0x000c, 0x000e, 0x0010, 0x0011,
   0x0015, 0x001b, 0x0020, 0x0022, 0x0025, 0x0027, 0x0029, 0x002b, 0x0030, 0x0032, 0x0039, 0x003c,
@@ -281,10 +258,7 @@ inline constexpr std::array<std::uint16_t, 512> iq3_s_codes{{
   0x0e84, 0x0e88, 0x0e8e, 0x0e91, 0x0e98, 0x0ea9, 0x0ec2, 0x0eda, 0x0edd, 0x0eeb, 0x0f01, 0x0f05,
   0x0f0b, 0x0f10, 0x0f28, 0x0f52, 0x0f62, 0x0f82, 0x0f99, 0x0fc0
 }};
-// clang-format on
-inline constexpr auto iq3_s_values = values_of<4, 3>(iq3_s_codes, iq3_s_levels);
 
-// clang-format off
 inline constexpr std::array<std::uint16_t, 2048> iq1_s_codes{{
   0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0015, 0x0020, 0x0022, 0x0028, 0x002a, 0x0045,
   0x0051, 0x0054, 0x0056, 0x0065, 0x0080, 0x0082, 0x0088, 0x008a, 0x0095, 0x00a0, 0x00a2, 0x00a8,
@@ -459,6 +433,53 @@ inline constexpr std::array<std::uint16_t, 2048> iq1_s_codes{{
   0xaa82, 0xaa88, 0xaa8a, 0xaa95, 0xaaa0, 0xaaa2, 0xaaa8, 0xaaaa
 }};
 // clang-format on
-inline constexpr auto iq1_s_values = values_of<8, 2>(iq1_s_codes, iq1_levels);
+
+/// The codebooks as tables of values, and the masks that negate groups of them. Computed when first
+/// used, in tens of microseconds: as constants they would cost every including file half a second.
+struct Codebooks {
+  std::array<std::int8_t, 8 * iq2_xxs_codes.size()> iq2_xxs;
+  std::array<std::int8_t, 8 * iq2_xs_codes.size()> iq2_xs;
+  std::array<std::int8_t, 8 * iq2_s_codes.size()> iq2_s;
+  std::array<std::int8_t, 4 * iq3_xxs_codes.size()> iq3_xxs;
+  std::array<std::int8_t, 4 * iq3_s_codes.size()> iq3_s;
+  std::array<std::int8_t, 8 * iq1_s_codes.size()> iq1_s;
+  /// Eight bytes for each byte of signs: -1 where the bit is set, else 0.
+  std::array<std::int8_t, 8 * 256> negated;
+  /// The same for seven signs, where the eighth makes the number of set bits even.
+  std::array<std::int8_t, 8 * 128> negated_evenly;
+
+  Codebooks() noexcept {
+    expand(iq2_xxs, iq2_xxs_codes, iq2_levels);
+    expand(iq2_xs, iq2_xs_codes, iq2_levels);
+    expand(iq2_s, iq2_s_codes, iq2_levels);
+    expand(iq3_xxs, iq3_xxs_codes, iq3_xxs_levels);
+    expand(iq3_s, iq3_s_codes, iq3_s_levels);
+    expand(iq1_s, iq1_s_codes, iq1_levels);
+    for (unsigned i = 0; i < negated.size(); ++i)
+      negated[i] = static_cast<std::int8_t>(-static_cast<int>((i / 8 >> i % 8) & 1U));
+    for (unsigned signs = 0; signs < 128; ++signs) {
+      const unsigned odd = static_cast<unsigned>(std::popcount(signs)) & 1U;
+      for (unsigned i = 0; i < 8; ++i)
+        negated_evenly[8 * signs + i] = negated[8 * (signs | odd << 7) + i];
+    }
+  }
+
+ private:
+  template <std::size_t Values, std::size_t Codes, std::size_t Levels>
+  static void expand(std::array<std::int8_t, Values>& values,
+                     const std::array<std::uint16_t, Codes>& codes,
+                     const std::array<std::int8_t, Levels>& levels) noexcept {
+    constexpr std::size_t group = Values / Codes;
+    constexpr unsigned bits = group == 8 ? 2 : 3;
+    for (std::size_t i = 0; i < Values; ++i)
+      values[i] = levels[(codes[i / group] >> (bits * (i % group))) & ((1U << bits) - 1)];
+  }
+};
+
+/// Safe from any thread.
+[[nodiscard]] inline const Codebooks& codebooks() noexcept {
+  static const Codebooks tables;
+  return tables;
+}
 
 }  // namespace allot::gguf::detail
