@@ -7,11 +7,11 @@
 ///     gguf::dequantize(tensor.type, file.data(tensor), std::span{values});
 #pragma once
 
+#include <allot/gguf/detail/avx2.hpp>
 #include <allot/gguf/detail/blocks.hpp>
 #include <allot/gguf/float16.hpp>
 #include <allot/gguf/tensor_type.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -23,77 +23,91 @@ namespace allot::gguf {
 
 namespace detail {
 
-/// Calls `f.template operator()<Decoder>()` with the decoder of a type.
+/// What decodes blocks: loops for any processor, or the same with a processor's vectors.
+enum class Simd { none, avx2 };
+
+/// The best that this processor has. Safe from any thread.
+[[nodiscard]] inline Simd best_simd() noexcept {
+#ifdef ALLOT_HAS_AVX2
+  if (has_avx2()) return Simd::avx2;
+#endif
+  return Simd::none;
+}
+
 /// Throws: `std::invalid_argument` for types that have no values of their own.
-template <class F>
-decltype(auto) with_decoder(TensorType type, F&& f) {
+[[nodiscard]] inline Decode decoder_of(TensorType type, [[maybe_unused]] Simd simd) {
+#ifdef ALLOT_HAS_AVX2
+  if (simd == Simd::avx2) {
+    if (const Decode decode = avx2::decoder_of(type)) return decode;
+  }
+#endif
   switch (type) {
     case TensorType::F32:
-      return f.template operator()<Plain<float>>();
+      return copy_floats;
     case TensorType::F16:
-      return f.template operator()<F16>();
+      return decode_all<F16>;
     case TensorType::BF16:
-      return f.template operator()<BF16>();
+      return decode_all<BF16>;
     case TensorType::F64:
-      return f.template operator()<Plain<double>>();
+      return decode_all<Plain<double>>;
     case TensorType::I8:
-      return f.template operator()<Plain<std::int8_t>>();
+      return decode_all<Plain<std::int8_t>>;
     case TensorType::I16:
-      return f.template operator()<Plain<std::int16_t>>();
+      return decode_all<Plain<std::int16_t>>;
     case TensorType::I32:
-      return f.template operator()<Plain<std::int32_t>>();
+      return decode_all<Plain<std::int32_t>>;
     case TensorType::I64:
-      return f.template operator()<Plain<std::int64_t>>();
+      return decode_all<Plain<std::int64_t>>;
     case TensorType::Q1_0:
-      return f.template operator()<Q1_0>();
+      return decode_all<Q1_0>;
     case TensorType::Q2_0:
-      return f.template operator()<Q2_0>();
+      return decode_all<Q2_0>;
     case TensorType::Q4_0:
-      return f.template operator()<Q4_0>();
+      return decode_all<Q4_0>;
     case TensorType::Q4_1:
-      return f.template operator()<Q4_1>();
+      return decode_all<Q4_1>;
     case TensorType::Q5_0:
-      return f.template operator()<Q5_0>();
+      return decode_all<Q5_0>;
     case TensorType::Q5_1:
-      return f.template operator()<Q5_1>();
+      return decode_all<Q5_1>;
     case TensorType::Q8_0:
-      return f.template operator()<Q8_0>();
+      return decode_all<Q8_0>;
     case TensorType::Q2_K:
-      return f.template operator()<Q2_K>();
+      return decode_all<Q2_K>;
     case TensorType::Q3_K:
-      return f.template operator()<Q3_K>();
+      return decode_all<Q3_K>;
     case TensorType::Q4_K:
-      return f.template operator()<Q4_K>();
+      return decode_all<Q4_K>;
     case TensorType::Q5_K:
-      return f.template operator()<Q5_K>();
+      return decode_all<Q5_K>;
     case TensorType::Q6_K:
-      return f.template operator()<Q6_K>();
+      return decode_all<Q6_K>;
     case TensorType::IQ1_S:
-      return f.template operator()<IQ1_S>();
+      return decode_all<IQ1_S>;
     case TensorType::IQ1_M:
-      return f.template operator()<IQ1_M>();
+      return decode_all<IQ1_M>;
     case TensorType::IQ2_XXS:
-      return f.template operator()<IQ2_XXS>();
+      return decode_all<IQ2_XXS>;
     case TensorType::IQ2_XS:
-      return f.template operator()<IQ2_XS>();
+      return decode_all<IQ2_XS>;
     case TensorType::IQ2_S:
-      return f.template operator()<IQ2_S>();
+      return decode_all<IQ2_S>;
     case TensorType::IQ3_XXS:
-      return f.template operator()<IQ3_XXS>();
+      return decode_all<IQ3_XXS>;
     case TensorType::IQ3_S:
-      return f.template operator()<IQ3_S>();
+      return decode_all<IQ3_S>;
     case TensorType::IQ4_NL:
-      return f.template operator()<IQ4_NL>();
+      return decode_all<IQ4_NL>;
     case TensorType::IQ4_XS:
-      return f.template operator()<IQ4_XS>();
+      return decode_all<IQ4_XS>;
     case TensorType::TQ1_0:
-      return f.template operator()<TQ1_0>();
+      return decode_all<TQ1_0>;
     case TensorType::TQ2_0:
-      return f.template operator()<TQ2_0>();
+      return decode_all<TQ2_0>;
     case TensorType::MXFP4:
-      return f.template operator()<MXFP4>();
+      return decode_all<MXFP4>;
     case TensorType::NVFP4:
-      return f.template operator()<NVFP4>();
+      return decode_all<NVFP4>;
     case TensorType::Q8_1:
     case TensorType::Q8_K:
       break;
@@ -116,31 +130,47 @@ inline void check_sizes(TensorType type, std::size_t bytes, std::size_t elements
                               std::to_string(info.block_bytes) + " bytes"};
 }
 
-template <class Decoder>
-void decode_all(const Byte* from, std::size_t blocks, float* out) noexcept {
-  for (std::size_t i = 0; i < blocks; ++i)
-    Decoder::decode(from + i * Decoder::bytes, out + i * Decoder::elements);
+inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<float> out,
+                       Simd simd) {
+  check_sizes(type, blocks.size(), out.size());
+  const Decode decode = decoder_of(type, simd);
+  if (out.empty()) return;
+  decode(reinterpret_cast<const Byte*>(blocks.data()), out.size() / type_info(type).block_elements,
+         out.data());
+}
+
+inline void narrow(const float* from, std::size_t count, Float16* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) out[i] = to_float16(from[i]);
+}
+inline void narrow(const float* from, std::size_t count, BFloat16* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) out[i] = to_bfloat16(from[i]);
 }
 
 /// Through a buffer that a core's cache holds.
-template <class Narrow, class Convert>
-void dequantize_narrow(TensorType type, std::span<const std::byte> blocks, std::span<Narrow> out,
-                       Convert convert) {
+template <class Narrow>
+void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Narrow> out,
+                Simd simd) {
   check_sizes(type, blocks.size(), out.size());
-  with_decoder(type, [&]<class Decoder>() {
-    constexpr std::size_t at_once = std::max<std::size_t>(1, 1024 / Decoder::elements);
-    std::array<float, at_once * Decoder::elements> values;
-    const auto* from = reinterpret_cast<const Byte*>(blocks.data());
-    std::size_t left = out.size() / Decoder::elements;
-    for (Narrow* to = out.data(); left != 0;) {
-      const std::size_t count = std::min(left, at_once);
-      decode_all<Decoder>(from, count, values.data());
-      for (std::size_t i = 0; i < count * Decoder::elements; ++i) to[i] = convert(values[i]);
-      from += count * Decoder::bytes;
-      to += count * Decoder::elements;
-      left -= count;
-    }
-  });
+  const Decode decode = decoder_of(type, simd);
+  const TypeInfo info = type_info(type);
+  std::array<float, 1024> values;
+  const std::size_t at_once = values.size() / info.block_elements;
+  const auto* from = reinterpret_cast<const Byte*>(blocks.data());
+  std::size_t left = out.size() / info.block_elements;
+  for (Narrow* to = out.data(); left != 0;) {
+    const std::size_t count = left < at_once ? left : at_once;
+    const std::size_t elements = count * info.block_elements;
+    decode(from, count, values.data());
+#ifdef ALLOT_HAS_AVX2
+    if (simd == Simd::avx2)
+      avx2::narrow(values.data(), elements, to);
+    else
+#endif
+      narrow(values.data(), elements, to);
+    from += count * info.block_bytes;
+    to += elements;
+    left -= count;
+  }
 }
 
 }  // namespace detail
@@ -155,20 +185,16 @@ void dequantize_narrow(TensorType type, std::span<const std::byte> blocks, std::
 /// \param out     as many elements as the blocks have
 /// Throws: `std::invalid_argument` where the sizes do not agree, and for types without values.
 inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<float> out) {
-  detail::check_sizes(type, blocks.size(), out.size());
-  detail::with_decoder(type, [&]<class Decoder>() {
-    detail::decode_all<Decoder>(reinterpret_cast<const detail::Byte*>(blocks.data()),
-                                out.size() / Decoder::elements, out.data());
-  });
+  detail::dequantize(type, blocks, out, detail::best_simd());
 }
 
 /// The same, rounded to nearest, ties to even.
 inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Float16> out) {
-  detail::dequantize_narrow(type, blocks, out, [](float value) { return to_float16(value); });
+  detail::dequantize(type, blocks, out, detail::best_simd());
 }
 inline void dequantize(TensorType type, std::span<const std::byte> blocks,
                        std::span<BFloat16> out) {
-  detail::dequantize_narrow(type, blocks, out, [](float value) { return to_bfloat16(value); });
+  detail::dequantize(type, blocks, out, detail::best_simd());
 }
 
 }  // namespace allot::gguf

@@ -51,8 +51,21 @@ template <class T>
   return (1.0F + mantissa / 8.0F) * std::bit_cast<float>((exponent - 7U + 127U - 1U) << 23);
 }
 
+/// Decodes so many blocks.
+using Decode = void (*)(const Byte* from, std::size_t blocks, float* out);
+
+/// A decoder of a block, over many.
+template <class Decoder>
+void decode_all(const Byte* from, std::size_t blocks, float* out) noexcept {
+  for (std::size_t i = 0; i < blocks; ++i)
+    Decoder::decode(from + i * Decoder::bytes, out + i * Decoder::elements);
+}
+
 // Numbers as they are
 
+inline void copy_floats(const Byte* from, std::size_t count, float* out) noexcept {
+  std::memcpy(out, from, count * sizeof(float));
+}
 template <class T>
 struct Plain {
   static constexpr std::size_t elements = 1;
