@@ -20,6 +20,7 @@ namespace {
 
 using namespace allot;
 using gguf::TensorType;
+using gguf::detail::Simd;
 namespace fs = std::filesystem;
 
 std::vector<float> read_floats(const fs::path& path) {
@@ -34,6 +35,22 @@ std::vector<float> read_floats(const fs::path& path) {
 bool is_same(float a, float b) {
   if (std::isnan(a) && std::isnan(b)) return true;
   return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
+}
+
+bool is_same(gguf::Float16 a, gguf::Float16 b) { return is_same(to_float(a), to_float(b)); }
+bool is_same(gguf::BFloat16 a, gguf::BFloat16 b) { return is_same(to_float(a), to_float(b)); }
+
+/// With the processor's vectors and with plain loops.
+template <class Value>
+void compare_paths(TensorType type, std::span<const std::byte> bytes, std::size_t elements) {
+  std::vector<Value> plain(elements);
+  std::vector<Value> best(elements);
+  gguf::detail::dequantize(type, bytes, std::span{plain}, Simd::none);
+  gguf::detail::dequantize(type, bytes, std::span{best}, gguf::detail::best_simd());
+  for (std::size_t i = 0; i < elements; ++i) {
+    INFO(gguf::type_name(type) << ", element " << i << " of " << elements);
+    REQUIRE(is_same(plain[i], best[i]));
+  }
 }
 
 /// What ggml makes of each tensor, as the files beside it say.
@@ -64,6 +81,11 @@ void compare_with_ggml(const fs::path& base, std::size_t expected_types) {
     const std::size_t first = std::stoul(row[4]);
     for (std::size_t i = 0; i < values.size(); ++i)
       REQUIRE(is_same(values[i], reference[first + i]));
+
+    // Without the processor's vectors, too.
+    std::vector<float> plain(values.size());
+    gguf::detail::dequantize(tensor->type, file.data(*tensor), std::span{plain}, Simd::none);
+    for (std::size_t i = 0; i < plain.size(); ++i) REQUIRE(is_same(plain[i], reference[first + i]));
 
     // To 16 bits: the same values, rounded.
     std::vector<gguf::Float16> halves(values.size());
@@ -180,5 +202,71 @@ TEST_CASE("random blocks of any type are decoded without touching a byte beside 
       CHECK(values.front() == 12345.0F);
       CHECK(values.back() == 12345.0F);
     }
+  }
+}
+
+TEST_CASE("the processor's vectors and plain loops have the same results for any bits") {
+  if (gguf::detail::best_simd() == Simd::none)
+    MESSAGE("this processor has no vectors that allot uses: nothing to compare");
+  std::mt19937_64 random{test::first_seed()};
+  INFO("ALLOT_SEED=" << test::first_seed());
+  for (const gguf::TypeInfo& info : gguf::tensor_types) {
+    if (!gguf::has_values(info.type)) continue;
+    // Single elements: also counts that are no multiple of a register's.
+    const std::size_t most = info.block_elements == 1 ? 4099 : 130;
+    for (const std::size_t blocks : {std::size_t{1}, std::size_t{2}, std::size_t{13}, most}) {
+      std::vector<std::byte> bytes(blocks * info.block_bytes);
+      for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+      const std::size_t elements = blocks * info.block_elements;
+      compare_paths<float>(info.type, bytes, elements);
+      compare_paths<gguf::Float16>(info.type, bytes, elements);
+      compare_paths<gguf::BFloat16>(info.type, bytes, elements);
+    }
+  }
+}
+
+TEST_CASE("every scale of 8 and 16 bits is read the same by vectors and plain loops") {
+  // As many blocks as scales, all other bytes of one pattern; NVFP4 has four scales in a block.
+  for (const TensorType type : {TensorType::MXFP4, TensorType::NVFP4, TensorType::Q4_0,
+                                TensorType::Q1_0, TensorType::Q2_0, TensorType::F16}) {
+    const gguf::TypeInfo info = gguf::type_info(type);
+    const bool is_byte = type == TensorType::MXFP4 || type == TensorType::NVFP4;
+    const std::size_t scales = is_byte ? 256 : 65536;
+    std::vector<std::byte> bytes(scales * info.block_bytes, std::byte{0xe4});
+    for (std::size_t i = 0; i < scales; ++i) {
+      std::byte* const block = &bytes[i * info.block_bytes];
+      block[0] = static_cast<std::byte>(i & 255);
+      if (!is_byte) block[1] = static_cast<std::byte>(i >> 8);
+      if (type == TensorType::NVFP4) block[3] = static_cast<std::byte>(255 - i);
+    }
+    compare_paths<float>(type, bytes, scales * info.block_elements);
+  }
+}
+
+TEST_CASE("vectors round to 16 bits as single numbers are rounded") {
+  // Every upper half with lower halves around ties: all exponents, NaN payloads, subnormals.
+  std::vector<float> values;
+  for (std::uint32_t high = 0; high < 0x10000; ++high) {
+    for (const std::uint32_t low :
+         {0x0000U, 0x0001U, 0x0fffU, 0x1000U, 0x1001U, 0x7fffU, 0x8000U, 0x8001U, 0xf000U, 0xffffU})
+      values.push_back(std::bit_cast<float>(high << 16 | low));
+  }
+  values.resize(values.size() - 3);  // no multiple of a register
+  const std::span<const std::byte> bytes = std::as_bytes(std::span{values});
+  std::vector<gguf::Float16> halves(values.size());
+  gguf::dequantize(TensorType::F32, bytes, std::span{halves});
+  std::vector<gguf::BFloat16> brains(values.size());
+  gguf::dequantize(TensorType::F32, bytes, std::span{brains});
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    REQUIRE(halves[i] == gguf::to_float16(values[i]));
+    REQUIRE(brains[i] == gguf::to_bfloat16(values[i]));
+  }
+}
+
+TEST_CASE("no elements are no work, for every type") {
+  for (const gguf::TypeInfo& info : gguf::tensor_types) {
+    if (!gguf::has_values(info.type)) continue;
+    CHECK_NOTHROW(gguf::dequantize(info.type, {}, std::span<float>{}));
+    CHECK_NOTHROW(gguf::dequantize(info.type, {}, std::span<gguf::Float16>{}));
   }
 }
