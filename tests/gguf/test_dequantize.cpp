@@ -143,6 +143,18 @@ TEST_CASE("sizes that do not agree are refused with what a block is") {
   CHECK_NOTHROW(gguf::dequantize(TensorType::Q4_0, {}, std::span<float>{}));
 }
 
+TEST_CASE("types without values are refused by name, and numbers that are no type") {
+  std::vector<std::byte> bytes(36);
+  std::vector<float> values(32);
+  CHECK_THROWS_WITH_AS(gguf::dequantize(TensorType::Q8_1, bytes, std::span{values}),
+                       "tensors of type Q8_1 hold intermediate results, not weights; they are not "
+                       "dequantized",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(gguf::dequantize(static_cast<TensorType>(99), bytes, std::span{values}),
+                       "no tensor type has the number 99; `gguf::find_type` tells which do",
+                       std::invalid_argument);
+}
+
 TEST_CASE("every binary16 number goes to float and back unchanged") {
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
     const gguf::Float16 half{static_cast<std::uint16_t>(bits)};

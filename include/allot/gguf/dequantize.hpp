@@ -15,6 +15,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -34,7 +35,7 @@ enum class Simd { none, avx2 };
   return Simd::none;
 }
 
-/// Throws: `std::invalid_argument` for types that have no values of their own.
+/// Throws: `std::invalid_argument` for numbers that are no type, and for types without values.
 [[nodiscard]] inline Decode decoder_of(TensorType type, [[maybe_unused]] Simd simd) {
 #ifdef ALLOT_HAS_AVX2
   if (simd == Simd::avx2) {
@@ -110,21 +111,25 @@ enum class Simd { none, avx2 };
       return decode_all<NVFP4>;
     case TensorType::Q8_1:
     case TensorType::Q8_K:
-      break;
+      throw std::invalid_argument{
+          "tensors of type " + std::string{type_name(type)} +
+          " hold intermediate results, not weights; they are not dequantized"};
   }
-  throw std::invalid_argument{"tensors of type " + std::string{type_name(type)} +
-                              " hold intermediate results, not weights; they are not dequantized"};
+  throw std::invalid_argument{"no tensor type has the number " +
+                              std::to_string(static_cast<std::uint32_t>(type)) +
+                              "; `gguf::find_type` tells which do"};
 }
 
-/// Throws: `std::invalid_argument` unless `bytes` are whole blocks of exactly `elements` elements.
-inline void check_sizes(TensorType type, std::size_t bytes, std::size_t elements) {
-  const TypeInfo info = type_info(type);
+/// How many blocks so many bytes are.
+/// Throws: `std::invalid_argument` unless they are whole ones of exactly `elements` elements.
+[[nodiscard]] inline std::size_t checked_blocks(const TypeInfo& info, std::size_t bytes,
+                                                std::size_t elements) {
   const std::size_t blocks = bytes / info.block_bytes;
-  if (bytes % info.block_bytes == 0 && elements % info.block_elements == 0 &&
-      elements / info.block_elements == blocks) {
-    return;
-  }
-  throw std::invalid_argument{std::to_string(bytes) + " bytes of " + std::string{type_name(type)} +
+  if (blocks * info.block_bytes == bytes &&
+      blocks <= std::numeric_limits<std::size_t>::max() / 256 &&  // the most in a block
+      blocks * info.block_elements == elements)
+    return blocks;
+  throw std::invalid_argument{std::to_string(bytes) + " bytes of " + std::string{info.name} +
                               " are not " + std::to_string(elements) + " elements: a block is " +
                               std::to_string(info.block_elements) + " elements in " +
                               std::to_string(info.block_bytes) + " bytes"};
@@ -132,11 +137,9 @@ inline void check_sizes(TensorType type, std::size_t bytes, std::size_t elements
 
 inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<float> out,
                        Simd simd) {
-  check_sizes(type, blocks.size(), out.size());
   const Decode decode = decoder_of(type, simd);
-  if (out.empty()) return;
-  decode(reinterpret_cast<const Byte*>(blocks.data()), out.size() / type_info(type).block_elements,
-         out.data());
+  const std::size_t count = checked_blocks(type_info(type), blocks.size(), out.size());
+  if (count != 0) decode(reinterpret_cast<const Byte*>(blocks.data()), count, out.data());
 }
 
 inline void narrow(const float* from, std::size_t count, Float16* out) noexcept {
@@ -150,13 +153,12 @@ inline void narrow(const float* from, std::size_t count, BFloat16* out) noexcept
 template <class Narrow>
 void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Narrow> out,
                 Simd simd) {
-  check_sizes(type, blocks.size(), out.size());
   const Decode decode = decoder_of(type, simd);
   const TypeInfo info = type_info(type);
+  std::size_t left = checked_blocks(info, blocks.size(), out.size());
   std::array<float, 1024> values;
   const std::size_t at_once = values.size() / info.block_elements;
   const auto* from = reinterpret_cast<const Byte*>(blocks.data());
-  std::size_t left = out.size() / info.block_elements;
   for (Narrow* to = out.data(); left != 0;) {
     const std::size_t count = left < at_once ? left : at_once;
     const std::size_t elements = count * info.block_elements;
