@@ -27,22 +27,6 @@ std::uint64_t bits_of(T value) {
   }
 }
 
-template <class F>
-void with_number_type(gguf::ValueType type, F&& f) {
-  using gguf::ValueType;
-  if (type == ValueType::uint8) f(std::uint8_t{});
-  if (type == ValueType::int8) f(std::int8_t{});
-  if (type == ValueType::uint16) f(std::uint16_t{});
-  if (type == ValueType::int16) f(std::int16_t{});
-  if (type == ValueType::uint32) f(std::uint32_t{});
-  if (type == ValueType::int32) f(std::int32_t{});
-  if (type == ValueType::float32) f(float{});
-  if (type == ValueType::boolean) f(bool{});
-  if (type == ValueType::uint64) f(std::uint64_t{});
-  if (type == ValueType::int64) f(std::int64_t{});
-  if (type == ValueType::float64) f(double{});
-}
-
 inline bool are_equal(const gguf::Array& a, const gguf::Array& b) {
   if (a.element_type() != b.element_type() || a.size() != b.size()) return false;
   if (a.element_type() == gguf::ValueType::string)
@@ -53,7 +37,7 @@ inline bool are_equal(const gguf::Array& a, const gguf::Array& b) {
     return std::equal(left.begin(), left.end(), right.begin(), are_equal);
   }
   bool equal = true;
-  with_number_type(a.element_type(), [&]<class T>(T) {
+  gguf::detail::with_number_type(a.element_type(), [&]<class T>(T) {
     for (std::uint64_t i = 0; i < a.size(); ++i)
       equal = equal && bits_of(a.values<T>()[i]) == bits_of(b.values<T>()[i]);
   });
@@ -66,7 +50,7 @@ inline bool are_equal(const gguf::Value& a, const gguf::Value& b) {
   if (a.type() == gguf::ValueType::string)
     return a.as<std::string_view>() == b.as<std::string_view>();
   bool equal = false;
-  with_number_type(a.type(), [&]<class T>(T) {
+  gguf::detail::with_number_type(a.type(), [&]<class T>(T) {
     equal = bits_of(a.as<T>()) == bits_of(b.as<T>()) && a.as_count() == b.as_count();
   });
   return equal;

@@ -12,6 +12,7 @@
 #include <allot/gguf/name_index.hpp>
 #include <allot/gguf/parser.hpp>
 #include <allot/gguf/shard.hpp>
+#include <allot/gguf/split_names.hpp>
 #include <allot/gguf/tensor.hpp>
 
 #include <bit>

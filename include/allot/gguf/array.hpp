@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The arrays of metadata as ranges: `Elements` of numbers, `Strings`, `Arrays` of arrays. Nothing is
+/// copied.
+#pragma once
+
+#include <allot/gguf/value_type.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <vector>
+
+namespace allot::gguf {
+
+/// The elements of an array of numbers or truth values: random access, nothing copied.
+template <ReadableValue T>
+class Elements {
+ public:
+  Elements(const std::byte* first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
+
+  [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
+  /// Requires: `i < size()`.
+  [[nodiscard]] T operator[](std::uint64_t i) const noexcept {
+    constexpr std::uint32_t width = fixed_size(*detail::type_of<T>);
+    return detail::load<T>(first_ + i * width);
+  }
+  [[nodiscard]] std::vector<T> to_vector() const {
+    std::vector<T> values(static_cast<std::size_t>(count_));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = (*this)[i];
+    return values;
+  }
+
+ private:
+  const std::byte* first_;
+  std::uint64_t count_;
+};
+
+/// Where the strings of arrays begin, found out when one is asked for by its number. One for a
+/// whole file; several threads may ask at once.
+class StringIndexes {
+ public:
+  /// Positions relative to the array's first string.
+  using Index = std::vector<std::uint64_t>;
+
+  /// Complexity: constant, and linear in the array the first time.
+  [[nodiscard]] const Index& of(const std::byte* first, std::uint64_t count, bool wide) {
+    const std::scoped_lock lock{mutex_};
+    Index& index = indexes_[first];
+    if (index.empty()) {
+      Index built(static_cast<std::size_t>(count));
+      std::uint64_t at = 0;
+      for (std::uint64_t& position : built) {
+        position = at;
+        at += (wide ? 8 : 4) + detail::load_length(first + at, wide);
+      }
+      index.swap(built);
+    }
+    return index;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<const std::byte*, Index> indexes_;  // its references stay valid
+};
+
+/// The strings of an array: a forward range, nothing copied; and by number, through an index that
+/// the first such access builds for all views of the array.
+class Strings {
+ public:
+  Strings(const std::byte* first, std::uint64_t count, bool wide, StringIndexes& indexes) noexcept
+      : first_{first}, count_{count}, wide_{wide}, indexes_{&indexes} {}
+
+  class Iterator {
+   public:
+    using value_type = std::string_view;
+    using reference = std::string_view;
+    using pointer = void;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::forward_iterator_tag;
+    using iterator_category = std::input_iterator_tag;
+
+    Iterator() = default;
+    Iterator(const std::byte* at, std::uint64_t left, bool wide) noexcept
+        : at_{at}, left_{left}, wide_{wide} {}
+
+    [[nodiscard]] std::string_view operator*() const noexcept {
+      return {reinterpret_cast<const char*>(at_ + (wide_ ? 8 : 4)),
+              static_cast<std::size_t>(detail::load_length(at_, wide_))};
+    }
+    Iterator& operator++() noexcept {
+      at_ += (wide_ ? 8 : 4) + detail::load_length(at_, wide_);
+      --left_;
+      return *this;
+    }
+    Iterator operator++(int) noexcept {
+      Iterator before = *this;
+      ++*this;
+      return before;
+    }
+    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
+      return a.left_ == b.left_;
+    }
+
+   private:
+    const std::byte* at_ = nullptr;
+    std::uint64_t left_ = 0;
+    bool wide_ = true;
+  };
+
+  [[nodiscard]] Iterator begin() const noexcept { return {first_, count_, wide_}; }
+  [[nodiscard]] Iterator end() const noexcept { return {nullptr, 0, wide_}; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+
+  /// Requires: `i < size()`. Complexity: constant; the first time for an array linear, and one
+  /// allocation of 8 bytes a string, which the file keeps. Several threads may ask at once.
+  [[nodiscard]] std::string_view operator[](std::uint64_t i) const {
+    const StringIndexes::Index* index = index_.load();
+    if (index == nullptr) index_.store(index = &indexes_->of(first_, count_, wide_));
+    return *Iterator{first_ + (*index)[static_cast<std::size_t>(i)], 1, wide_};
+  }
+
+  /// All of them, as a list of one's own. Complexity: linear; one allocation.
+  [[nodiscard]] std::vector<std::string_view> to_vector() const {
+    std::vector<std::string_view> all;
+    all.reserve(static_cast<std::size_t>(count_));
+    for (const std::string_view text : *this) all.push_back(text);
+    return all;
+  }
+
+ private:
+  /// Set once; a view may be copied while another thread sets it.
+  class IndexPointer {
+   public:
+    IndexPointer() = default;
+    IndexPointer(const IndexPointer& other) noexcept : pointer_{other.load()} {}
+    IndexPointer& operator=(const IndexPointer& other) noexcept {
+      store(other.load());
+      return *this;
+    }
+    [[nodiscard]] const StringIndexes::Index* load() const noexcept {
+      return pointer_.load(std::memory_order_acquire);
+    }
+    void store(const StringIndexes::Index* index) noexcept {
+      pointer_.store(index, std::memory_order_release);
+    }
+
+   private:
+    std::atomic<const StringIndexes::Index*> pointer_ = nullptr;
+  };
+
+  const std::byte* first_;
+  std::uint64_t count_;
+  bool wide_;
+  StringIndexes* indexes_;
+  mutable IndexPointer index_;
+};
+
+class Arrays;
+
+/// An array value.
+class Array {
+ public:
+  Array(std::string_view key, const std::byte* raw, bool wide, StringIndexes& indexes) noexcept
+      : key_{key}, raw_{raw}, wide_{wide}, indexes_{&indexes} {}
+
+  [[nodiscard]] ValueType element_type() const noexcept {
+    return static_cast<ValueType>(detail::load<std::uint32_t>(raw_));
+  }
+  [[nodiscard]] std::uint64_t size() const noexcept { return detail::load_length(raw_ + 4, wide_); }
+
+  /// The elements as `T`, exactly the type in the file.
+  /// Throws: `std::invalid_argument` naming both types.
+  template <ReadableValue T>
+  requires(!std::is_same_v<T, std::string_view>) [[nodiscard]] Elements<T> values() const {
+    expect(*detail::type_of<T>);
+    return {first(), size()};
+  }
+
+  /// The elements as strings. Throws: `std::invalid_argument` naming the type that they have.
+  [[nodiscard]] Strings strings() const {
+    expect(ValueType::string);
+    return {first(), size(), wide_, *indexes_};
+  }
+
+  /// The elements as arrays, of types of their own; at most four are one in the other.
+  /// Throws: `std::invalid_argument` naming the type that they have.
+  [[nodiscard]] Arrays arrays() const;
+
+ private:
+  friend class Arrays;
+
+  [[nodiscard]] const std::byte* first() const noexcept { return raw_ + (wide_ ? 12 : 8); }
+
+  /// Where the array ends. Complexity: linear in strings and arrays, else constant.
+  [[nodiscard]] const std::byte* last() const noexcept;
+
+  void expect(ValueType wanted) const {
+    if (element_type() == wanted) return;
+    throw std::invalid_argument{"metadata " + std::string{key_} + " is an array of " +
+                                std::string{to_text(element_type())} + ", not of " +
+                                std::string{to_text(wanted)}};
+  }
+
+  std::string_view key_;
+  const std::byte* raw_;
+  bool wide_;
+  StringIndexes* indexes_;
+};
+
+/// The arrays of an array, one after the other: a forward range, nothing copied.
+class Arrays {
+ public:
+  Arrays(const Array& first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
+
+  class Iterator {
+   public:
+    using value_type = Array;
+    using reference = Array;
+    using pointer = void;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::forward_iterator_tag;
+    using iterator_category = std::input_iterator_tag;
+
+    Iterator() = default;
+    Iterator(const Array& at, std::uint64_t left) noexcept : at_{at}, left_{left} {}
+
+    /// Requires: not the end.
+    [[nodiscard]] Array operator*() const noexcept { return *at_; }
+    /// Complexity: linear in the strings and arrays of the array that it passes over.
+    Iterator& operator++() noexcept {
+      at_->raw_ = at_->last();
+      --left_;
+      return *this;
+    }
+    Iterator operator++(int) noexcept {
+      Iterator before = *this;
+      ++*this;
+      return before;
+    }
+    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
+      return a.left_ == b.left_;
+    }
+
+   private:
+    std::optional<Array> at_;
+    std::uint64_t left_ = 0;
+  };
+
+  [[nodiscard]] Iterator begin() const noexcept { return {first_, count_}; }
+  [[nodiscard]] Iterator end() const noexcept { return {first_, 0}; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+
+ private:
+  Array first_;
+  std::uint64_t count_;
+};
+
+inline Arrays Array::arrays() const {
+  expect(ValueType::array);
+  return {Array{key_, first(), wide_, *indexes_}, size()};
+}
+
+// The reader allows no more than four arrays in one another.
+inline const std::byte* Array::last() const noexcept {
+  const std::byte* at = first();
+  std::uint64_t left = size();
+  if (element_type() == ValueType::string) {
+    for (; left != 0; --left) at += (wide_ ? 8 : 4) + detail::load_length(at, wide_);
+    return at;
+  }
+  if (element_type() == ValueType::array) {
+    for (; left != 0; --left) at = Array{key_, at, wide_, *indexes_}.last();
+    return at;
+  }
+  return at + left * fixed_size(element_type());
+}
+
+}  // namespace allot::gguf

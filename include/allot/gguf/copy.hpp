@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Files out of files: a writer that has what a model has, to change, split or merge it.
+///
+///     gguf::File file{"model-00001-of-00003.gguf"};
+///     gguf::copy_of(file).write("model.gguf");              // one file
+///     gguf::copy_of(file).write_split("other", {{}, 2'000'000'000});
+#pragma once
+
+#include <allot/gguf/byte_order.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/gguf/split_names.hpp>
+#include <allot/gguf/writer.hpp>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace allot::gguf {
+
+/// Adds a tensor of a file, whose bytes are read when they are written, in little-endian order.
+/// \param file  must live until then
+/// Throws: as `Writer::add_tensor`; when it is written, `ParseError` where the file cannot be read.
+inline void add_tensor(Writer& writer, const File& file, const TensorInfo& tensor) {
+  const Shard& shard = file.shards()[tensor.shard];
+  writer.add_tensor(std::string{tensor.name}, tensor.type, tensor.shape,
+                    [&shard, offset = shard.data_offset() + tensor.offset, type = tensor.type](
+                        std::uint64_t at, std::span<std::byte> piece) {
+                      shard.read(offset + at, piece);
+                      if (shard.byte_order() != std::endian::little) swap_byte_order(type, piece);
+                    });
+}
+
+/// Whether a key tells of a model's shards, not of the model.
+[[nodiscard]] inline bool is_split_key(std::string_view key) noexcept {
+  return key == split_no_key || key == split_count_key || key == split_tensors_key;
+}
+
+/// A writer of everything that a model has, but for the keys that tell of its shards. Tensors follow
+/// one another without gaps, in the order of the file.
+/// \param file  must live until it is written
+/// \param version  of the format
+inline Writer copy_of(const File& file, std::uint32_t version = 3) {
+  Writer writer{version};
+  for (const Value& value : file.metadata()) {
+    if (!is_split_key(value.key())) writer.add(value);
+  }
+  for (const TensorInfo& tensor : file.tensors()) add_tensor(writer, file, tensor);
+  return writer;
+}
+
+}  // namespace allot::gguf
