@@ -3,15 +3,25 @@
 // same by `plain` loops instead of the processor's vectors, and down to 16 bits. The number in a
 // name is of elements: 8,192 are 32 KiB of floats, which a core's caches hold; 16 Mi are 64 MiB.
 // Usage: bench_dequantize [--benchmark_filter=Q4_K/8192] [Google Benchmark options]
+//        bench_dequantize --ggml LIBRARY [ELEMENTS]
+// The second: beside ggml's own functions out of its library (libggml-base.so), as a table. Both
+// take turns on the same blocks for half a second a type; the fastest turn of each counts.
 #include <allot/gguf/dequantize.hpp>
 
 #include <benchmark/benchmark.h>
+#include <dlfcn.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <random>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -45,9 +55,69 @@ void add(const char* group, const gguf::TypeInfo& info, Simd simd) {
   benchmark::RegisterBenchmark(name.c_str(), run<Value>, info, simd)->Arg(8192)->Arg(1 << 24);
 }
 
+/// As ggml.h declares it.
+struct GgmlTypeTraits {
+  const char* name;
+  std::int64_t block_elements;
+  std::int64_t interleaved;
+  std::size_t block_bytes;
+  bool is_quantized;
+  void (*to_float)(const void* from, float* to, std::int64_t elements);
+};
+
+/// Seconds of the fastest of many turns; the functions take them alternately.
+template <class First, class Second>
+std::pair<double, double> fastest(const First& first, const Second& second, std::size_t times) {
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [&](const auto& work) {
+    const auto start = Clock::now();
+    for (std::size_t i = 0; i < times; ++i) work();
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  std::pair<double, double> best{seconds(first), seconds(second)};
+  const auto end = Clock::now() + std::chrono::milliseconds{500};
+  while (Clock::now() < end) {
+    best.first = std::min(best.first, seconds(first));
+    best.second = std::min(best.second, seconds(second));
+  }
+  return best;
+}
+
+int compare(const char* library, std::size_t elements) {
+  void* const ggml = ::dlopen(library, RTLD_NOW);
+  void* const found = ggml != nullptr ? ::dlsym(ggml, "ggml_get_type_traits") : nullptr;
+  if (found == nullptr) {
+    std::fprintf(stderr, "bench_dequantize: %s\n", ::dlerror());
+    return EXIT_FAILURE;
+  }
+  const auto traits_of = reinterpret_cast<const GgmlTypeTraits* (*)(int)>(found);
+  std::printf("| type | ggml, G/s | allot, G/s | ratio |\n|---|---|---|---|\n");
+  for (const gguf::TypeInfo& info : gguf::tensor_types) {
+    const GgmlTypeTraits* const traits = traits_of(static_cast<int>(info.type));
+    if (traits == nullptr || traits->to_float == nullptr || !gguf::has_values(info.type)) continue;
+    const std::vector<std::byte> blocks = random_blocks(info, elements);
+    std::vector<float> values(elements);
+    std::vector<float> theirs(elements);
+    const std::size_t times = std::max<std::size_t>(1, 65536 / elements);
+    const auto [ggml_seconds, seconds] = fastest(
+        [&] {
+          traits->to_float(blocks.data(), theirs.data(), static_cast<std::int64_t>(elements));
+        },
+        [&] { gguf::dequantize(info.type, blocks, std::span{values}); }, times);
+    const double giga = static_cast<double>(elements * times) / 1e9;
+    std::printf("| %s | %.2f | %.2f | %.2f |\n", std::string{info.name}.c_str(),
+                giga / ggml_seconds, giga / seconds, ggml_seconds / seconds);
+  }
+  return EXIT_SUCCESS;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc >= 3 && std::strcmp(argv[1], "--ggml") == 0) {
+    const unsigned long long asked = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 8192;
+    return compare(argv[2], std::max<std::size_t>(256, asked / 256 * 256));
+  }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   for (const gguf::TypeInfo& info : gguf::tensor_types) {
