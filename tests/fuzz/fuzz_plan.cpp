@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+// A plan of any file that is read keeps its promises, or is refused with one of the errors that
+// `make_plan` names. The last 12 bytes of the input choose the options: they are data of the last
+// tensor, or behind it.
+#include <allot/load/plan.hpp>
+#include <allot/load/read_steps.hpp>
+#include <allot/strategy/buddy.hpp>
+#include <allot/strategy/good_fit.hpp>
+#include <allot/strategy/linear.hpp>
+
+#include <stdexcept>
+
+#include "walk.hpp"
+
+namespace {
+
+using namespace allot;
+using fuzz::require;
+
+struct Range {
+  std::uint64_t first;
+  std::uint64_t end;
+};
+
+void check_apart(std::vector<Range>& ranges, const char* what) {
+  std::sort(ranges.begin(), ranges.end(),
+            [](const Range& a, const Range& b) { return a.first < b.first; });
+  for (std::size_t i = 1; i < ranges.size(); ++i)
+    require(ranges[i - 1].end <= ranges[i].first, what);
+}
+
+void check_items(const gguf::File& file, const load::Plan& plan) {
+  require(plan.tensor_count() == file.tensors().size(), "there is an item for each tensor");
+  std::vector<std::vector<Range>> held(plan.arenas.size());
+  for (std::size_t i = 0; i < plan.items.size(); ++i) {
+    const load::Item& item = plan.items[i];
+    if (i < file.tensors().size()) {
+      const gguf::TensorInfo& tensor = file.tensors()[i];
+      require(item.name == tensor.name && item.bytes == tensor.bytes && item.type == tensor.type,
+              "items are the file's tensors, in its order");
+    }
+    if (item.bytes == 0) continue;
+    require(item.arena < plan.arenas.size(), "an item is in one of the arenas");
+    const load::PlannedArena& arena = plan.arenas[item.arena];
+    require(item.offset % arena.alignment == 0, "an item is aligned");
+    require(item.bytes <= arena.capacity && item.offset <= arena.capacity - item.bytes,
+            "an item lies in its arena");
+    held[item.arena].push_back({item.offset, item.offset + item.bytes});
+  }
+  for (auto& ranges : held) check_apart(ranges, "no item overlaps another");
+}
+
+void check_arenas(const load::Plan& plan) {
+  std::vector<std::uint64_t> needed(plan.arenas.size(), 0);
+  for (const load::Item& item : plan.items) {
+    if (item.bytes != 0) needed[item.arena] += item.bytes;
+  }
+  for (std::size_t i = 0; i < plan.arenas.size(); ++i) {
+    const load::PlannedArena& arena = plan.arenas[i];
+    require(needed[i] != 0, "no arena is empty");
+    require(arena.used <= arena.capacity && arena.used - arena.padding == needed[i],
+            "what an arena uses is its items and padding");
+  }
+}
+
+void check_steps(const gguf::File& file, const load::Plan& plan) {
+  std::vector<std::vector<Range>> written(plan.arenas.size());
+  for (const load::Step& step : plan.steps) {
+    load::detail::check_step(step, file, plan);
+    require(step.bytes != 0, "a step has bytes");
+    written[step.arena].push_back({step.arena_offset, step.arena_offset + step.bytes});
+  }
+  for (auto& ranges : written) check_apart(ranges, "no step writes where another does");
+
+  std::size_t at = 0;  // steps come in the tensors' order
+  for (std::size_t i = 0; i < file.tensors().size(); ++i) {
+    const gguf::TensorInfo& tensor = file.tensors()[i];
+    if (tensor.bytes == 0) continue;
+    const std::uint64_t first = file.shards()[tensor.shard].data_offset() + tensor.offset;
+    const auto brings = [&](const load::Step& step) {
+      return step.shard == tensor.shard && step.arena == plan.items[i].arena &&
+             step.file_offset <= first && first + tensor.bytes <= step.file_offset + step.bytes &&
+             step.arena_offset + (first - step.file_offset) == plan.items[i].offset;
+    };
+    while (at < plan.steps.size() && !brings(plan.steps[at])) ++at;
+    require(at < plan.steps.size(), "every tensor is brought to its place");
+  }
+}
+
+template <class P, class L>
+void check_plan(const gguf::File& file, const load::PlanOptions& options, const L& placement) {
+  const load::Plan plan = load::make_plan<P>(file, options, placement);
+  check_items(file, plan);
+  check_arenas(plan);
+  check_steps(file, plan);
+  if (options.devices.size() <= 1) {
+    const std::string name = options.devices.empty() ? options.device : options.devices[0].name;
+    require(plan.bytes_on(name) == plan.total_bytes(), "one device has it all");
+  }
+}
+
+template <class P>
+void with_placement(const gguf::File& file, const load::PlanOptions& options,
+                    fuzz::Choices& choices) {
+  switch (choices.below(4)) {
+    case 0:
+      return check_plan<P>(file, options, load::OneArena{});
+    case 1:
+      return check_plan<P>(file, options, load::ArenasOf{choices.number<std::uint8_t>() * 64ULL});
+    case 2:
+      return check_plan<P>(file, options, load::ChunkedArenas<4096>{});
+    default: {
+      load::MatrixRules rules = load::MatrixRules::of(file);
+      rules.large_above = choices.number<std::uint8_t>() * 16ULL;
+      return check_plan<P>(file, options, load::Selective{rules});
+    }
+  }
+}
+
+template <class S, std::uint64_t Bytes>
+struct Weights {
+  using Strategy = S;
+  using Alignment = AlignTo<Bytes>;
+  using Synchronization = Locked<>;
+};
+
+void with_policy(const gguf::File& file, const load::PlanOptions& options, fuzz::Choices& choices) {
+  switch (choices.below(5)) {
+    case 0:
+      return with_placement<load::DefaultWeights>(file, options, choices);
+    case 1:
+      return with_placement<Weights<BestFit, 4096>>(file, options, choices);
+    case 2:
+      return with_placement<Weights<GoodFit, 16>>(file, options, choices);
+    case 3:
+      return with_placement<Weights<Buddy, 256>>(file, options, choices);
+    default:
+      return with_placement<Weights<Linear, 1>>(file, options, choices);
+  }
+}
+
+/// A number from a byte: small ones, and powers of two up to 2^63.
+std::uint64_t magnitude(std::uint8_t byte) { return std::uint64_t{byte} % 8 << byte / 8 * 2; }
+
+/// How many layers the cache has: a plan of 65,536 is right, and slow.
+constexpr std::uint64_t most_layers = 64;
+bool has_few_layers(const gguf::File& file) {
+  const std::string key = load::detail::architecture_of(file) + ".block_count";
+  const gguf::Value* const layers = file.metadata().find(key);
+  return layers == nullptr || layers->as_count().value_or(0) <= most_layers;
+}
+
+load::PlanOptions options_from(const gguf::File& file, fuzz::Choices& choices) {
+  load::PlanOptions options;
+  const std::size_t devices = choices.below(4);
+  for (std::size_t i = 0; i < devices; ++i) {
+    options.devices.push_back({.name = "device " + std::to_string(i),
+                               .free_bytes = magnitude(choices.number<std::uint8_t>()),
+                               .path = load::Path::staged});
+  }
+  options.scratch_bytes = magnitude(choices.number<std::uint8_t>());
+  const auto context = choices.number<std::uint8_t>();
+  if (context % 2 == 1 && has_few_layers(file)) {
+    options.cache = load::CacheOptions{.context = magnitude(context)};
+    if (context % 16 == 1) options.cache->key_type = gguf::TensorType::Q8_0;
+  }
+  return options;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+  static fuzz::InputFiles files;
+  std::optional<gguf::File> file;
+  try {
+    file.emplace(files.set({bytes, size}));
+  } catch (const gguf::ParseError&) {
+    return 0;
+  }
+  const std::size_t tail = std::min<std::size_t>(size, 12);
+  fuzz::Choices choices{{bytes + size - tail, tail}};
+  load::PlanOptions options = options_from(*file, choices);
+  try {
+    with_policy(*file, options, choices);
+  } catch (const std::length_error&) {   // sizes that overflow
+  } catch (const InsufficientMemory&) {  // what no device has room for
+  } catch (const gguf::ParseError&) {
+    require(false, "a plan reads nothing");
+  } catch (const std::invalid_argument&) {
+    require(options.cache.has_value(), "only a cache has arguments that can be wrong");
+  } catch (const std::runtime_error&) {
+    require(options.cache.has_value(), "only a cache needs metadata");
+  }
+  return 0;
+}
