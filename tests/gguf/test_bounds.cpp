@@ -224,6 +224,20 @@ TEST_CASE("counts that a file claims and does not hold allocate nothing for them
   }
 }
 
+TEST_CASE("a few bytes that claim 65,535 shards cost a few") {
+  Bounds bounds;
+  const std::string file = Bytes{3, 0, 1}
+                               .text("split.count")
+                               .number(std::uint32_t{2})
+                               .number(std::uint16_t{65535})
+                               .str();
+  const Opened opened = bounds.open(file, "m-00001-of-65535.gguf");
+  REQUIRE(opened.refusal);
+  INFO(opened.refusal->substr(0, 1000));
+  CHECK(opened.refusal->size() < 2000);
+  CHECK(opened.work.allocated <= spare);
+}
+
 TEST_CASE("arrays are nested four deep at the most, however deep a file claims") {
   Bounds bounds;
   for (const std::size_t depth : {1U, 4U, 5U, 100'000U}) {

@@ -171,6 +171,8 @@ class File {
     }
     const std::string prefix = name.substr(0, name.size() - tail);
     std::vector<std::filesystem::path> paths;
+    constexpr int most_named = 16;
+    int missing_count = 0;
     std::string missing;
     for (unsigned i = 1; i <= count; ++i) {
       char number[16];
@@ -178,6 +180,10 @@ class File {
       paths.push_back(path.parent_path() / (prefix + number + ending));
       std::error_code ignored;
       if (!std::filesystem::exists(paths.back(), ignored)) {
+        if (++missing_count > most_named) {
+          missing += ", and maybe more";  // a few bytes may claim 65,535
+          break;
+        }
         missing += (missing.empty() ? "" : ", ") + paths.back().filename().string();
       }
     }
