@@ -243,18 +243,28 @@ class Writer {
   [[nodiscard]] static std::uint64_t bytes_of(const std::string& name, TensorType type,
                                               const Shape& shape) {
     const TypeInfo info = type_info(type);
-    std::uint64_t elements = 1;
-    for (const std::uint64_t extent : shape.extent) {
-      const auto next = checked_multiply(elements, extent);
-      if (!next) throw std::invalid_argument{"tensor " + name + " has too many elements"};
-      elements = *next;
+    constexpr std::uint64_t highest = std::numeric_limits<std::int64_t>::max();
+    std::uint64_t product = 1;  // of the dimensions that are not zero: a zero hides no overflow
+    bool empty = false;
+    for (std::uint32_t i = 0; i < limits::dimensions; ++i) {
+      const std::uint64_t extent = shape.extent[i];
+      if (shape.rank > limits::dimensions || (i >= shape.rank && extent != 1)) {
+        throw std::invalid_argument{"tensor " + name + " has over 4 dimensions, or an extent of " +
+                                    std::to_string(extent) + " beyond its " +
+                                    std::to_string(shape.rank)};
+      }
+      empty = empty || extent == 0;
+      const auto next = checked_multiply(product, std::max<std::uint64_t>(extent, 1));
+      if (!next || *next > highest)
+        throw std::invalid_argument{"tensor " + name + " has more than 2^63 - 1 elements"};
+      product = *next;
     }
-    const auto bytes = checked_multiply(elements / info.block_elements, info.block_bytes);
-    if (shape.extent[0] % info.block_elements != 0 || !bytes) {
+    const auto bytes = checked_multiply(product / info.block_elements, info.block_bytes);
+    if (shape.extent[0] % info.block_elements != 0 || (!empty && (!bytes || *bytes > highest))) {
       throw std::invalid_argument{"tensor " + name + " does not consist of whole blocks of " +
                                   std::string{info.name} + ", or is too large"};
     }
-    return *bytes;
+    return empty ? 0 : *bytes;
   }
 
   static void append(std::vector<std::byte>& to, const void* bytes, std::size_t count) {
