@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/load/load_options.hpp>
+#include <allot/load/transform.hpp>
 
 #include <cstdint>
 #include <string>
@@ -29,6 +30,7 @@ struct MemoryOptions {
   std::uint64_t context = 0;  // 0: no cache
   std::string cache_type = "f16";
   std::uint64_t scratch_bytes = 0;
+  allot::load::TransformOptions transforms;
   bool fit = false;
   bool verify = false;
   bool json = false;

@@ -46,6 +46,7 @@ void print_json(const MemoryOptions& options, const Result& result) {
                       {"fragmentation", fragmentation_of(usage)}}},
                     {"arenas", arenas_json(result.plan)},
                     {"rules", rules_json(result.plan)},
+                    {"fusions", fusions_json(result.plan)},
                     {"cache_bytes", result.plan.bytes_for(allot::load::Purpose::cache)},
                     {"scratch_bytes", result.plan.bytes_for(allot::load::Purpose::scratch)},
                     {"staging_bytes", report.staging_bytes},
@@ -69,6 +70,7 @@ void print_text(const MemoryOptions& options, const Result& result) {
     fmt::print("  scratch            {}\n", size_text(bytes));
   fmt::print("  device allocations {}\n", report.device_allocations);
   print_rules(result.plan);
+  print_fusions(result.plan);
   fmt::print("  arena{}             {}\n", report.device_allocations == 1 ? " " : "s",
              size_text(usage.capacity));
   fmt::print("    used             {} in {} blocks\n", size_text(usage.used), usage.live_blocks);

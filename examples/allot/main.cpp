@@ -3,16 +3,21 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <exception>
 #include <map>
 #include <set>
 #include <string>
+#include <system_error>
+#include <vector>
 
 #include "commands.hpp"
 #include "output.hpp"
 
 namespace {
+
+namespace loading = allot::load;
 
 constexpr int cannot_be_done = 1;
 constexpr int wrong_usage = 2;
@@ -71,6 +76,86 @@ std::string check_alignment(const std::string& text) {
   }
 }
 
+/// `f16`, or `PATTERN=f16`.
+loading::DequantizeRule dequantize_rule(const std::string& text) {
+  const std::size_t equals = text.rfind('=');
+  loading::DequantizeRule rule;
+  if (equals != std::string::npos) rule.names = text.substr(0, equals);
+  const std::string type = equals == std::string::npos ? text : text.substr(equals + 1);
+  if (type == "f32") {
+    rule.to = allot::gguf::TensorType::F32;
+  } else if (type == "bf16") {
+    rule.to = allot::gguf::TensorType::BF16;
+  } else if (type != "f16") {
+    throw CLI::ValidationError{"--dequantize",
+                               "tensors become f32, f16 or bf16, as in blk.*=f16, not " + type};
+  }
+  return rule;
+}
+
+/// `last-row`, `every-row`, or either with `:ELEMENTS`.
+loading::RowPadding row_padding(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  const std::string where = text.substr(0, colon);
+  loading::RowPadding padding;
+  padding.where = where == "last-row"    ? loading::Padding::last_row
+                  : where == "every-row" ? loading::Padding::every_row
+                                         : loading::Padding::none;
+  if (colon != std::string::npos) {
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, padding.multiple);
+    if (error != std::errc{} || stop != end) padding.where = loading::Padding::none;
+  }
+  if (padding.where == loading::Padding::none) {
+    throw CLI::ValidationError{"--pad",
+                               "use last-row or every-row, or with a number of elements as in "
+                               "every-row:512, not " +
+                                   text};
+  }
+  return padding;
+}
+
+void add_transform_options(CLI::App& command, loading::TransformOptions& options) {
+  const auto form = "In what form";
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--dequantize",
+          [&options](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts)
+              options.dequantize.push_back(dequantize_rule(text));
+          },
+          "Quantised tensors become f32, f16 or bf16; some as in 'blk.*.ffn_*=f16'; the first that "
+          "matches holds")
+      ->type_name("[NAMES=]TYPE")
+      ->take_all()
+      ->group(form);
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--fuse",
+          [&options](const std::vector<std::string>& kinds) {
+            for (const std::string& kind : kinds)
+              (kind == "qkv" ? options.fuse.qkv : options.fuse.gate_up) = true;
+          },
+          "Puts Q, K, V (gate, up) of a layer one behind the other where their types agree: qkv, "
+          "gate-up or both with a comma")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"qkv", "gate-up"}))
+      ->type_name("WHAT")
+      ->group(form);
+  command
+      .add_option("--transpose", options.transpose,
+                  "Transposes tensors of these names, as in 'output.*'; quantised ones only where "
+                  "they are dequantized")
+      ->type_name("NAMES")
+      ->group(form);
+  command
+      .add_option_function<std::string>(
+          "--pad", [&options](const std::string& text) { options.padding = row_padding(text); },
+          "Zeros behind the last row, or every row, that is no multiple of ELEMENTS (512)")
+      ->type_name("last-row|every-row[:ELEMENTS]")
+      ->group(form);
+}
+
 /// What `plan` and `load` share.
 void add_memory_options(CLI::App& command, MemoryOptions& options) {
   command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
@@ -120,9 +205,10 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
                   "Also reserves so much working memory on each device, as in 256MiB")
       ->transform(CLI::AsSizeValue(false))
       ->group(amount);
+  add_transform_options(command, options.transforms);
 }
 
-void add_load_options(CLI::App& command, allot::load::LoadOptions& options) {
+void add_load_options(CLI::App& command, loading::LoadOptions& options) {
   const auto how = "How (where the memory is not the host's)";
   command.add_option("--slot", options.slot_bytes, "Bytes of a staging slot")
       ->transform(CLI::AsSizeValue(false))
@@ -164,6 +250,8 @@ int main(int argc, char** argv) {
       "  allot plan model.gguf --device hip --fit the largest context that fits the GPU\n"
       "  allot plan model.gguf --device hip:0,hip:1 --memory 24GiB,16GiB   for GPUs not here\n"
       "  allot load model.gguf --device hip --verify        onto a GPU\n"
+      "  allot plan model.gguf --fuse qkv,gate-up           what can be one matrix, and what not\n"
+      "  allot load model.gguf --dequantize '*attn*=f16' --verify   some tensors as floats\n"
       "Any shard of a split model will do.\n"
       "Exit status: 0 done, 1 it could not be done, 2 wrong usage.");
 

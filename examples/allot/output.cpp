@@ -8,8 +8,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 std::string size_text(std::uint64_t bytes) {
   if (bytes < allot::KiB) return fmt::format("{} bytes", bytes);
@@ -89,10 +92,56 @@ nlohmann::ordered_json rules_json(const allot::load::Plan& plan) {
 void print_rules(const allot::load::Plan& plan) {
   const auto rules = plan.rules();
   if (rules.size() < 2 && plan.arenas.size() < 2) return;
+  const auto items = std::count_if(plan.items.begin(), plan.items.end(),
+                                   [](const auto& item) { return item.has_own_memory(); });
   for (const allot::load::RuleCount& count : rules) {
-    fmt::print("    {:<16} {} of {} items in {} allocation{}, {}\n", count.rule, count.items,
-               plan.items.size(), count.arenas, count.arenas == 1 ? "" : "s",
-               size_text(count.bytes));
+    fmt::print("    {:<16} {} of {} items in {} allocation{}, {}\n", count.rule, count.items, items,
+               count.arenas, count.arenas == 1 ? "" : "s", size_text(count.bytes));
+  }
+}
+
+nlohmann::ordered_json fusions_json(const allot::load::Plan& plan) {
+  const auto printables = [](const std::vector<std::string>& names) {
+    auto list = nlohmann::ordered_json::array();
+    for (const std::string& name : names) list.push_back(printable(name));
+    return list;
+  };
+  auto fusions = nlohmann::ordered_json::array();
+  for (const allot::load::Fusion& fusion : plan.fusions) {
+    fusions.push_back(
+        {{"layer", printable(fusion.layer)},
+         {"name", fusion.name.empty() ? nlohmann::ordered_json(nullptr)
+                                      : nlohmann::ordered_json(printable(fusion.name))},
+         {"parts", printables(fusion.parts)},
+         {"left_out", printables(fusion.left_out)},
+         {"reason", printable(fusion.reason)}});
+  }
+  return fusions;
+}
+
+void print_fusions(const allot::load::Plan& plan) {
+  // Layers that came out alike share a line.
+  std::vector<std::pair<std::string, std::vector<std::string>>> outcomes;
+  for (const allot::load::Fusion& fusion : plan.fusions) {
+    const std::size_t prefix = fusion.layer.empty() ? 0 : fusion.layer.size() + 1;
+    std::string text = fusion.name.empty() ? "apart" : fusion.name.substr(prefix);
+    if (!fusion.left_out.empty()) {
+      text += fusion.name.empty() ? ":" : ", apart:";
+      for (const std::string& name : fusion.left_out) text += " " + name.substr(prefix);
+    }
+    if (!fusion.reason.empty()) text += " (" + fusion.reason + ")";
+    const auto found = std::find_if(outcomes.begin(), outcomes.end(),
+                                    [&](const auto& outcome) { return outcome.first == text; });
+    if (found == outcomes.end()) {
+      outcomes.push_back({text, {fusion.layer}});
+    } else {
+      found->second.push_back(fusion.layer);
+    }
+  }
+  for (const auto& [text, layers] : outcomes) {
+    fmt::print("    fused            {} layer{} ({}{}): {}\n", layers.size(),
+               layers.size() == 1 ? "" : "s", printable(layers.front()),
+               layers.size() == 1 ? "" : " to " + printable(layers.back()), printable(text));
   }
 }
 

@@ -31,6 +31,11 @@ std::string count_text(std::uint64_t count);
 nlohmann::ordered_json arenas_json(const allot::load::Plan& plan);
 nlohmann::ordered_json rules_json(const allot::load::Plan& plan);
 /// The same as lines, where the placement has more than one rule.
+/// What fusing did in each layer.
+[[nodiscard]] nlohmann::ordered_json fusions_json(const allot::load::Plan& plan);
+/// How many layers have what fused, and why others have not; nothing where nothing was asked for.
+void print_fusions(const allot::load::Plan& plan);
+
 void print_rules(const allot::load::Plan& plan);
 
 /// This process's highest resident memory in bytes, 0 where the system does not say.

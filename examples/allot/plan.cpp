@@ -41,6 +41,7 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
     out["trained_context"] = context.trained ? Json(*context.trained) : Json(nullptr);
     out["cache_bytes"] = plan.bytes_for(Purpose::cache);
   }
+  out["fusions"] = fusions_json(plan);
   if (options.scratch_bytes != 0) out["scratch_bytes"] = plan.bytes_for(Purpose::scratch);
   Json list = Json::array();
   const ChosenMargin margin{options.margin};
@@ -59,10 +60,10 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
 
 /// What a device has to hold, in a table.
 void print_device(const MemoryOptions& options, const Plan& plan, const PlannedDevice& device) {
-  std::uint64_t bytes[3] = {0, 0, 0};
-  std::uint64_t items[3] = {0, 0, 0};
+  std::uint64_t bytes[4] = {0, 0, 0, 0};
+  std::uint64_t items[4] = {0, 0, 0, 0};
   for (const allot::load::Item& item : plan.items) {
-    if (item.bytes == 0 || plan.arenas[item.arena].device != device.name) continue;
+    if (!item.has_own_memory() || plan.arenas[item.arena].device != device.name) continue;
     bytes[static_cast<std::size_t>(item.purpose)] += item.bytes;
     ++items[static_cast<std::size_t>(item.purpose)];
   }
@@ -76,7 +77,9 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
   fmt::print("  {}, {}\n", device.name,
              device.path == allot::load::Path::straight ? "read straight into place"
                                                         : "staged through pinned slots");
-  row("weights", bytes[0], fmt::format("{} tensors", items[0]));
+  row("weights", bytes[0] + bytes[3],
+      fmt::format("{} tensors{}", items[0] + items[3],
+                  items[3] == 0 ? "" : fmt::format(", {} of them fused", items[3])));
   if (bytes[1] != 0) row("KV cache", bytes[1], fmt::format("{} blocks", items[1]));
   if (bytes[2] != 0) row("scratch", bytes[2], "");
   row("padding", padding, "");
@@ -106,6 +109,7 @@ void print_text(const MemoryOptions& options, const Plan& plan, const Context& c
   }
   if (plan.arenas.empty()) fmt::print("  no tensor data: nothing to reserve\n");
   print_rules(plan);
+  print_fusions(plan);
   for (const PlannedDevice& device : devices) print_device(options, plan, device);
   fmt::print(
       "  total to reserve   {} in {} allocation{}, aligned to {} bytes, read in {} extent{}\n",

@@ -56,6 +56,7 @@ loading::PlanOptions plan_options(const MemoryOptions& options,
                                   std::vector<loading::PlannedDevice> devices) {
   loading::PlanOptions planned{.devices = std::move(devices)};
   planned.scratch_bytes = options.scratch_bytes;
+  planned.transforms = options.transforms;
   if (options.context == 0) return planned;
   const auto type = options.cache_type == "f32"    ? allot::gguf::TensorType::F32
                     : options.cache_type == "bf16" ? allot::gguf::TensorType::BF16
