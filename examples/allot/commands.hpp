@@ -37,6 +37,19 @@ struct MemoryOptions {
   allot::load::LoadOptions load;
 };
 
+/// What `split` and `merge` share: files out of files.
+struct RewriteOptions {
+  std::string file;
+  std::string out;                // merge: a file; split: what the shards' names begin with
+  std::uint64_t max_bytes = 0;    // of tensor data in a shard; 0: no limit
+  std::uint64_t max_tensors = 0;  // in a shard; 0: no limit
+  bool no_tensor_first_split = false;
+  bool force = false;
+  bool json = false;
+};
+
 void inspect(const InspectOptions& options);
+void split(const RewriteOptions& options);
+void merge(const RewriteOptions& options);
 void plan(const MemoryOptions& options);
 void load(const MemoryOptions& options);

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <bit>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -56,7 +57,12 @@ Json array_json(const gguf::Array& array) {
       if (first.size() == shown) break;
       first.push_back(printable(text));
     }
-  } else if (array.element_type() != gguf::ValueType::array) {
+  } else if (array.element_type() == gguf::ValueType::array) {
+    for (const gguf::Array inner : array.arrays()) {
+      if (first.size() == shown) break;
+      first.push_back(array_json(inner));
+    }
+  } else {
     with_type(array.element_type(), [&]<class T>() {
       for (std::uint64_t i = 0; i < shown; ++i) first.push_back(array.values<T>()[i]);
     });
@@ -89,6 +95,17 @@ std::map<std::string_view, Total> totals_by_type(const gguf::File& file) {
   return totals;
 }
 
+/// Wraps at 2^64, which no file with data reaches.
+std::uint64_t total_elements(const gguf::File& file) {
+  std::uint64_t elements = 0;
+  for (const gguf::TensorInfo& tensor : file.tensors()) elements += tensor.shape.elements();
+  return elements;
+}
+
+const char* byte_order_text(const gguf::File& file) {
+  return file.byte_order() == std::endian::little ? "little" : "big";
+}
+
 std::string shape_text(const gguf::Shape& shape) {
   std::string text = "[";
   for (std::uint32_t i = 0; i < shape.rank; ++i) {
@@ -111,9 +128,10 @@ std::vector<std::pair<std::string, Json>> facts(const gguf::File& file) {
     if (const gguf::Value* value = file.metadata().find(key))
       found.emplace_back(key, value_json(*value));
   }
-  for (const char* key :
-       {"block_count", "context_length", "embedding_length", "feed_forward_length",
-        "attention.head_count", "attention.head_count_kv", "vocab_size"}) {
+  for (const char* key : {"block_count", "context_length", "embedding_length",
+                          "feed_forward_length", "attention.head_count", "attention.head_count_kv",
+                          "attention.key_length", "attention.value_length", "expert_count",
+                          "expert_used_count", "rope.freq_base", "vocab_size"}) {
     if (const gguf::Value* value = file.metadata().find(prefix + key)) {
       found.emplace_back(prefix + key, value_json(*value));
     }
@@ -137,10 +155,12 @@ void print_json(const InspectOptions& options, const gguf::File& file, std::uint
   for (const auto& [key, value] : facts(file)) known[printable(key)] = value;
   Json out = {{"file", printable(options.file)},
               {"version", file.version()},
+              {"byte_order", byte_order_text(file)},
               {"alignment", file.alignment()},
               {"shards", std::move(shards)},
               {"metadata_pairs", file.metadata().size()},
               {"tensors", file.tensors().size()},
+              {"elements", total_elements(file)},
               {"tensor_bytes", bytes},
               {"types", std::move(types)},
               {"facts", std::move(known)}};
@@ -169,10 +189,11 @@ void print_json(const InspectOptions& options, const gguf::File& file, std::uint
 
 void print_text(const InspectOptions& options, const gguf::File& file, std::uint64_t bytes) {
   fmt::print("{}\n", printable(options.file));
-  fmt::print("  GGUF version {}, alignment {}, {} file{}\n", file.version(), file.alignment(),
-             file.shards().size(), file.shards().size() == 1 ? "" : "s");
-  fmt::print("  {} metadata pairs, {} tensors, {}\n\n", file.metadata().size(),
-             file.tensors().size(), size_text(bytes));
+  fmt::print("  GGUF version {}, {}-endian, alignment {}, {} file{}\n", file.version(),
+             byte_order_text(file), file.alignment(), file.shards().size(),
+             file.shards().size() == 1 ? "" : "s");
+  fmt::print("  {} metadata pairs, {} tensors, {} elements, {}\n\n", file.metadata().size(),
+             file.tensors().size(), count_text(total_elements(file)), size_text(bytes));
   for (const auto& [key, value] : facts(file)) {
     fmt::print("  {:<36} {}\n", printable(key),
                value.is_string() ? value.get<std::string>() : value.dump());

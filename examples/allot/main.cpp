@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The allot tool: looks at GGUF files, plans their memory, loads them.
+// The allot tool: looks at GGUF files, splits and merges them, plans their memory, loads them.
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -208,6 +208,29 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
   add_transform_options(command, options.transforms);
 }
 
+void add_rewrite_options(CLI::App& command, RewriteOptions& options) {
+  command.add_flag("--force", options.force, "Replace files that are there already");
+  command.add_flag("--json", options.json, "Print one JSON object and nothing else");
+}
+
+void add_split_options(CLI::App& command, RewriteOptions& options) {
+  command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
+  command
+      .add_option("PREFIX", options.out, "What the names begin with: PREFIX-00001-of-00003.gguf")
+      ->required();
+  command
+      .add_option("--max-size", options.max_bytes,
+                  "Bytes of tensor data in a file at most, as in 2G (2e9) or 2GiB; a larger tensor "
+                  "has a file of its own")
+      ->transform(CLI::AsSizeValue(true))
+      ->check(CLI::PositiveNumber);
+  command.add_option("--max-tensors", options.max_tensors, "Tensors in a file at most")
+      ->check(CLI::PositiveNumber);
+  command.add_flag("--no-tensor-first-split", options.no_tensor_first_split,
+                   "The first file has the metadata alone");
+  add_rewrite_options(command, options);
+}
+
 void add_load_options(CLI::App& command, loading::LoadOptions& options) {
   const auto how = "How (where the memory is not the host's)";
   command.add_option("--slot", options.slot_bytes, "Bytes of a staging slot")
@@ -252,6 +275,8 @@ int main(int argc, char** argv) {
       "  allot load model.gguf --device hip --verify        onto a GPU\n"
       "  allot plan model.gguf --fuse qkv,gate-up           what can be one matrix, and what not\n"
       "  allot load model.gguf --dequantize '*attn*=f16' --verify   some tensors as floats\n"
+      "  allot split model.gguf parts/model --max-size 2G\n"
+      "  allot merge parts/model-00001-of-00003.gguf model.gguf\n"
       "Any shard of a split model will do.\n"
       "Exit status: 0 done, 1 it could not be done, 2 wrong usage.");
 
@@ -283,6 +308,16 @@ int main(int argc, char** argv) {
                          "Read every tensor back and compare each byte with the file");
   add_load_options(*load_command, loaded.load);
 
+  RewriteOptions splitting;
+  CLI::App* split_command = app.add_subcommand("split", "Write a model as several files");
+  add_split_options(*split_command, splitting);
+
+  RewriteOptions merging;
+  CLI::App* merge_command = app.add_subcommand("merge", "Write a split model as one file");
+  merge_command->add_option("FILE", merging.file, "Any shard of the model")->required();
+  merge_command->add_option("OUT", merging.out, "The file to write")->required();
+  add_rewrite_options(*merge_command, merging);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -296,10 +331,17 @@ int main(int argc, char** argv) {
     return wrong_usage;
   }
 
+  if (*split_command && splitting.max_bytes == 0 && splitting.max_tensors == 0) {
+    print_error("split needs --max-size, as in --max-size 2G, or --max-tensors; see allot --help");
+    return wrong_usage;
+  }
+
   try {
     if (*inspect_command) inspect(inspected);
     if (*plan_command) plan(planned);
     if (*load_command) load(loaded);
+    if (*split_command) split(splitting);
+    if (*merge_command) merge(merging);
   } catch (const std::exception& error) {
     print_error(describe(error));
     return cannot_be_done;

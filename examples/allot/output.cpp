@@ -145,6 +145,16 @@ void print_fusions(const allot::load::Plan& plan) {
   }
 }
 
+void refuse_to_overwrite(const std::vector<std::filesystem::path>& paths) {
+  std::string there;
+  std::error_code none;
+  for (const std::filesystem::path& path : paths) {
+    if (std::filesystem::is_regular_file(path, none))
+      there += (there.empty() ? "" : ", ") + path.string();
+  }
+  if (!there.empty()) throw std::runtime_error{there + " is there already; --force replaces it"};
+}
+
 std::uint64_t peak_resident_bytes() {
   const std::string status = allot::host_memory_info::read("/proc/self/status");
   if (const auto high_water = allot::host_memory_info::field(status, "VmHWM")) return *high_water;

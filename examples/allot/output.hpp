@@ -12,11 +12,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 /// `1.5 GiB (1610612736 bytes)`
 std::string size_text(std::uint64_t bytes);
@@ -37,6 +39,9 @@ nlohmann::ordered_json rules_json(const allot::load::Plan& plan);
 void print_fusions(const allot::load::Plan& plan);
 
 void print_rules(const allot::load::Plan& plan);
+
+/// Throws: `std::runtime_error` naming those of the files that are there already.
+void refuse_to_overwrite(const std::vector<std::filesystem::path>& paths);
 
 /// This process's highest resident memory in bytes, 0 where the system does not say.
 std::uint64_t peak_resident_bytes();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What opening a file may take, whatever the file holds: memory, reads and comparisons in proportion to
 // its size. Counted, not timed.
-#include <allot/gguf/detail/name_hash.hpp>
 #include <allot/gguf/file.hpp>
 
 #include <doctest/doctest.h>
@@ -269,13 +268,4 @@ TEST_CASE("names that are made to collide take no more comparisons than others")
     CHECK(!opened.refusal);
     CHECK(opened.work.comparisons <= 8 * count);
   }
-}
-
-TEST_CASE("names are hashed by SipHash, with a key of the process") {
-  // The example of the paper's appendix: key 00 01 .. 0f, text 00 01 .. 0e.
-  std::string text;
-  for (char i = 0; i < 15; ++i) text += i;
-  const gguf::detail::SipKey key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
-  CHECK(gguf::detail::SipHash<2, 4>{key}(text) == 0xa129ca6149be45e5);
-  CHECK(gguf::detail::NameHash{}(text) == gguf::detail::NameHash{}(text));
 }

@@ -157,6 +157,62 @@ TEST_CASE("inspect shows facts, tensors and metadata") {
   CHECK(text.out.find("a.weight") != std::string::npos);
 }
 
+TEST_CASE("inspect shows arrays of arrays and the byte order") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  const std::uint16_t numbers[] = {1, 2, 3};
+  const gguf::NestedArray rows[] = {gguf::NestedArray{std::span{numbers}}};
+  writer.add_array("a.table", gguf::NestedArray{std::span{rows}});
+  writer.write(folder.path() / "m.gguf");
+  const Json json =
+      Json::parse(run("inspect --json --kv " + (folder.path() / "m.gguf").string()).out);
+  CHECK(json["byte_order"] == "little");
+  CHECK(json["metadata"]["a.table"]["array_of"] == "array");
+  CHECK(json["metadata"]["a.table"]["first"][0]["first"] == Json{1, 2, 3});
+}
+
+TEST_CASE("split writes shards, merge the model again, and neither replaces a file unasked") {
+  const test::TemporaryFolder folder;
+  const std::string file = model(folder.path()).string();
+  const std::string prefix = (folder.path() / "part").string();
+  const std::string first = prefix + "-00001-of-00002.gguf";
+  const std::string merged = (folder.path() / "merged.gguf").string();
+  const Outcome split = run("split --json --max-size 1K " + file + " " + prefix);
+  CHECK(split.status == 0);
+  CHECK(split.error.empty());
+  const Json json = Json::parse(split.out);
+  CHECK(json["tensors"] == 3);
+  REQUIRE(json["shards"].size() == 2);
+  CHECK(json["shards"][0]["file"] == first);
+  CHECK(json["shards"][0]["tensors"] == 2);
+  CHECK(json["shards"][1]["bytes"] == fs::file_size(prefix + "-00002-of-00002.gguf"));
+
+  const Outcome merge = run("merge --json " + first + " " + merged);
+  CHECK(merge.status == 0);
+  CHECK(Json::parse(merge.out)["bytes"] == fs::file_size(merged));
+  CHECK(Json::parse(merge.out)["shards"] == 2);
+  CHECK(read_file(merged) == read_file(file));
+
+  for (const std::string& again :
+       {"merge " + first + " " + merged, "split --max-tensors 2 " + file + " " + prefix}) {
+    const Outcome refused = run(again);
+    CHECK(refused.status == 1);
+    CHECK(is_one_line(refused.error));
+    CHECK(refused.error.find("--force") != std::string::npos);
+    CHECK(run(again + " --force").status == 0);
+  }
+  const Outcome lone = run("split --max-size 1 --no-tensor-first-split " + file + " " + prefix);
+  CHECK(lone.status == 0);
+  CHECK(lone.out.find("into 4 files") != std::string::npos);
+  CHECK(run("split " + file + " " + prefix).status == 2);
+  CHECK(run("split --max-size 0 " + file + " " + prefix).status == 2);
+  CHECK(run("split --max-size 1G " + file).status == 2);
+  CHECK(run("merge " + file + " /dev/full").status == 1);
+  CHECK(run("merge " + first + " " + (folder.path() / "none" / "m").string()).status == 1);
+  for (const char* command : {"split", "merge"})
+    CHECK(run(std::string{command} + " --help").status == 0);
+}
+
 TEST_CASE("what cannot be done exits with 1 and says so in one line") {
   const test::TemporaryFolder folder;
   for (const std::string command : {"inspect", "plan", "load"}) {

@@ -153,6 +153,14 @@ class Writer {
     out.commit();
   }
 
+  /// The files that `write_split` would write. Throws: as it does for what is asked.
+  [[nodiscard]] std::vector<std::filesystem::path> split_paths(const std::filesystem::path& prefix,
+                                                               const SplitOptions& options) const {
+    std::vector<std::filesystem::path> paths;
+    for (const Part& part : divide(prefix, options)) paths.push_back(part.path);
+    return paths;
+  }
+
   /// Writes shards, `PREFIX-00001-of-00003.gguf` and so on, and returns their paths. A shard is full
   /// where one tensor more would take it over `max_bytes`, counted with its padding to 32 bytes. The
   /// first shard has the metadata, and each `split.no`, `split.count` and `split.tensors.count`.
