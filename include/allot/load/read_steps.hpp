@@ -101,12 +101,16 @@ inline void read_steps(const gguf::File& file, const Plan& plan, std::span<std::
                 shared.add(tile.bytes);
               }
             }};
-  report(progress, shared.now());
+  Progress told = shared.now();
+  report(progress, told);
   crew.start((readers != 0 ? readers : usual_readers()) - 1);
-  while (crew.do_one()) report(progress, shared.now());
-  for (Progress now = shared.now(); now.done < now.total;) {
-    now = shared.wait_beyond(now.done);
-    report(progress, now);
+  while (crew.do_one()) {
+    told = shared.now();
+    report(progress, told);
+  }
+  while (told.done < told.total) {
+    told = shared.wait_beyond(told.done);
+    report(progress, told);
   }
 }
 
