@@ -323,9 +323,11 @@ struct TQ1_0 : detail::TQ1_0 {
     for (unsigned n = 0; n < 5; ++n) {
       put(out + 32 * n, digits(q0), d);
       put(out + 32 * n + 16, digits(q1), d);
-      put(out + 160 + 16 * n, digits(q2), d);
       q0 += q0 + q0;
       q1 += q1 + q1;
+    }
+    for (unsigned n = 0; n < 5; ++n) {
+      put(out + 160 + 16 * n, digits(q2), d);
       q2 += q2 + q2;
     }
     const auto last = load<std::uint32_t>(block + 48);
