@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Blocks of any bytes are dequantized: all of `out`, nothing beside it, twice the same, in all three
-// formats alike; sizes that do not agree are refused.
+// Blocks of any bytes are dequantized: all of `out`, nothing beside it, twice the same, in all
+// three formats alike; sizes that do not agree are refused.
 //
 // Input: a byte for the type, a byte that is 1 or 2 where the sizes do not agree, blocks.
 #include <allot/gguf/dequantize.hpp>

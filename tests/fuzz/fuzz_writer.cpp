@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the writer accepts, the reader reads back identical; a file that is read, copied by the writer,
-// reads the same.
+// What the writer accepts, the reader reads back identical; a file that is read, copied by the
+// writer, reads the same.
 #include <allot/gguf/writer.hpp>
 
 #include <functional>

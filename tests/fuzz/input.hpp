@@ -2,12 +2,12 @@
 /// \file
 /// What the fuzz targets share. `scripts/fuzz` builds and runs them.
 ///
-/// | target            | what its input is                                                         |
-/// |-------------------|---------------------------------------------------------------------------|
-/// | `fuzz_reader`     | a GGUF file, or shards of a split one with `InputFiles::border` between     |
-/// | `fuzz_writer`     | such a file, copied where it is read; else what to call the writer with   |
-/// | `fuzz_plan`       | such a file; its last 12 bytes choose the options                         |
-/// | `fuzz_dequantize` | a type, a choice, blocks                                                  |
+/// | target            | what its input is                                                    |
+/// |-------------------|----------------------------------------------------------------------|
+/// | `fuzz_reader`     | a GGUF file, or shards of a split one, `InputFiles::border` between  |
+/// | `fuzz_writer`     | such a file, copied where it is read; else calls of the writer       |
+/// | `fuzz_plan`       | such a file; its last 12 bytes choose the options                    |
+/// | `fuzz_dequantize` | a type, a choice, blocks                                             |
 ///
 /// One execution opens a real file, since a `gguf::File` has a path: a few microseconds of system
 /// calls in /dev/shm, a small part of what the sanitizers take.

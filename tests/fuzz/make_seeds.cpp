@@ -2,9 +2,9 @@
 // Usage: make_seeds OUT [DATA]
 //
 // Writes what the fuzz targets begin with into OUT/files (reader, writer, plan) and OUT/blocks
-// (dequantize): files of the writer's; and, where the shared test data are in DATA, every file there:
-// the small ones as they are, of the others a small one with the same keys, arrays cut short, and the
-// same tensors cut to a block, and the first 4 KiB. The shards of a model are one seed.
+// (dequantize): files of the writer's; and, where the shared test data are in DATA, every file
+// there: the small ones as they are, of the others the first 4 KiB, and a small one with the same
+// keys, arrays cut short, and the same tensors, cut to a block. The shards of a model are one seed.
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/writer.hpp>
 

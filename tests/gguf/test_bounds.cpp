@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What opening a file may take, whatever the file holds: memory, reads and comparisons in proportion to
-// its size. Counted, not timed.
+// What opening a file may take, whatever the file holds: memory, reads and comparisons in
+// proportion to its size. Counted, not timed.
 #include <allot/gguf/file.hpp>
 
 #include <doctest/doctest.h>
@@ -102,9 +102,9 @@ class Bounds {
   test::TemporaryFolder folder_;
 };
 
-/// Names of 16 bytes that all have one value of the standard library's hash of texts (libstdc++'s on 64
-/// bits: MurmurHash64A with a known seed). Every step of it can be undone, so that for any first half
-/// there is a second one that leads to the same state.
+/// Names of 16 bytes that all have one value of the standard library's hash of texts (libstdc++'s on
+/// 64 bits: MurmurHash64A with a known seed). Every step of it can be undone, so that for any first
+/// half there is a second one that leads to the same state.
 class CollidingNames {
  public:
   [[nodiscard]] std::string next() {
