@@ -102,7 +102,7 @@ class Bounds {
   test::TemporaryFolder folder_;
 };
 
-/// Names of 16 bytes that all have one value of the standard library's hash of texts (libstdc++'s on
+/// Names of 16 bytes that all have one value of the standard library's hash (libstdc++'s on
 /// 64 bits: MurmurHash64A with a known seed). Every step of it can be undone, so that for any first
 /// half there is a second one that leads to the same state.
 class CollidingNames {
