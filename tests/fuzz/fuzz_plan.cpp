@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 // A plan of any file that is read keeps its promises, or is refused with one of the errors that
-// `make_plan` names. The last 12 bytes of the input choose the options: they are data of the last
-// tensor, or behind it.
+// `make_plan` names; a small one is loaded, and compared with its file. The last 16 bytes of the
+// input choose the options: they are data of the last tensor, or behind it.
+#include <allot/device/host_device.hpp>
+#include <allot/device/staged_host_device.hpp>
+#include <allot/load/check_plan.hpp>
+#include <allot/load/load.hpp>
 #include <allot/load/plan.hpp>
-#include <allot/load/read_steps.hpp>
+#include <allot/load/reference.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>
@@ -36,10 +40,17 @@ void check_items(const gguf::File& file, const load::Plan& plan) {
     const load::Item& item = plan.items[i];
     if (i < file.tensors().size()) {
       const gguf::TensorInfo& tensor = file.tensors()[i];
-      require(item.name == tensor.name && item.bytes == tensor.bytes && item.type == tensor.type,
+      require(item.name == tensor.name && load::detail::can_become(tensor, item),
               "items are the file's tensors, in its order");
     }
-    if (item.bytes == 0) continue;
+    if (item.bytes != 0 && item.part_of) {
+      const load::Item& whole = plan.items[item.part_of->item];
+      require(item.arena == whole.arena && item.offset == whole.offset + item.part_of->offset &&
+                  item.part_of->offset <= whole.bytes &&
+                  item.bytes <= whole.bytes - item.part_of->offset,
+              "a part lies in its whole");
+    }
+    if (!item.has_own_memory()) continue;
     require(item.arena < plan.arenas.size(), "an item is in one of the arenas");
     const load::PlannedArena& arena = plan.arenas[item.arena];
     require(item.offset % arena.alignment == 0, "an item is aligned");
@@ -53,7 +64,7 @@ void check_items(const gguf::File& file, const load::Plan& plan) {
 void check_arenas(const load::Plan& plan) {
   std::vector<std::uint64_t> needed(plan.arenas.size(), 0);
   for (const load::Item& item : plan.items) {
-    if (item.bytes != 0) needed[item.arena] += item.bytes;
+    if (item.has_own_memory()) needed[item.arena] += item.bytes;
   }
   for (std::size_t i = 0; i < plan.arenas.size(); ++i) {
     const load::PlannedArena& arena = plan.arenas[i];
@@ -67,15 +78,15 @@ void check_steps(const gguf::File& file, const load::Plan& plan) {
   std::vector<std::vector<Range>> written(plan.arenas.size());
   for (const load::Step& step : plan.steps) {
     load::detail::check_step(step, file, plan);
-    require(step.bytes != 0, "a step has bytes");
-    written[step.arena].push_back({step.arena_offset, step.arena_offset + step.bytes});
+    require(step.arena_bytes != 0, "a step has bytes");
+    written[step.arena].push_back({step.arena_offset, step.arena_offset + step.arena_bytes});
   }
   for (auto& ranges : written) check_apart(ranges, "no step writes where another does");
 
   std::size_t at = 0;  // steps come in the tensors' order
   for (std::size_t i = 0; i < file.tensors().size(); ++i) {
     const gguf::TensorInfo& tensor = file.tensors()[i];
-    if (tensor.bytes == 0) continue;
+    if (tensor.bytes == 0 || !load::detail::is_as_in_file(file, tensor, plan.items[i])) continue;
     const std::uint64_t first = file.shards()[tensor.shard].data_offset() + tensor.offset;
     const auto brings = [&](const load::Step& step) {
       return step.shard == tensor.shard && step.arena == plan.items[i].arena &&
@@ -87,6 +98,21 @@ void check_steps(const gguf::File& file, const load::Plan& plan) {
   }
 }
 
+/// Loads what is small, straight and through a small ring: transforms meet their reference.
+template <class P>
+void check_load(const gguf::File& file, const load::Plan& plan) {
+  if (plan.total_bytes() == 0 || plan.total_bytes() > 64 * KiB || plan.steps.size() > 256) return;
+  load::LoadOptions options{.slot_bytes = 4 * KiB, .slots = 2, .streams = 1};
+  options.readers = 1;
+  HostDevice host;
+  const auto straight = load::load<P>(file, plan, host, {}, options);
+  require(!load::verify(file, straight), "what is loaded equals its reference");
+  if (plan.steps.front().bytes % 16 != 1) return;  // threads take time: for some
+  StagedHostDevice staged;
+  const auto copied = load::load<P>(file, plan, staged, {}, options);
+  require(!load::verify(file, copied, staged), "what is staged equals its reference");
+}
+
 template <class P, class L>
 void check_plan(const gguf::File& file, const load::PlanOptions& options, const L& placement) {
   const load::Plan plan = load::make_plan<P>(file, options, placement);
@@ -96,6 +122,7 @@ void check_plan(const gguf::File& file, const load::PlanOptions& options, const 
   if (options.devices.size() <= 1) {
     const std::string name = options.devices.empty() ? options.device : options.devices[0].name;
     require(plan.bytes_on(name) == plan.total_bytes(), "one device has it all");
+    check_load<P>(file, plan);
   }
 }
 
@@ -150,6 +177,24 @@ bool has_few_layers(const gguf::File& file) {
   return layers == nullptr || layers->as_count().value_or(0) <= most_layers;
 }
 
+load::TransformOptions transforms_from(fuzz::Choices& choices) {
+  load::TransformOptions made;
+  const auto what = choices.number<std::uint8_t>();
+  made.fuse = {.qkv = what % 2 == 1, .gate_up = what % 2 == 1};
+  constexpr gguf::TensorType types[] = {gguf::TensorType::F32, gguf::TensorType::F16,
+                                        gguf::TensorType::BF16};
+  if (what / 2 % 4 != 0) made.dequantize = {{"*", types[what / 2 % 4 - 1], what / 8 % 2 == 0}};
+  if (what / 16 % 2 == 1) made.transpose = {what / 32 % 2 == 1 ? "*" : "output*"};
+  const auto padding = choices.number<std::uint8_t>();
+  made.padding = {static_cast<load::Padding>(padding % 4 % 3), std::uint64_t{padding} / 4 * 64};
+  return made;
+}
+
+bool transforms(const load::TransformOptions& options) {
+  return !options.dequantize.empty() || !options.transpose.empty() ||
+         options.padding.where != load::Padding::none;
+}
+
 load::PlanOptions options_from(const gguf::File& file, fuzz::Choices& choices) {
   load::PlanOptions options;
   const std::size_t devices = choices.below(4);
@@ -164,6 +209,7 @@ load::PlanOptions options_from(const gguf::File& file, fuzz::Choices& choices) {
     options.cache = load::CacheOptions{.context = magnitude(context)};
     if (context % 16 == 1) options.cache->key_type = gguf::TensorType::Q8_0;
   }
+  options.transforms = transforms_from(choices);
   return options;
 }
 
@@ -177,7 +223,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   } catch (const gguf::ParseError&) {
     return 0;
   }
-  const std::size_t tail = std::min<std::size_t>(size, 12);
+  const std::size_t tail = std::min<std::size_t>(size, 16);
   fuzz::Choices choices{{bytes + size - tail, tail}};
   load::PlanOptions options = options_from(*file, choices);
   try {
@@ -187,7 +233,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   } catch (const gguf::ParseError&) {
     require(false, "a plan reads nothing");
   } catch (const std::invalid_argument&) {
-    require(options.cache.has_value(), "only a cache has arguments that can be wrong");
+    require(options.cache.has_value() || transforms(options.transforms),
+            "only a cache and transforms have arguments that can be wrong");
   } catch (const std::runtime_error&) {
     require(options.cache.has_value(), "only a cache needs metadata");
   }

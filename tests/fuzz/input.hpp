@@ -6,7 +6,7 @@
 /// |-------------------|----------------------------------------------------------------------|
 /// | `fuzz_reader`     | a GGUF file, or shards of a split one, `InputFiles::border` between  |
 /// | `fuzz_writer`     | such a file, copied where it is read; else calls of the writer       |
-/// | `fuzz_plan`       | such a file; its last 12 bytes choose the options                    |
+/// | `fuzz_plan`       | such a file; its last 16 bytes choose the options                    |
 /// | `fuzz_dequantize` | a type, a choice, blocks                                             |
 ///
 /// One execution opens a real file, since a `gguf::File` has a path: a few microseconds of system

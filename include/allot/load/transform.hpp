@@ -102,10 +102,10 @@ namespace detail {
 
 /// Zeros behind a tensor, in bytes.
 [[nodiscard]] inline std::uint64_t tail_of(const Item& item, const RowPadding& padding) {
-  const std::uint64_t over = item.shape.extent[0] % padding.multiple;
-  if (padding.where != Padding::last_row || item.shape.rank < 2 || over == 0) return 0;
+  if (padding.where != Padding::last_row || item.shape.rank < 2) return 0;
   if (has_own_elements(item.type) || item.name.ends_with(".bias")) return 0;
-  return bytes_of_row(item.type, padding.multiple - over);
+  const std::uint64_t over = item.shape.extent[0] % padding.multiple;
+  return over == 0 ? 0 : bytes_of_row(item.type, padding.multiple - over);
 }
 
 /// Lays a tensor out: rows, strides, bytes. Type and shape are set.
