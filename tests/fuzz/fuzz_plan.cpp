@@ -101,7 +101,7 @@ void check_steps(const gguf::File& file, const load::Plan& plan) {
 /// Loads what is small, straight and through a small ring: transforms meet their reference.
 template <class P>
 void check_load(const gguf::File& file, const load::Plan& plan) {
-  if (plan.total_bytes() == 0 || plan.total_bytes() > 64 * KiB || plan.steps.size() > 256) return;
+  if (plan.total_bytes() > 64 * KiB || plan.steps.empty() || plan.steps.size() > 256) return;
   load::LoadOptions options{.slot_bytes = 4 * KiB, .slots = 2, .streams = 1};
   options.readers = 1;
   HostDevice host;
