@@ -64,6 +64,58 @@ TEST_CASE("a load commits no crime, early or late, and leaves nothing behind") {
   }
 }
 
+TEST_CASE("a load that transforms commits no crime either, through slots of any size") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{
+      test::write_llama(folder.path() / "m.gguf", {.layers = 2, .vocabulary = 77})};
+  const load::Plan plan =
+      load::make_plan(file, {.transforms = {.dequantize = {{"*", gguf::TensorType::F16, false}},
+                                            .transpose = {"output.*", "*ffn_up*"},
+                                            .fuse = {.qkv = true, .gate_up = true},
+                                            .padding = {load::Padding::every_row, 512}}});
+  CHECK(plan.fusions.size() == 4);
+  for (const auto schedule : {hipsim::Schedule::eager, hipsim::Schedule::late}) {
+    for (const std::uint64_t slot : {4 * KiB, 64 * KiB}) {
+      const test::Simulation simulation{{.schedule = schedule}};
+      hipsim::WatchedDevice device;
+      load::LoadOptions options = small_ring;
+      options.slot_bytes = slot;
+      const auto loaded = load::load(file, plan, device, {}, options);
+      CHECK(hipsim::calls("hipMalloc") == 1);
+      CHECK(hipsim::peak_pinned() == loaded.report().staging_bytes);
+      CHECK(!load::verify(file, loaded, device));
+      CHECK(loaded.fused().size() == 2);
+    }
+  }
+}
+
+TEST_CASE("whichever call fails, a load that transforms gives everything back") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{
+      test::write_llama(folder.path() / "m.gguf", {.layers = 1, .vocabulary = 9})};
+  const load::Plan plan =
+      load::make_plan(file, {.transforms = {.dequantize = {{"*", gguf::TensorType::F16, false}},
+                                            .transpose = {"output.*"},
+                                            .padding = {load::Padding::every_row, 512}}});
+  for (std::uint64_t call = 0; call < 80; ++call) {
+    INFO("call " << call);
+    hipsim::reset();
+    test::CleanUpErrors told;
+    HipDevice<> device;
+    hipsim::fail_call(call, hipErrorUnknown);
+    try {
+      const auto loaded = load::load(file, plan, device, {}, small_ring);
+      hipsim::stop_failing();
+      REQUIRE(!load::verify(file, loaded, device));
+    } catch (const hip::Error&) {
+    } catch (const OutOfMemory&) {
+    }
+    hipsim::stop_failing();
+    CHECK(hipsim::live() == hipsim::Live{});
+  }
+  hipsim::reset();
+}
+
 TEST_CASE("host memory stays at the ring, whatever the model's size") {
   const test::Simulation simulation;
   const Model model;

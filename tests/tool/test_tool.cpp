@@ -174,6 +174,39 @@ TEST_CASE("alignments are honoured and reported to the byte") {
   CHECK(run("plan --alignment 300 " + file).status == 2);
 }
 
+TEST_CASE("plan and load transform, say what was fused and why not, and verify it") {
+  const test::TemporaryFolder folder;
+  const std::string path = test::write_llama(folder.path() / "m.gguf").string();
+  const std::string transforms =
+      " --dequantize 'blk.*=f16' --dequantize bf16 --fuse qkv,gate-up --transpose 'output.*' "
+      "--pad every-row:512";
+  const Json planned = Json::parse(run("plan --json " + path + transforms).out);
+  REQUIRE(planned["fusions"].size() == 8);
+  CHECK(planned["fusions"][0]["name"] == "blk.0.attn_qkv.weight");
+  CHECK(planned["fusions"][0]["parts"].size() == 3);
+  CHECK(planned["fusions"][4]["name"].is_null());
+  CHECK(planned["fusions"][4]["reason"] == "there is no ffn_gate.weight");
+  for (const std::string device : {"host", "staged-host"}) {
+    const Outcome loaded =
+        run("load --verify --json --slot 64KiB --device " + device + " " + path + transforms);
+    REQUIRE(loaded.status == 0);
+    const Json out = Json::parse(loaded.out);
+    CHECK(out["verified"] == true);
+    CHECK(out["tensor_bytes"] == planned["tensor_bytes"]);
+  }
+  const Outcome text = run("plan " + path + " --fuse qkv");
+  CHECK(text.out.find("4 layers (blk.0 to blk.3): attn_qkv.weight") != std::string::npos);
+
+  for (const std::string wrong :
+       {"--dequantize q8_0", "--fuse all", "--pad sideways", "--pad every-row:x", "--dequantize"}) {
+    const Outcome outcome = run("plan " + path + " " + wrong);
+    CHECK_MESSAGE(outcome.status == 2, wrong);
+  }
+  const Outcome odd = run("plan " + path + " --pad every-row:100");
+  CHECK(odd.status == 1);
+  CHECK(odd.error.find("use a multiple of 256") != std::string::npos);
+}
+
 TEST_CASE("inspect shows facts, tensors and metadata") {
   const test::TemporaryFolder folder;
   const std::string file = model(folder.path()).string();
