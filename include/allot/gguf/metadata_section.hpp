@@ -126,13 +126,13 @@ class MetadataSection {
     bytes_.reset(static_cast<std::byte*>(bytes));
   }
 
-  /// Steps double from 32 KiB to 128 KiB, which is in the processor's cache yet when it is looked
-  /// at. Room grows by up to 512 KiB: little is reserved in vain.
+  /// Steps double from 32 KiB to 64 KiB, which is in the processor's cache yet when it is looked
+  /// at. Room is address space, which becomes memory as it is filled: growing it would copy.
   void read_to(std::uint64_t end) {
-    const std::uint64_t step = std::clamp<std::uint64_t>(held_, 32 * KiB, 128 * KiB);
+    const std::uint64_t step = std::clamp<std::uint64_t>(held_, 32 * KiB, 64 * KiB);
     const std::uint64_t wanted = std::min(shard_->size(), std::max(end, held_ + step));
     if (wanted > room_) {
-      const std::uint64_t more = std::clamp<std::uint64_t>(held_, 64 * KiB, 512 * KiB);
+      const std::uint64_t more = room_ == 0 ? 64 * KiB : room_ < 128 * KiB ? 192 * KiB : 16 * MiB;
       const std::uint64_t room = std::min(shard_->size(), std::max(wanted, room_ + more));
       void* const grown = std::realloc(bytes_.get(), room);
       if (grown == nullptr) throw std::bad_alloc{};
