@@ -13,6 +13,8 @@
 #include <allot/device/device.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
+#include <allot/gguf/byte_order.hpp>
+#include <allot/gguf/copy.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/float16.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The arrays of metadata as ranges: `Elements` of numbers, `Strings`, `Arrays` of arrays. Nothing is
-/// copied.
+/// The arrays of metadata as ranges: `Elements` of numbers, `Strings`, `Arrays` of arrays. Nothing
+/// is copied.
 #pragma once
 
 #include <allot/gguf/value_type.hpp>

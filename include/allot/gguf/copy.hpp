@@ -38,8 +38,8 @@ inline void add_tensor(Writer& writer, const File& file, const TensorInfo& tenso
   return key == split_no_key || key == split_count_key || key == split_tensors_key;
 }
 
-/// A writer of everything that a model has, but for the keys that tell of its shards. Tensors follow
-/// one another without gaps, in the order of the file.
+/// A writer of everything that a model has, but for the keys that tell of its shards. Tensors
+/// follow one another without gaps, in the order of the file.
 /// \param file  must live until it is written
 /// \param version  of the format
 inline Writer copy_of(const File& file, std::uint32_t version = 3) {

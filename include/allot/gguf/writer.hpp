@@ -161,13 +161,13 @@ class Writer {
     return paths;
   }
 
-  /// Writes shards, `PREFIX-00001-of-00003.gguf` and so on, and returns their paths. A shard is full
-  /// where one tensor more would take it over `max_bytes`, counted with its padding to 32 bytes. The
-  /// first shard has the metadata, and each `split.no`, `split.count` and `split.tensors.count`.
-  /// Where it fails, nothing has changed, unless the last step does, when all are written: giving
-  /// them their names one by one.
-  /// Throws: `std::invalid_argument` where that makes more than 65,535 shards, or there are `split.*`
-  /// keys already; else as `write`.
+  /// Writes shards, `PREFIX-00001-of-00003.gguf` and so on, and returns their paths. A shard is
+  /// full where one tensor more would take it over `max_bytes`, counted with its padding to 32
+  /// bytes. The first shard has the metadata, and each `split.no`, `split.count` and
+  /// `split.tensors.count`. Where it fails, nothing has changed, unless the last step does, when
+  /// all are written: giving them their names one by one.
+  /// Throws: `std::invalid_argument` where that makes more than 65,535 shards, or there are
+  /// `split.*` keys already; else as `write`.
   /// Source of the rule, the names and the keys: llama.cpp, tools/gguf-split.
   std::vector<std::filesystem::path> write_split(const std::filesystem::path& prefix,
                                                  const SplitOptions& options) const {
