@@ -66,8 +66,9 @@ TEST_CASE("a load commits no crime, early or late, and leaves nothing behind") {
 
 TEST_CASE("a load that transforms commits no crime either, through slots of any size") {
   const test::TemporaryFolder folder;
-  const gguf::File file{
-      test::write_llama(folder.path() / "m.gguf", {.layers = 2, .vocabulary = 77})};
+  const gguf::File file{test::write_llama(
+      folder.path() / "m.gguf",
+      {.layers = 2, .heads = 4, .kv_heads = 2, .embedding = 64, .vocabulary = 77})};
   const load::Plan plan =
       load::make_plan(file, {.transforms = {.dequantize = {{"*", gguf::TensorType::F16, false}},
                                             .transpose = {"output.*", "*ffn_up*"},
