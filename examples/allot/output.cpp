@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -119,6 +121,40 @@ nlohmann::ordered_json fusions_json(const allot::load::Plan& plan) {
   return fusions;
 }
 
+namespace {
+
+/// `blk.0-4,7` for layers that are numbered, and the names of those that are not.
+std::string layers_text(const std::vector<std::string>& layers) {
+  std::map<std::string, std::vector<std::uint64_t>> numbers;  // by what stands before them
+  std::string text;
+  for (const std::string& layer : layers) {
+    const std::size_t dot = layer.rfind('.');
+    const char* const end = layer.data() + layer.size();
+    std::uint64_t number = 0;
+    const char* const first = dot == std::string::npos ? end : layer.data() + dot + 1;
+    const auto [stop, error] = std::from_chars(first, end, number);
+    if (error == std::errc{} && stop == end) {
+      numbers[layer.substr(0, dot + 1)].push_back(number);
+    } else {
+      text += (text.empty() ? "" : ", ") + layer;
+    }
+  }
+  for (auto& [prefix, list] : numbers) {
+    std::sort(list.begin(), list.end());
+    text += (text.empty() ? "" : ", ") + prefix;
+    for (std::size_t i = 0; i < list.size();) {
+      std::size_t last = i;
+      while (last + 1 < list.size() && list[last + 1] == list[last] + 1) ++last;
+      text += (i == 0 ? "" : ",") + std::to_string(list[i]);
+      if (last != i) text += "-" + std::to_string(list[last]);
+      i = last + 1;
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
 void print_fusions(const allot::load::Plan& plan) {
   // Layers that came out alike share a line.
   std::vector<std::pair<std::string, std::vector<std::string>>> outcomes;
@@ -139,9 +175,8 @@ void print_fusions(const allot::load::Plan& plan) {
     }
   }
   for (const auto& [text, layers] : outcomes) {
-    fmt::print("    fused            {} layer{} ({}{}): {}\n", layers.size(),
-               layers.size() == 1 ? "" : "s", printable(layers.front()),
-               layers.size() == 1 ? "" : " to " + printable(layers.back()), printable(text));
+    fmt::print("    {:<16} {} layer{}, {}: {}\n", "fusing", layers.size(),
+               layers.size() == 1 ? "" : "s", printable(layers_text(layers)), printable(text));
   }
 }
 

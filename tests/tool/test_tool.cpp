@@ -195,7 +195,7 @@ TEST_CASE("plan and load transform, say what was fused and why not, and verify i
     CHECK(out["tensor_bytes"] == planned["tensor_bytes"]);
   }
   const Outcome text = run("plan " + path + " --fuse qkv");
-  CHECK(text.out.find("4 layers (blk.0 to blk.3): attn_qkv.weight") != std::string::npos);
+  CHECK(text.out.find("4 layers, blk.0-3: attn_qkv.weight") != std::string::npos);
 
   for (const std::string wrong :
        {"--dequantize q8_0", "--fuse all", "--pad sideways", "--pad every-row:x", "--dequantize"}) {
