@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What the decoders of all types use: numbers out of bytes, and a block's decoder over many. A
+/// decoder has `elements` and `bytes` of a block, and `decode`.
+#pragma once
+
+#include <allot/gguf/float16.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace allot::gguf::detail {
+
+using Byte = std::uint8_t;
+
+template <class T>
+[[nodiscard]] inline T load(const Byte* from) noexcept {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+[[nodiscard]] inline float half_at(const Byte* from) noexcept {
+  return to_float(Float16{load<std::uint16_t>(from)});
+}
+
+[[nodiscard]] inline unsigned bit(unsigned value, unsigned place) noexcept {
+  return (value >> place) & 1U;
+}
+
+/// Decodes so many blocks.
+using Decode = void (*)(const Byte* from, std::size_t blocks, float* out);
+
+/// A decoder of a block, over many.
+template <class Decoder>
+void decode_all(const Byte* from, std::size_t blocks, float* out) noexcept {
+  for (std::size_t i = 0; i < blocks; ++i)
+    Decoder::decode(from + i * Decoder::bytes, out + i * Decoder::elements);
+}
+
+}  // namespace allot::gguf::detail
