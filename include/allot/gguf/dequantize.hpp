@@ -59,62 +59,17 @@ enum class Simd { none, avx2 };
       return decode_all<Plain<std::int32_t>>;
     case TensorType::I64:
       return decode_all<Plain<std::int64_t>>;
-    case TensorType::Q1_0:
-      return decode_all<Q1_0>;
-    case TensorType::Q2_0:
-      return decode_all<Q2_0>;
-    case TensorType::Q4_0:
-      return decode_all<Q4_0>;
-    case TensorType::Q4_1:
-      return decode_all<Q4_1>;
-    case TensorType::Q5_0:
-      return decode_all<Q5_0>;
-    case TensorType::Q5_1:
-      return decode_all<Q5_1>;
-    case TensorType::Q8_0:
-      return decode_all<Q8_0>;
-    case TensorType::Q2_K:
-      return decode_all<Q2_K>;
-    case TensorType::Q3_K:
-      return decode_all<Q3_K>;
-    case TensorType::Q4_K:
-      return decode_all<Q4_K>;
-    case TensorType::Q5_K:
-      return decode_all<Q5_K>;
-    case TensorType::Q6_K:
-      return decode_all<Q6_K>;
-    case TensorType::IQ1_S:
-      return decode_all<IQ1_S>;
-    case TensorType::IQ1_M:
-      return decode_all<IQ1_M>;
-    case TensorType::IQ2_XXS:
-      return decode_all<IQ2_XXS>;
-    case TensorType::IQ2_XS:
-      return decode_all<IQ2_XS>;
-    case TensorType::IQ2_S:
-      return decode_all<IQ2_S>;
-    case TensorType::IQ3_XXS:
-      return decode_all<IQ3_XXS>;
-    case TensorType::IQ3_S:
-      return decode_all<IQ3_S>;
-    case TensorType::IQ4_NL:
-      return decode_all<IQ4_NL>;
-    case TensorType::IQ4_XS:
-      return decode_all<IQ4_XS>;
-    case TensorType::TQ1_0:
-      return decode_all<TQ1_0>;
-    case TensorType::TQ2_0:
-      return decode_all<TQ2_0>;
-    case TensorType::MXFP4:
-      return decode_all<MXFP4>;
-    case TensorType::NVFP4:
-      return decode_all<NVFP4>;
     case TensorType::Q8_1:
     case TensorType::Q8_K:
       throw std::invalid_argument{
           "tensors of type " + std::string{type_name(type)} +
           " hold intermediate results, not weights; they are not dequantized"};
+    default:
+      break;
   }
+  if (const Decode decode =
+          with_decoder(type, []<class Decoder>() -> Decode { return decode_all<Decoder>; }))
+    return decode;
   throw std::invalid_argument{"no tensor type has the number " +
                               std::to_string(static_cast<std::uint32_t>(type)) +
                               "; `gguf::find_type` tells which do"};

@@ -29,7 +29,8 @@ ALLOT_AVX2_INLINE Bytes with_signs(Bytes values, Bytes negated) noexcept {
   return (values ^ negated) - negated;
 }
 
-struct IQ2_XXS : detail::IQ2_XXS {
+template <>
+struct Vectorized<detail::IQ2_XXS> : detail::IQ2_XXS {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Codebooks& books = codebooks();
     const float d = half(block);
@@ -49,7 +50,8 @@ struct IQ2_XXS : detail::IQ2_XXS {
   }
 };
 
-struct IQ2_XS : detail::IQ2_XS {
+template <>
+struct Vectorized<detail::IQ2_XS> : detail::IQ2_XS {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Codebooks& books = codebooks();
     const float d = half(block);
@@ -68,7 +70,8 @@ struct IQ2_XS : detail::IQ2_XS {
   }
 };
 
-struct IQ2_S : detail::IQ2_S {
+template <>
+struct Vectorized<detail::IQ2_S> : detail::IQ2_S {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Codebooks& books = codebooks();
     const float d = half(block);
@@ -89,7 +92,8 @@ struct IQ2_S : detail::IQ2_S {
   }
 };
 
-struct IQ3_XXS : detail::IQ3_XXS {
+template <>
+struct Vectorized<detail::IQ3_XXS> : detail::IQ3_XXS {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Codebooks& books = codebooks();
     const float d = half(block);
@@ -110,7 +114,8 @@ struct IQ3_XXS : detail::IQ3_XXS {
   }
 };
 
-struct IQ3_S : detail::IQ3_S {
+template <>
+struct Vectorized<detail::IQ3_S> : detail::IQ3_S {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Codebooks& books = codebooks();
     const float d = half(block);
@@ -143,7 +148,8 @@ ALLOT_AVX2_INLINE void put_shifted(float* out, const std::int8_t* first, bool fi
   put(out, entries(first, second) + (Bytes)shifts, d * 0.125F);
 }
 
-struct IQ1_S : detail::IQ1_S {
+template <>
+struct Vectorized<detail::IQ1_S> : detail::IQ1_S {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Codebooks& books = codebooks();
     const float d = half(block);
@@ -160,7 +166,8 @@ struct IQ1_S : detail::IQ1_S {
   }
 };
 
-struct IQ1_M : detail::IQ1_M {
+template <>
+struct Vectorized<detail::IQ1_M> : detail::IQ1_M {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Codebooks& books = codebooks();
     const auto scales = load<std::uint64_t>(block + 48);

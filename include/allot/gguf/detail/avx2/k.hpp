@@ -12,7 +12,8 @@
 
 namespace allot::gguf::detail::avx2 {
 
-struct Q2_K : detail::Q2_K {
+template <>
+struct Vectorized<detail::Q2_K> : detail::Q2_K {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Floats4 both = four_halves(load<std::uint32_t>(block + 80));
     const auto packed = load_vector<Bytes>(block);
@@ -33,7 +34,8 @@ struct Q2_K : detail::Q2_K {
   }
 };
 
-struct Q3_K : detail::Q3_K {
+template <>
+struct Vectorized<detail::Q3_K> : detail::Q3_K {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     // Sixteen scales of six bits: four in the first eight bytes, two in the last four.
     constexpr std::uint64_t fours = 0x0f0f0f0f0f0f0f0fU;
@@ -84,7 +86,8 @@ struct Scales {
   }
 };
 
-struct Q4_K : detail::Q4_K {
+template <>
+struct Vectorized<detail::Q4_K> : detail::Q4_K {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Scales scales{block};
     for (unsigned part = 0; part < 8; part += 2, out += 64) {
@@ -98,7 +101,8 @@ struct Q4_K : detail::Q4_K {
   }
 };
 
-struct Q5_K : detail::Q5_K {
+template <>
+struct Vectorized<detail::Q5_K> : detail::Q5_K {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Scales scales{block};
     auto high0 = load_vector<Bytes>(block + 16);
@@ -119,7 +123,8 @@ struct Q5_K : detail::Q5_K {
   }
 };
 
-struct Q6_K : detail::Q6_K {
+template <>
+struct Vectorized<detail::Q6_K> : detail::Q6_K {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     float scales[16];
     put(scales, load_vector<Bytes>(block + 192), half(block + 208));

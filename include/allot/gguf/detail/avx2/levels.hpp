@@ -17,7 +17,8 @@ ALLOT_AVX2_INLINE Bytes table_of(const std::array<std::int8_t, 16>& levels) noex
   return load_vector<Bytes>(levels.data());
 }
 
-struct MXFP4 : detail::MXFP4 {
+template <>
+struct Vectorized<detail::MXFP4> : detail::MXFP4 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const float d = half_of_e8m0(block[0]);
     const Bytes levels = table_of(fp4_levels);
@@ -27,7 +28,8 @@ struct MXFP4 : detail::MXFP4 {
   }
 };
 
-struct NVFP4 : detail::NVFP4 {
+template <>
+struct Vectorized<detail::NVFP4> : detail::NVFP4 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     // UE4M3 is binary16 without its sign and with another bias: 7 instead of 15, and the half.
     const Words bytes =
@@ -48,7 +50,8 @@ struct NVFP4 : detail::NVFP4 {
   }
 };
 
-struct IQ4_NL : detail::IQ4_NL {
+template <>
+struct Vectorized<detail::IQ4_NL> : detail::IQ4_NL {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const float d = half(block);
     const Bytes levels = table_of(iq4_levels);
@@ -58,7 +61,8 @@ struct IQ4_NL : detail::IQ4_NL {
   }
 };
 
-struct IQ4_XS : detail::IQ4_XS {
+template <>
+struct Vectorized<detail::IQ4_XS> : detail::IQ4_XS {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const float d = half(block);
     const unsigned high = load<std::uint16_t>(block + 2);

@@ -13,7 +13,8 @@
 
 namespace allot::gguf::detail::avx2 {
 
-struct Q1_0 : detail::Q1_0 {
+template <>
+struct Vectorized<detail::Q1_0> : detail::Q1_0 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     constexpr Unsigned to_sign = {31, 30, 29, 28, 27, 26, 25, 24};
     // Set bits undo the negation.
@@ -25,7 +26,8 @@ struct Q1_0 : detail::Q1_0 {
   }
 };
 
-struct Q2_0 : detail::Q2_0 {
+template <>
+struct Vectorized<detail::Q2_0> : detail::Q2_0 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     constexpr Unsigned places = {0, 2, 4, 6, 8, 10, 12, 14};
     // All four values there are, in each half of a register.
@@ -37,7 +39,8 @@ struct Q2_0 : detail::Q2_0 {
   }
 };
 
-struct Q4_0 : detail::Q4_0 {
+template <>
+struct Vectorized<detail::Q4_0> : detail::Q4_0 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const float d = half(block);
     const auto q = load_vector<Bytes>(block + 2);
@@ -46,7 +49,8 @@ struct Q4_0 : detail::Q4_0 {
   }
 };
 
-struct Q4_1 : detail::Q4_1 {
+template <>
+struct Vectorized<detail::Q4_1> : detail::Q4_1 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Floats4 both = four_halves(load<std::uint32_t>(block));
     const auto q = load_vector<Bytes>(block + 4);
@@ -55,7 +59,8 @@ struct Q4_1 : detail::Q4_1 {
   }
 };
 
-struct Q5_0 : detail::Q5_0 {
+template <>
+struct Vectorized<detail::Q5_0> : detail::Q5_0 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const float d = half(block);
     const auto high = load<std::uint32_t>(block + 2);
@@ -66,7 +71,8 @@ struct Q5_0 : detail::Q5_0 {
   }
 };
 
-struct Q5_1 : detail::Q5_1 {
+template <>
+struct Vectorized<detail::Q5_1> : detail::Q5_1 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Floats4 both = four_halves(load<std::uint32_t>(block));
     const auto high = load<std::uint32_t>(block + 4);
@@ -76,7 +82,8 @@ struct Q5_1 : detail::Q5_1 {
   }
 };
 
-struct Q8_0 : detail::Q8_0 {
+template <>
+struct Vectorized<detail::Q8_0> : detail::Q8_0 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const float d = half(block);
     for (unsigned i = 0; i < 32; i += 8)

@@ -17,7 +17,8 @@ ALLOT_AVX2_INLINE Bytes digits(Bytes fractions) noexcept {
   return every(255) - (Bytes)(fractions > 85) - (Bytes)(fractions > 170);
 }
 
-struct TQ1_0 : detail::TQ1_0 {
+template <>
+struct Vectorized<detail::TQ1_0> : detail::TQ1_0 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const float d = half(block + 52);
     auto q0 = load_vector<Bytes>(block);
@@ -39,7 +40,8 @@ struct TQ1_0 : detail::TQ1_0 {
   }
 };
 
-struct TQ2_0 : detail::TQ2_0 {
+template <>
+struct Vectorized<detail::TQ2_0> : detail::TQ2_0 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const float d = half(block + 64);
     for (unsigned j = 0; j < 64; j += 32) {

@@ -125,6 +125,10 @@ ALLOT_AVX2_INLINE float half(const Byte* from) noexcept {
   return four_halves(load<std::uint16_t>(from))[0];
 }
 
+/// The decoder of a block again, with vectors.
+template <class Decoder>
+struct Vectorized;
+
 /// A decoder of a block, over many.
 template <class Decoder>
 ALLOT_AVX2 void decode_all(const Byte* from, std::size_t blocks, float* out) noexcept {
