@@ -11,6 +11,7 @@
 #include <allot/memory/host_memory.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstring>
@@ -125,9 +126,42 @@ class StagedHostMemory : public HostMemory {
 
 static_assert(Memory<StagedHostMemory>);
 
-/// The host as a discrete device. Copies share its memory.
+/// A bus of so many bytes a second, in each direction; copies that need it at once take turns. For
+/// figures of what overlaps with what; 0: as fast as the host copies.
+class ModelledLink {
+ public:
+  explicit ModelledLink(double bytes_per_second) noexcept : bytes_per_second_{bytes_per_second} {}
+
+  /// Returns when the link would have carried so many bytes.
+  void carry(std::uint64_t bytes) {
+    if (bytes_per_second_ <= 0) return;
+    using Clock = std::chrono::steady_clock;
+    const std::chrono::duration<double> takes{static_cast<double>(bytes) / bytes_per_second_};
+    Clock::time_point end;
+    {
+      const std::scoped_lock lock{mutex_};
+      free_at_ =
+          std::max(free_at_, Clock::now()) + std::chrono::duration_cast<Clock::duration>(takes);
+      end = free_at_;
+    }
+    std::this_thread::sleep_until(end);
+  }
+
+ private:
+  const double bytes_per_second_;
+  std::mutex mutex_;
+  std::chrono::steady_clock::time_point free_at_{};
+};
+
+/// The host as a discrete device. Copies share its memory, and the link.
 class StagedHostDevice {
  public:
+  StagedHostDevice() = default;
+  /// \param bytes_per_second  of copies between host and device, in each direction
+  explicit StagedHostDevice(double bytes_per_second)
+      : to_device_{std::make_shared<ModelledLink>(bytes_per_second)},
+        to_host_{std::make_shared<ModelledLink>(bytes_per_second)} {}
+
   using memory_type = StagedHostMemory;
   using staging_memory_type = HostMemory;
   using stream_type = std::unique_ptr<detail::WorkerThread>;
@@ -139,13 +173,13 @@ class StagedHostDevice {
   [[nodiscard]] event_type make_event() const { return std::make_shared<detail::RecordCount>(); }
 
   void copy_to_device(void* to, const void* from, std::uint64_t bytes, stream_type& stream) const {
-    copy(to, from, bytes, stream);
+    copy(to, from, bytes, stream, to_device_);
   }
   void copy_to_host(void* to, const void* from, std::uint64_t bytes, stream_type& stream) const {
-    copy(to, from, bytes, stream);
+    copy(to, from, bytes, stream, to_host_);
   }
   void copy_on_device(void* to, const void* from, std::uint64_t bytes, stream_type& stream) const {
-    copy(to, from, bytes, stream);
+    copy(to, from, bytes, stream, nullptr);
   }
   void record(event_type& event, stream_type& stream) const {
     stream->push([event, number = event->add()] { event->finish(number); });
@@ -164,9 +198,16 @@ class StagedHostDevice {
   [[nodiscard]] std::string name() const { return "staged-host"; }
 
  private:
-  static void copy(void* to, const void* from, std::uint64_t bytes, stream_type& stream) {
-    stream->push([=] { std::memmove(to, from, bytes); });
+  static void copy(void* to, const void* from, std::uint64_t bytes, stream_type& stream,
+                   std::shared_ptr<ModelledLink> link) {
+    stream->push([=] {
+      std::memmove(to, from, bytes);
+      if (link) link->carry(bytes);
+    });
   }
+
+  std::shared_ptr<ModelledLink> to_device_;
+  std::shared_ptr<ModelledLink> to_host_;
 };
 
 static_assert(Device<StagedHostDevice>);

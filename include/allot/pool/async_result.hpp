@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `AsyncResult<T>`: something that is there later, or failed: pending, ready or error.
+///
+/// | made by                          | is ready                                               |
+/// |----------------------------------|--------------------------------------------------------|
+/// | `AsyncPromise<T>::result`        | when a thread sets the promise's value or error        |
+/// | `when_done(device, event, make)` | when the event is; who asks first makes the value      |
+/// | `result.then(f)`                 | when `result` is, and `f` was called with its value    |
+#pragma once
+
+#include <allot/device/device.hpp>
+
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace allot {
+
+/// A promise was dropped before it had a value.
+class BrokenPromise : public std::runtime_error {
+ public:
+  BrokenPromise() : std::runtime_error{"the work that was to give this result ended without one"} {}
+};
+
+namespace detail {
+
+template <class T>
+using Stored = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+/// What a promise and its results share.
+template <class T>
+class AsyncState {
+ public:
+  using value_type = Stored<T>;
+
+  /// How a result that no thread completes is asked for: by polling, and by waiting.
+  struct Source {
+    std::function<bool()> is_done;
+    std::function<void()> wait;
+    std::function<value_type()> make;
+  };
+
+  AsyncState() = default;
+  explicit AsyncState(Source source) : source_{std::move(source)} {}
+
+  void set(value_type value) {
+    settle([&] { value_.emplace(std::move(value)); });
+  }
+  void fail(std::exception_ptr error) {
+    settle([&] { error_ = std::move(error); });
+  }
+
+  [[nodiscard]] bool is_ready() {
+    std::unique_lock lock{mutex_};
+    if (is_settled()) return true;
+    if (!source_ || is_making_) return false;
+    Source& source = *source_;
+    lock.unlock();
+    bool done = false;
+    std::exception_ptr error;
+    try {
+      done = source.is_done();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    if (error) fail(error);
+    if (done) make();
+    return done || error;
+  }
+
+  const value_type& wait() {
+    std::unique_lock lock{mutex_};
+    if (!is_settled() && source_) {
+      lock.unlock();
+      try {
+        source_->wait();
+        make();
+      } catch (...) {
+        fail(std::current_exception());
+      }
+      lock.lock();
+    }
+    changed_.wait(lock, [&] { return is_settled(); });
+    if (error_) std::rethrow_exception(error_);
+    return *value_;
+  }
+
+  [[nodiscard]] bool wait_until(std::chrono::steady_clock::time_point deadline) {
+    std::unique_lock lock{mutex_};
+    if (!source_) return changed_.wait_until(lock, deadline, [&] { return is_settled(); });
+    lock.unlock();
+    // Devices have no wait with a limit: ask, at first often.
+    for (std::chrono::nanoseconds pause{1'000}; !is_ready();) {
+      const auto left = deadline - std::chrono::steady_clock::now();
+      if (left <= left.zero()) return false;
+      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, left));
+      pause = std::min<std::chrono::nanoseconds>(pause * 2, std::chrono::milliseconds{1});
+    }
+    return true;
+  }
+
+  [[nodiscard]] const value_type* try_get() {
+    if (!is_ready()) return nullptr;
+    return &wait();
+  }
+
+  /// Calls `next` once this is settled: now, or by the thread that settles it.
+  void when_settled(std::function<void()> next) {
+    {
+      const std::scoped_lock lock{mutex_};
+      if (!is_settled()) {
+        continuations_.push_back(std::move(next));
+        return;
+      }
+    }
+    next();
+  }
+  [[nodiscard]] bool has_source() const noexcept { return source_.has_value(); }
+
+ private:
+  [[nodiscard]] bool is_settled() const noexcept { return value_.has_value() || error_; }
+
+  /// The first settles it.
+  template <class F>
+  void settle(F&& assign) {
+    std::vector<std::function<void()>> next;
+    {
+      const std::scoped_lock lock{mutex_};
+      if (is_settled()) return;
+      assign();
+      next.swap(continuations_);
+    }
+    changed_.notify_all();
+    for (const auto& call : next) call();
+  }
+
+  /// Makes the value once, whoever comes first; others wait for it.
+  void make() {
+    {
+      std::unique_lock lock{mutex_};
+      if (is_making_) return changed_.wait(lock, [&] { return is_settled(); });
+      if (is_settled()) return;
+      is_making_ = true;
+    }
+    try {
+      set(source_->make());
+    } catch (...) {
+      fail(std::current_exception());
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<value_type> value_;
+  std::exception_ptr error_;
+  bool is_making_ = false;
+  std::optional<Source> source_;
+  std::vector<std::function<void()>> continuations_;
+};
+
+}  // namespace detail
+
+/// A result that may be pending. Copies share it. May be dropped while it is pending: the work goes
+/// on, and nobody hears of it. `T` may be `void`.
+template <class T>
+class AsyncResult {
+ public:
+  using value_type = detail::Stored<T>;
+
+  /// One that is ready. For `void`: `AsyncResult<void>::ready({})`.
+  [[nodiscard]] static AsyncResult ready(value_type value) {
+    auto state = std::make_shared<detail::AsyncState<T>>();
+    state->set(std::move(value));
+    return AsyncResult{std::move(state)};
+  }
+  [[nodiscard]] static AsyncResult failed(std::exception_ptr error) {
+    auto state = std::make_shared<detail::AsyncState<T>>();
+    state->fail(std::move(error));
+    return AsyncResult{std::move(state)};
+  }
+
+  /// Whether `wait` returns, or throws, at once. Never blocks on the device.
+  [[nodiscard]] bool is_ready() const { return state_->is_ready(); }
+
+  /// The value, or null while it is pending. Valid as long as any copy of the result.
+  /// Throws: the error that the work ended with.
+  [[nodiscard]] const value_type* try_get() const { return state_->try_get(); }
+
+  /// Blocks. Throws: the error that the work ended with.
+  const value_type& wait() const { return state_->wait(); }
+
+  /// Waits no longer than that; whether it is ready. A device's event is polled, at most a
+  /// millisecond apart.
+  template <class Rep, class Period>
+  [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout) const {
+    return state_->wait_until(std::chrono::steady_clock::now() + timeout);
+  }
+
+  /// What `f` makes of the value; an error goes through, without `f`. Called once: by the thread
+  /// that sets the value, or now where it is ready; behind an event by whoever asks first.
+  template <class F>
+  [[nodiscard]] auto then(F f) const {
+    using U = typename Call<F>::type;
+    auto call = [f = std::move(f), from = state_]() mutable -> detail::Stored<U> {
+      const value_type& value = from->wait();
+      if constexpr (std::is_void_v<U>) {
+        invoke(f, value);
+        return {};
+      } else {
+        return invoke(f, value);
+      }
+    };
+    if (state_->has_source()) {
+      return AsyncResult<U>{std::make_shared<detail::AsyncState<U>>(
+          typename detail::AsyncState<U>::Source{[from = state_] { return from->is_ready(); },
+                                                 [from = state_] { settle(*from); }, call})};
+    }
+    auto next = std::make_shared<detail::AsyncState<U>>();
+    state_->when_settled([next, call]() mutable {
+      try {
+        next->set(call());
+      } catch (...) {
+        next->fail(std::current_exception());
+      }
+    });
+    return AsyncResult<U>{std::move(next)};
+  }
+
+  /// For those that make results: see the table above.
+  explicit AsyncResult(std::shared_ptr<detail::AsyncState<T>> state) noexcept
+      : state_{std::move(state)} {}
+
+ private:
+  template <class F>
+  struct Call : std::invoke_result<F&, const value_type&> {};
+  template <class F>
+  requires(std::is_void_v<T>&& std::is_invocable_v<F&>) struct Call<F> : std::invoke_result<F&> {
+  };
+
+  template <class F>
+  static decltype(auto) invoke(F& f, const value_type& value) {
+    if constexpr (std::is_void_v<T> && std::is_invocable_v<F&>) {
+      return f();
+    } else {
+      return f(value);
+    }
+  }
+
+  /// Waits; what went wrong is told by whoever asks for the value.
+  static void settle(detail::AsyncState<T>& state) {
+    try {
+      state.wait();
+    } catch (...) {
+    }
+  }
+
+  std::shared_ptr<detail::AsyncState<T>> state_;
+};
+
+/// Sets a result, from any thread, once. Dropped without: the result is `BrokenPromise`.
+template <class T>
+class AsyncPromise {
+ public:
+  AsyncPromise() : state_{std::make_shared<detail::AsyncState<T>>()} {}
+  AsyncPromise(AsyncPromise&&) noexcept = default;
+  AsyncPromise& operator=(AsyncPromise&&) = delete;
+  ~AsyncPromise() {
+    if (state_) state_->fail(std::make_exception_ptr(BrokenPromise{}));
+  }
+
+  [[nodiscard]] AsyncResult<T> result() const { return AsyncResult<T>{state_}; }
+
+  /// The first of these holds; later ones are ignored.
+  void set_value(
+      detail::Stored<T> value = {}) requires std::default_initializable<detail::Stored<T>> {
+    state_->set(std::move(value));
+  }
+  void set_value(detail::Stored<T> value) requires(!std::default_initializable<detail::Stored<T>>) {
+    state_->set(std::move(value));
+  }
+  void set_error(std::exception_ptr error) { state_->fail(std::move(error)); }
+
+ private:
+  std::shared_ptr<detail::AsyncState<T>> state_;
+};
+
+/// A result that is ready when an event is. `make` is called once, by whoever asks first then, and
+/// may throw: that is the result's error.
+/// \param device  must outlive the result and its copies
+/// \param event   recorded already
+template <Device D, class F>
+[[nodiscard]] auto when_done(D& device, typename D::event_type event, F make) {
+  using T = std::invoke_result_t<F&>;
+  using State = detail::AsyncState<T>;
+  auto shared = std::make_shared<typename D::event_type>(std::move(event));
+  typename State::Source source{[&device, shared] { return device.is_done(*shared); },
+                                [&device, shared] { device.synchronize(*shared); },
+                                [make = std::move(make)]() mutable -> detail::Stored<T> {
+                                  if constexpr (std::is_void_v<T>) {
+                                    make();
+                                    return {};
+                                  } else {
+                                    return make();
+                                  }
+                                }};
+  return AsyncResult<T>{std::make_shared<State>(std::move(source))};
+}
+
+}  // namespace allot
