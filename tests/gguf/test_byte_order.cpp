@@ -136,6 +136,9 @@ TEST_CASE("bytes that are no whole blocks are refused, and nothing is changed") 
   CHECK_THROWS_WITH_AS(gguf::swap_byte_order(TensorType::Q4_0, bytes),
                        "19 bytes are no whole blocks of Q4_0, which have 18 bytes",
                        std::invalid_argument);
+  CHECK_THROWS_WITH_AS(gguf::swap_byte_order(static_cast<TensorType>(99), bytes),
+                       doctest::Contains("no tensor type has the number 99"),
+                       std::invalid_argument);
   CHECK(bytes == before);
 }
 

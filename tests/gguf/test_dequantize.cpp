@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <random>
@@ -93,8 +94,8 @@ void compare_with_ggml(const fs::path& base, std::size_t expected_types) {
     std::vector<gguf::BFloat16> brains(values.size());
     gguf::dequantize(tensor->type, file.data(*tensor), std::span{brains});
     for (std::size_t i = 0; i < values.size(); ++i) {
-      REQUIRE(halves[i] == gguf::to_float16(values[i]));
-      REQUIRE(brains[i] == gguf::to_bfloat16(values[i]));
+      REQUIRE(is_same(halves[i], gguf::to_float16(values[i])));
+      REQUIRE(is_same(brains[i], gguf::to_bfloat16(values[i])));
     }
     ++types;
   }
@@ -272,6 +273,46 @@ TEST_CASE("vectors round to 16 bits as single numbers are rounded") {
   for (std::size_t i = 0; i < values.size(); ++i) {
     REQUIRE(halves[i] == gguf::to_float16(values[i]));
     REQUIRE(brains[i] == gguf::to_bfloat16(values[i]));
+  }
+}
+
+TEST_CASE("floats of 16 bits as the same are copied, bit for bit, and need not be aligned") {
+  std::vector<std::byte> bytes(1 + 2 * 0x10000);
+  for (std::size_t i = 0; i < 0x10000; ++i) {
+    bytes[1 + 2 * i] = static_cast<std::byte>(i & 255);
+    bytes[2 + 2 * i] = static_cast<std::byte>(i >> 8);
+  }
+  const std::span<const std::byte> every = std::span{bytes}.subspan(1);
+  std::vector<gguf::Float16> halves(0x10000);
+  gguf::dequantize(TensorType::F16, every, std::span{halves});
+  std::vector<gguf::BFloat16> brains(0x10000);
+  gguf::dequantize(TensorType::BF16, every, std::span{brains});
+  for (std::uint32_t i = 0; i < 0x10000; ++i) {
+    REQUIRE(halves[i].bits == i);
+    REQUIRE(brains[i].bits == i);
+    // Through floats it is the same number.
+    REQUIRE(is_same(gguf::to_float16(gguf::to_float(halves[i])), halves[i]));
+    REQUIRE(is_same(gguf::to_bfloat16(gguf::to_float(brains[i])), brains[i]));
+  }
+}
+
+TEST_CASE("floats that are not aligned round to 16 bits as aligned ones do") {
+  std::vector<float> values;
+  for (std::uint32_t i = 0; i < 1000; ++i)
+    values.push_back(
+        std::ldexp(1.0F + 0.001F * static_cast<float>(i), static_cast<int>(i % 60) - 30));
+  std::vector<std::byte> bytes(1 + 4 * values.size());
+  std::memcpy(bytes.data() + 1, values.data(), 4 * values.size());
+  std::vector<gguf::Float16> halves(values.size());
+  std::vector<gguf::BFloat16> brains(values.size());
+  for (const Simd simd : {Simd::none, gguf::detail::best_simd()}) {
+    const std::span<const std::byte> blocks = std::span{bytes}.subspan(1);
+    gguf::detail::dequantize(TensorType::F32, blocks, std::span{halves}, simd);
+    gguf::detail::dequantize(TensorType::F32, blocks, std::span{brains}, simd);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      REQUIRE(halves[i] == gguf::to_float16(values[i]));
+      REQUIRE(brains[i] == gguf::to_bfloat16(values[i]));
+    }
   }
 }
 

@@ -190,6 +190,22 @@ TEST_CASE("every tensor type has the block that ggml's table gives it") {
   CHECK(!gguf::find_type(43));
 }
 
+TEST_CASE(
+    "a number that is no tensor type has no information, and is an error where it is checked") {
+  for (const gguf::TypeInfo& info : gguf::tensor_types) {
+    CHECK(gguf::type_info(info.type).name == info.name);
+    CHECK(gguf::checked_type_info(info.type).block_bytes == info.block_bytes);
+  }
+  for (const std::uint32_t id : {4U, 38U, 43U, 255U, 256U, 0xffffffffU}) {
+    CHECK(!gguf::find_type(id));
+    CHECK(gguf::type_name(static_cast<gguf::TensorType>(id)) == "?");
+    CHECK_THROWS_WITH_AS(
+        (void)gguf::checked_type_info(static_cast<gguf::TensorType>(id)),
+        doctest::Contains(("no tensor type has the number " + std::to_string(id)).c_str()),
+        std::invalid_argument);
+  }
+}
+
 TEST_CASE("every malformed file has the verdict that is expected of it, by the rule it breaks") {
   const auto data = test::data_dir();
   if (!data) return;

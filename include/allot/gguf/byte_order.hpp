@@ -132,11 +132,12 @@ using WordFields = std::array<WordField, 2>;
 /// A word is what ggml's decoder of the type loads as one: that is what makes a big-endian host
 /// read the same values. Needs no alignment, allocates nothing. Complexity: linear.
 /// \param blocks  whole blocks: any part of a tensor that begins and ends at a block
-/// Throws: `std::invalid_argument`, before anything is changed, where they are not whole.
+/// Throws: `std::invalid_argument`, before anything is changed, where they are not whole, and for
+/// numbers that are no type.
 /// Source: ggml, src/ggml-common.h and src/ggml-quants.c.
 inline void swap_byte_order(TensorType type, std::span<std::byte> blocks) {
-  const TypeInfo info = type_info(type);
-  if (info.block_bytes == 0 || blocks.size() % info.block_bytes != 0) {
+  const TypeInfo info = checked_type_info(type);
+  if (blocks.size() % info.block_bytes != 0) {
     throw std::invalid_argument{std::to_string(blocks.size()) + " bytes are no whole blocks of " +
                                 std::string{info.name} + ", which have " +
                                 std::to_string(info.block_bytes) + " bytes"};

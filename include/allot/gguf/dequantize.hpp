@@ -15,10 +15,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 namespace allot::gguf {
 
@@ -59,20 +61,14 @@ enum class Simd { none, avx2 };
       return decode_all<Plain<std::int32_t>>;
     case TensorType::I64:
       return decode_all<Plain<std::int64_t>>;
-    case TensorType::Q8_1:
-    case TensorType::Q8_K:
-      throw std::invalid_argument{
-          "tensors of type " + std::string{type_name(type)} +
-          " hold intermediate results, not weights; they are not dequantized"};
     default:
       break;
   }
   if (const Decode decode =
           with_decoder(type, []<class Decoder>() -> Decode { return decode_all<Decoder>; }))
     return decode;
-  throw std::invalid_argument{"no tensor type has the number " +
-                              std::to_string(static_cast<std::uint32_t>(type)) +
-                              "; `gguf::find_type` tells which do"};
+  throw std::invalid_argument{"tensors of type " + std::string{checked_type_info(type).name} +
+                              " hold intermediate results, not weights; they are not dequantized"};
 }
 
 /// How many blocks so many bytes are.
@@ -97,33 +93,41 @@ inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::
   if (count != 0) decode(reinterpret_cast<const Byte*>(blocks.data()), count, out.data());
 }
 
-inline void narrow(const float* from, std::size_t count, Float16* out) noexcept {
-  for (std::size_t i = 0; i < count; ++i) out[i] = to_float16(from[i]);
+inline void narrow(const Byte* from, std::size_t count, Float16* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) out[i] = to_float16(load<float>(from + 4 * i));
 }
-inline void narrow(const float* from, std::size_t count, BFloat16* out) noexcept {
-  for (std::size_t i = 0; i < count; ++i) out[i] = to_bfloat16(from[i]);
+inline void narrow(const Byte* from, std::size_t count, BFloat16* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) out[i] = to_bfloat16(load<float>(from + 4 * i));
 }
 
-/// Through a buffer that a core's cache holds.
+/// \param from  floats; need not be aligned
+template <class Narrow>
+void narrow(const Byte* from, std::size_t count, Narrow* out, [[maybe_unused]] Simd simd) noexcept {
+#ifdef ALLOT_HAS_AVX2
+  if (simd == Simd::avx2) return avx2::narrow(from, count, out);
+#endif
+  narrow(from, count, out);
+}
+
+/// What is no float goes through a buffer that a core's cache holds.
 template <class Narrow>
 void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Narrow> out,
                 Simd simd) {
+  constexpr TensorType same = std::is_same_v<Narrow, Float16> ? TensorType::F16 : TensorType::BF16;
   const Decode decode = decoder_of(type, simd);
   const TypeInfo info = type_info(type);
   std::size_t left = checked_blocks(info, blocks.size(), out.size());
+  if (left == 0) return;
+  if (type == same) return void(std::memcpy(out.data(), blocks.data(), blocks.size()));
+  const auto* from = reinterpret_cast<const Byte*>(blocks.data());
+  if (type == TensorType::F32) return narrow(from, left, out.data(), simd);
   std::array<float, 1024> values;
   const std::size_t at_once = values.size() / info.block_elements;
-  const auto* from = reinterpret_cast<const Byte*>(blocks.data());
   for (Narrow* to = out.data(); left != 0;) {
     const std::size_t count = left < at_once ? left : at_once;
     const std::size_t elements = count * info.block_elements;
     decode(from, count, values.data());
-#ifdef ALLOT_HAS_AVX2
-    if (simd == Simd::avx2)
-      avx2::narrow(values.data(), elements, to);
-    else
-#endif
-      narrow(values.data(), elements, to);
+    narrow(reinterpret_cast<const Byte*>(values.data()), elements, to, simd);
     from += count * info.block_bytes;
     to += elements;
     left -= count;
@@ -145,7 +149,8 @@ inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::
   detail::dequantize(type, blocks, out, detail::best_simd());
 }
 
-/// The same, rounded to nearest, ties to even.
+/// The same, rounded to nearest, ties to even. F16 as `Float16` and BF16 as `BFloat16` are copied,
+/// as ggml copies them: a signalling NaN stays one, where the way through floats makes it quiet.
 inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Float16> out) {
   detail::dequantize(type, blocks, out, detail::best_simd());
 }

@@ -8,6 +8,8 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 
 namespace allot::gguf {
@@ -98,12 +100,25 @@ inline constexpr std::array<TypeInfo, 35> tensor_types{{
     {TensorType::Q2_0, "Q2_0", 64, 18},
 }};
 
+namespace detail {
+
+/// By id: where in `tensor_types` it is, or their number where the id is no type.
+inline constexpr auto type_places = [] {
+  std::array<std::uint8_t, 43> places{};
+  places.fill(tensor_types.size());
+  for (std::uint8_t i = 0; i < tensor_types.size(); ++i)
+    places[static_cast<std::uint32_t>(tensor_types[i].type)] = i;
+  return places;
+}();
+
+}  // namespace detail
+
 /// The type of an id, or nothing where the id is unknown or was removed. Complexity: constant.
 [[nodiscard]] constexpr std::optional<TypeInfo> find_type(std::uint32_t id) noexcept {
-  for (const TypeInfo& info : tensor_types) {
-    if (static_cast<std::uint32_t>(info.type) == id) return info;
-  }
-  return std::nullopt;
+  if (id >= detail::type_places.size()) return std::nullopt;
+  const std::uint8_t place = detail::type_places[id];
+  if (place == tensor_types.size()) return std::nullopt;
+  return tensor_types[place];
 }
 
 /// Whether an id was a type once and was removed from files.
@@ -111,9 +126,19 @@ inline constexpr std::array<TypeInfo, 35> tensor_types{{
   return id == 4 || id == 5 || id == 31 || id == 32 || id == 33 || id == 36 || id == 37 || id == 38;
 }
 
-/// Requires: `type` is one of the enumerators.
+/// Requires: `type` is one of the enumerators, as that of every tensor of a `File`; of others the
+/// name is "?" and a block has no bytes. Complexity: constant.
 [[nodiscard]] constexpr TypeInfo type_info(TensorType type) noexcept {
   return find_type(static_cast<std::uint32_t>(type)).value_or(TypeInfo{type, "?", 1, 0});
+}
+
+/// The same for numbers from outside: a block has at least a byte.
+/// Throws: `std::invalid_argument` for one that is no type.
+[[nodiscard]] inline TypeInfo checked_type_info(TensorType type) {
+  if (const auto info = find_type(static_cast<std::uint32_t>(type))) return *info;
+  throw std::invalid_argument{"no tensor type has the number " +
+                              std::to_string(static_cast<std::uint32_t>(type)) +
+                              "; `gguf::find_type` tells which do"};
 }
 
 [[nodiscard]] constexpr std::string_view type_name(TensorType type) noexcept {

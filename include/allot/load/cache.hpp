@@ -97,10 +97,10 @@ inline constexpr std::uint64_t most_layers = 1 << 16;
 /// Bytes of `tokens` rows of `elements` elements each.
 [[nodiscard]] inline std::uint64_t cache_bytes(std::uint64_t elements, std::uint64_t tokens,
                                                gguf::TensorType type) {
-  const gguf::TypeInfo info = gguf::type_info(type);
+  const gguf::TypeInfo info = gguf::checked_type_info(type);
   if (elements % info.block_elements != 0) {
     throw std::invalid_argument{
-        "a cache of " + std::string{gguf::type_name(type)} + " cannot be had: its blocks are " +
+        "a cache of " + std::string{info.name} + " cannot be had: its blocks are " +
         std::to_string(info.block_elements) + " elements, and a token keeps " +
         std::to_string(elements) + " in a layer; use F16"};
   }

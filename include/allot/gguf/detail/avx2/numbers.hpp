@@ -46,13 +46,13 @@ ALLOT_AVX2 inline void decode_bf16(const Byte* from, std::size_t count, float* o
 
 // Down to 16 bits, rounded to nearest, ties to even
 
-ALLOT_AVX2 inline void narrow(const float* from, std::size_t count, Float16* out) noexcept {
+ALLOT_AVX2 inline void narrow(const Byte* from, std::size_t count, Float16* out) noexcept {
   std::size_t i = 0;
   for (; i + 8 <= count; i += 8) {
-    const auto values = load_vector<Floats>(from + i);
+    const auto values = load_vector<Floats>(from + 4 * i);
     store_vector(out + i, (Shorts)__builtin_ia32_vcvtps2ph256(values, 0));
   }
-  for (; i < count; ++i) out[i] = to_float16(from[i]);
+  for (; i < count; ++i) out[i] = to_float16(load<float>(from + 4 * i));
 }
 
 ALLOT_AVX2_INLINE Unsigned rounded_up_half(Unsigned bits) noexcept {
@@ -62,16 +62,16 @@ ALLOT_AVX2_INLINE Unsigned rounded_up_half(Unsigned bits) noexcept {
   return (is_nan & nan) | (~is_nan & rounded);
 }
 
-ALLOT_AVX2 inline void narrow(const float* from, std::size_t count, BFloat16* out) noexcept {
+ALLOT_AVX2 inline void narrow(const Byte* from, std::size_t count, BFloat16* out) noexcept {
   std::size_t i = 0;
   for (; i + 16 <= count; i += 16) {
-    const auto low = (Ints)rounded_up_half(load_vector<Unsigned>(from + i));
-    const auto high = (Ints)rounded_up_half(load_vector<Unsigned>(from + i + 8));
+    const auto low = (Ints)rounded_up_half(load_vector<Unsigned>(from + 4 * i));
+    const auto high = (Ints)rounded_up_half(load_vector<Unsigned>(from + 4 * i + 32));
     // Packs within halves of registers: their order is to be restored.
     const auto packed = (Ints)__builtin_ia32_packusdw256(low, high);
     store_vector(out + i, __builtin_shufflevector(packed, packed, 0, 1, 4, 5, 2, 3, 6, 7));
   }
-  for (; i < count; ++i) out[i] = to_bfloat16(from[i]);
+  for (; i < count; ++i) out[i] = to_bfloat16(load<float>(from + 4 * i));
 }
 
 }  // namespace allot::gguf::detail::avx2
