@@ -4,8 +4,11 @@
 #include <allot/gguf/writer.hpp>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstring>
@@ -314,6 +317,115 @@ TEST_CASE("a model of over 65,535 shards is refused") {
                        std::invalid_argument);
 }
 
+TEST_CASE("a value that is refused leaves its key free") {
+  gguf::Writer writer;
+  // Never read: it is too long.
+  const std::string_view text{"", (std::size_t{1} << 30) + 1};
+  CHECK_THROWS_WITH_AS(writer.add("key", text), "a text of over 2^30 bytes", std::invalid_argument);
+  const std::string_view texts[] = {"short", text};
+  CHECK_THROWS_AS(writer.add_array("key", std::span<const std::string_view>{texts}),
+                  std::invalid_argument);
+  writer.add("key", 7);
+  const test::TemporaryFolder folder;
+  writer.write(folder.path() / "m.gguf");
+  const gguf::File file{folder.path() / "m.gguf"};
+  CHECK(file.metadata().size() == 1);
+  CHECK(file.metadata()["key"].as<int>() == 7);
+}
+
+/// Whether the file system of a folder has files without names.
+bool has_unnamed_files(const fs::path& folder) {
+#ifdef O_TMPFILE
+  const int descriptor = ::open(folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+  if (descriptor >= 0) ::close(descriptor);
+  return descriptor >= 0 && fs::exists("/proc/self/fd");
+#else
+  return false;
+#endif
+}
+
+TEST_CASE("a program that is killed while it writes leaves nothing, and the old file as it was") {
+  const test::TemporaryFolder folder;
+  if (!has_unnamed_files(folder.path())) {
+    MESSAGE("left out: " << folder.path().string() << " has no files without names");
+    return;
+  }
+  const fs::path path = folder.path() / "model.gguf";
+  write_file(path, "old");
+  gguf::Writer writer;
+  for (const char* name : {"a", "b", "c"}) {
+    writer.add_tensor(name, TensorType::I8, {1000}, [name](std::uint64_t, auto) {
+      if (*name == 'c') ::kill(::getpid(), SIGKILL);
+    });
+  }
+  for (const bool is_split : {false, true}) {
+    const ::pid_t child = ::fork();
+    if (child == 0) {
+      gguf::SplitOptions options;
+      options.max_tensors = 1;
+      if (is_split) writer.write_split(folder.path() / "m", options);
+      writer.write(path);
+      ::_exit(0);
+    }
+    REQUIRE(child > 0);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status));
+    REQUIRE(WTERMSIG(status) == SIGKILL);
+    CHECK(files_in(folder.path()) == 1);
+    CHECK(read_file(path) == "old");
+  }
+}
+
+TEST_CASE("files that must have names are written beside, and replace what is there at the end") {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "file";
+  write_file(path, "old");
+  fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+  const std::string text = "new";
+  for (const auto partial :
+       {gguf::OutputFile::Partial::named, gguf::OutputFile::Partial::unnamed}) {
+    const bool is_unnamed =
+        partial == gguf::OutputFile::Partial::unnamed && has_unnamed_files(folder.path());
+    write_file(path, "old");
+    {
+      gguf::OutputFile out{path, partial};
+      out.write(std::as_bytes(std::span{text}));
+      CHECK(files_in(folder.path()) == (is_unnamed ? 1 : 2));
+      out.close(true);
+    }
+    CHECK(files_in(folder.path()) == 1);
+    CHECK(read_file(path) == "old");
+    gguf::OutputFile out{path, partial};
+    out.write(std::as_bytes(std::span{text}));
+    out.close(false);
+    out.give_name();
+    CHECK(files_in(folder.path()) == 2);
+    out.commit();
+    CHECK(files_in(folder.path()) == 1);
+    CHECK(read_file(path) == "new");
+    CHECK(fs::status(path).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
+  }
+}
+
+TEST_CASE("a model of more shards than may be open at once is written whole") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  for (int i = 0; i < 300; ++i)
+    writer.add_tensor("t" + std::to_string(i), TensorType::I8, {10}, fill_with_offsets);
+  gguf::SplitOptions options;
+  options.max_tensors = 1;
+  rlimit before = {};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit small{200, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &small) == 0);
+  std::vector<fs::path> paths;
+  CHECK_NOTHROW(paths = writer.write_split(folder.path() / "m", options));
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(paths.size() == 300);
+  CHECK(files_in(folder.path()) == 300);
+}
+
 TEST_CASE("where writing fails, the old file is as it was, and nothing is left beside it") {
   const test::TemporaryFolder folder;
   const fs::path path = folder.path() / "model.gguf";
@@ -423,6 +535,9 @@ TEST_CASE("the writer refuses what the reader would") {
                   std::invalid_argument);
   CHECK_THROWS_AS(writer.add_tensor("t", gguf::TensorType::F32, {1, 1, 1, 1, 1}, bytes),
                   std::invalid_argument);
+  CHECK_THROWS_WITH_AS(writer.add_tensor("t", static_cast<TensorType>(99), {32}, fill_with_offsets),
+                       doctest::Contains("no tensor type has the number 99"),
+                       std::invalid_argument);
   CHECK_THROWS_AS(writer.add("general.alignment", std::uint32_t{32}), std::invalid_argument);
   const test::TemporaryFolder folder;
   writer.write(folder.path() / "model.gguf");

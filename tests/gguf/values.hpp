@@ -37,7 +37,7 @@ inline bool are_equal(const gguf::Array& a, const gguf::Array& b) {
     return std::equal(left.begin(), left.end(), right.begin(), are_equal);
   }
   bool equal = true;
-  gguf::detail::with_number_type(a.element_type(), [&]<class T>(T) {
+  gguf::with_number_type(a.element_type(), [&]<class T>(T) {
     for (std::uint64_t i = 0; i < a.size(); ++i)
       equal = equal && bits_of(a.values<T>()[i]) == bits_of(b.values<T>()[i]);
   });
@@ -50,7 +50,7 @@ inline bool are_equal(const gguf::Value& a, const gguf::Value& b) {
   if (a.type() == gguf::ValueType::string)
     return a.as<std::string_view>() == b.as<std::string_view>();
   bool equal = false;
-  gguf::detail::with_number_type(a.type(), [&]<class T>(T) {
+  gguf::with_number_type(a.type(), [&]<class T>(T) {
     equal = bits_of(a.as<T>()) == bits_of(b.as<T>()) && a.as_count() == b.as_count();
   });
   return equal;

@@ -20,13 +20,21 @@
 
 namespace allot::gguf {
 
-/// Writes beside the file that is meant, `NAME.partial-...`, and takes its place at the end. Until
-/// `commit` the file that was there stays as it was; without it nothing is left. What is no regular
-/// file (a device, a pipe) is written to as it is.
+/// Writes beside the file that is meant and takes its place at the end. Until `commit` the file
+/// that was there stays as it was; without it nothing is left. What is no regular file (a device, a
+/// pipe) is written to as it is.
+///
+/// Where the file system can, as ext4, XFS, Btrfs and tmpfs do, what is written has no name, so
+/// that nothing is left of a program that is killed either. Elsewhere its name is
+/// `NAME.partial-...`.
 class OutputFile {
  public:
+  /// Whether what is written may be without a name. Then it stays open until it is given one.
+  enum class Partial { unnamed, named };
+
   /// Throws: `std::runtime_error` naming the file and the system's reason.
-  explicit OutputFile(const std::filesystem::path& path) : path_{path} {
+  explicit OutputFile(const std::filesystem::path& path, Partial partial = Partial::unnamed)
+      : path_{path} {
     std::error_code none;
     if (std::filesystem::is_symlink(path_, none)) {
       const auto target = std::filesystem::canonical(path_, none);
@@ -38,10 +46,8 @@ class OutputFile {
     if (is_there && !S_ISREG(old.st_mode)) {
       descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
     } else {
-      static std::atomic<unsigned> number{0};
-      partial_ = path_;
-      partial_ += ".partial-" + std::to_string(::getpid()) + "-" + std::to_string(number++);
-      descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (partial == Partial::unnamed) open_unnamed();
+      if (descriptor_ < 0) open_named();
       // Who may read the old file may read the new one, and nobody else.
       if (descriptor_ >= 0 && is_there) ::fchmod(descriptor_, old.st_mode & 07777);
     }
@@ -54,6 +60,7 @@ class OutputFile {
   OutputFile(OutputFile&& other) noexcept
       : path_{std::move(other.path_)},
         partial_{std::exchange(other.partial_, {})},
+        is_unnamed_{std::exchange(other.is_unnamed_, false)},
         descriptor_{std::exchange(other.descriptor_, -1)} {}
   OutputFile& operator=(OutputFile&&) = delete;
 
@@ -73,17 +80,31 @@ class OutputFile {
     }
   }
 
-  /// Closes the file: all of it was written.
+  /// All was written: closes the file, if it has a name.
   /// \param sync  also wait until it is on the disk
   /// Throws: `std::runtime_error`.
   void close(bool sync) {
-    if (sync && !partial_.empty() && ::fsync(descriptor_) != 0) fail(std::strerror(errno));
-    if (::close(std::exchange(descriptor_, -1)) != 0) fail(std::strerror(errno));
+    const bool is_regular = is_unnamed_ || !partial_.empty();
+    if (sync && is_regular && ::fsync(descriptor_) != 0) fail(std::strerror(errno));
+    if (!is_unnamed_) close_descriptor();
+  }
+
+  /// Gives the file its temporary name, if it has none yet, and closes it. Requires: `close` was
+  /// called. Throws: `std::runtime_error`.
+  void give_name() {
+    if (!is_unnamed_) return;
+    std::filesystem::path name = partial_name();
+    if (::linkat(AT_FDCWD, in_proc().c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
+      fail(std::strerror(errno));
+    is_unnamed_ = false;
+    partial_ = std::move(name);
+    close_descriptor();
   }
 
   /// Takes the place of the file that is meant. Requires: `close` was called.
   /// Throws: `std::runtime_error`.
   void commit() {
+    give_name();
     if (partial_.empty()) return;
     if (::rename(partial_.c_str(), path_.c_str()) != 0) fail(std::strerror(errno));
     partial_.clear();
@@ -94,8 +115,40 @@ class OutputFile {
     throw std::runtime_error{"cannot write " + path_.string() + ": " + reason};
   }
 
+  [[nodiscard]] std::filesystem::path partial_name() const {
+    static std::atomic<unsigned> number{0};
+    std::filesystem::path name = path_;
+    name += ".partial-" + std::to_string(::getpid()) + "-" + std::to_string(number++);
+    return name;
+  }
+
+  /// The only path to a file without a name that an ordinary user may link.
+  [[nodiscard]] std::string in_proc() const {
+    return "/proc/self/fd/" + std::to_string(descriptor_);
+  }
+
+  void open_unnamed() {
+#ifdef O_TMPFILE
+    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+    descriptor_ = ::open(folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) return;
+    is_unnamed_ = ::access(in_proc().c_str(), F_OK) == 0;
+    if (!is_unnamed_) ::close(std::exchange(descriptor_, -1));  // no /proc here
+#endif
+  }
+
+  void open_named() {
+    partial_ = partial_name();
+    descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  }
+
+  void close_descriptor() {
+    if (::close(std::exchange(descriptor_, -1)) != 0) fail(std::strerror(errno));
+  }
+
   std::filesystem::path path_;
   std::filesystem::path partial_;  ///< empty: there is nothing to remove
+  bool is_unnamed_ = false;
   int descriptor_ = -1;
 };
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/gguf/detail/tensor_bytes.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
 #include <allot/gguf/metadata_section.hpp>
@@ -257,7 +258,8 @@ class MetadataParser {
                                                  : ", which is unknown, so its size is too"));
     }
     info.type = type->type;
-    info.bytes = checked_bytes(name, info.shape, *type, shape_at);
+    info.bytes = detail::checked_tensor_bytes(
+        info.shape, *type, [&](const std::string& what) { in_.fail(shape_at, of(name) + what); });
     const std::uint64_t offset_at = in_.position();
     info.offset = in_.take<std::uint64_t>("a tensor's offset");
     tensors_.push_back({name, offset_at});
@@ -266,28 +268,6 @@ class MetadataParser {
 
   [[nodiscard]] std::string of(Span name) const {
     return "tensor " + std::string{in_.text(name.at, name.length)} + " ";
-  }
-
-  [[nodiscard]] std::uint64_t checked_bytes(Span name, const Shape& shape, const TypeInfo& type,
-                                            std::uint64_t at) const {
-    constexpr std::uint64_t highest = std::numeric_limits<std::int64_t>::max();
-    std::uint64_t product = 1;  // of the dimensions that are not zero: a zero hides no overflow
-    bool empty = false;
-    for (const std::uint64_t extent : shape.extent) {
-      empty = empty || extent == 0;
-      const auto next = checked_multiply(product, std::max<std::uint64_t>(extent, 1));
-      if (!next || *next > highest) in_.fail(at, of(name) + "has more than 2^63 - 1 elements");
-      product = *next;
-    }
-    if (shape.extent[0] % type.block_elements != 0) {
-      in_.fail(at, of(name) + "has rows of " + std::to_string(shape.extent[0]) +
-                       " elements, no multiple of the " + std::to_string(type.block_elements) +
-                       " in a block of " + std::string{type.name});
-    }
-    if (empty) return 0;
-    const auto bytes = checked_multiply(product / type.block_elements, type.block_bytes);
-    if (!bytes || *bytes > highest) in_.fail(at, of(name) + "has more than 2^63 - 1 bytes");
-    return *bytes;
   }
 
   void build_metadata() {

@@ -89,6 +89,8 @@ inline constexpr std::optional<ValueType> type_of<std::int64_t> = ValueType::int
 template <>
 inline constexpr std::optional<ValueType> type_of<double> = ValueType::float64;
 
+}  // namespace detail
+
 /// Calls `f` with a value of the type, where it is one of numbers or truth values.
 template <class F>
 void with_number_type(ValueType type, F&& f) {
@@ -104,8 +106,6 @@ void with_number_type(ValueType type, F&& f) {
   if (type == ValueType::int64) f(std::int64_t{});
   if (type == ValueType::float64) f(double{});
 }
-
-}  // namespace detail
 
 /// A C++ type that a metadata value can be read as.
 template <class T>

@@ -10,12 +10,16 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/gguf/detail/encoder.hpp>
+#include <allot/gguf/detail/shard_ends.hpp>
+#include <allot/gguf/detail/tensor_bytes.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
 #include <allot/gguf/nested_array.hpp>
 #include <allot/gguf/output_file.hpp>
 #include <allot/gguf/split_names.hpp>
 #include <allot/gguf/tensor.hpp>
+#include <allot/gguf/write_options.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -24,7 +28,6 @@
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
-#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -36,25 +39,6 @@
 
 namespace allot::gguf {
 
-struct WriteOptions {
-  /// Called with the bytes written so far and in all; what it throws ends the writing.
-  std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};
-  /// Fills the last tensor up to the alignment, as ggml's writer does.
-  bool pad_last_tensor = true;
-  /// Waits until the file is on the disk before it takes the place of an older one: then power may
-  /// fail, too, not only the program.
-  bool sync = false;
-};
-
-struct SplitOptions : WriteOptions {
-  /// Bytes of tensor data in a shard at most; a single larger tensor has a shard of its own.
-  std::uint64_t max_bytes = std::numeric_limits<std::uint64_t>::max();
-  /// Tensors in a shard at most.
-  std::uint64_t max_tensors = std::numeric_limits<std::uint64_t>::max();
-  /// The first shard has the metadata alone.
-  bool no_tensor_first_split = false;
-};
-
 /// Collects metadata and tensors, then writes them in the order they were added.
 class Writer {
  public:
@@ -64,7 +48,7 @@ class Writer {
 
   /// \param version  of the format: 3; 1 and 2 for readers of their time
   /// Throws: `std::invalid_argument`.
-  explicit Writer(std::uint32_t version = 3) : version_{version} {
+  explicit Writer(std::uint32_t version = 3) : pairs_{version} {
     if (version < 1 || version > 3)
       throw std::invalid_argument{"version " + std::to_string(version) + " is not 1, 2 or 3"};
   }
@@ -78,8 +62,7 @@ class Writer {
   template <ReadableValue T>
   void add(std::string_view key, T value) {
     const std::uint64_t alignment = key == alignment_key ? checked_alignment(value) : alignment_;
-    begin_pair(key, *detail::type_of<T>);
-    put_value(value);
+    add_pair(key, *detail::type_of<T>, [&] { pairs_.put(value); });
     alignment_ = alignment;
   }
   void add(std::string_view key, const char* text) { add(key, std::string_view{text}); }
@@ -87,8 +70,9 @@ class Writer {
   /// Adds an array of such. Throws: as `add`.
   template <ReadableValue T>
   void add_array(std::string_view key, std::span<const T> values) {
-    begin_array(key, *detail::type_of<T>, values.size());
-    for (const T& value : values) put_value(value);
+    add_array_pair(key, *detail::type_of<T>, values.size(), [&] {
+      for (const T& value : values) pairs_.put(value);
+    });
   }
   /// Adds an array that may hold arrays. Throws: as `add`.
   void add_array(std::string_view key, const NestedArray& array) {
@@ -97,8 +81,7 @@ class Writer {
   }
   /// Adds a copy of an array of any file. Throws: as `add`.
   void add_array(std::string_view key, const Array& array) {
-    begin_array(key, array.element_type(), array.size());
-    put_elements(array);
+    add_array_pair(key, array.element_type(), array.size(), [&] { pairs_.put_elements(array); });
   }
 
   /// Adds a copy of a value of any file, with its key. Truth values are written as 0 or 1.
@@ -106,15 +89,14 @@ class Writer {
   void add(const Value& value) {
     if (value.type() == ValueType::array) return add_array(value.key(), value.array());
     if (value.type() == ValueType::string) return add(value.key(), value.as<std::string_view>());
-    detail::with_number_type(value.type(),
-                             [&]<class T>(T) { this->add(value.key(), value.as<T>()); });
+    with_number_type(value.type(), [&]<class T>(T) { this->add(value.key(), value.as<T>()); });
   }
 
   /// Adds a tensor whose bytes `fill` gives when the file is written.
   /// Throws: `std::invalid_argument` for dimensions that make no whole blocks, or overflow, and for
   /// a name that is empty, too long, holds NUL or is there.
   void add_tensor(std::string name, TensorType type, const Shape& shape, Fill fill) {
-    const std::uint64_t bytes = bytes_of(name, type, shape);
+    const std::uint64_t bytes = detail::bytes_of(name, type, shape);
     const auto padded = checked_align_up(data_bytes_, alignment_);
     const auto end = padded ? checked_add(*padded, bytes) : std::nullopt;
     if (!end) throw std::invalid_argument{"tensor " + name + " takes the file beyond 2^64 bytes"};
@@ -124,14 +106,15 @@ class Writer {
   }
   void add_tensor(std::string name, TensorType type, std::initializer_list<std::uint64_t> extents,
                   Fill fill) {
-    const Shape shape = shape_of(name, extents);
+    const Shape shape = detail::shape_of(name, extents);
     add_tensor(std::move(name), type, shape, std::move(fill));
   }
   /// \param bytes  the whole tensor; must live until the file is written
   void add_tensor(std::string name, TensorType type, std::initializer_list<std::uint64_t> extents,
                   std::span<const std::byte> bytes) {
-    const Shape shape = shape_of(name, extents);
-    if (const std::uint64_t expected = bytes_of(name, type, shape); expected != bytes.size()) {
+    const Shape shape = detail::shape_of(name, extents);
+    if (const std::uint64_t expected = detail::bytes_of(name, type, shape);
+        expected != bytes.size()) {
       throw std::invalid_argument{"tensor " + name + " takes " + std::to_string(expected) +
                                   " bytes, but " + std::to_string(bytes.size()) + " are given"};
     }
@@ -149,7 +132,9 @@ class Writer {
   /// `progress` throw.
   void write(const std::filesystem::path& path, const WriteOptions& options = {}) const {
     Progress progress{options.progress, data_bytes_};
-    OutputFile out = write_part({path, 0, tensors_.size(), {}, true}, options, progress);
+    OutputFile out = write_part(
+        {path, 0, tensors_.size(), SplitPairs{0, detail::Encoder{pairs_.version()}}, true}, options,
+        progress);
     out.commit();
   }
 
@@ -176,15 +161,22 @@ class Writer {
     std::vector<OutputFile> files;
     std::vector<std::filesystem::path> paths;
     files.reserve(parts.size());
+    // Unnamed files stay open, and a process has only so many descriptors.
+    constexpr std::size_t most_open = 128;
+    const auto partial =
+        parts.size() > most_open ? OutputFile::Partial::named : OutputFile::Partial::unnamed;
     for (const Part& part : parts) {
-      files.push_back(write_part(part, options, progress));
+      files.push_back(write_part(part, options, progress, partial));
       paths.push_back(part.path);
     }
+    for (OutputFile& file : files) file.give_name();
     for (OutputFile& file : files) file.commit();
     return paths;
   }
 
  private:
+  using Names = std::unordered_set<std::string>;
+
   struct Tensor {
     std::string name;
     TensorType type;
@@ -194,12 +186,18 @@ class Writer {
     Fill fill;
   };
 
+  /// The metadata that only a shard has.
+  struct SplitPairs {
+    std::uint64_t count;
+    detail::Encoder encoded;
+  };
+
   /// A file to write: tensors from `first` on, before `last`.
   struct Part {
     std::filesystem::path path;
     std::size_t first;
     std::size_t last;
-    std::vector<std::byte> split_pairs;  ///< three where it is a shard
+    SplitPairs split_pairs;
     bool has_metadata;
   };
 
@@ -229,124 +227,44 @@ class Writer {
   }
 
   /// Takes a name that is not taken.
-  static void claim(std::unordered_set<std::string>& taken, const std::string& what,
-                    std::string_view name, std::uint64_t longest) {
+  static Names::iterator claim(Names& taken, const std::string& what, std::string_view name,
+                               std::uint64_t longest) {
     if (name.empty() || name.size() > longest || name.find('\0') != std::string_view::npos) {
       throw std::invalid_argument{"a " + what + " has 1 to " + std::to_string(longest) +
                                   " bytes and no NUL; this one has " + std::to_string(name.size())};
     }
-    if (!taken.emplace(name).second)
-      throw std::invalid_argument{what + " " + std::string{name} + " is there already"};
+    const auto [place, is_new] = taken.emplace(name);
+    if (!is_new) throw std::invalid_argument{what + " " + std::string{name} + " is there already"};
+    return place;
   }
 
-  [[nodiscard]] static Shape shape_of(const std::string& name,
-                                      std::initializer_list<std::uint64_t> extents) {
-    if (extents.size() > limits::dimensions)
-      throw std::invalid_argument{"tensor " + name + " has over 4 dimensions"};
-    Shape shape;
-    for (const std::uint64_t extent : extents) shape.extent[shape.rank++] = extent;
-    return shape;
-  }
-
-  [[nodiscard]] static std::uint64_t bytes_of(const std::string& name, TensorType type,
-                                              const Shape& shape) {
-    const TypeInfo info = type_info(type);
-    constexpr std::uint64_t highest = std::numeric_limits<std::int64_t>::max();
-    std::uint64_t product = 1;  // of the dimensions that are not zero: a zero hides no overflow
-    bool empty = false;
-    for (std::uint32_t i = 0; i < limits::dimensions; ++i) {
-      const std::uint64_t extent = shape.extent[i];
-      if (shape.rank > limits::dimensions || (i >= shape.rank && extent != 1)) {
-        throw std::invalid_argument{"tensor " + name + " has over 4 dimensions, or an extent of " +
-                                    std::to_string(extent) + " beyond its " +
-                                    std::to_string(shape.rank)};
-      }
-      empty = empty || extent == 0;
-      const auto next = checked_multiply(product, std::max<std::uint64_t>(extent, 1));
-      if (!next || *next > highest)
-        throw std::invalid_argument{"tensor " + name + " has more than 2^63 - 1 elements"};
-      product = *next;
+  /// Adds a key with what `put_value` puts behind it. Where that throws, nothing has changed.
+  template <class PutValue>
+  void add_pair(std::string_view key, ValueType type, const PutValue& put_value) {
+    const auto taken = claim(keys_, "metadata key", key, limits::key_bytes);
+    const std::size_t before = pairs_.bytes().size();
+    try {
+      pairs_.put(key);
+      pairs_.put(type);
+      put_value();
+    } catch (...) {
+      pairs_.resize(before);
+      keys_.erase(taken);
+      throw;
     }
-    const auto bytes = checked_multiply(product / info.block_elements, info.block_bytes);
-    if (shape.extent[0] % info.block_elements != 0 || (!empty && (!bytes || *bytes > highest))) {
-      throw std::invalid_argument{"tensor " + name + " does not consist of whole blocks of " +
-                                  std::string{info.name} + ", or is too large"};
-    }
-    return empty ? 0 : *bytes;
-  }
-
-  static void append(std::vector<std::byte>& to, const void* bytes, std::size_t count) {
-    const std::size_t at = to.size();
-    to.resize(at + count);
-    if (count != 0) std::memcpy(to.data() + at, bytes, count);
-  }
-
-  template <class T>
-  static void put_to(std::vector<std::byte>& to, const T& value) {
-    append(to, &value, sizeof(T));
-  }
-
-  /// Lengths, counts and dimensions have 32 bits in version 1.
-  void put_length_to(std::vector<std::byte>& to, std::uint64_t length) const {
-    if (version_ > 1) return put_to(to, length);
-    if (length > std::numeric_limits<std::uint32_t>::max())
-      throw std::invalid_argument{std::to_string(length) + " does not fit version 1 of the format"};
-    put_to(to, static_cast<std::uint32_t>(length));
-  }
-
-  void put_text_to(std::vector<std::byte>& to, std::string_view text) const {
-    put_length_to(to, text.size());
-    append(to, text.data(), text.size());
-  }
-
-  template <class T>
-  void put(const T& value) {
-    put_to(pairs_, value);
-  }
-
-  template <ReadableValue T>
-  void put_value(const T& value) {
-    if constexpr (std::is_same_v<T, std::string_view>) {
-      if (value.size() > limits::string_bytes)
-        throw std::invalid_argument{"a text of over 2^30 bytes"};
-      put_text_to(pairs_, value);
-    } else {
-      put(value);
-    }
-  }
-
-  void begin_pair(std::string_view key, ValueType type) {
-    claim(keys_, "metadata key", key, limits::key_bytes);
-    put_text_to(pairs_, key);
-    put(static_cast<std::uint32_t>(type));
     ++pair_count_;
   }
 
-  void begin_array(std::string_view key, ValueType element, std::uint64_t count) {
+  template <class PutElements>
+  void add_array_pair(std::string_view key, ValueType element, std::uint64_t count,
+                      const PutElements& put_elements) {
     if (key == alignment_key) throw std::invalid_argument{"general.alignment is no array"};
     if (count > limits::array_elements)
       throw std::invalid_argument{"an array of over 2^30 elements"};
-    begin_pair(key, ValueType::array);
-    put(static_cast<std::uint32_t>(element));
-    put_length_to(pairs_, count);
-  }
-
-  // At most four arrays are one in the other.
-  void put_elements(const Array& array) {
-    if (array.element_type() == ValueType::string) {
-      for (const std::string_view text : array.strings()) put_value(text);
-    } else if (array.element_type() == ValueType::array) {
-      for (const Array inner : array.arrays()) {
-        put(static_cast<std::uint32_t>(inner.element_type()));
-        put_length_to(pairs_, inner.size());
-        put_elements(inner);
-      }
-    } else {
-      detail::with_number_type(array.element_type(), [&]<class T>(T) {
-        const Elements<T> elements = array.values<T>();
-        for (std::uint64_t i = 0; i < elements.size(); ++i) put(elements[i]);
-      });
-    }
+    add_pair(key, ValueType::array, [&] {
+      pairs_.put_header(element, count);
+      put_elements();
+    });
   }
 
   /// Which tensors go into which shard.
@@ -356,27 +274,8 @@ class Writer {
       if (keys_.contains(key))
         throw std::invalid_argument{"metadata key " + std::string{key} + " is there already"};
     }
-    std::vector<std::size_t> ends;
-    if (options.no_tensor_first_split) ends.push_back(0);
-    std::uint64_t bytes = 0;
-    std::size_t first = 0;
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      const std::uint64_t padded = checked_align_up(tensors_[i].bytes, 32).value_or(~0ULL);
-      const auto sum = checked_add(bytes, padded);
-      if (i > first && (!sum || *sum > options.max_bytes || i - first >= options.max_tensors)) {
-        ends.push_back(i);
-        first = i;
-        bytes = padded;
-      } else {
-        bytes = sum.value_or(~0ULL);
-      }
-    }
-    ends.push_back(tensors_.size());
-    constexpr std::size_t most = std::numeric_limits<std::uint16_t>::max();
-    if (ends.size() > most) {
-      throw std::invalid_argument{"that makes " + std::to_string(ends.size()) +
-                                  " shards; at most 65535 can be numbered"};
-    }
+    const auto bytes = [this](std::size_t i) { return tensors_[i].bytes; };
+    const std::vector<std::size_t> ends = detail::shard_ends(tensors_.size(), bytes, options);
     const auto count = static_cast<std::uint16_t>(ends.size());
     std::vector<Part> parts;
     for (std::size_t i = 0; i < ends.size(); ++i) {
@@ -387,18 +286,17 @@ class Writer {
     return parts;
   }
 
-  [[nodiscard]] std::vector<std::byte> split_pairs(std::uint16_t number,
-                                                   std::uint16_t count) const {
-    std::vector<std::byte> pairs;
-    const auto put_pair = [&](const char* key, auto value) {
-      put_text_to(pairs, key);
-      put_to(pairs, static_cast<std::uint32_t>(*detail::type_of<decltype(value)>));
-      put_to(pairs, value);
+  [[nodiscard]] SplitPairs split_pairs(std::uint16_t number, std::uint16_t count) const {
+    SplitPairs pairs{0, detail::Encoder{pairs_.version()}};
+    const auto put_pair = [&](std::string_view key, auto value) {
+      pairs.encoded.put(key);
+      pairs.encoded.put(*detail::type_of<decltype(value)>);
+      pairs.encoded.put(value);
+      ++pairs.count;
     };
     // Tensors keep the alignment that was asked for in the other shards, too.
-    if (number != 0 && alignment_ != 32) {
-      put_pair("general.alignment", static_cast<std::uint32_t>(alignment_));
-    }
+    if (number != 0 && alignment_ != 32)
+      put_pair(alignment_key, static_cast<std::uint32_t>(alignment_));
     put_pair(split_no_key, number);
     put_pair(split_count_key, count);
     put_pair(split_tensors_key, static_cast<std::int32_t>(tensors_.size()));
@@ -406,36 +304,34 @@ class Writer {
   }
 
   /// Everything in front of the tensor data.
-  [[nodiscard]] std::vector<std::byte> front_matter(const Part& part) const {
-    const std::uint64_t split_keys = part.split_pairs.empty()                ? 0
-                                     : part.has_metadata || alignment_ == 32 ? 3
-                                                                             : 4;
-    std::vector<std::byte> front;
-    append(front, "GGUF", 4);
-    put_to(front, version_);
-    put_length_to(front, part.last - part.first);
-    put_length_to(front, (part.has_metadata ? pair_count_ : 0) + split_keys);
-    if (part.has_metadata) append(front, pairs_.data(), pairs_.size());
-    append(front, part.split_pairs.data(), part.split_pairs.size());
+  [[nodiscard]] detail::Encoder front_matter(const Part& part) const {
+    detail::Encoder front{pairs_.version()};
+    front.append("GGUF", 4);
+    front.put(pairs_.version());
+    front.put_length(part.last - part.first);
+    front.put_length((part.has_metadata ? pair_count_ : 0) + part.split_pairs.count);
+    if (part.has_metadata) front.append(pairs_.bytes());
+    front.append(part.split_pairs.encoded.bytes());
     for (std::size_t i = part.first; i < part.last; ++i) {
       const Tensor& tensor = tensors_[i];
-      put_text_to(front, tensor.name);
-      put_to(front, tensor.shape.rank);
+      front.put(tensor.name);
+      front.put(tensor.shape.rank);
       for (std::uint32_t k = 0; k < tensor.shape.rank; ++k)
-        put_length_to(front, tensor.shape.extent[k]);
-      put_to(front, static_cast<std::uint32_t>(tensor.type));
-      put_to(front, tensor.offset - tensors_[part.first].offset);
+        front.put_length(tensor.shape.extent[k]);
+      front.put(static_cast<std::uint32_t>(tensor.type));
+      front.put(tensor.offset - tensors_[part.first].offset);
     }
     if (part.first != part.last) {
-      front.resize(static_cast<std::size_t>(*checked_align_up(front.size(), alignment_)));
+      front.resize(static_cast<std::size_t>(*checked_align_up(front.bytes().size(), alignment_)));
     }
     return front;
   }
 
-  [[nodiscard]] OutputFile write_part(const Part& part, const WriteOptions& options,
-                                      Progress& progress) const {
-    OutputFile out{part.path};
-    out.write(front_matter(part));
+  [[nodiscard]] OutputFile write_part(
+      const Part& part, const WriteOptions& options, Progress& progress,
+      OutputFile::Partial partial = OutputFile::Partial::unnamed) const {
+    OutputFile out{part.path, partial};
+    out.write(front_matter(part).bytes());
     std::vector<std::byte> piece;
     for (std::size_t i = part.first; i < part.last; ++i) {
       const Tensor& tensor = tensors_[i];
@@ -465,12 +361,11 @@ class Writer {
     }
   }
 
-  std::uint32_t version_;
   std::uint64_t alignment_ = 32;
   std::uint64_t pair_count_ = 0;
-  std::vector<std::byte> pairs_;
-  std::unordered_set<std::string> keys_;
-  std::unordered_set<std::string> names_;
+  detail::Encoder pairs_;
+  Names keys_;
+  Names names_;
   std::vector<Tensor> tensors_;
   std::uint64_t data_bytes_ = 0;
 };

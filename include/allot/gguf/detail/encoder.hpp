@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `detail::Encoder`: numbers, texts and arrays as the bytes that a GGUF file of a version has.
+#pragma once
+
+#include <allot/gguf/array.hpp>
+#include <allot/gguf/limits.hpp>
+#include <allot/gguf/value_type.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace allot::gguf::detail {
+
+/// Collects bytes, little-endian. Members throw `std::invalid_argument` for what the format, or its
+/// version, cannot hold.
+class Encoder {
+ public:
+  explicit Encoder(std::uint32_t version) noexcept : version_{version} {}
+
+  [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+  void append(const void* bytes, std::size_t count) {
+    const std::size_t at = bytes_.size();
+    bytes_.resize(at + count);
+    if (count != 0) std::memcpy(bytes_.data() + at, bytes, count);
+  }
+  void append(std::span<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
+  /// Zeros up to a size, or cut off there.
+  void resize(std::size_t size) { bytes_.resize(size); }
+
+  template <class T>
+  requires std::is_arithmetic_v<T>
+  void put(T number) { append(&number, sizeof number); }
+  void put(std::string_view text) {
+    if (text.size() > limits::string_bytes)
+      throw std::invalid_argument{"a text of over 2^30 bytes"};
+    put_length(text.size());
+    append(text.data(), text.size());
+  }
+  void put(ValueType type) { put(static_cast<std::uint32_t>(type)); }
+
+  /// Lengths, counts and dimensions have 32 bits in version 1.
+  void put_length(std::uint64_t length) {
+    if (version_ > 1) return put(length);
+    if (length > std::numeric_limits<std::uint32_t>::max()) {
+      throw std::invalid_argument{std::to_string(length) + " does not fit version 1 of the format"};
+    }
+    put(static_cast<std::uint32_t>(length));
+  }
+
+  void put_header(ValueType element, std::uint64_t count) {
+    put(element);
+    put_length(count);
+  }
+
+  // At most four arrays are one in the other.
+  void put_elements(const Array& array) {
+    if (array.element_type() == ValueType::string) {
+      for (const std::string_view text : array.strings()) put(text);
+    } else if (array.element_type() == ValueType::array) {
+      for (const Array inner : array.arrays()) {
+        put_header(inner.element_type(), inner.size());
+        put_elements(inner);
+      }
+    } else {
+      with_number_type(array.element_type(), [&]<class T>(T) {
+        const Elements<T> elements = array.values<T>();
+        for (std::uint64_t i = 0; i < elements.size(); ++i) put(elements[i]);
+      });
+    }
+  }
+
+ private:
+  std::uint32_t version_;
+  std::vector<std::byte> bytes_;
+};
+
+}  // namespace allot::gguf::detail

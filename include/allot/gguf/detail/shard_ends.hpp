@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Which tensors go into which shard.
+/// Source of the rule: llama.cpp, tools/gguf-split.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/gguf/write_options.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace allot::gguf::detail {
+
+/// For each shard the index behind its last tensor.
+/// \param bytes  those of a tensor, by its index
+/// Throws: `std::invalid_argument` where that makes more than 65,535 shards.
+template <class Bytes>
+[[nodiscard]] std::vector<std::size_t> shard_ends(std::size_t tensors, const Bytes& bytes,
+                                                  const SplitOptions& options) {
+  constexpr std::uint64_t too_many = std::numeric_limits<std::uint64_t>::max();
+  std::vector<std::size_t> ends;
+  if (options.no_tensor_first_split) ends.push_back(0);
+  std::uint64_t full = 0;
+  std::size_t first = 0;
+  for (std::size_t i = 0; i < tensors; ++i) {
+    const std::uint64_t padded = checked_align_up(bytes(i), 32).value_or(too_many);
+    const auto sum = checked_add(full, padded);
+    if (i > first && (!sum || *sum > options.max_bytes || i - first >= options.max_tensors)) {
+      ends.push_back(i);
+      first = i;
+      full = padded;
+    } else {
+      full = sum.value_or(too_many);
+    }
+  }
+  ends.push_back(tensors);
+  constexpr std::size_t most = std::numeric_limits<std::uint16_t>::max();
+  if (ends.size() > most) {
+    throw std::invalid_argument{"that makes " + std::to_string(ends.size()) +
+                                " shards; at most 65535 can be numbered"};
+  }
+  return ends;
+}
+
+}  // namespace allot::gguf::detail
