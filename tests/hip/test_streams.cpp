@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+// Stream sets, results behind events and readbacks on the simulated GPU: right in every order, and
+// whichever call fails.
+#include <allot/arena.hpp>
+#include <allot/device/hip_device.hpp>
+#include <allot/pool/async_result.hpp>
+#include <allot/pool/readback.hpp>
+#include <allot/pool/stream_set.hpp>
+#include <allot/slice.hpp>
+#include <allot/strategy/best_fit.hpp>
+#include <allot/synchronization/locked.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hip/simulation.hpp"
+#include "hipsim/watched_memory.hpp"
+
+namespace {
+
+using namespace allot;
+using GpuMemory = Shared<Arena<BestFit, AlignTo<256>, Locked<>, hipsim::WatchedMemory>>;
+using Words = Readback<std::uint32_t, hipsim::WatchedDevice>;
+
+/// Fills a slice with one number, through pinned memory.
+void fill(hipsim::WatchedDevice& device, const GpuMemory::slice_type& slice, std::uint32_t number,
+          hip::Stream& stream) {
+  auto staging = device.staging_memory().acquire(slice.bytes(), 4096);
+  auto* const words = static_cast<std::uint32_t*>(staging.address());
+  std::fill(words, words + slice.bytes() / 4, number);
+  device.copy_to_device(slice.address(), words, slice.bytes(), stream);
+  try {
+    device.synchronize(stream);
+  } catch (...) {
+    hipsim::stop_failing();
+    device.synchronize(stream);  // or what it reads and writes is freed under it
+    throw;
+  }
+}
+
+/// Ten downloads, two under way at any time; each source is dropped as soon as it is begun.
+void read_ten(hipsim::WatchedDevice& device) {
+  GpuMemory memory{1 << 20, device.memory()};
+  hip::Stream stream = device.make_stream();
+  Words readback{device, 1000};
+  for (std::uint32_t i = 0; i < 10; ++i) {
+    {
+      const auto source = memory.allocate(4000);
+      fill(device, source, i, stream);
+      readback.start(source, stream);
+    }
+    if (i == 0) continue;
+    const auto words = readback.wait();
+    REQUIRE(words.size() == 1000);
+    REQUIRE(std::count(words.begin(), words.end(), i - 1) == 1000);
+  }
+}
+
+}  // namespace
+
+TEST_CASE(
+    "downloads overlap in two pinned buffers, early or late, and no source is freed too soon") {
+  for (const auto schedule : {hipsim::Schedule::eager, hipsim::Schedule::late}) {
+    const test::Simulation simulation{{.schedule = schedule}};
+    hipsim::WatchedDevice device;
+    read_ten(device);
+  }
+}
+
+TEST_CASE("a readback that ends during its transfer waits for its memory") {
+  const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
+  hipsim::WatchedDevice device;
+  hip::Stream stream = device.make_stream();
+  std::optional<GpuMemory> memory{std::in_place, 1 << 20, device.memory()};
+  std::optional<Words> readback{std::in_place, device, 1000};
+  auto source = memory->allocate(4000);
+  readback->start(source, stream);
+  source = {};
+  memory.reset();
+  readback.reset();
+}
+
+TEST_CASE("whichever call of a readback fails, it ends in an error, and all is released") {
+  for (std::uint64_t call = 0; call < 120; ++call) {
+    INFO("call " << call);
+    hipsim::reset();
+    test::CleanUpErrors told;
+    {
+      hipsim::WatchedDevice device;
+      hipsim::fail_call(call, hipErrorUnknown);
+      try {
+        read_ten(device);
+      } catch (const hip::Error& error) {
+        CHECK(error.code() == hipErrorUnknown);
+      } catch (const OutOfMemory& error) {
+        CHECK(error.reason() == Reason::source);
+      }
+      hipsim::stop_failing();
+    }
+    for (const auto& record : hipsim::crimes()) CHECK_MESSAGE(false, record.text);
+    const hipsim::Live left = hipsim::live();
+    CHECK(left.device_allocations + left.pinned_allocations + left.streams + left.events <=
+          told.count());
+  }
+  hipsim::reset();
+}
+
+TEST_CASE("streams by role, ordered by events, and results behind them") {
+  const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
+  hipsim::WatchedDevice device;
+  GpuMemory memory{1 << 20, device.memory()};
+  const auto source = memory.allocate(4096);
+  const auto target = memory.allocate(4096);
+  auto pinned = device.staging_memory().acquire(8192, 4096);
+  auto* const out = static_cast<unsigned char*>(pinned.address());
+  auto* const back = out + 4096;
+  std::memset(out, 7, 4096);
+  StreamSet streams{device, {"upload", "compute", "readback"}, StreamChoice::least_outstanding};
+  const auto copy = [&](const char* role, auto&& work) {
+    streams.submit_to(streams.role(role), 4096, work);
+  };
+  copy("upload",
+       [&](auto& on, auto& stream) { on.copy_to_device(source.address(), out, 4096, stream); });
+  streams.wait(streams.role("compute"), streams.role("upload"));
+  copy("compute", [&](auto& on, auto& stream) {
+    on.copy_on_device(target.address(), source.address(), 4096, stream);
+  });
+  streams.wait(streams.role("readback"), streams.role("compute"));
+  hip::Event event = device.make_event();
+  copy("readback", [&](auto& on, auto& stream) {
+    on.copy_to_host(back, target.address(), 4096, stream);
+    on.record(event, stream);
+  });
+  const auto sum = when_done(device, std::move(event), [&] {
+                     int total = 0;
+                     for (int i = 0; i < 4096; ++i) total += back[i];
+                     return total;
+                   }).then([](int total) { return std::to_string(total); });
+  CHECK(sum.wait() == std::to_string(7 * 4096));
+  streams.synchronize();
+  CHECK(streams.outstanding(0) + streams.outstanding(1) + streams.outstanding(2) == 0);
+}
