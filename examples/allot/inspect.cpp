@@ -20,34 +20,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::uint64_t shown_elements = 8;
 
-template <class F>
-decltype(auto) with_type(gguf::ValueType type, F&& f) {
-  switch (type) {
-    case gguf::ValueType::uint8:
-      return f.template operator()<std::uint8_t>();
-    case gguf::ValueType::int8:
-      return f.template operator()<std::int8_t>();
-    case gguf::ValueType::uint16:
-      return f.template operator()<std::uint16_t>();
-    case gguf::ValueType::int16:
-      return f.template operator()<std::int16_t>();
-    case gguf::ValueType::uint32:
-      return f.template operator()<std::uint32_t>();
-    case gguf::ValueType::int32:
-      return f.template operator()<std::int32_t>();
-    case gguf::ValueType::float32:
-      return f.template operator()<float>();
-    case gguf::ValueType::boolean:
-      return f.template operator()<bool>();
-    case gguf::ValueType::uint64:
-      return f.template operator()<std::uint64_t>();
-    case gguf::ValueType::int64:
-      return f.template operator()<std::int64_t>();
-    default:
-      return f.template operator()<double>();
-  }
-}
-
 /// An array's type, length and first elements.
 Json array_json(const gguf::Array& array) {
   Json first = Json::array();
@@ -63,7 +35,7 @@ Json array_json(const gguf::Array& array) {
       first.push_back(array_json(inner));
     }
   } else {
-    with_type(array.element_type(), [&]<class T>() {
+    gguf::with_number_type(array.element_type(), [&]<class T>(T) {
       for (std::uint64_t i = 0; i < shown; ++i) first.push_back(array.values<T>()[i]);
     });
   }
@@ -75,7 +47,9 @@ Json array_json(const gguf::Array& array) {
 Json value_json(const gguf::Value& value) {
   if (value.type() == gguf::ValueType::string) return printable(value.as<std::string_view>());
   if (value.type() == gguf::ValueType::array) return array_json(value.array());
-  return with_type(value.type(), [&]<class T>() { return Json(value.as<T>()); });
+  Json json;
+  gguf::with_number_type(value.type(), [&]<class T>(T) { json = value.as<T>(); });
+  return json;
 }
 
 struct Total {

@@ -77,7 +77,7 @@ class Writer {
   /// Adds an array that may hold arrays. Throws: as `add`.
   void add_array(std::string_view key, const NestedArray& array) {
     StringIndexes none;
-    add_array(key, Array{key, array.bytes_.data(), true, none});
+    add_array(key, Array{key, array.encoded_.bytes().data(), true, none});
   }
   /// Adds a copy of an array of any file. Throws: as `add`.
   void add_array(std::string_view key, const Array& array) {
@@ -150,7 +150,8 @@ class Writer {
   /// full where one tensor more would take it over `max_bytes`, counted with its padding to 32
   /// bytes. The first shard has the metadata, and each `split.no`, `split.count` and
   /// `split.tensors.count`. Where it fails, nothing has changed, unless the last step does, when
-  /// all are written: giving them their names one by one.
+  /// all are written: giving them their names one by one. A program that is killed before leaves
+  /// nothing behind, as `OutputFile` says, where there are up to 128.
   /// Throws: `std::invalid_argument` where that makes more than 65,535 shards, or there are
   /// `split.*` keys already; else as `write`.
   /// Source of the rule, the names and the keys: llama.cpp, tools/gguf-split.

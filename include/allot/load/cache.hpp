@@ -58,33 +58,16 @@ inline constexpr std::uint64_t most_layers = 1 << 16;
   if (value->type() != gguf::ValueType::array) throw_no_cache(key, "is no count");
   const gguf::Array array = value->array();
   if (layer >= array.size()) throw_no_cache(key, "has fewer elements than there are layers");
-  const auto element = [&]<class T>() -> std::uint64_t {
-    const T number = array.values<T>()[layer];
-    if constexpr (std::is_signed_v<T>) {
-      if (number < 0) throw_no_cache(key, "has a negative element");
+  std::optional<std::uint64_t> count;
+  gguf::with_number_type(array.element_type(), [&]<class T>(T) {
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+      const T number = array.values<T>()[layer];
+      if (std::cmp_less(number, 0)) throw_no_cache(key, "has a negative element");
+      count = static_cast<std::uint64_t>(number);
     }
-    return static_cast<std::uint64_t>(number);
-  };
-  switch (array.element_type()) {
-    case gguf::ValueType::uint8:
-      return element.template operator()<std::uint8_t>();
-    case gguf::ValueType::int8:
-      return element.template operator()<std::int8_t>();
-    case gguf::ValueType::uint16:
-      return element.template operator()<std::uint16_t>();
-    case gguf::ValueType::int16:
-      return element.template operator()<std::int16_t>();
-    case gguf::ValueType::uint32:
-      return element.template operator()<std::uint32_t>();
-    case gguf::ValueType::int32:
-      return element.template operator()<std::int32_t>();
-    case gguf::ValueType::uint64:
-      return element.template operator()<std::uint64_t>();
-    case gguf::ValueType::int64:
-      return element.template operator()<std::int64_t>();
-    default:
-      throw_no_cache(key, "is no array of counts");
-  }
+  });
+  if (!count) throw_no_cache(key, "is no array of counts");
+  return count;
 }
 
 [[nodiscard]] inline std::uint64_t required_count(const gguf::File& file, const std::string& key,

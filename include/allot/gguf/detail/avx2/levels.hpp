@@ -17,14 +17,17 @@ ALLOT_AVX2_INLINE Bytes table_of(const std::array<std::int8_t, 16>& levels) noex
   return load_vector<Bytes>(levels.data());
 }
 
+/// Sixteen bytes of four-bit codes: the low halves first.
+ALLOT_AVX2_INLINE void put_levels(float* out, Bytes levels, const Byte* codes, float d) noexcept {
+  const auto q = load_vector<Bytes>(codes);
+  put(out, looked_up(levels, low_nibbles(q)), d);
+  put(out + 16, looked_up(levels, high_nibbles(q)), d);
+}
+
 template <>
 struct Vectorized<detail::MXFP4> : detail::MXFP4 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
-    const float d = half_of_e8m0(block[0]);
-    const Bytes levels = table_of(fp4_levels);
-    const auto q = load_vector<Bytes>(block + 1);
-    put(out, looked_up(levels, low_nibbles(q)), d);
-    put(out + 16, looked_up(levels, high_nibbles(q)), d);
+    put_levels(out, table_of(fp4_levels), block + 1, half_of_e8m0(block[0]));
   }
 };
 
@@ -53,11 +56,7 @@ struct Vectorized<detail::NVFP4> : detail::NVFP4 {
 template <>
 struct Vectorized<detail::IQ4_NL> : detail::IQ4_NL {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
-    const float d = half(block);
-    const Bytes levels = table_of(iq4_levels);
-    const auto q = load_vector<Bytes>(block + 2);
-    put(out, looked_up(levels, low_nibbles(q)), d);
-    put(out + 16, looked_up(levels, high_nibbles(q)), d);
+    put_levels(out, table_of(iq4_levels), block + 2, half(block));
   }
 };
 
@@ -71,9 +70,7 @@ struct Vectorized<detail::IQ4_XS> : detail::IQ4_XS {
       const unsigned low = (block[4 + b / 2] >> (4 * (b % 2))) & 15U;
       const auto scale = static_cast<int>(low | (((high >> (2 * b)) & 3U) << 4)) - 32;
       const float by = d * static_cast<float>(scale);
-      const auto q = load_vector<Bytes>(block + 8 + 16 * b);
-      put(out + 32 * b, looked_up(levels, low_nibbles(q)), by);
-      put(out + 32 * b + 16, looked_up(levels, high_nibbles(q)), by);
+      put_levels(out + 32 * b, levels, block + 8 + 16 * b, by);
     }
   }
 };

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The options of each command: their names, their texts in `--help`, and what values they take.
+#pragma once
+
+#include <CLI/App.hpp>
+
+#include "commands.hpp"
+
+void add_inspect_options(CLI::App& command, InspectOptions& options);
+void add_plan_options(CLI::App& command, MemoryOptions& options);
+void add_load_options(CLI::App& command, MemoryOptions& options);
+void add_split_options(CLI::App& command, RewriteOptions& options);
+void add_merge_options(CLI::App& command, RewriteOptions& options);
