@@ -29,6 +29,9 @@
 #include <allot/observer/ledger.hpp>
 #include <allot/observer/observer.hpp>
 #include <allot/observer/observers.hpp>
+#include <allot/pool/async_result.hpp>
+#include <allot/pool/readback.hpp>
+#include <allot/pool/stream_set.hpp>
 #include <allot/sharded_arena.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
