@@ -10,6 +10,7 @@
 #include <exception>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -113,17 +114,19 @@ class DemoModel {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    fmt::print(stderr, "Usage: make_demo_model OUT.gguf   (writes about 490 MB)\n");
-    return 2;
+  const bool asks_for_help = argc == 2 && std::string_view{argv[1]} == "--help";
+  if (argc != 2 || asks_for_help) {
+    fmt::print(asks_for_help ? stdout : stderr,
+               "Usage: make_demo_model OUT.gguf\n\n"
+               "Writes a model of about 490 MB: random weights, and the tensor table of\n"
+               "Qwen2.5-0.5B-Instruct in Q4_K_M.\n");
+    return asks_for_help ? 0 : 2;
   }
   try {
     const std::filesystem::path path{argv[1]};
-    const std::filesystem::path partial = path.string() + ".partial";
     fmt::print("Writing {} ...\n", path.string());
     std::fflush(stdout);
-    DemoModel{}.write(partial);
-    std::filesystem::rename(partial, path);  // a file that is there is whole
+    DemoModel{}.write(path);
     fmt::print("Wrote {} bytes\n", std::filesystem::file_size(path));
   } catch (const std::exception& error) {
     fmt::print(stderr, "make_demo_model: {}\n", error.what());

@@ -32,12 +32,12 @@ std::string count_text(std::uint64_t count);
 /// The arenas of a plan, and what each rule of its placement took.
 nlohmann::ordered_json arenas_json(const allot::load::Plan& plan);
 nlohmann::ordered_json rules_json(const allot::load::Plan& plan);
-/// The same as lines, where the placement has more than one rule.
 /// What fusing did in each layer.
 [[nodiscard]] nlohmann::ordered_json fusions_json(const allot::load::Plan& plan);
 /// How many layers have what fused, and why others have not; nothing where nothing was asked for.
 void print_fusions(const allot::load::Plan& plan);
 
+/// What each rule of the placement took, where there is more than one.
 void print_rules(const allot::load::Plan& plan);
 
 /// Throws: `std::runtime_error` naming those of the files that are there already.

@@ -132,19 +132,15 @@ class ModelledLink {
  public:
   explicit ModelledLink(double bytes_per_second) noexcept : bytes_per_second_{bytes_per_second} {}
 
-  /// Returns when the link would have carried so many bytes.
-  void carry(std::uint64_t bytes) {
-    if (bytes_per_second_ <= 0) return;
+  /// When a copy of so many bytes that begins now is done.
+  [[nodiscard]] std::chrono::steady_clock::time_point begin(std::uint64_t bytes) {
     using Clock = std::chrono::steady_clock;
+    const Clock::time_point now = Clock::now();
+    if (bytes_per_second_ <= 0) return now;
     const std::chrono::duration<double> takes{static_cast<double>(bytes) / bytes_per_second_};
-    Clock::time_point end;
-    {
-      const std::scoped_lock lock{mutex_};
-      free_at_ =
-          std::max(free_at_, Clock::now()) + std::chrono::duration_cast<Clock::duration>(takes);
-      end = free_at_;
-    }
-    std::this_thread::sleep_until(end);
+    const std::scoped_lock lock{mutex_};
+    free_at_ = std::max(free_at_, now) + std::chrono::duration_cast<Clock::duration>(takes);
+    return free_at_;
   }
 
  private:
@@ -201,8 +197,13 @@ class StagedHostDevice {
   static void copy(void* to, const void* from, std::uint64_t bytes, stream_type& stream,
                    std::shared_ptr<ModelledLink> link) {
     stream->push([=] {
+      if (!link) {
+        std::memmove(to, from, bytes);
+        return;
+      }
+      const auto end = link->begin(bytes);
       std::memmove(to, from, bytes);
-      if (link) link->carry(bytes);
+      std::this_thread::sleep_until(end);
     });
   }
 
