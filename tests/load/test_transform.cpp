@@ -127,7 +127,8 @@ void check_everywhere(const gguf::File& file, const TransformOptions& transforms
   HostDevice host;
   const auto model = load::load(file, plan, host);
   REQUIRE(!load::verify(file, model));
-  CHECK(model.report().bytes == model.plan().tensor_bytes());
+  CHECK(model.report().bytes == load::detail::bytes_of(plan.steps));
+  CHECK(model.report().bytes >= plan.tensor_bytes());  // what lies between tensors travels along
   check_parts(model);
   for (std::size_t i = 0; i < file.tensors().size(); ++i)
     check_item(file, file.tensors()[i], plan.items[i], model.tensors()[i].slice().span());
@@ -153,7 +154,7 @@ void check_everywhere(const gguf::File& file, const TransformOptions& transforms
           return true;
         },
         options);
-    CHECK(last == there.tensor_bytes());
+    CHECK(last == load::detail::bytes_of(there.steps));
     check_parts(loaded);
     REQUIRE(!load::verify(file, loaded, staged));
   }
@@ -266,6 +267,96 @@ TEST_CASE("every transform, and all together, give what the file dequantized as 
     options.fuse = everything;
     options.padding = {Padding::last_row, 512};
   }
+  check_everywhere(file, options);
+}
+
+TEST_CASE("a few long rows are transposed in whole blocks") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  writer.add_tensor("three", TensorType::Q8_0, {65'536, 3}, [](std::uint64_t at, auto piece) {
+    for (std::byte& byte : piece) byte = static_cast<std::byte>(at++ * 0x9E3779B9U >> 26 & 0x3F);
+  });
+  writer.add_tensor("five", TensorType::Q4_0, {30'016, 5}, [](std::uint64_t at, auto piece) {
+    for (std::byte& byte : piece) byte = static_cast<std::byte>(at++ * 0x9E3779B9U >> 26 & 0x3F);
+  });
+  writer.write(folder.path() / "m.gguf");
+  const gguf::File file{folder.path() / "m.gguf"};
+  check_everywhere(file, {.dequantize = {{"*", TensorType::F32}}, .transpose = {"*"}});
+}
+
+TEST_CASE("any shapes in any form come out right") {
+  constexpr TensorType types[] = {TensorType::F32,  TensorType::F16,  TensorType::BF16,
+                                  TensorType::I8,   TensorType::I64,  TensorType::Q4_0,
+                                  TensorType::Q8_0, TensorType::Q6_K, TensorType::IQ4_NL};
+  constexpr const char* names[] = {"attn_q",    "attn_k",       "attn_v",         "ffn_gate",
+                                   "ffn_up",    "attn_output",  "ffn_gate_exps",  "ffn_up_exps",
+                                   "attn_qkv2", "ffn_up_shexp", "ffn_gate_shexp", "x"};
+  const std::uint64_t rounds = test::operations(30);
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    const std::uint64_t seed = test::first_seed() + round;
+    INFO("ALLOT_SEED=" << seed << " ALLOT_OPERATIONS=1");
+    std::mt19937_64 random{seed};
+    const test::TemporaryFolder folder;
+    gguf::Writer writer;
+    const bool alike = random() % 2 == 0;  // tensors of one type and row length can be fused
+    TensorType type = types[random() % 9];
+    std::uint64_t columns = (random() % (alike ? 3 : 9) + 1) * (random() % 3 == 0 ? 256 : 32);
+    for (const char* const name : names) {
+      if (random() % 8 == 0) continue;
+      if (!alike) type = types[random() % 9];
+      const std::uint64_t block = gguf::type_info(type).block_elements;
+      if (!alike) columns = random() % (random() % 4 == 0 ? 9000 : 300) + 1;
+      columns = (columns + block - 1) / block * block;
+      const bool is_long = !alike && random() % 5 == 0;
+      const std::uint64_t rows = random() % (is_long ? 3000 : 40) / (columns > 1000 ? 8 : 1) + 1;
+      gguf::Shape shape{.extent = {columns, rows, random() % 3 + 1, random() % 2 + 1}};
+      shape.rank = random() % 2 == 0 ? 2 : static_cast<std::uint32_t>(random() % 4 + 1);
+      std::fill(shape.extent.begin() + shape.rank, shape.extent.end(), 1);
+      writer.add_tensor("blk.0." + std::string{name} + ".weight", type, shape,
+                        [seed](std::uint64_t at, std::span<std::byte> piece) {
+                          for (std::byte& byte : piece) {
+                            const std::uint64_t word = (at++ + seed) * 0x9E3779B97F4A7C15ULL;
+                            byte = static_cast<std::byte>((word >> 56) & 0x3F);
+                          }
+                        });
+    }
+    writer.write(folder.path() / "m.gguf");
+    const gguf::File file{folder.path() / "m.gguf"};
+    TransformOptions options;
+    constexpr TensorType floats[] = {TensorType::F32, TensorType::F16, TensorType::BF16};
+    if (random() % 2 == 0) options.dequantize = {{"*", floats[random() % 3], random() % 2 == 0}};
+    if (random() % 3 == 0) {
+      if (options.dequantize.empty()) options.dequantize = {{"*", floats[random() % 3]}};
+      options.transpose = {random() % 2 == 0 ? "*" : "*attn_[kvo]*"};
+    }
+    if (random() % 2 == 0) options.fuse = everything;
+    options.padding = {static_cast<Padding>(random() % 3), (random() % 8 + 1) * 256};
+    check_everywhere(file, options);
+  }
+}
+
+TEST_CASE("rows of tensors of other ranks are fused with the zeros that rows have") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  const std::vector<std::byte> bytes(4096, std::byte{0x21});
+  for (const char* const name : {"attn_q", "attn_v"}) {
+    writer.add_tensor("blk.0." + std::string{name} + ".weight", TensorType::F32, {8},
+                      std::span{bytes}.first(32));
+  }
+  writer.add_tensor("blk.0.attn_k.weight", TensorType::F32, {8, 2}, std::span{bytes}.first(64));
+  for (const char* const name : {"ffn_gate", "ffn_up"}) {
+    writer.add_tensor("blk.0." + std::string{name} + ".weight", TensorType::F32, {8},
+                      std::span{bytes}.first(32));
+  }
+  writer.write(folder.path() / "m.gguf");
+  const gguf::File file{folder.path() / "m.gguf"};
+  const TransformOptions options{.fuse = everything, .padding = {Padding::every_row, 256}};
+  const Plan plan = load::make_plan(file, {.transforms = options});
+  CHECK(item_of(plan, "blk.0.ffn_gate_up.weight").shape.rank == 2);
+  CHECK(item_of(plan, "blk.0.ffn_up.weight").strides[1] == 1024);
+  std::uint64_t written = 0;
+  for (const load::Step& step : plan.steps) written += step.arena_bytes;
+  CHECK(written == plan.tensor_bytes());
   check_everywhere(file, options);
 }
 

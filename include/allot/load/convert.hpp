@@ -71,73 +71,116 @@ struct Tile {
   std::uint64_t matrix = 0;
 };
 
-/// Tiles that make a tensor's columns its rows: some columns of many rows, so that what goes to one
-/// place in the arena is long, and whole blocks of columns, so that nothing is read twice.
-inline void transposed_tiles(const gguf::File& file, const Plan& plan, const Step& step,
-                             std::uint64_t most_bytes, std::vector<Tile>& tiles) {
-  constexpr std::uint64_t usual_columns = 256;
-  const Item& item = plan.items[step.item];
-  const auto [rows, columns, matrices, batches] = item.shape.extent;
-  const std::uint64_t size = gguf::type_info(item.type).block_bytes;
-  const std::uint64_t block = gguf::type_info(file.tensors()[step.item].type).block_elements;
-  const std::uint64_t zeros = item.row_bytes - rows * size;
-  const std::uint64_t most_columns = std::max<std::uint64_t>(1024, 64 * KiB / rows);
-
-  std::uint64_t width = std::max(block, std::min(usual_columns, most_bytes / size));
-  if (const std::uint64_t whole = most_bytes / (rows * size) / block * block; whole > width)
-    width = std::min(most_columns, whole);
-  width = std::min(width, columns);
-  const std::uint64_t height = std::min(rows, most_bytes / (width * size));
-
-  for (std::uint64_t matrix = 0; matrix < matrices * batches; ++matrix) {
-    for (std::uint64_t column = 0; column < columns; column += width) {
-      Tile tile{.step = &step,
-                .at = (matrix * columns + column) * item.row_bytes,
-                .bytes = 0,
-                .slot_bytes = 0,
-                .first_column = column,
-                .columns = std::min(width, columns - column),
-                .matrix = matrix};
-      for (std::uint64_t row = 0; row < rows; row += height) {
-        Tile part = tile;
-        part.at += row * size;
-        part.first_row = row;
-        part.rows = std::min(height, rows - row);
-        part.bytes = part.slot_bytes = part.columns * part.rows * size;
-        tiles.push_back(part);
-      }
-      if (zeros == 0) continue;
-      tile.at += rows * size;
-      tile.bytes = tile.columns * zeros;
-      tile.slot_bytes = std::min(zeros, most_bytes);
-      tiles.push_back(tile);
+/// A step that transforms, as tiles of at most `most_bytes`. Each is worked out when it is asked for:
+/// tensors of a great many tiny matrices take no memory for their tiles.
+class Tiling {
+ public:
+  /// Requires: `most_bytes` holds a block of any type, in any other; the step has bytes.
+  Tiling(const gguf::File& file, const Plan& plan, const Step& step, std::uint64_t most_bytes)
+      : step_{&step}, most_bytes_{most_bytes} {
+    if (step.transform == Transform::transpose) {
+      cut_transposed(file, plan);
+    } else {
+      cut_in_order(file, plan);
     }
   }
-}
 
-/// Cuts a step that transforms into tiles of at most `most_bytes`.
-/// Requires: `most_bytes` holds a block of any type, in any other.
-inline void tiles_of(const gguf::File& file, const Plan& plan, const Step& step,
-                     std::uint64_t most_bytes, std::vector<Tile>& tiles) {
-  if (step.transform == Transform::transpose) {
-    transposed_tiles(file, plan, step, most_bytes, tiles);
-    return;
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+  /// Requires: `number` below `size()`.
+  [[nodiscard]] Tile operator[](std::uint64_t number) const noexcept {
+    return step_->transform == Transform::transpose ? transposed(number) : in_order(number);
   }
-  std::uint64_t row = step.arena_bytes;
-  std::uint64_t unit = 1;
-  if (step.transform == Transform::convert) {
-    const Conversion conversion{file, plan, step};
-    row = conversion.row_bytes;
-    unit = conversion.unit_to;
+
+ private:
+  [[nodiscard]] static std::uint64_t parts_of(std::uint64_t whole, std::uint64_t part) noexcept {
+    return whole / part + (whole % part != 0 ? 1 : 0);
   }
-  const std::uint64_t most = row <= most_bytes ? most_bytes / row * row : most_bytes / unit * unit;
-  for (std::uint64_t at = 0; at < step.arena_bytes;) {
-    std::uint64_t bytes = std::min(most, step.arena_bytes - at);
-    if (row > most_bytes) bytes = std::min(bytes, row - at % row);
-    tiles.push_back({.step = &step, .at = at, .bytes = bytes, .slot_bytes = bytes});
-    at += bytes;
+
+  /// Whole rows, or parts of one.
+  void cut_in_order(const gguf::File& file, const Plan& plan) {
+    std::uint64_t row = step_->arena_bytes;
+    std::uint64_t unit = 1;
+    if (step_->transform == Transform::convert) {
+      const Conversion conversion{file, plan, *step_};
+      row = conversion.row_bytes;
+      unit = conversion.unit_to;
+    }
+    run_ = row <= most_bytes_ ? step_->arena_bytes : row;
+    part_ = row <= most_bytes_ ? most_bytes_ / row * row : most_bytes_ / unit * unit;
+    parts_ = parts_of(run_, part_);
+    size_ = step_->arena_bytes / run_ * parts_;
   }
-}
+
+  [[nodiscard]] Tile in_order(std::uint64_t number) const noexcept {
+    const std::uint64_t in_run = number % parts_ * part_;
+    const std::uint64_t bytes = std::min(part_, run_ - in_run);
+    return {
+        .step = step_, .at = number / parts_ * run_ + in_run, .bytes = bytes, .slot_bytes = bytes};
+  }
+
+  /// Some columns of many rows, so that what goes to one place in the arena is long; whole blocks
+  /// of columns, so that nothing is read twice.
+  void cut_transposed(const gguf::File& file, const Plan& plan) {
+    constexpr std::uint64_t usual_columns = 256;
+    const Item& item = plan.items[step_->item];
+    const auto& extent = item.shape.extent;
+    rows_ = extent[0];
+    columns_ = extent[1];
+    row_bytes_ = item.row_bytes;
+    size_of_one_ = gguf::type_info(item.type).block_bytes;
+    const std::uint64_t block = gguf::type_info(file.tensors()[step_->item].type).block_elements;
+    const std::uint64_t most_columns = std::max<std::uint64_t>(1024, 64 * KiB / rows_);
+
+    width_ = std::max(block, std::min(usual_columns, most_bytes_ / size_of_one_) / block * block);
+    const std::uint64_t whole = std::min(most_columns, most_bytes_ / (rows_ * size_of_one_));
+    width_ = std::min(std::max(width_, whole / block * block), columns_);
+    height_ = std::min(rows_, most_bytes_ / (width_ * size_of_one_));
+    parts_ = parts_of(rows_, height_) + (zeros() != 0 ? 1 : 0);
+    size_ = extent[2] * extent[3] * parts_of(columns_, width_) * parts_;
+  }
+
+  [[nodiscard]] Tile transposed(std::uint64_t number) const noexcept {
+    const std::uint64_t strips = parts_of(columns_, width_);
+    const std::uint64_t strip = number / parts_;
+    const std::uint64_t row = number % parts_ * height_;
+    const std::uint64_t column = strip % strips * width_;
+    Tile tile{.step = step_,
+              .at = (strip / strips * columns_ + column) * row_bytes_,
+              .bytes = 0,
+              .slot_bytes = 0,
+              .first_column = column,
+              .columns = std::min(width_, columns_ - column),
+              .matrix = strip / strips};
+    if (row < rows_) {
+      tile.at += row * size_of_one_;
+      tile.first_row = row;
+      tile.rows = std::min(height_, rows_ - row);
+      tile.bytes = tile.slot_bytes = tile.columns * tile.rows * size_of_one_;
+    } else {
+      tile.at += rows_ * size_of_one_;
+      tile.bytes = tile.columns * zeros();
+      tile.slot_bytes = std::min(zeros(), most_bytes_);
+    }
+    return tile;
+  }
+
+  /// Bytes behind each of the columns.
+  [[nodiscard]] std::uint64_t zeros() const noexcept { return row_bytes_ - rows_ * size_of_one_; }
+
+  const Step* step_;
+  std::uint64_t most_bytes_;
+  std::uint64_t size_ = 0;
+  std::uint64_t parts_ = 1;  // of a run; transposed: of the rows, and one for the zeros
+  std::uint64_t run_ = 0;    // bytes that are cut alike
+  std::uint64_t part_ = 0;
+  std::uint64_t rows_ = 0;  // these: transposed, of the file's matrices
+  std::uint64_t columns_ = 0;
+  std::uint64_t width_ = 0;  // columns of a tile
+  std::uint64_t height_ = 0;
+  std::uint64_t row_bytes_ = 0;  // of a column in memory
+  std::uint64_t size_of_one_ = 0;
+};
 
 /// Values of whole blocks in their type in memory. `to` need not be aligned.
 inline void decode(const Conversion& conversion, std::span<const std::byte> blocks, std::byte* to,

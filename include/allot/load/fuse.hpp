@@ -196,13 +196,14 @@ class Fuser {
       fused.shape.extent[axis] = *sum;
       fused.shape.rank = std::max(fused.shape.rank, item.shape.rank);
     }
+    fused.shape.rank = std::max(fused.shape.rank, static_cast<std::uint32_t>(axis + 1));
     lay_out(fused, options_.padding);
     const auto index = static_cast<std::uint32_t>(items_.size());
     std::uint64_t before = 0;
     for (const std::uint32_t part : parts) {
       Item& item = items_[part];
-      for (std::size_t d = axis + 1; d < item.strides.size(); ++d)
-        item.strides[d] = fused.strides[d];
+      for (std::size_t d = 1; d < item.strides.size(); ++d) item.strides[d] = fused.strides[d];
+      if (axis != 0) item.row_bytes = fused.row_bytes;  // a vector's row had no zeros of its own
       item.part_of = PartOf{index, before * fused.strides[axis]};
       item.bytes = extent_of(item);
       before += item.shape.extent[axis];

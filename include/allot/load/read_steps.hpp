@@ -43,26 +43,39 @@ namespace allot::load::detail {
   return total;
 }
 
-/// Steps that read bytes as they are, and tiles of the others.
-struct Work {
-  std::vector<Step> plain;
-  std::vector<Tile> tiles;
-};
-
-/// \param plan        its steps must outlive the tiles
-/// \param most_bytes  of a tile
-[[nodiscard]] inline Work work_of(const gguf::File& file, const Plan& plan,
-                                  std::uint64_t most_bytes) {
-  Work work;
-  for (const Step& step : plan.steps) {
-    if (step.transform == Transform::none) {
-      work.plain.push_back(step);
-    } else {
-      tiles_of(file, plan, step, most_bytes, work.tiles);
+/// Steps that read bytes as they are, and the others in tiles.
+class Work {
+ public:
+  /// \param plan        its steps must outlive this
+  /// \param most_bytes  of a tile
+  Work(const gguf::File& file, const Plan& plan, std::uint64_t most_bytes) {
+    for (const Step& step : plan.steps) {
+      if (step.transform == Transform::none) {
+        plain_.push_back(step);
+      } else if (step.arena_bytes != 0) {
+        tilings_.emplace_back(file, plan, step, most_bytes);
+        ends_.push_back(tiles() + tilings_.back().size());
+      }
     }
   }
-  return work;
-}
+
+  [[nodiscard]] std::span<const Step> plain() const noexcept { return plain_; }
+
+  /// How many tiles there are. Complexity: constant.
+  [[nodiscard]] std::uint64_t tiles() const noexcept { return ends_.empty() ? 0 : ends_.back(); }
+
+  /// Complexity: O(log n) in the steps.
+  [[nodiscard]] Tile tile(std::uint64_t number) const noexcept {
+    const auto end = std::upper_bound(ends_.begin(), ends_.end(), number);
+    const auto at = static_cast<std::size_t>(end - ends_.begin());
+    return tilings_[at][number - (at == 0 ? 0 : ends_[at - 1])];
+  }
+
+ private:
+  std::vector<Step> plain_;
+  std::vector<Tiling> tilings_;
+  std::vector<std::uint64_t> ends_;  // for each tiling, how many tiles there are up to its last
+};
 
 /// Makes memory that is about to be written ready; may be null.
 using Populate = void (*)(std::byte* first, std::uint64_t bytes) noexcept;
@@ -88,15 +101,15 @@ inline void read_piece(const gguf::File& file, const Step& piece, std::byte* are
 inline void read_steps(const gguf::File& file, const Plan& plan, std::span<std::byte* const> bases,
                        Populate populate, std::size_t readers, const ProgressCallback& progress) {
   constexpr std::uint64_t piece_bytes = 4 * MiB;
-  const Work work = work_of(file, plan, piece_bytes);
-  const std::vector<Step> pieces = cut(work.plain, piece_bytes);
+  const Work work{file, plan, piece_bytes};
+  const std::vector<Step> pieces = cut(work.plain(), piece_bytes);
   SharedProgress shared{bytes_of(plan.steps)};
-  Crew crew{pieces.size() + work.tiles.size(), shared, [&](std::size_t i) {
+  Crew crew{pieces.size() + work.tiles(), shared, [&](std::size_t i) {
               if (i < pieces.size()) {
                 read_piece(file, pieces[i], bases[pieces[i].arena], populate);
                 shared.add(pieces[i].bytes);
               } else {
-                const Tile& tile = work.tiles[i - pieces.size()];
+                const Tile tile = work.tile(i - pieces.size());
                 make_tile_in_place(file, plan, tile, bases[tile.step->arena]);
                 shared.add(tile.bytes);
               }

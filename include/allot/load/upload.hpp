@@ -225,8 +225,8 @@ class Upload {
         report_{report},
         ring_{devices.front(), trimmed(options, bytes_of(plan.steps)), report.fallbacks},
         direct_{file, options.direct_io, report.fallbacks},
-        work_{work_of(file, plan, ring_.slot_bytes())},
-        pieces_{cut_gradually(work_.plain, ring_.slot_bytes())},
+        work_{file, plan, ring_.slot_bytes()},
+        pieces_{cut_gradually(work_.plain(), ring_.slot_bytes())},
         batches_{batches_of(pieces_, arenas, ring_.slot_bytes())},
         progress_{bytes_of(plan.steps)} {
     lanes_.reserve(devices.size());
@@ -241,9 +241,8 @@ class Upload {
   /// Throws: `Cancelled`, what the callback throws, `gguf::ParseError`, what the device throws. By
   /// then nothing reads; the destructor waits for the copies.
   void run(const ProgressCallback& callback) {
-    Crew crew{batches_.size() + work_.tiles.size(), progress_, [this](std::size_t i) {
-                i < batches_.size() ? upload(batches_[i])
-                                    : upload(work_.tiles[i - batches_.size()]);
+    Crew crew{batches_.size() + work_.tiles(), progress_, [this](std::size_t i) {
+                i < batches_.size() ? upload(batches_[i]) : upload(work_.tile(i - batches_.size()));
               }};
     detail::report(callback, progress_.now());
     crew.start(readers_ - 1);
@@ -257,7 +256,7 @@ class Upload {
     }
     for (const auto& lane : lanes_) lane->synchronize();
     static_cast<void>(progress_.now());
-    if (direct_.in_use() && !work_.tiles.empty()) {
+    if (direct_.in_use() && work_.tiles() != 0) {
       report_.fallbacks.push_back(
           "tensors that are transformed were read through the page cache, the others past it");
     }
