@@ -122,7 +122,7 @@ class Tiling {
   /// Some columns of many rows, so that what goes to one place in the arena is long; whole blocks
   /// of columns, so that nothing is read twice.
   void cut_transposed(const gguf::File& file, const Plan& plan) {
-    constexpr std::uint64_t usual_columns = 256;
+    const std::uint64_t usual_columns = most_bytes_ < 1 * MiB ? 256 : 1024;
     const Item& item = plan.items[step_->item];
     const auto& extent = item.shape.extent;
     rows_ = extent[0];
@@ -205,49 +205,75 @@ inline void decode(const Conversion& conversion, std::span<const std::byte> bloc
   }
 }
 
-/// Reads blocks in the machine's byte order.
-inline void read_blocks(const Conversion& conversion, std::uint64_t offset,
-                        std::span<std::byte> into) {
-  conversion.shard->read(offset, into);
-  if (conversion.swapped) gguf::swap_byte_order(conversion.from, into);
-}
+/// Reads whole blocks one behind the other, in the machine's byte order, many at once: a row may be
+/// short.
+class BlockReader {
+ public:
+  explicit BlockReader(const Conversion& conversion) noexcept : conversion_{conversion} {}
 
-/// Reads whole units at `offset` of the file, and writes what they become.
-inline void convert_units(const Conversion& conversion, std::uint64_t offset, std::uint64_t units,
-                          std::byte* to) {
-  constexpr std::uint64_t at_once = 64 * KiB;
-  if (conversion.from == conversion.to) {
-    const std::uint64_t step = std::max<std::uint64_t>(1, 4 * at_once / conversion.unit_from);
-    for (std::uint64_t done = 0; done < units; done += step) {
-      const std::uint64_t bytes = std::min(step, units - done) * conversion.unit_from;
-      read_blocks(conversion, offset + done * conversion.unit_from,
-                  {to + done * conversion.unit_to, static_cast<std::size_t>(bytes)});
-    }
-    return;
+  /// Goes to `offset` of the file, to read `bytes`.
+  void start(std::uint64_t offset, std::uint64_t bytes) noexcept {
+    offset_ = offset;
+    left_ = bytes;
+    rest_ = {};
   }
-  std::array<std::byte, at_once> blocks;
-  const std::uint64_t step = at_once / conversion.unit_from;
+
+  /// The next bytes, at most so many.
+  [[nodiscard]] std::span<const std::byte> next(std::uint64_t most) {
+    if (rest_.empty()) {
+      const std::uint64_t room = buffer_.size() / conversion_.unit_from * conversion_.unit_from;
+      const auto read = std::span{buffer_}.first(static_cast<std::size_t>(std::min(room, left_)));
+      conversion_.shard->read(offset_, read);
+      if (conversion_.swapped) gguf::swap_byte_order(conversion_.from, read);
+      offset_ += read.size();
+      left_ -= read.size();
+      rest_ = read;
+    }
+    const auto given = rest_.first(std::min(rest_.size(), static_cast<std::size_t>(most)));
+    rest_ = rest_.subspan(given.size());
+    return given;
+  }
+
+ private:
+  const Conversion& conversion_;
+  std::uint64_t offset_ = 0;
+  std::uint64_t left_ = 0;
+  std::span<const std::byte> rest_{};
+  std::array<std::byte, 64 * KiB> buffer_;
+};
+
+/// Writes what the next units of the file become.
+inline void convert_units(const Conversion& conversion, BlockReader& reader, std::uint64_t units,
+                          std::byte* to) {
   const std::uint64_t elements = gguf::type_info(conversion.from).block_elements;
-  for (std::uint64_t done = 0; done < units; done += step) {
-    const std::uint64_t count = std::min(step, units - done);
-    const auto some =
-        std::span{blocks}.first(static_cast<std::size_t>(count * conversion.unit_from));
-    read_blocks(conversion, offset + done * conversion.unit_from, some);
-    decode(conversion, some, to + done * conversion.unit_to, count * elements);
+  while (units != 0) {
+    const std::span<const std::byte> blocks = reader.next(units * conversion.unit_from);
+    const std::uint64_t count = blocks.size() / conversion.unit_from;
+    if (conversion.from == conversion.to) {
+      std::memcpy(to, blocks.data(), blocks.size());
+    } else {
+      decode(conversion, blocks, to, count * elements);
+    }
+    to += count * conversion.unit_to;
+    units -= count;
   }
 }
 
 /// Makes `out`, the step's bytes in the arena from `at` on.
 inline void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte> out) {
+  const auto offset_of = [&](std::uint64_t place) {
+    const std::uint64_t in_row = std::min(place % conversion.row_bytes, conversion.data_row);
+    return conversion.file_offset + place / conversion.row_bytes * conversion.file_row +
+           in_row / conversion.unit_to * conversion.unit_from;
+  };
+  BlockReader reader{conversion};
+  reader.start(offset_of(at), offset_of(at + out.size()) - offset_of(at));
   while (!out.empty()) {
     const std::uint64_t in_row = at % conversion.row_bytes;
     std::uint64_t bytes = std::min<std::uint64_t>(out.size(), conversion.row_bytes - in_row);
     if (in_row < conversion.data_row) {
       bytes = std::min(bytes, conversion.data_row - in_row);
-      convert_units(conversion,
-                    conversion.file_offset + at / conversion.row_bytes * conversion.file_row +
-                        in_row / conversion.unit_to * conversion.unit_from,
-                    bytes / conversion.unit_to, out.data());
+      convert_units(conversion, reader, bytes / conversion.unit_to, out.data());
     } else {
       std::memset(out.data(), 0, static_cast<std::size_t>(bytes));
     }
@@ -256,13 +282,25 @@ inline void convert(const Conversion& conversion, std::uint64_t at, std::span<st
   }
 }
 
+inline constexpr std::uint64_t scattered_rows = 32;
+
+/// Makes columns of rows, through a small square: each cache line is read once and written whole.
+/// Requires: at most `scattered_rows` rows.
 template <std::size_t Size>
 void scatter(const std::byte* from, std::uint64_t rows, std::uint64_t columns, std::byte* to,
              std::uint64_t column_bytes) {
-  for (std::uint64_t column = 0; column < columns; ++column) {
+  constexpr std::uint64_t some = 64 / Size;
+  std::array<std::byte, some * scattered_rows * Size> square;
+  for (std::uint64_t first = 0; first < columns; first += some) {
+    const std::uint64_t count = std::min(some, columns - first);
     for (std::uint64_t row = 0; row < rows; ++row) {
-      std::memcpy(to + column * column_bytes + row * Size, from + (row * columns + column) * Size,
-                  Size);
+      const std::byte* const line = from + (row * columns + first) * Size;
+      for (std::uint64_t i = 0; i < count; ++i)
+        std::memcpy(square.data() + (i * scattered_rows + row) * Size, line + i * Size, Size);
+    }
+    for (std::uint64_t i = 0; i < count; ++i) {
+      std::memcpy(to + (first + i) * column_bytes, square.data() + i * scattered_rows * Size,
+                  static_cast<std::size_t>(rows * Size));
     }
   }
 }
@@ -272,18 +310,25 @@ inline void transpose(const Conversion& conversion, const Plan& plan, const Tile
                       std::byte* out, std::uint64_t column_bytes) {
   const std::uint64_t size = gguf::type_info(conversion.to).block_bytes;
   const std::uint64_t block = gguf::type_info(conversion.from).block_elements;
-  const std::uint64_t matrix_rows = plan.items[tile.step->item].shape.extent[0];
-  const std::uint64_t rows_at_once = 32;  // the values of a few rows stay in a core's cache
+  const auto& extent = plan.items[tile.step->item].shape.extent;
+  const std::uint64_t units = tile.columns / block;
+  const std::uint64_t first = conversion.file_offset +
+                              (tile.matrix * extent[0] + tile.first_row) * conversion.file_row +
+                              tile.first_column / block * conversion.unit_from;
   std::vector<std::byte> values(
-      static_cast<std::size_t>(std::min(rows_at_once, tile.rows) * tile.columns * size));
-  for (std::uint64_t done = 0; done < tile.rows; done += rows_at_once) {
-    const std::uint64_t rows = std::min(rows_at_once, tile.rows - done);
-    for (std::uint64_t i = 0; i < rows; ++i) {
-      const std::uint64_t row = tile.matrix * matrix_rows + tile.first_row + done + i;
-      convert_units(conversion,
-                    conversion.file_offset + row * conversion.file_row +
-                        tile.first_column / block * conversion.unit_from,
-                    tile.columns / block, values.data() + i * tile.columns * size);
+      static_cast<std::size_t>(std::min(scattered_rows, tile.rows) * tile.columns * size));
+  const bool is_whole = tile.columns == extent[1];  // its rows lie one behind the other
+  BlockReader reader{conversion};
+  if (is_whole) reader.start(first, tile.rows * conversion.file_row);
+  for (std::uint64_t done = 0; done < tile.rows; done += scattered_rows) {
+    const std::uint64_t rows = std::min(scattered_rows, tile.rows - done);
+    if (is_whole) {
+      convert_units(conversion, reader, rows * units, values.data());
+    } else {
+      for (std::uint64_t i = 0; i < rows; ++i) {
+        reader.start(first + (done + i) * conversion.file_row, units * conversion.unit_from);
+        convert_units(conversion, reader, units, values.data() + i * tile.columns * size);
+      }
     }
     std::byte* const to = out + done * size;
     switch (size) {
