@@ -169,14 +169,6 @@ void with_policy(const gguf::File& file, const load::PlanOptions& options, fuzz:
 /// A number from a byte: small ones, and powers of two up to 2^63.
 std::uint64_t magnitude(std::uint8_t byte) { return std::uint64_t{byte} % 8 << byte / 8 * 2; }
 
-/// How many layers the cache has: a plan of 65,536 is right, and slow.
-constexpr std::uint64_t most_layers = 64;
-bool has_few_layers(const gguf::File& file) {
-  const std::string key = load::detail::architecture_of(file) + ".block_count";
-  const gguf::Value* const layers = file.metadata().find(key);
-  return layers == nullptr || layers->as_count().value_or(0) <= most_layers;
-}
-
 load::TransformOptions transforms_from(fuzz::Choices& choices) {
   load::TransformOptions made;
   const auto what = choices.number<std::uint8_t>();
@@ -195,7 +187,7 @@ bool transforms(const load::TransformOptions& options) {
          options.padding.where != load::Padding::none;
 }
 
-load::PlanOptions options_from(const gguf::File& file, fuzz::Choices& choices) {
+load::PlanOptions options_from(fuzz::Choices& choices) {
   load::PlanOptions options;
   const std::size_t devices = choices.below(4);
   for (std::size_t i = 0; i < devices; ++i) {
@@ -205,7 +197,7 @@ load::PlanOptions options_from(const gguf::File& file, fuzz::Choices& choices) {
   }
   options.scratch_bytes = magnitude(choices.number<std::uint8_t>());
   const auto context = choices.number<std::uint8_t>();
-  if (context % 2 == 1 && has_few_layers(file)) {
+  if (context % 2 == 1) {
     options.cache = load::CacheOptions{.context = magnitude(context)};
     if (context % 16 == 1) options.cache->key_type = gguf::TensorType::Q8_0;
   }
@@ -225,7 +217,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   }
   const std::size_t tail = std::min<std::size_t>(size, 16);
   fuzz::Choices choices{{bytes + size - tail, tail}};
-  load::PlanOptions options = options_from(*file, choices);
+  load::PlanOptions options = options_from(choices);
   try {
     with_policy(*file, options, choices);
   } catch (const std::length_error&) {   // sizes that overflow

@@ -213,6 +213,12 @@ TEST_CASE("the cache is KV heads times head dimensions, for each layer") {
   CHECK(items[2].name == "cache.1.k");
   CHECK(items[2].bytes == 64 * 2 * 100);
   CHECK(items[3].name == "cache.1.v");
+  const Plan planned = make_plan(file, {.cache = CacheOptions{100}});
+  for (const load::Item& item : planned.items) {
+    if (item.purpose != load::Purpose::cache) continue;
+    CHECK(item.strides[1] == item.bytes / 100);
+    CHECK(item.strides[2] == item.bytes);
+  }
   CHECK(items[3].bytes == 2 * 34 * 100);
   CHECK(trained_context(file) == 4096);
 }
@@ -258,7 +264,14 @@ TEST_CASE("a cache that cannot be planned is an error that names the key") {
   CHECK(error_of([](gguf::Writer& writer) {
           writer.add("general.architecture", "x");
           writer.add("x.block_count", ~std::uint64_t{0});
-        }).find("no number of layers") != std::string::npos);
+        }).find("x.block_count is more than the file has tensors") != std::string::npos);
+  CHECK(error_of([](gguf::Writer& writer) {  // a few hundred bytes that would be 130,000 items
+          writer.add("general.architecture", "x");
+          writer.add("x.block_count", std::uint32_t{65'536});
+          writer.add("x.attention.head_count", std::uint32_t{1});
+          writer.add("x.embedding_length", std::uint32_t{64});
+        })
+            .find("more than the file has tensors") != std::string::npos);
   CHECK(error_of([](gguf::Writer& writer) {
           writer.add("general.architecture", "x");
           writer.add("x.block_count", std::uint32_t{2});
@@ -294,6 +307,23 @@ TEST_CASE("a cache that cannot be planned is an error that names the key") {
                     return cache_items(file, {1, gguf::TensorType::Q8_0, gguf::TensorType::F16});
                   }()),
                   std::invalid_argument);
+}
+
+TEST_CASE("stacks of layers are in the file's order, however many, and what decodes comes last") {
+  std::vector<load::Item> items;
+  const auto add = [&](const std::string& name) {
+    load::Item item{};
+    item.name = name;
+    items.push_back(item);
+  };
+  add("dec.blk.0.x");
+  for (int i = 40; i > 0; --i) add("s" + std::to_string(i) + ".blk.0.x");
+  add("blk.0.x");
+  const load::detail::LayerOrder order{items};
+  for (std::size_t i = 2; i < items.size(); ++i)
+    CHECK(order.place_of(items[i - 1]) < order.place_of(items[i]));
+  CHECK(order.place_of(items.back()) < order.place_of(items.front()));
+  CHECK(order.place_of(items.front()) < load::detail::LayerOrder::output);
 }
 
 TEST_CASE("layers are found by name") {

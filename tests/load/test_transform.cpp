@@ -194,6 +194,7 @@ std::filesystem::path write_layers(const std::filesystem::path& path) {
   add("blk.2.attn_v.weight", TensorType::BF16, {70, 3});
   add("blk.2.ffn_gate.weight", TensorType::F16, {70, 11});
   add("blk.2.ffn_up.weight", TensorType::F16, {70, 12});
+  add("vector", TensorType::Q8_0, {32});
   add("scalars", TensorType::I64, {37, 3, 2, 2});
   add("bytes", TensorType::I8, {101, 7});
   add("doubles", TensorType::F64, {5, 130});
@@ -487,6 +488,7 @@ TEST_CASE("zeros lie where kernels read beyond a row") {
   CHECK(item_of(tail, "blk.0.attn_q.weight").strides[1] == 68);
   CHECK(item_of(tail, "output.weight").bytes == 40 * 210 + 210);
   CHECK(item_of(tail, "wide").bytes == 24'000);
+  CHECK(item_of(tail, "vector").bytes == 34 + 15 * 34);
   const Plan rows = load::make_plan(file, {.transforms = {.padding = {Padding::every_row, 512}}});
   CHECK(item_of(rows, "blk.0.attn_q.weight").strides[1] == 16 * 34);
   CHECK(item_of(rows, "blk.0.attn_q.weight").bytes == 96 * 16 * 34);
@@ -546,7 +548,7 @@ TEST_CASE("a plan that was changed is refused before anything is written") {
     load::Step& step = changed.steps[random() % changed.steps.size()];
     Item& item = changed.items[random() % changed.items.size()];
     const std::uint64_t value = random() >> random() % 64;
-    switch (random() % 8) {
+    switch (random() % 10) {
       case 0:
         step.file_offset = value;
         break;
@@ -568,14 +570,22 @@ TEST_CASE("a plan that was changed is refused before anything is written") {
       case 6:
         item.row_bytes = value;
         break;
+      case 7:
+        item.strides[value % 4] = random() >> random() % 64;
+        break;
+      case 8:
+        item.bytes = value;
+        break;
       default:
         item.transposed = !item.transposed;
         break;
     }
     try {
       const auto model = load::load(file, changed, device);
+      static_cast<void>(load::verify(file, model));
     } catch (const std::logic_error&) {
     } catch (const std::runtime_error&) {
+    } catch (const OutOfMemory&) {  // an item larger than its arena
     }
   }
   CHECK(!load::verify(file, load::load(file, plan, device)));

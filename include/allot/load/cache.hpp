@@ -7,6 +7,7 @@
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan_data.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -33,8 +34,8 @@ struct CacheOptions {
 
 namespace detail {
 
-/// More layers than any model has: what a file says is not trusted.
-inline constexpr std::uint64_t most_layers = 1 << 16;
+/// What a file says of its layers is not trusted: more than these need a tensor each.
+inline constexpr std::uint64_t usual_layers = 1024;
 
 [[nodiscard]] inline std::string architecture_of(const gguf::File& file) {
   const gguf::Value* value = file.metadata().find("general.architecture");
@@ -44,7 +45,7 @@ inline constexpr std::uint64_t most_layers = 1 << 16;
 
 [[noreturn]] inline void throw_no_cache(const std::string& key, const char* problem) {
   throw std::runtime_error{"the KV cache cannot be planned: " + key + " " + problem +
-                           "; plan without a context, or add the key to the file"};
+                           "; plan without a context, or correct the key in the file"};
 }
 
 /// The value of `key` for one layer: the number itself, or an array's element. Nothing where there
@@ -103,8 +104,8 @@ inline constexpr std::uint64_t most_layers = 1 << 16;
   if (architecture.empty()) detail::throw_no_cache("general.architecture", "is missing");
   const std::string prefix = architecture + ".";
   const std::uint64_t layers = detail::required_count(file, prefix + "block_count", 0);
-  if (layers > detail::most_layers)
-    detail::throw_no_cache(prefix + "block_count", "is no number of layers that a model has");
+  if (layers > std::max<std::uint64_t>(detail::usual_layers, file.tensors().size()))
+    detail::throw_no_cache(prefix + "block_count", "is more than the file has tensors");
 
   std::vector<CacheLayer> made;
   for (std::uint64_t layer = 0; layer < layers; ++layer) {

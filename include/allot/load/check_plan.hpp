@@ -16,7 +16,8 @@
 
 namespace allot::load::detail {
 
-/// Whether an item can be what becomes of a tensor.
+/// Whether an item can be what becomes of a tensor, and its rows lie within its bytes.
+/// Throws: `std::length_error` where they would end beyond 2^64.
 [[nodiscard]] inline bool can_become(const gguf::TensorInfo& tensor, const Item& item) {
   auto extent = item.shape.extent;
   if (item.transposed) std::swap(extent[0], extent[1]);
@@ -26,7 +27,8 @@ namespace allot::load::detail {
          extent == tensor.shape.extent &&
          (item.type == tensor.type || (is_decoded && gguf::has_values(tensor.type))) &&
          (!item.transposed || has_own_elements(item.type)) &&
-         (item.bytes == 0) == (tensor.bytes == 0);
+         (item.bytes == 0) == (tensor.bytes == 0) && extent_of(item) <= item.bytes &&
+         item.row_bytes >= bytes_of_row(item.type, item.shape.extent[0]);
 }
 
 /// Whether a step that transforms makes as many bytes of its tensor as it says.

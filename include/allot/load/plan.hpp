@@ -132,7 +132,10 @@ template <WeightPolicy P = DefaultWeights, PlacementPolicy L = OneArena>
   detail::transform_items(plan.items, options.transforms);
   plan.fusions = detail::Fuser{plan.items, options.transforms}.run();
   if (options.cache) {
-    for (Item& item : cache_items(file, *options.cache)) plan.items.push_back(std::move(item));
+    for (Item& item : cache_items(file, *options.cache)) {
+      detail::lay_out(item, {});
+      plan.items.push_back(std::move(item));
+    }
   }
   std::vector<std::uint32_t> of_item =
       detail::split_by_layers(plan.items, devices, options.scratch_bytes);
@@ -143,13 +146,13 @@ template <WeightPolicy P = DefaultWeights, PlacementPolicy L = OneArena>
   }
 
   std::vector<std::uint64_t> granted_ends(plan.items.size(), 0);
-  for (std::uint32_t device = 0; device < devices.size(); ++device) {
-    std::vector<std::uint32_t> chosen;
-    for (std::uint32_t i = 0; i < plan.items.size(); ++i) {
-      if (of_item[i] == device && plan.items[i].has_own_memory()) chosen.push_back(i);
-    }
+  std::vector<std::vector<std::uint32_t>> chosen(devices.size());
+  for (std::uint32_t i = 0; i < plan.items.size(); ++i) {
+    if (plan.items[i].has_own_memory()) chosen[of_item[i]].push_back(i);
+  }
+  for (std::size_t device = 0; device < devices.size(); ++device) {
     detail::place_groups<P>(plan, devices[device],
-                            placement.groups(plan.items, chosen, P::Alignment::value),
+                            placement.groups(plan.items, chosen[device], P::Alignment::value),
                             granted_ends);
   }
   detail::place_parts(plan.items, granted_ends);
@@ -167,15 +170,15 @@ template <WeightPolicy P>
   made.items = plan.items;
   made.fusions = plan.fusions;
   std::vector<std::uint64_t> granted_ends(plan.items.size(), 0);
-  for (std::uint32_t arena = 0; arena < plan.arenas.size(); ++arena) {
+  std::vector<std::vector<std::uint32_t>> chosen(plan.arenas.size());
+  for (std::uint32_t i = 0; i < plan.items.size(); ++i) {
+    if (plan.items[i].has_own_memory()) chosen[plan.items[i].arena].push_back(i);
+  }
+  for (std::size_t arena = 0; arena < plan.arenas.size(); ++arena) {
     const PlannedArena& planned = plan.arenas[arena];
-    std::vector<std::uint32_t> chosen;
-    for (std::uint32_t i = 0; i < plan.items.size(); ++i) {
-      if (plan.items[i].has_own_memory() && plan.items[i].arena == arena) chosen.push_back(i);
-    }
-    std::vector<Group> groups{{planned.rule, chosen}};
+    std::vector<Group> groups{{planned.rule, chosen[arena]}};
     if (planned.device == device)
-      groups = ArenasOf{bytes}.groups(plan.items, chosen, P::Alignment::value);
+      groups = ArenasOf{bytes}.groups(plan.items, chosen[arena], P::Alignment::value);
     place_groups<P>(made, {.name = planned.device, .path = planned.path}, groups, granted_ends);
   }
   place_parts(made.items, granted_ends);

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace allot::load {
@@ -97,16 +98,16 @@ class LayerOrder {
  public:
   static constexpr std::uint64_t output = std::numeric_limits<std::uint64_t>::max();
 
+  /// Requires: the items' names outlive this. Complexity: linear.
   explicit LayerOrder(std::span<const Item> items) {
     for (const Item& item : items) {
       const auto layer = layer_of(item.name);
-      if (!layer || item.purpose != Purpose::weight) continue;
-      if (std::find(stacks_.begin(), stacks_.end(), layer->stack) == stacks_.end())
-        stacks_.push_back(layer->stack);
+      if (layer && item.purpose == Purpose::weight) stacks_.emplace(layer->stack, stacks_.size());
     }
-    std::sort(stacks_.begin(), stacks_.end(), [](std::string_view a, std::string_view b) {
-      return (a == "dec.") < (b == "dec.");  // what decodes comes after what encodes
-    });
+    const auto decoder = stacks_.find("dec.");
+    if (decoder == stacks_.end()) return;
+    for (auto& [stack, place] : stacks_) place -= place > decoder->second ? 1 : 0;
+    decoder->second = stacks_.size() - 1;  // what decodes comes after what encodes
   }
 
   [[nodiscard]] std::uint64_t place_of(const Item& item) const {
@@ -114,16 +115,13 @@ class LayerOrder {
     if (!layer) return item.name.starts_with("output") ? output : 0;
     // The cache is that of the stack that decodes: the one without a name, or the last.
     const bool is_cache = item.purpose == Purpose::cache;
-    const auto found =
-        std::find(stacks_.begin(), stacks_.end(), is_cache ? std::string_view{} : layer->stack);
-    const auto stack = static_cast<std::uint64_t>(
-        found != stacks_.end() ? found - stacks_.begin()
-                               : static_cast<std::ptrdiff_t>(stacks_.size()) - 1);
+    const auto found = stacks_.find(is_cache ? std::string_view{} : layer->stack);
+    const std::uint64_t stack = found != stacks_.end() ? found->second : stacks_.size() - 1;
     return ((stack & 0xffffU) << 32) + (layer->number & 0xffffffffU) + 1;
   }
 
  private:
-  std::vector<std::string_view> stacks_;
+  std::unordered_map<std::string_view, std::uint64_t> stacks_;  // and where they are in order
 };
 
 /// The device of every item. What has no layer goes to the first device, the output to the last.

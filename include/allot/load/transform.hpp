@@ -45,7 +45,8 @@ enum class Padding {
   every_row,  ///< rows begin at multiples
 };
 
-/// For tensors of two or more dimensions that are no biases; with `last_row`, quantised ones.
+/// `last_row` is for quantised tensors, as ggml's GPU code allocates them; `every_row` for those of
+/// two or more dimensions that are no biases.
 struct RowPadding {
   Padding where = Padding::none;
   std::uint64_t multiple = 512;  ///< elements
@@ -102,8 +103,7 @@ namespace detail {
 
 /// Zeros behind a tensor, in bytes.
 [[nodiscard]] inline std::uint64_t tail_of(const Item& item, const RowPadding& padding) {
-  if (padding.where != Padding::last_row || item.shape.rank < 2) return 0;
-  if (has_own_elements(item.type) || item.name.ends_with(".bias")) return 0;
+  if (padding.where != Padding::last_row || has_own_elements(item.type)) return 0;
   const std::uint64_t over = item.shape.extent[0] % padding.multiple;
   return over == 0 ? 0 : bytes_of_row(item.type, padding.multiple - over);
 }

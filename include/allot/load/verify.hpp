@@ -200,11 +200,18 @@ template <class SharedArena, Device D>
     }
   }
   std::vector<std::byte> whole;
+  std::optional<detail::Readback<D>> readback;
+  std::size_t read_from = 0;
   return detail::compare_transformed(file, plan, [&](std::size_t i) {
     const auto& tensor = model.planned()[i];
     const std::size_t number = detail::device_of(plan.arenas[plan.items[i].arena], devices);
+    if (!readback || read_from != number) {
+      readback.reset();
+      readback.emplace(devices[number]);
+      read_from = number;
+    }
     whole.resize(static_cast<std::size_t>(tensor.bytes()));
-    detail::Readback<D>{devices[number]}.read_all(tensor.address(), whole);
+    readback->read_all(tensor.address(), whole);
     return std::span<const std::byte>{whole};
   });
 }
