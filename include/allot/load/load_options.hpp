@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/units.hpp>
+#include <allot/pool/stream_set.hpp>
 
 #include <cstdint>
 #include <stdexcept>
@@ -12,11 +13,7 @@
 
 namespace allot::load {
 
-/// Which stream the next copy goes to.
-enum class StreamChoice {
-  round_robin,
-  least_outstanding,  ///< the one with the fewest bytes in slots that were not taken again yet
-};
+using allot::StreamChoice;
 
 /// How bytes travel. The defaults suit a disk of a few GiB/s and a GPU on PCIe.
 struct LoadOptions {
