@@ -76,22 +76,25 @@ void check_item(const gguf::File& file, const gguf::TensorInfo& tensor, const It
                 std::span<const std::byte> memory) {
   INFO("tensor " << item.name);
   const std::vector<std::byte> cells = expected_cells(file, tensor, item.type);
-  std::vector<bool> covered(memory.size());
+  std::vector<unsigned char> covered(memory.size());
   const auto& extent = tensor.shape.extent;
   const std::uint64_t blocks = extent[0] / gguf::type_info(item.type).block_elements;
+  // Cells of a row lie one behind the other, unless it has become a column.
+  const std::uint64_t cells_at_once = item.transposed ? 1 : blocks;
   std::uint64_t from = 0;
   std::uint64_t wrong = 0;
   for (std::uint64_t l = 0; l < extent[3]; ++l) {
     for (std::uint64_t k = 0; k < extent[2]; ++k) {
       for (std::uint64_t j = 0; j < extent[1]; ++j) {
-        for (std::uint64_t i = 0; i < blocks; ++i) {
-          const auto [at, bytes] = cell_of(item, i, j, k, l);
-          wrong += at + bytes > memory.size() ||
-                           std::memcmp(memory.data() + at, cells.data() + from, bytes) != 0
-                       ? 1
-                       : 0;
-          if (wrong != 0) continue;
-          for (std::uint64_t b = 0; b < bytes; ++b) covered[at + b] = true;
+        for (std::uint64_t i = 0; i < blocks; i += cells_at_once) {
+          const Cell cell = cell_of(item, i, j, k, l);
+          const std::uint64_t bytes = cell.bytes * cells_at_once;
+          if (cell.at + bytes > memory.size()) {
+            ++wrong;
+            continue;
+          }
+          if (std::memcmp(memory.data() + cell.at, cells.data() + from, bytes) != 0) ++wrong;
+          std::memset(covered.data() + cell.at, 1, bytes);
           from += bytes;
         }
       }
@@ -100,7 +103,7 @@ void check_item(const gguf::File& file, const gguf::TensorInfo& tensor, const It
   CHECK(wrong == 0);
   if (item.part_of) return;
   for (std::size_t i = 0; i < memory.size(); ++i) {
-    if (!covered[i]) wrong += memory[i] != std::byte{0} ? 1 : 0;
+    if (covered[i] == 0 && memory[i] != std::byte{0}) ++wrong;
   }
   CHECK(wrong == 0);
 }
@@ -292,7 +295,7 @@ TEST_CASE("any shapes in any form come out right") {
   constexpr const char* names[] = {"attn_q",    "attn_k",       "attn_v",         "ffn_gate",
                                    "ffn_up",    "attn_output",  "ffn_gate_exps",  "ffn_up_exps",
                                    "attn_qkv2", "ffn_up_shexp", "ffn_gate_shexp", "x"};
-  const std::uint64_t rounds = test::operations(30);
+  const std::uint64_t rounds = test::operations(8);
   for (std::uint64_t round = 0; round < rounds; ++round) {
     const std::uint64_t seed = test::first_seed() + round;
     INFO("ALLOT_SEED=" << seed << " ALLOT_OPERATIONS=1");
@@ -306,10 +309,10 @@ TEST_CASE("any shapes in any form come out right") {
       if (random() % 8 == 0) continue;
       if (!alike) type = types[random() % 9];
       const std::uint64_t block = gguf::type_info(type).block_elements;
-      if (!alike) columns = random() % (random() % 4 == 0 ? 9000 : 300) + 1;
+      if (!alike) columns = random() % (random() % 4 == 0 ? 4000 : 300) + 1;
       columns = (columns + block - 1) / block * block;
       const bool is_long = !alike && random() % 5 == 0;
-      const std::uint64_t rows = random() % (is_long ? 3000 : 40) / (columns > 1000 ? 8 : 1) + 1;
+      const std::uint64_t rows = random() % (is_long ? 800 : 40) / (columns > 1000 ? 8 : 1) + 1;
       gguf::Shape shape{.extent = {columns, rows, random() % 3 + 1, random() % 2 + 1}};
       shape.rank = random() % 2 == 0 ? 2 : static_cast<std::uint32_t>(random() % 4 + 1);
       std::fill(shape.extent.begin() + shape.rank, shape.extent.end(), 1);
@@ -332,7 +335,7 @@ TEST_CASE("any shapes in any form come out right") {
     }
     if (random() % 2 == 0) options.fuse = everything;
     options.padding = {static_cast<Padding>(random() % 3), (random() % 8 + 1) * 256};
-    check_everywhere(file, options);
+    check_everywhere(file, options, {slots[random() % slots.size()]});
   }
 }
 

@@ -418,7 +418,7 @@ TEST_CASE("load --device hip: what it says, and what it does about refusals" *
       test::write_model(folder.path() / "large.gguf", {30'000'000, 30'000'000, 1000}).string();
 
   const Simulated flipped =
-      run_simulated("HIPSIM_FLIP=0:100", "load --device hip --verify " + file);
+      run_simulated("HIPSIM_FLIP=0:100", "load --device hip --readers 1 --verify " + file);
   CHECK(flipped.status == 1);
   CHECK(is_one_line(flipped.error));
   CHECK(flipped.error.find("tensor token_embd.weight differs from the file at byte 100") !=
