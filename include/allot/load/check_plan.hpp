@@ -4,15 +4,19 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/convert.hpp>
 #include <allot/load/plan_data.hpp>
 #include <allot/load/transform.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace allot::load::detail {
 
@@ -67,6 +71,30 @@ inline void check_step(const Step& step, const gguf::File& file, const Plan& pla
                            std::to_string(step.shard) +
                            " lies outside of the file or its arena; "
                            "load the file that the plan was made for"};
+  }
+}
+
+/// Throws: `std::logic_error` where two steps write the same byte: threads carry them out at once.
+/// Requires: `check_step` found each of them right. Complexity: O(n log n) in the steps.
+inline void check_apart(std::span<const Step> steps) {
+  std::vector<const Step*> sorted;
+  for (const Step& step : steps) {
+    if (step.arena_bytes != 0) sorted.push_back(&step);
+  }
+  const auto before = [](const Step* a, const Step* b) {
+    return a->arena != b->arena ? a->arena < b->arena : a->arena_offset < b->arena_offset;
+  };
+  if (!std::is_sorted(sorted.begin(), sorted.end(), before))
+    std::sort(sorted.begin(), sorted.end(), before);
+  for (std::size_t i = 1; i < sorted.size(); ++i) {
+    const Step& first = *sorted[i - 1];
+    const Step& second = *sorted[i];
+    if (first.arena != second.arena ||
+        second.arena_offset - first.arena_offset >= first.arena_bytes)
+      continue;
+    throw std::logic_error{"two steps write byte " + std::to_string(second.arena_offset) +
+                           " of arena " + std::to_string(second.arena) +
+                           "; load a plan as make_plan made it"};
   }
 }
 

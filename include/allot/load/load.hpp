@@ -171,6 +171,7 @@ template <WeightPolicy P = DefaultWeights, Device D>
   detail::check_options(options);
   detail::check_items(plan, file);
   for (const Step& step : plan.steps) detail::check_step(step, file, plan);
+  detail::check_apart(plan.steps);
 
   const auto start = std::chrono::steady_clock::now();
   Plan followed = plan;

@@ -5,10 +5,10 @@
 
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/convert.hpp>
 #include <allot/load/crew.hpp>
 #include <allot/load/plan_data.hpp>
 #include <allot/load/progress.hpp>
+#include <allot/load/tiles.hpp>
 
 #include <algorithm>
 #include <cstddef>

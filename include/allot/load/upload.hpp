@@ -9,7 +9,6 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/convert.hpp>
 #include <allot/load/crew.hpp>
 #include <allot/load/direct_file.hpp>
 #include <allot/load/load_options.hpp>
@@ -17,6 +16,7 @@
 #include <allot/load/progress.hpp>
 #include <allot/load/read_steps.hpp>
 #include <allot/load/staging_ring.hpp>
+#include <allot/load/tiles.hpp>
 
 #include <algorithm>
 #include <atomic>
