@@ -9,10 +9,7 @@
 #include <allot/load/transform.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -178,9 +175,14 @@ class Fuser {
     for (const std::uint32_t index : biases) {
       if (index != missing) fusion.left_out.push_back(items_[index].name);
     }
-    fusion.reason += std::string{fusion.reason.empty() ? "" : "; "} +
-                     (absent != 0 ? "not every part has a bias"
-                                  : "the biases differ in type or shape, or " + name + " is there");
+    fusion.reason +=
+        std::string{fusion.reason.empty() ? "" : "; "} + why_not_fused(name, absent != 0);
+  }
+
+  [[nodiscard]] std::string why_not_fused(const std::string& bias, bool is_one_absent) const {
+    if (is_one_absent) return "not every part has a bias";
+    if (find(bias) != missing) return "the file has a tensor " + bias;
+    return "the biases differ in type or shape";
   }
 
   /// Makes one item of several, which lie behind each other along dimension `axis`.
@@ -192,7 +194,7 @@ class Fuser {
     for (const std::uint32_t part : parts) {
       const Item& item = items_[part];
       const auto sum = checked_add(fused.shape.extent[axis], item.shape.extent[axis]);
-      if (!sum) throw std::length_error{"the model takes more than 2^64 bytes of memory"};
+      if (!sum) throw_too_large();
       fused.shape.extent[axis] = *sum;
       fused.shape.rank = std::max(fused.shape.rank, item.shape.rank);
     }

@@ -8,6 +8,7 @@
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/load/plan_data.hpp>
+#include <allot/load/transform.hpp>
 #include <allot/load/weight_policy.hpp>
 #include <allot/memory/memory.hpp>
 
@@ -16,7 +17,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -45,10 +45,6 @@ template <WeightPolicy P>
     placed.blocks.push_back(*block);
   }
   return placed;
-}
-
-[[noreturn]] inline void throw_too_large() {
-  throw std::length_error{"the model takes more than 2^64 bytes of memory"};
 }
 
 /// The smallest capacity that is tried: the items in whole units. A strategy that rounds further

@@ -23,7 +23,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -76,10 +75,14 @@ namespace detail {
   return gguf::type_info(type).block_elements == 1;
 }
 
+[[noreturn]] inline void throw_too_large() {
+  throw std::length_error{"the model takes more than 2^64 bytes of memory"};
+}
+
 /// Throws: `std::length_error`.
 [[nodiscard]] inline std::uint64_t multiply_sizes(std::uint64_t a, std::uint64_t b) {
   if (const auto product = checked_multiply(a, b)) return *product;
-  throw std::length_error{"the model takes more than 2^64 bytes of memory"};
+  throw_too_large();
 }
 
 /// Bytes of a row of so many elements. Requires: whole blocks.
@@ -95,7 +98,7 @@ namespace detail {
   std::uint64_t bytes = item.row_bytes;
   for (std::size_t d = 1; d < extent.size(); ++d) {
     const auto sum = checked_add(bytes, multiply_sizes(extent[d] - 1, item.strides[d]));
-    if (!sum) throw std::length_error{"the model takes more than 2^64 bytes of memory"};
+    if (!sum) throw_too_large();
     bytes = *sum;
   }
   return bytes;
@@ -123,7 +126,7 @@ inline void lay_out(Item& item, const RowPadding& padding) {
   item.bytes = extent_of(item);
   if (item.bytes == 0) return;
   const auto bytes = checked_add(item.bytes, tail_of(item, padding));
-  if (!bytes) throw std::length_error{"the model takes more than 2^64 bytes of memory"};
+  if (!bytes) throw_too_large();
   item.bytes = *bytes;
 }
 

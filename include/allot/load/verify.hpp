@@ -12,9 +12,9 @@
 #include <allot/load/device_of.hpp>
 #include <allot/load/model.hpp>
 #include <allot/load/reference.hpp>
+#include <allot/pool/readback.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -104,45 +104,37 @@ template <class SharedArena>
   return std::nullopt;
 }
 
-/// Two buffers, so that one part is copied while the one before it is compared.
+/// Reads tensors of a device, in parts, each copied while the one before it is taken.
 template <Device D>
-class Readback {
+class TensorReader {
  public:
-  explicit Readback(D& device)
-      : device_{device},
-        region_{device.staging_memory().acquire(2 * compared_bytes, 4 * KiB)},
-        stream_{device.make_stream()},
-        events_{device.make_event(), device.make_event()} {
-    if constexpr (requires { region_.mark_used(0, 0); }) region_.mark_used(0, 2 * compared_bytes);
-  }
+  explicit TensorReader(D& device)
+      : device_{&device}, stream_{device.make_stream()}, readback_{device, compared_bytes} {}
 
-  void start(std::size_t buffer, const void* from, std::uint64_t bytes) {
-    device_.copy_to_host(at(buffer), from, bytes, stream_);
-    device_.record(events_[buffer], stream_);
-  }
-  [[nodiscard]] const std::byte* wait(std::size_t buffer) {
-    device_.synchronize(events_[buffer]);
-    return at(buffer);
-  }
-  /// Reads so many bytes at once, in parts.
-  void read_all(const void* from, std::span<std::byte> into) {
-    for (std::size_t done = 0; done < into.size(); done += compared_bytes) {
-      const std::size_t bytes =
-          std::min(static_cast<std::size_t>(compared_bytes), into.size() - done);
-      start(0, static_cast<const std::byte*>(from) + done, bytes);
-      std::memcpy(into.data() + done, wait(0), bytes);
+  [[nodiscard]] bool is_of(const D& device) const noexcept { return &device == device_; }
+
+  /// Requires: `into` has the tensor's size.
+  void read(const typename Readback<std::byte, D>::slice_type& from, std::span<std::byte> into) {
+    std::size_t begun = 0;
+    const auto start = [&] {
+      if (begun == into.size()) return;
+      const auto bytes = std::min(static_cast<std::size_t>(compared_bytes), into.size() - begun);
+      readback_.start(from.part(begun, bytes), stream_);
+      begun += bytes;
+    };
+    start();
+    for (std::size_t done = 0; done < into.size();) {
+      start();
+      const auto bytes = readback_.wait();
+      std::memcpy(into.data() + done, bytes.data(), bytes.size());
+      done += bytes.size();
     }
   }
 
  private:
-  [[nodiscard]] std::byte* at(std::size_t buffer) const noexcept {
-    return static_cast<std::byte*>(region_.address()) + buffer * compared_bytes;
-  }
-
-  D& device_;
-  typename D::staging_memory_type::Region region_;
-  typename D::stream_type stream_;  // released first: it waits for its copies
-  std::array<typename D::event_type, 2> events_;
+  D* device_;
+  typename D::stream_type stream_;
+  Readback<std::byte, D> readback_;
 };
 
 }  // namespace detail
@@ -184,34 +176,34 @@ template <class SharedArena, Device D>
       return detail::device_of(plan.arenas[item.arena], devices) == number;
     });
     if (parts.empty()) continue;
-    detail::Readback<D> readback{devices[number]};
+    D& device = devices[number];
+    auto stream = device.make_stream();
+    Readback<std::byte, D> readback{device, detail::compared_bytes};
     const auto start = [&](std::size_t i) {
-      if (i >= parts.size()) return;
-      const auto* const first =
-          static_cast<const std::byte*>(model.tensors()[parts[i].tensor].address());
-      readback.start(i % 2, first + parts[i].at, parts[i].bytes);
+      if (i == parts.size()) return;
+      const auto& tensor = model.tensors()[parts[i].tensor];
+      readback.start(tensor.slice().part(parts[i].at, parts[i].bytes), stream);
     };
     start(0);
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      const std::byte* const bytes = readback.wait(i % 2);
       start(i + 1);
-      if (const auto difference = detail::compare(file, parts[i], bytes, std::span{expected}))
+      const auto bytes = readback.wait();
+      if (const auto difference =
+              detail::compare(file, parts[i], bytes.data(), std::span{expected}))
         return difference;
     }
   }
   std::vector<std::byte> whole;
-  std::optional<detail::Readback<D>> readback;
-  std::size_t read_from = 0;
+  std::optional<detail::TensorReader<D>> reader;
   return detail::compare_transformed(file, plan, [&](std::size_t i) {
     const auto& tensor = model.planned()[i];
-    const std::size_t number = detail::device_of(plan.arenas[plan.items[i].arena], devices);
-    if (!readback || read_from != number) {
-      readback.reset();
-      readback.emplace(devices[number]);
-      read_from = number;
+    D& device = devices[detail::device_of(plan.arenas[plan.items[i].arena], devices)];
+    if (!reader || !reader->is_of(device)) {
+      reader.reset();
+      reader.emplace(device);
     }
     whole.resize(static_cast<std::size_t>(tensor.bytes()));
-    readback->read_all(tensor.address(), whole);
+    reader->read(tensor.slice(), std::span{whole});
     return std::span<const std::byte>{whole};
   });
 }
