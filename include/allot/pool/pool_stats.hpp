@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a `BufferPool` is told, and what it tells.
+///
+/// | type          | what it is                                                     |
+/// |---------------|----------------------------------------------------------------|
+/// | `PoolOptions` | how much it keeps, whether it grows                            |
+/// | `Misses`      | what happens where no buffer of the class is cached            |
+/// | `PoolStats`   | a snapshot: hits, misses, bytes, in all and of each class      |
+/// | `PoolMiss`    | the error of a miss, where misses are errors                   |
+#pragma once
+
+#include <allot/core/units.hpp>
+
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+namespace allot {
+
+/// What a pool does where it has no cached buffer of the class.
+enum class Misses {
+  allocate,    ///< takes one from its arena
+  are_errors,  ///< throws `PoolMiss`: proof that a loop allocates nothing
+};
+
+/// All sizes in bytes.
+struct PoolOptions {
+  static constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
+
+  /// Cached bytes at most: a return that exceeds it frees the buffers that were returned longest
+  /// ago, and waits for the streams that they were returned on.
+  std::uint64_t max_cached = unlimited;
+  /// How long further chunks are, where the arena has no room; 0: there are none.
+  std::uint64_t growth = 0;
+  /// The arena and its further chunks at most.
+  std::uint64_t max_capacity = unlimited;
+  /// Calls of `tick()` after which a cached buffer is freed by one; 0: it stays.
+  std::uint64_t max_idle_ticks = 0;
+  Misses misses = Misses::allocate;
+  /// Whether chunks without a buffer in use, the first one too, go back to the system when the
+  /// device's memory runs out elsewhere (`Reclaimer`). The next miss takes one anew.
+  bool reclaimable = true;
+};
+
+/// One class of sizes. Counts of acquisitions since the pool was made, and of buffers now.
+struct PoolClassStats {
+  std::uint64_t capacity = 0;  ///< bytes of each buffer
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+  std::uint64_t in_use = 0;  ///< buffers
+  std::uint64_t cached = 0;  ///< buffers
+
+  friend bool operator==(const PoolClassStats&, const PoolClassStats&) = default;
+};
+
+/// A snapshot that is true at one moment. Bytes, but where it says buffers or counts.
+struct PoolStats {
+  std::uint64_t hits;    ///< acquisitions that a cached buffer served
+  std::uint64_t misses;  ///< that none did, those that failed included
+  std::uint64_t waits;   ///< hits for which one stream was made to wait for another
+  std::uint64_t frees;   ///< cached buffers that went back to the arena
+
+  std::uint64_t requested;  ///< sizes asked for, of the buffers in use
+  std::uint64_t in_use;     ///< capacities of the buffers in use
+  std::uint64_t cached;     ///< capacities of the cached buffers
+  std::uint64_t capacity;   ///< of the arena, and its further chunks
+  std::uint64_t in_use_buffers;
+  std::uint64_t cached_buffers;
+  std::uint64_t chunks;  ///< allocations from the system that are held now
+
+  std::uint64_t peak_in_use;  ///< the most that `in_use` ever was
+  std::uint64_t peak_held;    ///< the most that `in_use + cached` ever was
+
+  std::vector<PoolClassStats> classes;  ///< by capacity; those that were ever asked for
+
+  /// Hits of all acquisitions, 0 to 1; 0 before the first.
+  [[nodiscard]] double hit_rate() const noexcept {
+    const std::uint64_t all = hits + misses;
+    return all == 0 ? 0 : static_cast<double>(hits) / static_cast<double>(all);
+  }
+};
+
+/// A miss, where misses are errors. Nothing has changed but the count.
+class PoolMiss : public std::runtime_error {
+ public:
+  PoolMiss(std::uint64_t bytes, std::uint64_t capacity, std::uint64_t in_use)
+      : std::runtime_error{(FixedText<384>{}
+                            << "a miss, where misses are errors: no buffer for "
+                            << ReadableBytes{bytes}.c_str() << " (" << bytes
+                            << " bytes) is cached; " << in_use << " of its class, "
+                            << ReadableBytes{capacity}.c_str() << " (" << capacity
+                            << " bytes), are in use. Warm up one more of that size, or have "
+                               "misses allocate")
+                               .c_str()},
+        bytes_{bytes},
+        capacity_{capacity} {}
+
+  /// What was asked for.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+  /// What a buffer of its class has.
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+
+ private:
+  std::uint64_t bytes_;
+  std::uint64_t capacity_;
+};
+
+}  // namespace allot

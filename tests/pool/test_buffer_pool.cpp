@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// The pool on the host and on the host as a discrete device: the laws, and what only these show.
+#include <allot/device/host_device.hpp>
+#include <allot/device/staged_host_device.hpp>
+#include <allot/pool/buffer_pool.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <future>
+#include <string>
+
+#include "pool/pool_laws.hpp"
+
+namespace {
+
+using namespace allot;
+using test::PoolOn;
+
+}  // namespace
+
+ALLOT_POOL_LAWS(PoolOn<HostDevice, PowersOfTwo>, PoolOn<HostDevice, FourSteps>,
+                PoolOn<HostDevice, ExactSizes>, PoolOn<StagedHostDevice, PowersOfTwo>,
+                PoolOn<StagedHostDevice, FourSteps>, PoolOn<StagedHostDevice, ExactSizes>);
+
+TEST_CASE_TEMPLATE("classes hold what they are for, and waste as little as they say", C,
+                   PowersOfTwo, FourSteps, ExactSizes) {
+  std::uint64_t before = 0;
+  std::size_t next_index = 0;
+  const auto check = [&](std::uint64_t units) {
+    const auto rounded = C::round_up(units);
+    REQUIRE(rounded);
+    REQUIRE(*rounded >= units);
+    REQUIRE(*C::round_up(*rounded) == *rounded);
+    if constexpr (std::same_as<C, PowersOfTwo>) REQUIRE(*rounded - units < units);
+    if constexpr (std::same_as<C, FourSteps>) REQUIRE((*rounded - units) * 4 < units);
+    if constexpr (std::same_as<C, ExactSizes>) REQUIRE(*rounded == units);
+    REQUIRE(*rounded >= before);
+    if constexpr (requires { C::count; }) {
+      const std::size_t index = C::index_of(*rounded);
+      REQUIRE(index < C::count);
+      REQUIRE((*rounded == before ? index == next_index : index > next_index || before == 0));
+      next_index = index;
+    }
+    before = *rounded;
+  };
+  for (std::uint64_t units = 1; units <= 1 << 18; ++units) check(units);
+  // Above, where classes begin and end.
+  for (int exponent = 18; exponent < 63; ++exponent) {
+    for (std::uint64_t quarter = 4; quarter < 8; ++quarter) {
+      const std::uint64_t at = quarter << (exponent - 2);
+      for (const std::uint64_t units : {at, at + 1, at + (at >> 4), at + (at >> 3)}) {
+        if (units > before) check(units);
+      }
+    }
+  }
+}
+
+TEST_CASE("sizes above the largest class have none") {
+  constexpr std::uint64_t top = std::uint64_t{1} << 63;
+  CHECK(PowersOfTwo::round_up(top) == top);
+  CHECK(!PowersOfTwo::round_up(top + 1));
+  CHECK(FourSteps::round_up(top + 1) == top / 4 * 5);
+  CHECK(FourSteps::round_up(top / 4 * 7) == top / 4 * 7);
+  CHECK(!FourSteps::round_up(top / 4 * 7 + 1));
+  CHECK(FourSteps::index_of(top / 4 * 7) == 255);
+}
+
+TEST_CASE("what is no set of size classes is refused") {
+  struct Signed {
+    static int round_up(std::uint64_t units) { return static_cast<int>(units); }
+  };
+  struct Empty {};
+  CHECK(!SizeClasses<Signed>);
+  CHECK(!SizeClasses<Empty>);
+  CHECK(!SizeClasses<int>);
+}
+
+TEST_CASE("a stream waits on the device for another, and the host goes on") {
+  StagedHostDevice device;
+  for (const bool is_shared : {true, false}) {
+    BufferPool pool{device, 1 * MiB};
+    const SharedStream first{device};
+    const SharedStream second{device};
+    std::promise<void> gate;
+    (*first)->push([opened = gate.get_future().share()] { opened.wait(); });
+    const auto acquire = [&](const SharedStream<StagedHostDevice>& stream) {
+      return is_shared ? pool.acquire(4096, stream) : pool.acquire(4096, *stream);
+    };
+    acquire(first).release();
+    // The first stream stands still; this returns nevertheless, and the second waits.
+    const auto buffer = acquire(second);
+    CHECK(pool.stats().waits == 1);
+    std::promise<void> reached;
+    auto is_reached = reached.get_future();
+    (*second)->push([&] { reached.set_value(); });
+    CHECK(is_reached.wait_for(std::chrono::seconds{0}) == std::future_status::timeout);
+    gate.set_value();
+    is_reached.wait();
+  }
+}
+
+TEST_CASE("a buffer on the host is bytes") {
+  HostDevice device;
+  BufferPool pool{device, 1 * MiB};
+  auto buffer = pool.acquire(1000);
+  CHECK(buffer.span().size() == 1000);
+  std::memset(buffer.span().data(), 1, buffer.span().size());
+  auto moved = std::move(buffer);
+  CHECK(buffer.empty());
+  CHECK(moved.size() == 1000);
+  buffer = std::move(moved);
+  CHECK(buffer.size() == 1000);
+  buffer = pool.acquire(2000);
+  CHECK(pool.stats().in_use_buffers == 1);
+  CHECK(pool.stats().cached_buffers == 1);
+}
+
+TEST_CASE("classes that are not numbered are forgotten with their buffers") {
+  HostDevice device;
+  BufferPool<HostDevice, ExactSizes> pool{device, 1 * MiB, {.max_cached = 4096}};
+  for (std::uint64_t units = 1; units <= 100; ++units) pool.acquire(units * 256).release();
+  CHECK(pool.stats().classes.size() <= 4);
+  CHECK(pool.stats().misses == 100);
+}
