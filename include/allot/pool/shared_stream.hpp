@@ -15,7 +15,8 @@ namespace allot {
 /// the last of them is gone.
 ///
 /// A pool keeps those that it was given while their buffers are cached, so it needs to record an
-/// event only when another stream wants one of them: a loop on one stream costs no call.
+/// event only when another stream wants one of them: a loop on one stream costs no call. Hence to
+/// drop your copy need not wait: synchronize the stream before you free host memory that it uses.
 template <Device D>
 class SharedStream {
  public:

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT
+// The pool on simulated GPUs: the laws, what it asks of the driver, and what happens when a call
+// fails.
+#include <allot/device/hip_device.hpp>
+#include <allot/pool/buffer_pool.hpp>
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "hip/simulation.hpp"
+#include "hipsim/watched_memory.hpp"
+#include "laws/system_allocations.hpp"
+#include "pool/pool_laws.hpp"
+
+namespace {
+
+using namespace allot;
+
+struct Late : test::Simulation {
+  Late() : Simulation{{.schedule = hipsim::Schedule::late}} {}
+};
+
+template <class C, class S = test::Simulation>
+struct OnHip : test::PoolOn<hipsim::WatchedDevice, C, S> {};
+
+/// A buffer of a layer: taken at one step, returned at another.
+struct LayerBuffer {
+  std::uint64_t bytes;
+  int first;
+  int last;
+};
+
+/// A transformer layer for 256 tokens of 2048 numbers, 16 heads, 2 bytes each.
+constexpr std::array<LayerBuffer, 9> layer{{
+    {256 * 2048 * 2, 0, 8},              // residual
+    {256 * 2048 * 2, 0, 2},              // normed
+    {256 * (2048 + 2 * 512) * 2, 1, 4},  // q, k, v
+    {16 * 256 * 256 * 2, 2, 4},          // scores
+    {256 * 2048 * 2, 4, 5},              // attended
+    {256 * 2048 * 2, 5, 7},              // normed again
+    {256 * 5632 * 2, 6, 8},              // gate
+    {256 * 5632 * 2, 6, 8},              // up
+    {256 * 4, 0, 1},                     // positions
+}};
+
+template <class Pool, class Stream>
+void run_layer(Pool& pool, Stream& stream) {
+  std::array<typename Pool::buffer_type, layer.size()> buffers;
+  for (int step = 0; step <= 8; ++step) {
+    for (std::size_t i = 0; i < layer.size(); ++i) {
+      if (layer[i].first == step) buffers[i] = pool.acquire(layer[i].bytes, stream);
+    }
+    for (std::size_t i = 0; i < layer.size(); ++i) {
+      if (layer[i].last == step) buffers[i].release();
+    }
+  }
+}
+
+bool is_clean_up(const std::string& name) {
+  return name == "hipFree" || name == "hipHostFree" || name == "hipStreamDestroy" ||
+         name == "hipEventDestroy";
+}
+
+/// All that a pool does with a device, on streams of both kinds.
+void use_everything(HipDevice<>& device) {
+  test::HostSide<HipDevice<>> host{device, 4096};  // the pool keeps streams that copy from it
+  BufferPool pool{
+      device, 256 * KiB, {.max_cached = 192 * KiB, .growth = 64 * KiB, .max_capacity = 512 * KiB}};
+  const SharedStream first{device};
+  auto second = device.make_stream();
+  for (int i = 0; i < 2; ++i) {
+    pool.warm_up({4096, 10'000});
+    auto a = pool.acquire(4096, first);
+    device.copy_to_device(a.address(), host.address(), 4096, *first);
+    a.release();
+    auto b = pool.acquire(4096, second);
+    auto c = pool.acquire(100'000, second);
+    auto d = pool.acquire(200'000, first);
+    device.copy_to_device(b.address(), host.address(), 4096, second);
+    device.copy_to_device(c.address(), host.address(), 4096, second);
+    device.copy_to_device(d.address(), host.address(), 4096, *first);
+    const auto slice = b.slice();
+    b.release();
+    c.release(first);
+    d.release();
+    pool.tick();
+    pool.trim(10'000);
+    static_cast<void>(reclaim_memory("hip:0", 64 * KiB));
+  }
+  REQUIRE(pool.validate());
+}
+
+}  // namespace
+
+ALLOT_POOL_LAWS(OnHip<PowersOfTwo>, OnHip<FourSteps>, OnHip<ExactSizes>, OnHip<FourSteps, Late>);
+
+TEST_CASE("ten thousand layers: no miss, no call to the driver or the system allocator") {
+  const test::Simulation simulation;
+  hipsim::WatchedDevice device;
+  const SharedStream stream{device};
+  BufferPool pool{device, 64 * MiB};
+  run_layer(pool, stream);  // warms up
+  const std::uint64_t misses = pool.stats().misses;
+  pool.on_miss(Misses::are_errors);
+  CHECK(hipsim::calls("hipMalloc") == 1);
+  const std::uint64_t driver = hipsim::calls();
+  const std::uint64_t system = test::system_allocator_calls();
+  for (int i = 0; i < 10'000; ++i) run_layer(pool, stream);
+  CHECK(test::system_allocator_calls() == system);
+  CHECK(hipsim::calls() == driver);
+  CHECK(pool.stats().misses == misses);
+  CHECK(pool.stats().hits >= 10'000 * layer.size());
+  CHECK(pool.stats().waits == 0);
+}
+
+TEST_CASE("on two streams, events are recorded and waited for, and nothing is made") {
+  const test::Simulation simulation;
+  hipsim::WatchedDevice device;
+  const SharedStream first{device};
+  const SharedStream second{device};
+  BufferPool pool{device, 64 * MiB};
+  for (int i = 0; i < 2; ++i) {
+    run_layer(pool, first);
+    run_layer(pool, second);
+  }
+  pool.on_miss(Misses::are_errors);
+  const std::vector<std::string> before = hipsim::call_names();
+  for (int i = 0; i < 1000; ++i) run_layer(pool, i % 2 == 0 ? first : second);
+  const std::vector<std::string> after = hipsim::call_names();
+  const std::set<std::string> names{after.begin() + static_cast<std::ptrdiff_t>(before.size()),
+                                    after.end()};
+  CHECK(names == std::set<std::string>{"hipEventRecord", "hipGetDevice", "hipStreamWaitEvent"});
+}
+
+TEST_CASE("on a stream that is not shared, returns record an event, and nothing else is called") {
+  const test::Simulation simulation;
+  hipsim::WatchedDevice device;
+  auto stream = device.make_stream();
+  BufferPool pool{device, 64 * MiB};
+  run_layer(pool, stream);
+  const std::uint64_t records = hipsim::calls("hipEventRecord");
+  const std::uint64_t device_asked = hipsim::calls("hipGetDevice");
+  const std::uint64_t all = hipsim::calls();
+  for (int i = 0; i < 100; ++i) run_layer(pool, stream);
+  CHECK(hipsim::calls("hipEventRecord") - records == 100 * layer.size());
+  CHECK(hipsim::calls() - all ==
+        hipsim::calls("hipEventRecord") - records + hipsim::calls("hipGetDevice") - device_asked);
+}
+
+TEST_CASE("a pool's idle memory serves another allocation of the device") {
+  const test::Simulation simulation{{.devices = {{.memory = 64 * MiB}}}};
+  hipsim::WatchedDevice device;
+  const SharedStream stream{device};
+  BufferPool pool{device, 40 * MiB};
+  pool.acquire(20 * MiB, stream).release();
+  {
+    const auto region = hip::DeviceMemory{0}.acquire(50 * MiB, 256);
+    CHECK(pool.stats().chunks == 0);
+    CHECK_THROWS_AS(static_cast<void>(pool.acquire(20 * MiB, stream)), OutOfMemory);
+  }
+  const auto again = pool.acquire(20 * MiB, stream);
+  CHECK_THROWS_AS(static_cast<void>(hip::DeviceMemory{0}.acquire(50 * MiB, 256)), OutOfMemory);
+  CHECK(pool.stats().in_use_buffers == 1);
+}
+
+TEST_CASE("a pool that grows is given what another pool, and itself, has idle") {
+  const test::Simulation simulation{{.devices = {{.memory = 64 * MiB}}}};
+  hipsim::WatchedDevice device;
+  const SharedStream stream{device};
+  BufferPool other{device, 24 * MiB};
+  BufferPool pool{device, 8 * MiB, {.growth = 16 * MiB}};
+  const auto small = pool.acquire(8 * MiB, stream);
+  pool.acquire(16 * MiB, stream).release();
+  const auto large = pool.acquire(48 * MiB, stream);
+  CHECK(other.stats().chunks == 0);
+  CHECK(pool.stats().chunks == 2);
+  CHECK(pool.validate());
+}
+
+TEST_CASE("a hit whose wait fails leaves the buffer where it was") {
+  const test::Simulation simulation;
+  hipsim::WatchedDevice device;
+  for (const char* name : {"hipEventRecord", "hipStreamWaitEvent"}) {
+    BufferPool pool{device, 1 * MiB};
+    const SharedStream first{device};
+    const SharedStream second{device};
+    pool.acquire(4096, first).release();
+    pool.acquire(100, second).release();
+    hipsim::fail_call(name, 0, hipErrorUnknown);
+    CHECK_THROWS_AS(static_cast<void>(pool.acquire(4096, second)), hip::Error);
+    CHECK(pool.stats().in_use_buffers == 0);
+    CHECK(pool.stats().cached_buffers == 2);
+    CHECK(pool.validate());
+    CHECK(!pool.acquire(4096, second).empty());
+    CHECK(pool.stats().hits == 1);
+  }
+}
+
+TEST_CASE("a return whose event cannot be recorded is waited for") {
+  const test::Simulation simulation;
+  hipsim::WatchedDevice device;
+  test::HostSide<hipsim::WatchedDevice> host{device, 4096};
+  BufferPool pool{device, 1 * MiB};
+  auto first = device.make_stream();
+  auto second = device.make_stream();
+  for (const bool cannot_wait : {false, true}) {
+    {
+      const auto buffer = pool.acquire(4096, first);
+      device.copy_to_device(buffer.address(), host.address(), 4096, first);
+      hipsim::fail_call("hipEventRecord", 0, hipErrorUnknown);
+      if (cannot_wait) hipsim::fail_call("hipStreamSynchronize", 0, hipErrorUnknown);
+    }
+    // Where nothing could tell that its stream is done with it, no other stream gets it.
+    const std::uint64_t misses = pool.stats().misses;
+    const auto buffer = pool.acquire(4096, second);
+    device.copy_to_device(buffer.address(), host.address(), 4096, second);
+    CHECK(pool.stats().misses == misses + (cannot_wait ? 1 : 0));
+    CHECK(pool.trim() == 0);
+  }
+  pool.acquire(1, first).release();  // its event covers the earlier return
+  CHECK(pool.trim() > 4096);
+  CHECK(pool.stats().cached == 0);
+}
+
+TEST_CASE("whichever call fails, a pool ends in an error or goes on, and all is released") {
+  std::vector<std::string> names;
+  {
+    const test::Simulation simulation;
+    HipDevice<> device;
+    const std::uint64_t before = hipsim::calls();
+    use_everything(device);
+    names = hipsim::call_names();
+    names.erase(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(before));
+  }
+  REQUIRE(names.size() > 60);
+  std::size_t errors = 0;
+  for (const hipError_t code : {hipErrorUnknown, hipErrorOutOfMemory}) {
+    for (std::uint64_t call = 0; call < names.size(); ++call) {
+      INFO("call " << call << ", " << names[call] << ", " << std::string{hipGetErrorName(code)});
+      hipsim::reset();
+      test::CleanUpErrors told;
+      HipDevice<> device;
+      const std::uint64_t before = hipsim::calls();
+      hipsim::fail_call(call, code);
+      try {
+        use_everything(device);
+      } catch (const hip::Error&) {
+        ++errors;
+      } catch (const OutOfMemory&) {
+        ++errors;
+      }
+      hipsim::stop_failing();
+      const std::string name = hipsim::call_names()[before + call];
+      for (const auto& record : hipsim::crimes()) REQUIRE_MESSAGE(false, record.text);
+      const hipsim::Live left = hipsim::live();
+      const std::size_t lost =
+          left.device_allocations + left.pinned_allocations + left.streams + left.events;
+      REQUIRE(lost == (is_clean_up(name) ? 1 : 0));
+    }
+  }
+  hipsim::reset();
+  CHECK(errors > 40);
+}
