@@ -32,6 +32,11 @@
 #include <allot/pool/async_result.hpp>
 #include <allot/pool/readback.hpp>
 #include <allot/pool/stream_set.hpp>
+#include <allot/pool/buffer_pool.hpp>
+#include <allot/pool/pool_stats.hpp>
+#include <allot/pool/pooled_buffer.hpp>
+#include <allot/pool/shared_stream.hpp>
+#include <allot/pool/size_classes.hpp>
 #include <allot/sharded_arena.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
