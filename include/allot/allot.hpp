@@ -9,6 +9,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/memory_info.hpp>
+#include <allot/core/source_location.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/device/host_device.hpp>
@@ -26,6 +27,7 @@
 #include <allot/memory/host_memory.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/memory/reclaimer.hpp>
+#include <allot/observer/leak_tracker.hpp>
 #include <allot/observer/ledger.hpp>
 #include <allot/observer/observer.hpp>
 #include <allot/observer/observers.hpp>
@@ -37,6 +39,7 @@
 #include <allot/pool/pooled_buffer.hpp>
 #include <allot/pool/shared_stream.hpp>
 #include <allot/pool/size_classes.hpp>
+#include <allot/pool/named_buffers.hpp>
 #include <allot/sharded_arena.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>

@@ -91,8 +91,8 @@ class ArenaState {
     requested_ += requested - word;
     word = requested;
     peak_used_ = larger(peak_used_, strategy_.used() * A::value);
-    if constexpr (marks_blocks) {
-      region_.mark_free(block.offset, block.size);
+    if constexpr (marks_blocks) {  // what stays in use is never told to be free: it may be read now
+      if (size < block.size) region_.mark_free(block.offset + size, block.size - size);
       region_.mark_used(now.offset, now.size);
     }
     observer_.deallocated(block);

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `SourceLocation`: where in a program something was called. It is `std::source_location`, or the
+/// same members where the compiler has none (clang 14).
+#pragma once
+
+#include <source_location>
+
+#if !defined(__cpp_lib_source_location)
+#include <cstdint>
+#endif
+
+namespace allot {
+
+#if defined(__cpp_lib_source_location)
+using SourceLocation = std::source_location;
+#else
+class SourceLocation {
+ public:
+  constexpr SourceLocation() noexcept = default;
+
+  [[nodiscard]] static constexpr SourceLocation current(
+      const char* file = __builtin_FILE(), const char* function = __builtin_FUNCTION(),
+      std::uint_least32_t line = __builtin_LINE()) noexcept {
+    SourceLocation here;
+    here.file_ = file;
+    here.function_ = function;
+    here.line_ = line;
+    return here;
+  }
+
+  [[nodiscard]] constexpr const char* file_name() const noexcept { return file_; }
+  [[nodiscard]] constexpr const char* function_name() const noexcept { return function_; }
+  [[nodiscard]] constexpr std::uint_least32_t line() const noexcept { return line_; }
+  [[nodiscard]] static constexpr std::uint_least32_t column() noexcept { return 0; }
+
+ private:
+  const char* file_ = "";
+  const char* function_ = "";
+  std::uint_least32_t line_ = 0;
+};
+#endif
+
+}  // namespace allot

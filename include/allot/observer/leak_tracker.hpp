@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `LeakTracker`: which blocks are live, who made them, and a report of those that nobody freed.
+///
+/// | type          | what it is                                                                  |
+/// |---------------|-----------------------------------------------------------------------------|
+/// | `Leak`        | something that was not freed: name, bytes, age, where it was made           |
+/// | `LeakTracker` | the observer; reports when the arena is destroyed                           |
+/// | `CallSite`    | for a scope, where blocks of this thread count as made                      |
+#pragma once
+
+#include <allot/core/block.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/source_location.hpp>
+#include <allot/core/units.hpp>
+#include <allot/observer/observer.hpp>
+#include <allot/observer/observers.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace allot {
+
+/// What was not freed. The name is valid as long as what handed it out says.
+struct Leak {
+  std::string_view name;         ///< empty where the request had none
+  std::uint64_t bytes;           ///< as it is now, after all resizes
+  std::chrono::nanoseconds age;  ///< since it was made, whatever it was resized to
+  std::optional<SourceLocation> site;
+};
+
+/// One line: `"positions": 4 KiB (4096 bytes), 1.25 s old, made at sim.cpp:12`.
+[[nodiscard]] inline std::string to_text(const Leak& leak) {
+  const auto hundredths = static_cast<std::uint64_t>(leak.age.count() / 10'000'000);
+  std::string text = "\"" + std::string{leak.name} + "\": " + ReadableBytes{leak.bytes}.c_str() +
+                     " (" + std::to_string(leak.bytes) + " bytes), " +
+                     std::to_string(hundredths / 100) + "." + std::to_string(hundredths / 10 % 10) +
+                     std::to_string(hundredths % 10) + " s old";
+  if (leak.site) {
+    text += std::string{", made at "} + leak.site->file_name() + ":" +
+            std::to_string(leak.site->line());
+  }
+  return text;
+}
+
+/// Told of leaks, where nothing can be thrown: what it throws is lost.
+using LeakReport = std::function<void(std::span<const Leak>)>;
+
+/// While one lives, blocks that this thread allocates count as made there. For layers over an
+/// arena, whose callers matter more than they do. The innermost one counts.
+class CallSite {
+ public:
+  explicit CallSite(const SourceLocation& site) noexcept
+      : site_{site}, outer_{std::exchange(innermost(), this)} {}
+  CallSite(const CallSite&) = delete;
+  CallSite& operator=(const CallSite&) = delete;
+  ~CallSite() { innermost() = outer_; }
+
+  [[nodiscard]] static std::optional<SourceLocation> current() noexcept {
+    const CallSite* const site = innermost();
+    return site == nullptr ? std::nullopt : std::optional{site->site_};
+  }
+
+ private:
+  [[nodiscard]] static const CallSite*& innermost() noexcept {
+    static thread_local const CallSite* site = nullptr;
+    return site;
+  }
+
+  SourceLocation site_;
+  const CallSite* outer_;
+};
+
+/// Keeps the name, size, age and call site of every live block of one arena, and reports those
+/// that are live when it is destroyed with the arena. A block that was resized in place stays the
+/// one that it was. Complexity of each notice: constant, and one copy of the name.
+///
+/// \tparam Clock  what ages are measured with
+template <class Clock>
+class LeakTrackerOf {
+ public:
+  /// Reports to standard error, a line for each leak.
+  LeakTrackerOf() : LeakTrackerOf{&print} {}
+  /// \param report  called once, by the destructor, where there is something to report
+  explicit LeakTrackerOf(LeakReport report) : report_{std::move(report)} {}
+  LeakTrackerOf(LeakTrackerOf&& other) noexcept
+      : report_{std::move(other.report_)},
+        blocks_{std::exchange(other.blocks_, {})},
+        live_{std::exchange(other.live_, 0)},
+        untracked_{std::exchange(other.untracked_, 0)} {}
+  LeakTrackerOf& operator=(LeakTrackerOf&&) = delete;
+  ~LeakTrackerOf() {
+    if (live_ == 0) return;
+    try {
+      report(leaks());
+    } catch (...) {
+      // No memory for the report: there is nobody left to tell.
+    }
+  }
+
+  void allocated(const Block& block, const Request& request) noexcept {
+    try {
+      if (block.handle.index >= blocks_.size()) blocks_.resize(block.handle.index + std::size_t{1});
+      Tracked& tracked = blocks_[block.handle.index];
+      const bool was_resized = tracked.handle == block.handle;
+      if (!was_resized) {
+        tracked.name = request.name;
+        tracked.made = Clock::now();
+        tracked.site = CallSite::current();
+        tracked.handle = block.handle;
+      }
+      tracked.bytes = request.bytes;
+      tracked.is_live = true;
+      ++live_;
+    } catch (...) {
+      ++untracked_;
+    }
+  }
+
+  void deallocated(const Block& block) noexcept {
+    if (block.handle.index >= blocks_.size()) return;
+    Tracked& tracked = blocks_[block.handle.index];
+    if (!tracked.is_live || tracked.handle != block.handle) return;
+    tracked.is_live = false;
+    --live_;
+  }
+
+  void refused(const Request&, Reason) noexcept {}
+
+  /// What is live. The names are valid until the arena is called again. Complexity: linear in the
+  /// blocks that were ever live at once.
+  /// Throws: `std::bad_alloc`.
+  [[nodiscard]] std::vector<Leak> leaks() const {
+    std::vector<Leak> found;
+    found.reserve(live_);
+    const auto now = Clock::now();
+    for (const Tracked& tracked : blocks_) {
+      if (!tracked.is_live) continue;
+      found.push_back({tracked.name, tracked.bytes,
+                       std::chrono::duration_cast<std::chrono::nanoseconds>(now - tracked.made),
+                       tracked.site});
+    }
+    return found;
+  }
+
+  /// How many blocks are live. Complexity: constant.
+  [[nodiscard]] std::size_t live_blocks() const noexcept { return live_; }
+
+  /// Blocks that could not be kept account of, because the host's memory was short.
+  [[nodiscard]] std::size_t untracked() const noexcept { return untracked_; }
+
+  /// Reports as the destructor does. What lies between the arena and its users calls it with what
+  /// these did not free, before it frees that itself.
+  void report(std::span<const Leak> leaks) const {
+    if (report_ && !leaks.empty()) report_(leaks);
+  }
+
+ private:
+  struct Tracked {
+    std::string name;
+    std::uint64_t bytes = 0;
+    typename Clock::time_point made{};
+    std::optional<SourceLocation> site;
+    Handle handle{};
+    bool is_live = false;
+  };
+
+  static void print(std::span<const Leak> leaks) {
+    std::fprintf(stderr, "allot: %zu not freed:\n", leaks.size());
+    for (const Leak& leak : leaks) std::fprintf(stderr, "  %s\n", to_text(leak).c_str());
+  }
+
+  LeakReport report_;
+  std::vector<Tracked> blocks_;  // by the index of their handles, which is small
+  std::size_t live_ = 0;
+  std::size_t untracked_ = 0;
+};
+
+using LeakTracker = LeakTrackerOf<std::chrono::steady_clock>;
+
+static_assert(Observer<LeakTracker>);
+
+namespace detail {
+
+template <class O>
+inline constexpr bool reports_leaks = requires(const O& observer, std::span<const Leak> leaks) {
+  observer.report(leaks);
+};
+template <class... Os>
+inline constexpr bool reports_leaks<Observers<Os...>> = (reports_leaks<Os> || ...);
+
+/// Hands leaks to the leak trackers among an arena's observers.
+template <class O>
+void report_leaks(const O& observer, std::span<const Leak> leaks) {
+  if constexpr (reports_leaks<O>) observer.report(leaks);
+}
+template <class... Os>
+void report_leaks(const Observers<Os...>& observers, std::span<const Leak> leaks) {
+  [&]<std::size_t... Places>(std::index_sequence<Places...>) {
+    (report_leaks(observers.template get<Places>(), leaks), ...);
+  }
+  (std::index_sequence_for<Os...>{});
+}
+
+}  // namespace detail
+
+}  // namespace allot

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `BufferConfig`: how large the elements of a named buffer are, and how it grows.
+///
+/// | preset         | bytes per element | growth | minimum | maximum | asynchronous readback |
+/// |----------------|-------------------|--------|---------|---------|-----------------------|
+/// | `defaults()`   | 4                 | 3/2    | 4096 B  | 1 GiB   | no                    |
+/// | `positions()`  | 12                | 13/10  | 4096 B  | 512 MiB | yes                   |
+/// | `velocities()` | 12                | 13/10  | 4096 B  | 512 MiB | yes                   |
+/// | `edges()`      | 32                | 2      | 8192 B  | 2 GiB   | no                    |
+/// | `grid_cells()` | 8                 | 3/2    | 2048 B  | 256 MiB | no                    |
+/// | `for_forces()` | 12                | 13/10  | 4096 B  | 512 MiB | no                    |
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
+
+#include <bit>
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+
+namespace allot {
+
+/// What a buffer that is too small grows to, in integers: no rounding, whatever the size.
+class Growth {
+ public:
+  /// The capacity times `numerator / denominator`, rounded down.
+  /// Throws: `std::invalid_argument` for a denominator of zero, and ratios below one.
+  [[nodiscard]] static constexpr Growth ratio(std::uint32_t numerator,
+                                              std::uint32_t denominator = 1) {
+    if (denominator == 0 || numerator < denominator) {
+      throw std::invalid_argument{
+          (FixedText<160>{} << "a buffer cannot grow by " << std::uint64_t{numerator} << "/"
+                            << std::uint64_t{denominator} << "; give a ratio of at least one")
+              .c_str()};
+    }
+    return Growth{numerator, denominator};
+  }
+  /// The lowest power of two that holds what is needed.
+  [[nodiscard]] static constexpr Growth power_of_two() noexcept { return Growth{0, 1}; }
+  /// What is needed, no more.
+  [[nodiscard]] static constexpr Growth exact() noexcept { return Growth{0, 0}; }
+
+  /// The next capacity, at least `needed`; where growth itself exceeds 64 bits, `needed`.
+  [[nodiscard]] constexpr std::uint64_t next(std::uint64_t capacity,
+                                             std::uint64_t needed) const noexcept {
+    if (numerator_ != 0) return larger(multiplied(capacity), needed);
+    constexpr std::uint64_t largest = std::uint64_t{1} << 63;
+    return denominator_ == 0 || needed > largest ? needed : std::bit_ceil(needed);
+  }
+
+  friend constexpr bool operator==(const Growth&, const Growth&) noexcept = default;
+
+ private:
+  constexpr Growth(std::uint32_t numerator, std::uint32_t denominator) noexcept
+      : numerator_{numerator}, denominator_{denominator} {}
+
+  /// Zero where it exceeds 64 bits. The remainder's product fits them: both factors have 32.
+  [[nodiscard]] constexpr std::uint64_t multiplied(std::uint64_t capacity) const noexcept {
+    const auto whole = checked_multiply(capacity / denominator_, numerator_);
+    const std::uint64_t rest = capacity % denominator_ * numerator_ / denominator_;
+    return whole ? checked_add(*whole, rest).value_or(0) : 0;
+  }
+
+  std::uint32_t numerator_;  // none: a power of two, or, without denominator, exact
+  std::uint32_t denominator_;
+};
+
+/// How a named buffer is laid out and grows. An element is what `add` and `ensure_capacity` count;
+/// one of `bytes_per_element` may be several `T`: three floats a position.
+struct BufferConfig {
+  std::uint64_t bytes_per_element = 0;  ///< a multiple of `sizeof(T)`; 0: `sizeof(T)`
+  Growth growth = Growth::ratio(3, 2);
+  std::uint64_t minimum = 4 * KiB;     ///< bytes that it has at least
+  std::uint64_t maximum = 1 * GiB;     ///< bytes that it has at most
+  bool asynchronous_readback = false;  ///< whether `NamedBuffers::read` may leave its copy running
+
+  [[nodiscard]] static constexpr BufferConfig defaults() noexcept {
+    return {4, Growth::ratio(3, 2), 4 * KiB, 1 * GiB, false};
+  }
+  [[nodiscard]] static constexpr BufferConfig positions() noexcept {
+    return {12, Growth::ratio(13, 10), 4 * KiB, 512 * MiB, true};
+  }
+  [[nodiscard]] static constexpr BufferConfig velocities() noexcept { return positions(); }
+  [[nodiscard]] static constexpr BufferConfig edges() noexcept {
+    return {32, Growth::ratio(2), 8 * KiB, 2 * GiB, false};
+  }
+  [[nodiscard]] static constexpr BufferConfig grid_cells() noexcept {
+    return {8, Growth::ratio(3, 2), 2 * KiB, 256 * MiB, false};
+  }
+  [[nodiscard]] static constexpr BufferConfig for_forces() noexcept {
+    return {12, Growth::ratio(13, 10), 4 * KiB, 512 * MiB, false};
+  }
+
+  /// Whole elements in the maximum. Requires: `bytes_per_element` is not zero, as below.
+  [[nodiscard]] constexpr std::uint64_t largest_capacity() const noexcept {
+    return maximum / bytes_per_element;
+  }
+  /// Elements that the minimum takes.
+  [[nodiscard]] constexpr std::uint64_t smallest_capacity() const noexcept {
+    return minimum / bytes_per_element + (minimum % bytes_per_element != 0 ? 1 : 0);
+  }
+  /// Elements of a new buffer for `needed`: those, or the minimum.
+  [[nodiscard]] constexpr std::uint64_t first_capacity(std::uint64_t needed) const noexcept {
+    return larger(needed, smaller(smallest_capacity(), largest_capacity()));
+  }
+  /// Elements of one of `capacity` once it must hold `needed`: the larger of growth and need, but
+  /// of growth no more than the maximum.
+  [[nodiscard]] constexpr std::uint64_t next_capacity(std::uint64_t capacity,
+                                                      std::uint64_t needed) const noexcept {
+    return larger(needed, smaller(growth.next(capacity, needed), largest_capacity()));
+  }
+
+  friend constexpr bool operator==(const BufferConfig&, const BufferConfig&) noexcept = default;
+};
+
+}  // namespace allot

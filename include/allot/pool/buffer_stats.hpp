@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What named buffers say about themselves.
+///
+/// | type                | what it is                                            |
+/// |---------------------|-------------------------------------------------------|
+/// | `BufferStats`       | one buffer                                            |
+/// | `NamedBuffersStats` | all of them, at one moment                            |
+/// | `LeakList`          | what was not freed                                    |
+#pragma once
+
+#include <allot/core/block.hpp>
+#include <allot/observer/leak_tracker.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace allot {
+
+struct BufferStats {
+  std::string name;
+  std::string_view type;  ///< of its contents
+  std::uint64_t bytes;    ///< of its capacity
+  std::uint64_t bytes_per_element;
+  std::uint64_t capacity;  ///< elements
+  std::uint64_t used;      ///< elements: as far as `write` and `set_used` say
+  std::uint64_t resizes;
+  std::uint64_t transfers;       ///< copies into it, out of it, and of it
+  std::chrono::nanoseconds age;  ///< since `add`
+  std::chrono::nanoseconds since_last_use;
+
+  /// Of the capacity, between 0 and 1.
+  [[nodiscard]] double utilization() const noexcept {
+    return capacity == 0 ? 0 : static_cast<double>(used) / static_cast<double>(capacity);
+  }
+};
+
+/// In bytes and counts. `total_bytes <= peak_bytes <= limit_bytes`, always.
+struct NamedBuffersStats {
+  std::uint64_t total_bytes;     ///< of all capacities, and external ones
+  std::uint64_t external_bytes;  ///< of `track_external`
+  std::uint64_t peak_bytes;      ///< the most that `total_bytes` ever was
+  std::uint64_t limit_bytes;
+  std::uint64_t held_bytes;     ///< of all blocks in the arena: also those that only handles or
+                                ///< copies still hold
+  std::uint64_t waiting_bytes;  ///< of blocks that only copies still hold
+  std::uint64_t allocations;    ///< of buffers by `add`
+  std::uint64_t frees;
+  std::uint64_t resizes;
+  std::uint64_t resizes_in_place;
+  std::uint64_t transfers;
+  std::uint64_t transferred_bytes;
+  std::vector<BufferStats> buffers;  ///< in no order
+  Usage arena;
+
+  /// A buffer of a name, or none.
+  [[nodiscard]] const BufferStats* find(std::string_view name) const noexcept {
+    for (const BufferStats& buffer : buffers) {
+      if (buffer.name == name) return &buffer;
+    }
+    return nullptr;
+  }
+};
+
+/// What was not freed, with names of its own. Moved, not copied.
+class LeakList {
+ public:
+  LeakList() = default;
+  LeakList(LeakList&&) = default;
+  LeakList& operator=(LeakList&&) = default;
+  LeakList(const LeakList&) = delete;
+  LeakList& operator=(const LeakList&) = delete;
+  ~LeakList() = default;
+
+  [[nodiscard]] std::size_t size() const noexcept { return leaks_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return leaks_.empty(); }
+  [[nodiscard]] std::span<const Leak> leaks() const noexcept { return leaks_; }
+  [[nodiscard]] auto begin() const noexcept { return leaks_.begin(); }
+  [[nodiscard]] auto end() const noexcept { return leaks_.end(); }
+
+  [[nodiscard]] std::uint64_t bytes() const noexcept {
+    std::uint64_t sum = 0;
+    for (const Leak& leak : leaks_) sum += leak.bytes;
+    return sum;
+  }
+
+  /// Makes room, once, before any `add`.
+  void reserve(std::size_t leaks, std::size_t name_bytes) {
+    leaks_.reserve(leaks);
+    names_.reserve(name_bytes);
+  }
+  /// Requires: room for the name.
+  void add(Leak leak) {
+    const std::size_t first = names_.size();
+    names_.insert(names_.end(), leak.name.begin(), leak.name.end());
+    leak.name = {names_.data() + first, leak.name.size()};
+    leaks_.push_back(leak);
+  }
+
+ private:
+  std::vector<char> names_;  // one piece: a list of a thousand takes two allocations
+  std::vector<Leak> leaks_;
+};
+
+}  // namespace allot

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `TypedSlice<T, Access>`: a slice as so many `T`.
+#pragma once
+
+#include <allot/slice.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace allot {
+
+/// Shares the ownership of its bytes, as `Slice` does. Empty where default-constructed.
+template <class T, class Access>
+class TypedSlice {
+ public:
+  using value_type = T;
+
+  TypedSlice() noexcept = default;
+  /// Requires: the address is aligned for `T`.
+  explicit TypedSlice(Slice<Access> slice) noexcept : slice_{std::move(slice)} {}
+
+  /// Where it begins: an address of the device, unless `Access` says that the host may touch it.
+  [[nodiscard]] T* data() const noexcept { return static_cast<T*>(slice_.address()); }
+  /// How many `T`.
+  [[nodiscard]] std::uint64_t size() const noexcept { return slice_.bytes() / sizeof(T); }
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }
+
+  [[nodiscard]] std::span<T> span() const noexcept requires Access::host {
+    return {data(), static_cast<std::size_t>(size())};
+  }
+
+ private:
+  Slice<Access> slice_;
+};
+
+}  // namespace allot
