@@ -191,6 +191,7 @@ struct BufferTable {
   /// Throws: `LimitExceeded`, `OutOfMemory`, what the device throws, `std::bad_alloc`.
   void resize(std::vector<Resized>& all, Stream& stream, bool waits) {
     choose_capacities(all);
+    memory->poll();
     try {
       place(all);
     } catch (const OutOfMemory&) {  // no room to grow: is there for what is needed?
