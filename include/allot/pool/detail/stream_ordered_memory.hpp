@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `StreamOrderedMemory<M>`: memory whose blocks are used again in the order of a stream. A block
+/// that the host has freed may still be written by work on its way; so regions are not told of
+/// blocks, and count as in use from end to end.
+#pragma once
+
+#include <allot/memory/memory.hpp>
+
+#include <cstdint>
+#include <utility>
+
+namespace allot::detail {
+
+template <Memory M>
+class StreamOrderedMemory {
+ public:
+  static constexpr bool host_accessible = M::host_accessible;
+  static constexpr bool device_accessible = M::device_accessible;
+
+  class Region {
+   public:
+    Region() noexcept = default;
+    Region(typename M::Region region, std::uint64_t bytes) noexcept : region_{std::move(region)} {
+      if constexpr (requires { region_.mark_used(bytes, bytes); }) region_.mark_used(0, bytes);
+    }
+
+    [[nodiscard]] void* address() const noexcept { return region_.address(); }
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return region_.bytes(); }
+    [[nodiscard]] std::uint64_t alignment() const noexcept { return region_.alignment(); }
+
+   private:
+    typename M::Region region_;
+  };
+
+  explicit StreamOrderedMemory(M memory) noexcept : memory_{std::move(memory)} {}
+
+  [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
+    return Region{memory_.acquire(bytes, alignment), bytes};
+  }
+
+ private:
+  M memory_;
+};
+
+}  // namespace allot::detail
