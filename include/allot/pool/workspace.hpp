@@ -56,6 +56,7 @@ template <Device D, Alignment A = AlignTo<256>>
 requires std::copyable<D>
 class Workspace {
   using Stack = detail::ScratchStack<typename D::memory_type, A>;
+  struct State;
 
  public:
   using slice_type = typename Stack::slice_type;
@@ -100,10 +101,10 @@ class Workspace {
 
    private:
     friend Workspace;
-    Scope(std::shared_ptr<typename Workspace::State> state, End end)
+    Scope(std::shared_ptr<State> state, End end)
         : state_{std::move(state)}, end_{end}, depth_{state_->open(end)} {}
 
-    std::shared_ptr<typename Workspace::State> state_;
+    std::shared_ptr<State> state_;
     End end_;
     std::size_t depth_;
   };

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `PrefixIndex`: full blocks of tokens by what they hold and what comes before, so that sequences
+/// that begin alike share them; and which of them nobody uses, the longest unused first.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace allot::detail {
+
+/// A hash table and a list in arrays that have an entry for each block: nothing is taken from the
+/// system later. A prefix is named by an identity that is never used again, and tokens are
+/// compared, not only their hash: prefixes that differ are never taken for each other.
+///
+/// Complexity: constant in the blocks, linear in the tokens of one.
+class PrefixIndex {
+ public:
+  using Token = std::uint32_t;
+  using Number = std::uint32_t;
+
+  static constexpr std::uint64_t no_prefix = 0;
+
+  /// \param blocks  0: there is no index
+  PrefixIndex(std::uint64_t blocks, std::uint64_t block_tokens)
+      : block_tokens_{static_cast<std::size_t>(block_tokens)},
+        entries_(blocks),
+        buckets_(blocks == 0 ? 0 : std::bit_ceil(blocks), none),
+        tokens_(blocks * block_tokens_) {}
+
+  [[nodiscard]] bool exists() const noexcept { return !entries_.empty(); }
+
+  /// The tokens of a block, to be set before it is inserted.
+  [[nodiscard]] std::span<Token> tokens(Number block) noexcept {
+    return {tokens_.data() + block * block_tokens_, block_tokens_};
+  }
+
+  /// The block that holds these tokens after that prefix.
+  [[nodiscard]] std::optional<Number> find(std::uint64_t prefix,
+                                           std::span<const Token> wanted) noexcept {
+    if (!exists()) return std::nullopt;
+    const std::uint64_t hash = hash_of(prefix, wanted);
+    for (Number i = buckets_[bucket(hash)]; i != none; i = entries_[i].next) {
+      const Entry& entry = entries_[i];
+      if (entry.hash == hash && entry.prefix == prefix &&
+          std::equal(wanted.begin(), wanted.end(), tokens(i).begin()))
+        return i;
+    }
+    return std::nullopt;
+  }
+
+  /// What names a block of the index together with all before it.
+  [[nodiscard]] std::uint64_t identity(Number block) const noexcept {
+    return entries_[block].identity;
+  }
+  [[nodiscard]] bool contains(Number block) const noexcept {
+    return exists() && entries_[block].identity != no_prefix;
+  }
+
+  /// Requires: nothing is found for the prefix and the block's tokens.
+  void insert(Number block, std::uint64_t prefix) noexcept {
+    Entry& entry = entries_[block];
+    entry.hash = hash_of(prefix, tokens(block));
+    entry.prefix = prefix;
+    entry.identity = ++last_identity_;
+    entry.next = buckets_[bucket(entry.hash)];
+    buckets_[bucket(entry.hash)] = block;
+    ++size_;
+  }
+
+  /// Takes a block out, of the list of unused ones too.
+  void erase(Number block) noexcept {
+    if (entries_[block].is_unused) set_used(block);
+    *link_to(block) = entries_[block].next;
+    entries_[block] = Entry{};
+    --size_;
+  }
+
+  /// A block's place is taken by another one, which has no entry. The tokens go with it.
+  void move(Number from, Number to) noexcept {
+    if (!exists()) return;
+    std::copy(tokens(from).begin(), tokens(from).end(), tokens(to).begin());
+    if (!contains(from)) return;
+    *link_to(from) = to;
+    Entry& entry = entries_[to];
+    entry = entries_[from];
+    entries_[from] = Entry{};
+    if (!entry.is_unused) return;
+    (entry.older == none ? oldest_ : entries_[entry.older].newer) = to;
+    (entry.newer == none ? newest_ : entries_[entry.newer].older) = to;
+  }
+
+  /// Nobody uses a block any more: it is evicted after all that are unused already.
+  void set_unused(Number block) noexcept {
+    Entry& entry = entries_[block];
+    entry.is_unused = true;
+    entry.older = newest_;
+    entry.newer = none;
+    (newest_ == none ? oldest_ : entries_[newest_].newer) = block;
+    newest_ = block;
+    ++unused_;
+  }
+
+  void set_used(Number block) noexcept {
+    Entry& entry = entries_[block];
+    (entry.older == none ? oldest_ : entries_[entry.older].newer) = entry.newer;
+    (entry.newer == none ? newest_ : entries_[entry.newer].older) = entry.older;
+    entry.is_unused = false;
+    --unused_;
+  }
+
+  [[nodiscard]] bool is_unused(Number block) const noexcept {
+    return exists() && entries_[block].is_unused;
+  }
+
+  /// The block unused for longest. Requires: `unused() != 0`.
+  [[nodiscard]] Number oldest() const noexcept { return oldest_; }
+  [[nodiscard]] std::uint64_t unused() const noexcept { return unused_; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+ private:
+  static constexpr Number none = std::numeric_limits<Number>::max();
+
+  struct Entry {
+    std::uint64_t hash = 0;
+    std::uint64_t prefix = no_prefix;
+    std::uint64_t identity = no_prefix;
+    Number next = none;
+    Number older = none;
+    Number newer = none;
+    bool is_unused = false;
+  };
+
+  /// A multiplication and a shift for each token (the finalizer of MurmurHash3, by A. Appleby).
+  [[nodiscard]] static std::uint64_t hash_of(std::uint64_t prefix,
+                                             std::span<const Token> tokens) noexcept {
+    std::uint64_t hash = prefix;
+    for (const Token token : tokens) {
+      hash = (hash ^ token) * 0xFF51AFD7ED558CCD;
+      hash ^= hash >> 33;
+    }
+    return hash;
+  }
+
+  [[nodiscard]] std::size_t bucket(std::uint64_t hash) const noexcept {
+    return static_cast<std::size_t>(hash) & (buckets_.size() - 1);
+  }
+
+  /// What points to a block in its bucket.
+  [[nodiscard]] Number* link_to(Number block) noexcept {
+    Number* link = &buckets_[bucket(entries_[block].hash)];
+    while (*link != block) link = &entries_[*link].next;
+    return link;
+  }
+
+  std::size_t block_tokens_;
+  std::vector<Entry> entries_;
+  std::vector<Number> buckets_;
+  std::vector<Token> tokens_;
+  std::uint64_t last_identity_ = no_prefix;
+  std::uint64_t size_ = 0;
+  std::uint64_t unused_ = 0;
+  Number oldest_ = none;
+  Number newest_ = none;
+};
+
+}  // namespace allot::detail
