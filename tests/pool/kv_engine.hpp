@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
+#include <utility>
 #include <vector>
 
 namespace allot::test {
@@ -43,7 +43,10 @@ class KvEngine {
   }
   KvEngine(const KvEngine&) = delete;
   KvEngine& operator=(const KvEngine&) = delete;
-  ~KvEngine() { synchronize(); }
+  ~KvEngine() {
+    for (std::size_t lane = 0; lane < lanes_; ++lane)
+      detail::settle(cache_.device(), cache_.stream(lane));
+  }
 
   /// Gives the sequence's lane the work that writes the keys and values of tokens from `from` on.
   void write(Sequence& sequence, const Tokens& tokens, std::size_t from) {

@@ -140,9 +140,17 @@ class BlockPool {
     ++block.users;
   }
 
-  /// One user less; the last one gives the block back. Whether this was the last.
+  /// One user less, whose work on the block was given to a lane; the last one gives the block back.
+  /// Whether this was the last.
   /// Complexity: constant. Throws: `std::invalid_argument` for a block that has none.
-  bool give(Number number) {
+  bool give(Number number, std::size_t lane = 0) {
+    lanes_.require(lane);
+    lanes_.note_read(used(number).touched, lane);
+    return give_untouched(number);
+  }
+
+  /// One user less, who has given no work on the block: one that kept it for others.
+  bool give_untouched(Number number) {
     State& block = used(number);
     if (--block.users != 0) return false;
     numbers_.deallocate({number, 1, block.handle});
@@ -163,6 +171,12 @@ class BlockPool {
     lanes_.note_read(block.touched, lane);
   }
 
+  /// Remembers that the lane was given work that reads the block, without waiting for anything.
+  void note_read(Number number, std::size_t lane) {
+    lanes_.require(lane);
+    lanes_.note_read(used(number).touched, lane);
+  }
+
   /// Has the lane's later work come after all that was given for the block.
   void write(Number number, std::size_t lane) {
     State& block = used(number);
@@ -178,7 +192,7 @@ class BlockPool {
     try {
       lanes_.device().copy_on_device(address(to), address(from), block_bytes_, lanes_.stream(lane));
     } catch (...) {
-      give(to);
+      give(to, lane);
       throw;
     }
     return to;
@@ -192,12 +206,13 @@ class BlockPool {
       return number;
     }
     const Number copy = copy_of(number, lane);
-    give(number);
+    give(number, lane);
     return copy;
   }
 
   /// Copies the highest used block to the lowest free one, with all its users, so that the highest
-  /// is lower: nothing where all blocks below it are used. Whoever names it must name the new one.
+  /// is lower: nothing where all blocks below it are used. Whoever names it must name the new one,
+  /// after `copied_on` the lane.
   struct Moved {
     Number from;
     Number to;
@@ -208,9 +223,15 @@ class BlockPool {
     const auto from = static_cast<Number>(end() - 1);
     const Number to = copy_of(from, lane);
     blocks_[to].users = std::exchange(blocks_[from].users, 0);
+    // Its users have not said when they last read it, and go on reading the new one.
+    lanes_.note_read_again(blocks_[from].touched);
+    blocks_[to].touched.readers |= blocks_[from].touched.readers;
     numbers_.deallocate({from, 1, blocks_[from].handle});
     return Moved{from, to};
   }
+
+  /// Has the later work of all lanes come after what a lane has copied.
+  void copied_on(std::size_t lane) noexcept { lanes_.before_all(lane); }
 
   /// One above the highest used block. Complexity: constant over many calls.
   [[nodiscard]] std::uint64_t end() noexcept {

@@ -99,7 +99,7 @@ class KvCache {
     ~Sequence() {
       if (state_ == nullptr) return;
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
-      state_->close(slot_);
+      state_->close(slot_, lane_);
     }
 
     /// Room for more tokens. A last block that others use as well is copied first.
@@ -127,7 +127,7 @@ class KvCache {
     void truncate(std::uint64_t tokens) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       require(tokens, state_->table(slot_).tokens);
-      state_->truncate(slot_, tokens);
+      state_->truncate(slot_, tokens, lane_);
     }
 
     /// Another sequence with the same tokens, in the same blocks; whichever is appended to first
@@ -139,7 +139,7 @@ class KvCache {
       try {
         state_->fork(slot_, slot, lane);
       } catch (...) {
-        state_->close(slot);
+        state_->close(slot, lane);
         throw;
       }
       return Sequence{state_, slot, lane};
@@ -157,7 +157,7 @@ class KvCache {
     void use_lane(std::size_t lane) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->pool().require_lane(lane);
-      state_->read(slot_, lane);
+      state_->change_lane(slot_, lane_, lane);
       lane_ = lane;
     }
     [[nodiscard]] std::size_t lane() const noexcept { return lane_; }
@@ -219,7 +219,7 @@ class KvCache {
       state_->append(slot, prompt.subspan(static_cast<std::size_t>(cached)), lane);
       return {Sequence{state_, slot, lane}, cached};
     } catch (...) {
-      state_->close(slot);
+      state_->close(slot, lane);
       throw;
     }
   }

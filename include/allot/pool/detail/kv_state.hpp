@@ -65,8 +65,8 @@ class KvState {
     return slot;
   }
 
-  void close(std::uint32_t slot) {
-    drop_blocks(table(slot), 0);
+  void close(std::uint32_t slot, std::size_t lane) {
+    drop_blocks(table(slot), 0, lane);
     table(slot) = Table{};
     unused_tables_.push_back(slot);
     --sequences_;
@@ -102,8 +102,12 @@ class KvState {
     into = {std::move(blocks), table(from).tokens, table(from).published, table(from).prefix};
   }
 
-  void read(std::uint32_t slot, std::size_t lane) {
-    for (const Number block : table(slot).blocks) pool_.read(block, lane);
+  /// From now on, the work of a sequence is on another lane.
+  void change_lane(std::uint32_t slot, std::size_t from, std::size_t to) {
+    for (const Number block : table(slot).blocks) {
+      pool_.note_read(block, from);
+      pool_.read(block, to);
+    }
   }
 
   /// Room for more tokens, in new blocks where those there are are full; the last one is copied
@@ -125,23 +129,23 @@ class KvState {
       if (begin != 0 && !copies) pool_.write(into.blocks.back(), lane);
       while (into.blocks.size() < blocks) into.blocks.push_back(pool_.take(lane));
     } catch (...) {
-      for (; into.blocks.size() > had; into.blocks.pop_back()) pool_.give(into.blocks.back());
-      if (copy) pool_.give(*copy);
+      for (; into.blocks.size() > had; into.blocks.pop_back()) pool_.give(into.blocks.back(), lane);
+      if (copy) pool_.give(*copy, lane);
       throw;
     }
     if (copy) {
       const Number old = std::exchange(into.blocks[had - 1], *copy);
       copy_tokens(old, *copy, begin);
-      release(old);
+      release(old, lane);
       ++copied_;
     }
     write_tokens(into, tokens);
   }
 
   /// Forgets the tokens from `tokens` on. Requires: there are as many.
-  void truncate(std::uint32_t slot, std::uint64_t tokens) {
+  void truncate(std::uint32_t slot, std::uint64_t tokens, std::size_t lane) {
     Table& from = table(slot);
-    drop_blocks(from, layout_.blocks_for(tokens));
+    drop_blocks(from, layout_.blocks_for(tokens), lane);
     from.tokens = tokens;
     if (from.published > tokens / layout_.block_tokens()) {
       from.published = 0;  // looked up again from the first one on
@@ -176,7 +180,7 @@ class KvState {
       const Number block = index_.oldest();
       index_.erase(block);
       set_filled(block, 0);
-      pool_.give(block);
+      pool_.give_untouched(block);
     }
     evicted_ += evicted;
     return evicted;
@@ -196,10 +200,10 @@ class KvState {
         moves.push_back(*moved);
       }
     } catch (...) {
-      update(moves);
+      update(moves, lane);
       throw;
     }
-    updated = update(moves);
+    updated = update(moves, lane);
     return {moves.size(), moves.size() * layout_.block_bytes(), before, pool_.end(),
             updated,      pool_.end() == pool_.used()};
   }
@@ -259,8 +263,8 @@ class KvState {
   }
 
   /// One sequence less does.
-  void release(Number block) {
-    if (pool_.give(block)) {
+  void release(Number block, std::size_t lane) {
+    if (pool_.give(block, lane)) {
       set_filled(block, 0);
     } else if (index_.contains(block) && pool_.users(block) == 1) {
       index_.set_unused(block);
@@ -268,8 +272,8 @@ class KvState {
   }
 
   /// The last ones first, so that of a prefix the end is evicted before the beginning.
-  void drop_blocks(Table& from, std::uint64_t kept) {
-    for (; from.blocks.size() > kept; from.blocks.pop_back()) release(from.blocks.back());
+  void drop_blocks(Table& from, std::uint64_t kept, std::size_t lane) {
+    for (; from.blocks.size() > kept; from.blocks.pop_back()) release(from.blocks.back(), lane);
   }
 
   void set_filled(Number block, std::uint64_t tokens) noexcept {
@@ -300,8 +304,9 @@ class KvState {
   }
 
   /// Has the tables name the new blocks. The moves are ordered by `from`, the highest first.
-  std::uint64_t update(const std::vector<typename Pool::Moved>& moves) noexcept {
+  std::uint64_t update(const std::vector<typename Pool::Moved>& moves, std::size_t lane) noexcept {
     if (moves.empty()) return 0;
+    pool_.copied_on(lane);
     std::uint64_t updated = 0;
     for (Table& table : tables_) {
       for (Number& block : table.blocks) {

@@ -92,8 +92,23 @@ class Lanes {
     }
   }
 
+  /// Has all that lanes are given from now on come after what one was given. Where that fails, the
+  /// host waits.
+  void before_all(std::size_t lane) noexcept {
+    try {
+      for (std::size_t other = 0; other < lanes_.size(); ++other) wait_for(other, lane, clock_);
+    } catch (...) {
+      settle(device_, *lanes_[lane].stream);
+    }
+  }
+
   void note_read(Touched& touched, std::size_t lane) const noexcept {
     touched.readers |= std::uint32_t{1} << lane;
+    touched.read = clock_;
+  }
+  /// The same of whoever has touched the bytes so far.
+  void note_read_again(Touched& touched) const noexcept {
+    if (touched.is_written) touched.readers |= std::uint32_t{1} << touched.writer;
     touched.read = clock_;
   }
   void note_written(Touched& touched, std::size_t lane) const noexcept {

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+// Workspaces and paged caches on simulated GPUs: no copy races with another, nothing is freed in
+// flight, and whichever call fails, everything is given back.
+#include <allot/device/hip_device.hpp>
+#include <allot/pool/kv_cache.hpp>
+#include <allot/pool/workspace.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "hip/simulation.hpp"
+#include "pool/kv_engine.hpp"
+#include "support/random.hpp"
+
+namespace {
+
+using namespace allot;
+using test::Tokens;
+using Cache = KvCache<HipDevice<>>;
+
+constexpr hipsim::Schedule schedules[] = {hipsim::Schedule::eager, hipsim::Schedule::late};
+
+Tokens counted(std::uint32_t first, std::size_t count) {
+  Tokens tokens(count);
+  for (std::uint32_t& token : tokens) token = first++;
+  return tokens;
+}
+
+/// All that a cache does with a device, on three lanes.
+void serve(Cache& cache) {
+  test::KvEngine engine{cache, 3};
+  const Tokens prompt = counted(0, 10);
+  auto first = cache.start(prompt, 0).sequence;
+  engine.write(first, prompt, 0);
+  first.publish();
+  auto fork = first.fork(1);
+  Tokens forked = prompt;
+  forked.push_back(50);
+  fork.append(50);  // copies, after what lane 0 has written
+  engine.write(fork, forked, 10);
+  Tokens appended = prompt;
+  appended.push_back(60);
+  first.append(60);
+  engine.write(first, appended, 10);  // in place: after lane 1 has copied
+  {
+    auto [second, cached] = cache.start(prompt, 2);
+    REQUIRE(cached == 8);
+    engine.write(second, prompt, cached);
+    second.use_lane(0);
+    engine.check(second, prompt);
+  }
+  const Tokens other = counted(100, 12);
+  auto again = cache.start(other, 1).sequence;  // in a block that lane 2 has used
+  engine.write(again, other, 0);
+  fork.truncate(0);
+  static_cast<void>(cache.compact(10, 2));
+  engine.check(again, other);
+  engine.check(first, appended);
+}
+
+/// All that a workspace does with a device.
+void compute(Workspace<HipDevice<>>& workspace, HipDevice<>& device, void* pinned) {
+  for (std::uint64_t round = 0; round < 4; ++round) {
+    auto scope = workspace.scope();
+    auto upper = workspace.scope(End::upper);
+    for (std::uint64_t i = 1; i < 4; ++i) {
+      const auto a = scope.allocate(3000 * i);
+      const auto b = upper.allocate(3000 * i);
+      device.copy_to_device(a.address(), pinned, 3000 * i, workspace.stream());
+      device.copy_on_device(b.address(), a.address(), 3000 * i, workspace.stream());
+    }
+  }
+  workspace.shrink_to_fit();
+}
+
+/// Runs `work` with the n-th call failing, for every n until none does.
+void fail_every_call(const std::function<void()>& work, const std::vector<const char*>& must_fail) {
+  std::set<std::string> failed;
+  for (std::uint64_t call = 0;; ++call) {
+    REQUIRE(call < 5000);
+    INFO("call " << call);
+    hipsim::Options options;
+    options.schedule = schedules[call % 2];
+    hipsim::reset(options);
+    test::CleanUpErrors told;
+    const std::uint64_t before = hipsim::calls();
+    hipsim::fail_call(call, hipErrorUnknown);
+    try {
+      work();
+    } catch (const hip::Error&) {
+    } catch (const OutOfMemory&) {
+    }
+    const bool has_failed = hipsim::calls() > before + call;
+    hipsim::stop_failing();
+    if (!has_failed) break;
+    const std::string name = hipsim::call_names()[before + call];
+    INFO("which was " << name);
+    failed.insert(name);
+    for (const auto& record : hipsim::crimes()) REQUIRE_MESSAGE(false, record.text);
+    const hipsim::Live left = hipsim::live();
+    const std::size_t lost =
+        left.device_allocations + left.pinned_allocations + left.streams + left.events;
+    // What could not be released is left alone, and was told.
+    const bool is_release = name == "hipFree" || name == "hipHostFree" ||
+                            name == "hipStreamDestroy" || name == "hipEventDestroy";
+    REQUIRE(lost == (is_release ? 1 : 0));
+    if (is_release) REQUIRE(told.count() == 1);
+  }
+  hipsim::reset();
+  for (const char* const name : must_fail) CHECK_MESSAGE(failed.count(name) == 1, name);
+}
+
+}  // namespace
+
+TEST_CASE("a paged cache commits no crime on three streams, in one allocation") {
+  for (const auto schedule : schedules) {
+    const test::Simulation simulation{{.schedule = schedule}};
+    Cache cache{HipDevice<>{}, test::small_cache(12, 3)};
+    serve(cache);
+    CHECK(cache.stats().copied == 1);
+    CHECK(cache.validate());
+    CHECK(hipsim::calls("hipMalloc") == 1);
+  }
+}
+
+TEST_CASE("a lane waits for no other where they share nothing") {
+  const test::Simulation simulation;
+  Cache cache{HipDevice<>{}, test::small_cache(12, 2)};
+  test::KvEngine engine{cache, 2};
+  for (std::size_t lane = 0; lane < 2; ++lane) {
+    const Tokens tokens = counted(static_cast<std::uint32_t>(100 * lane), 9);
+    auto sequence = cache.start(tokens, lane).sequence;
+    engine.write(sequence, tokens, 0);
+    sequence.append(1);
+    auto kept = sequence.fork();
+    kept.append(2);
+    if (lane == 0) CHECK(hipsim::calls("hipStreamWaitEvent") == 0);
+    if (lane == 1) CHECK(hipsim::calls("hipStreamWaitEvent") == 1);  // for the blocks of lane 0
+  }
+}
+
+TEST_CASE("random serving on three streams commits no crime, early or late") {
+  for (std::uint64_t seed = test::first_seed(); seed < test::first_seed() + 4; ++seed) {
+    INFO("ALLOT_SEED=" << seed);
+    std::mt19937_64 random{seed};
+    const test::Simulation simulation{{.schedule = schedules[seed % 2]}};
+    Cache cache{HipDevice<>{}, test::small_cache(24, 3)};
+    test::KvEngine engine{cache, 3};
+    std::vector<std::pair<Cache::Sequence, Tokens>> live;
+    for (int i = 0; i < 200; ++i) {
+      const std::size_t lane = random() % 3;
+      try {
+        if (live.size() < 2 || random() % 4 == 0) {
+          Tokens prompt(random() % 14);
+          for (auto& token : prompt) token = static_cast<std::uint32_t>(random() % 2);
+          auto [sequence, cached] = cache.start(prompt, lane);
+          engine.write(sequence, prompt, cached);
+          sequence.publish();
+          live.emplace_back(std::move(sequence), prompt);
+          continue;
+        }
+        auto& [sequence, tokens] = live[random() % live.size()];
+        switch (random() % 5) {
+          case 0:
+            sequence.append(7);
+            tokens.push_back(7);
+            engine.write(sequence, tokens, tokens.size() - 1);
+            break;
+          case 1: {
+            auto fork = sequence.fork(lane);
+            Tokens forked = tokens;
+            fork.append(8);
+            forked.push_back(8);
+            engine.write(fork, forked, forked.size() - 1);
+            live.emplace_back(std::move(fork), std::move(forked));
+            break;
+          }
+          case 2:
+            static_cast<void>(cache.compact(2, lane));
+            break;
+          case 3:
+            engine.check(sequence, tokens);
+            break;
+          default:
+            std::swap(live[random() % live.size()], live.back());
+            live.pop_back();
+        }
+      } catch (const OutOfBlocks&) {
+        live.erase(live.begin());
+      }
+    }
+    for (auto& [sequence, tokens] : live) engine.check(sequence, tokens);
+  }
+}
+
+TEST_CASE("whichever call of a cache fails, nothing is lost, raced or freed in flight") {
+  fail_every_call(
+      [] {
+        Cache cache{HipDevice<>{}, test::small_cache(12, 3)};
+        try {
+          serve(cache);
+        } catch (...) {
+          hipsim::stop_failing();
+          REQUIRE(cache.validate());
+          REQUIRE(cache.stats().sequences == 0);
+          throw;
+        }
+      },
+      {"hipMalloc", "hipMemcpyAsync", "hipEventRecord", "hipStreamWaitEvent",
+       "hipStreamCreateWithFlags", "hipEventCreateWithFlags", "hipStreamSynchronize", "hipFree"});
+}
+
+TEST_CASE("a workspace commits no crime, and once grown calls no device") {
+  for (const auto schedule : schedules) {
+    const test::Simulation simulation{{.schedule = schedule}};
+    HipDevice<> device;
+    const auto pinned = device.staging_memory().acquire(64 * KiB, 256);
+    Workspace<HipDevice<>> workspace{device, {.minimum_bytes = 4 * KiB}};
+    compute(workspace, device, pinned.address());
+    compute(workspace, device, pinned.address());
+    workspace.collect();
+    device.synchronize(workspace.stream());
+    workspace.collect();
+    CHECK(workspace.retired_bytes() == 0);
+    const std::uint64_t calls = hipsim::calls();
+    for (int i = 0; i < 10; ++i) {
+      auto scope = workspace.scope();
+      static_cast<void>(scope.allocate(9000));
+    }
+    CHECK(hipsim::calls() == calls);
+  }
+}
+
+TEST_CASE(
+    "a workspace that the device refuses more waits for what it gives back, then asks again") {
+  const test::Simulation simulation{
+      {.devices = {{.memory = 10 * MiB}}, .schedule = hipsim::Schedule::late}};
+  HipDevice<> device;
+  const auto pinned = device.staging_memory().acquire(4 * MiB, 256);
+  Workspace<HipDevice<>> workspace{device, {.initial_bytes = 4 * MiB}};
+  {
+    auto scope = workspace.scope();
+    const auto slice = scope.allocate(4 * MiB);
+    device.copy_to_device(slice.address(), pinned.address(), 4 * MiB, workspace.stream());
+  }
+  workspace.reset_high_water();
+  workspace.shrink_to_fit();
+  CHECK(workspace.retired_bytes() == 4 * MiB);
+  auto scope = workspace.scope();
+  CHECK(scope.allocate(8 * MiB).bytes() == 8 * MiB);
+  CHECK(workspace.retired_bytes() == 0);
+}
+
+TEST_CASE("whichever call of a workspace fails, nothing is lost or freed in flight") {
+  fail_every_call(
+      [] {
+        HipDevice<> device;
+        const auto pinned = device.staging_memory().acquire(64 * KiB, 256);
+        Workspace<HipDevice<>> workspace{device, {.minimum_bytes = 4 * KiB}};
+        compute(workspace, device, pinned.address());
+        compute(workspace, device, pinned.address());
+      },
+      {"hipMalloc", "hipMemcpyAsync", "hipEventRecord", "hipEventQuery", "hipStreamCreateWithFlags",
+       "hipEventCreateWithFlags", "hipStreamSynchronize", "hipFree"});
+}
