@@ -200,6 +200,7 @@ TEST_CASE("a full cache says how many blocks are missing, and nothing has change
   CHECK(sequence.tokens() == 10);
   CHECK(!sequence.try_append(counted(0, 7)));
   CHECK_THROWS_AS(static_cast<void>(cache.start(counted(50, 8))), OutOfBlocks);
+  CHECK(cache.stats().misses == 2);  // of the first prompt alone
   CHECK(cache.stats().sequences == 1);
   CHECK(cache.stats().free == 1);
   CHECK(sequence.try_append(counted(0, 6)));

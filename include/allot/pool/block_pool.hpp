@@ -68,7 +68,7 @@ struct BlockPoolOptions {
 /// lane its work on a block after the call that names both, and before the block is named with
 /// another lane or given back.
 ///
-/// Nothing is taken from the system after it is made. Bookkeeping: 88 bytes a block, host memory.
+/// Nothing is taken from the system after it is made. Bookkeeping: 72 bytes a block, host memory.
 /// One thread at a time.
 template <Device D>
 requires std::copyable<D>

@@ -46,7 +46,7 @@ namespace allot {
 /// its work after the call and before the next call of another lane.
 ///
 /// The cache, its sequences and its streams may be destroyed in any order: the memory goes last, and
-/// after the work on it. Bookkeeping is on the host: 132 bytes a block and 4 a token.
+/// after the work on it. Bookkeeping is on the host: 120 bytes a block and 4 a token.
 ///
 /// \tparam L  `Locked<>`: calls from several threads, each with a lane of its own
 template <Device D, Synchronization L = Unsynchronized>
@@ -217,6 +217,7 @@ class KvCache {
       state_->share_prefix(slot, prompt, lane);
       const std::uint64_t cached = state_->table(slot).tokens;
       state_->append(slot, prompt.subspan(static_cast<std::size_t>(cached)), lane);
+      state_->count_prompt(prompt.size(), cached);
       return {Sequence{state_, slot, lane}, cached};
     } catch (...) {
       state_->close(slot, lane);

@@ -10,7 +10,9 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
+#include <allot/pool/detail/breadth.hpp>
 #include <allot/pool/detail/lifetime_index.hpp>
+#include <allot/pool/lifetime.hpp>
 #include <allot/strategy/best_fit.hpp>
 
 #include <algorithm>
@@ -26,14 +28,6 @@
 #include <vector>
 
 namespace allot {
-
-/// A buffer, and when it is used: from step `first` to step `last`, both included.
-struct Lifetime {
-  std::uint64_t bytes;            ///< zero is allowed: such a buffer is at offset 0
-  std::uint64_t first;            ///< the step that writes it
-  std::uint64_t last;             ///< the last step that reads it
-  std::uint64_t alignment = 256;  ///< bytes, a power of two
-};
 
 /// The order in which buffers are placed.
 enum class PlanOrder {
@@ -98,85 +92,6 @@ namespace detail {
   throw std::invalid_argument{text.c_str()};
 }
 
-[[noreturn]] inline void throw_plan_overflows(std::size_t buffers) {
-  FixedText<192> text;
-  text << "the " << buffers
-       << " buffers that are alive at once exceed 2^64 bytes; check their sizes";
-  throw std::invalid_argument{text.c_str()};
-}
-
-/// The most bytes alive at one step, and for each buffer the most of the steps that it begins at
-/// or that begin within it.
-class Breadth {
- public:
-  explicit Breadth(std::span<const Lifetime> lifetimes) {
-    struct Change {
-      std::uint64_t step;
-      std::uint32_t buffer;
-      bool begins;
-    };
-    std::vector<Change> changes;
-    changes.reserve(2 * lifetimes.size());
-    for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
-      changes.push_back({lifetimes[i].first, i, true});
-      changes.push_back({lifetimes[i].last, i, false});
-    }
-    // At one step, what begins is alive together with what ends.
-    std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-      if (a.step != b.step) return a.step < b.step;
-      if (a.begins != b.begins) return a.begins;
-      return a.buffer < b.buffer;
-    });
-    std::uint64_t alive = 0;
-    for (const Change& change : changes) {
-      const std::uint64_t bytes = lifetimes[change.buffer].bytes;
-      if (!change.begins) {
-        alive -= bytes;
-        continue;
-      }
-      const auto sum = checked_add(alive, bytes);
-      if (!sum) throw_plan_overflows(lifetimes.size());
-      alive = *sum;
-      steps_.push_back(change.step);
-      alive_.push_back(alive);
-      most_ = larger(most_, alive);
-    }
-  }
-
-  [[nodiscard]] std::uint64_t most() const noexcept { return most_; }
-
-  /// The most bytes alive while each buffer is. Complexity: n log n.
-  [[nodiscard]] std::vector<std::uint64_t> of(std::span<const Lifetime> lifetimes) const {
-    std::size_t levels = 1;
-    while ((std::size_t{1} << levels) <= alive_.size()) ++levels;
-    std::vector<std::vector<std::uint64_t>> highest{alive_};  // of 1, 2, 4, ... neighbours
-    for (std::size_t level = 1; level < levels; ++level) {
-      const std::size_t half = std::size_t{1} << (level - 1);
-      const std::vector<std::uint64_t>& below = highest.back();
-      std::vector<std::uint64_t> row(below.size() > half ? below.size() - half : 0);
-      for (std::size_t i = 0; i < row.size(); ++i) row[i] = larger(below[i], below[i + half]);
-      highest.push_back(std::move(row));
-    }
-    std::vector<std::uint64_t> result(lifetimes.size());
-    for (std::size_t i = 0; i < lifetimes.size(); ++i) {
-      const auto from = std::lower_bound(steps_.begin(), steps_.end(), lifetimes[i].first);
-      const auto to = std::upper_bound(from, steps_.end(), lifetimes[i].last);
-      const auto begin = static_cast<std::size_t>(from - steps_.begin());
-      const auto count = static_cast<std::size_t>(to - from);
-      std::size_t level = 0;
-      while ((std::size_t{2} << level) <= count) ++level;
-      result[i] =
-          larger(highest[level][begin], highest[level][begin + count - (std::size_t{1} << level)]);
-    }
-    return result;
-  }
-
- private:
-  std::vector<std::uint64_t> steps_;  // at which something begins
-  std::vector<std::uint64_t> alive_;  // bytes, then
-  std::uint64_t most_ = 0;
-};
-
 /// Tries orders, and keeps the best plan.
 class OffsetPlanner {
  public:
@@ -187,10 +102,12 @@ class OffsetPlanner {
     for (const Lifetime& lifetime : lifetimes) {
       if (lifetime.bytes != 0) best_.alignment = larger(best_.alignment, lifetime.alignment);
     }
+    good_enough_ = aligned_bound();
   }
 
   [[nodiscard]] OffsetPlan plan() {
-    run_best_fit();
+    run_best_fit(1);
+    run_best_fit(smaller<std::uint64_t>(best_.alignment, 256));
     for (const Gap gap : {Gap::lowest, Gap::tightest}) {
       for (const PlanOrder order : {PlanOrder::size, PlanOrder::duration, PlanOrder::area,
                                     PlanOrder::breadth, PlanOrder::time}) {
@@ -206,7 +123,19 @@ class OffsetPlanner {
   enum class Gap { lowest, tightest };
 
   [[nodiscard]] bool is_optimal() const noexcept {
-    return has_plan_ && best_.bytes == best_.lower_bound;
+    return has_plan_ && best_.bytes <= good_enough_;
+  }
+
+  /// What the lower bound is when every buffer ends at a multiple of the lowest alignment: all but
+  /// the one on top do.
+  [[nodiscard]] std::uint64_t aligned_bound() const {
+    std::uint64_t lowest = best_.alignment;
+    for (const Lifetime& lifetime : lifetimes_) lowest = smaller(lowest, lifetime.alignment);
+    try {
+      return lowest == 1 ? breadth_.most() : Breadth{lifetimes_, lowest}.most();
+    } catch (const std::invalid_argument&) {  // beyond 64 bits
+      return breadth_.most();
+    }
   }
 
   void try_order(PlanOrder name, Gap gap) {
@@ -218,8 +147,9 @@ class OffsetPlanner {
     return work_left_ == 0;
   }
 
-  /// What an arena makes of them: n log n, whatever is alive together.
-  void run_best_fit() {
+  /// What an arena of that granularity makes of them: n log n, whatever is alive together.
+  void run_best_fit(std::uint64_t granularity) {
+    if (is_optimal()) return;
     struct Event {
       std::uint64_t step;
       std::uint32_t buffer;
@@ -245,12 +175,15 @@ class OffsetPlanner {
         range.deallocate(handles[event.buffer], offsets[event.buffer]);
         continue;
       }
-      const auto placed = range.allocate(lifetime.bytes, lifetime.alignment);
+      const auto size = checked_align_up(lifetime.bytes, granularity);
+      const auto placed =
+          size ? range.allocate(*size, larger(lifetime.alignment, granularity)) : std::nullopt;
       if (!placed) return;
       handles[event.buffer] = placed->handle;
       offsets[event.buffer] = placed->offset;
       bytes = larger(bytes, placed->offset + lifetime.bytes);
     }
+    if (has_plan_ && bytes >= best_.bytes) return;
     best_order_ = order_of(PlanOrder::time);
     keep(std::move(offsets), bytes, PlanOrder::best_fit);
   }
@@ -382,6 +315,7 @@ class OffsetPlanner {
   Breadth breadth_;
   LifetimeIndex index_;
   std::uint64_t work_left_;
+  std::uint64_t good_enough_ = 0;
   OffsetPlan best_;
   std::vector<std::uint32_t> best_order_;
   bool has_plan_ = false;

@@ -89,8 +89,13 @@ class KvState {
       into.prefix = index_.identity(*found);
       ++into.published;
     }
-    hits_ += into.published;
-    misses_ += index_.exists() ? tokens.size() / each - into.published : 0;
+  }
+
+  /// Counts what a sequence that has begun with a prompt found of it.
+  void count_prompt(std::uint64_t tokens, std::uint64_t cached) noexcept {
+    if (!index_.exists()) return;
+    hits_ += cached / layout_.block_tokens();
+    misses_ += tokens / layout_.block_tokens() - cached / layout_.block_tokens();
   }
 
   /// Another sequence of the same tokens, in the same blocks.
