@@ -40,6 +40,10 @@
 #include <allot/pool/shared_stream.hpp>
 #include <allot/pool/size_classes.hpp>
 #include <allot/pool/named_buffers.hpp>
+#include <allot/pool/block_pool.hpp>
+#include <allot/pool/kv_cache.hpp>
+#include <allot/pool/plan_offsets.hpp>
+#include <allot/pool/workspace.hpp>
 #include <allot/sharded_arena.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
