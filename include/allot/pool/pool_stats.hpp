@@ -10,6 +10,7 @@
 /// | `PoolMiss`    | the error of a miss, where misses are errors                   |
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 
 #include <cstdint>
@@ -57,21 +58,21 @@ struct PoolClassStats {
 
 /// A snapshot that is true at one moment. Bytes, but where it says buffers or counts.
 struct PoolStats {
-  std::uint64_t hits;    ///< acquisitions that a cached buffer served
-  std::uint64_t misses;  ///< that none did, those that failed included
-  std::uint64_t waits;   ///< hits for which one stream was made to wait for another
-  std::uint64_t frees;   ///< cached buffers that went back to the arena
+  std::uint64_t hits = 0;    ///< acquisitions that a cached buffer served
+  std::uint64_t misses = 0;  ///< that none did, those that failed included
+  std::uint64_t waits = 0;   ///< hits for which one stream was made to wait for another
+  std::uint64_t frees = 0;   ///< cached buffers that went back to the arena
 
-  std::uint64_t requested;  ///< sizes asked for, of the buffers in use
-  std::uint64_t in_use;     ///< capacities of the buffers in use
-  std::uint64_t cached;     ///< capacities of the cached buffers
-  std::uint64_t capacity;   ///< of the arena, and its further chunks
-  std::uint64_t in_use_buffers;
-  std::uint64_t cached_buffers;
-  std::uint64_t chunks;  ///< allocations from the system that are held now
+  std::uint64_t requested = 0;  ///< sizes asked for, of the buffers in use
+  std::uint64_t in_use = 0;     ///< capacities of the buffers in use
+  std::uint64_t cached = 0;     ///< capacities of the cached buffers
+  std::uint64_t capacity = 0;   ///< of the arena, and its further chunks
+  std::uint64_t in_use_buffers = 0;
+  std::uint64_t cached_buffers = 0;
+  std::uint64_t chunks = 0;  ///< allocations from the system that are held now
 
-  std::uint64_t peak_in_use;  ///< the most that `in_use` ever was
-  std::uint64_t peak_held;    ///< the most that `in_use + cached` ever was
+  std::uint64_t peak_in_use = 0;  ///< the most that `in_use` ever was
+  std::uint64_t peak_held = 0;    ///< the most that `in_use + cached` ever was
 
   std::vector<PoolClassStats> classes;  ///< by capacity; those that were ever asked for
 
@@ -107,4 +108,33 @@ class PoolMiss : public std::runtime_error {
   std::uint64_t capacity_;
 };
 
+namespace detail {
+
+/// The part of the figures that is counted as it happens.
+struct PoolAccount : PoolStats {
+  void take(std::uint64_t bytes, std::uint64_t of_them_requested) noexcept {
+    in_use += bytes;
+    requested += of_them_requested;
+    ++in_use_buffers;
+  }
+  void give_back(std::uint64_t bytes, std::uint64_t of_them_requested) noexcept {
+    in_use -= bytes;
+    requested -= of_them_requested;
+    --in_use_buffers;
+  }
+  void note_peak(std::uint64_t cached_now) noexcept {
+    peak_in_use = larger(peak_in_use, in_use);
+    peak_held = larger(peak_held, in_use + cached_now);
+  }
+};
+
+[[noreturn]] inline void throw_above_cap(std::uint64_t total, std::uint64_t cap) {
+  throw std::invalid_argument{(FixedText<192>{}
+                               << "a warm-up of " << ReadableBytes{total}.c_str() << " (" << total
+                               << " bytes) is above what the pool may cache, "
+                               << ReadableBytes{cap}.c_str() << "; raise max_cached")
+                                  .c_str()};
+}
+
+}  // namespace detail
 }  // namespace allot

@@ -69,10 +69,10 @@ class PoolState final : public PoolBase<D> {
     if (entry != nullptr) [[likely]] {
       if (!streams_.is_ordered(entry->lane, entry->returned_at, lane)) {
         streams_.order(entry->lane, entry->returned_at, lane, stream);
-        ++waits_;
+        ++account_.waits;
       }
       cached_.remove(*entry);
-      ++hits_;
+      ++account_.hits;
       ++of.stats.hits;
       use(*entry, of, bytes, lane, stream);
     } else {
@@ -91,9 +91,7 @@ class PoolState final : public PoolBase<D> {
     entry.idle_since = ticks_;
     --Cached::class_of(entry).stats.in_use;
     --chunk_of(entry).in_use;
-    in_use_ -= entry.capacity;
-    requested_ -= entry.requested;
-    --in_use_count_;
+    account_.give_back(entry.capacity, entry.requested);
     cached_.add(entry);
     if (cached_.bytes() <= options_.max_cached) [[likely]]
       return;
@@ -141,7 +139,7 @@ class PoolState final : public PoolBase<D> {
       entry->idle_since = ticks_;
       cached_.add(*entry);
     }
-    note_peak();
+    account_.note_peak(cached_.bytes());
   }
 
   std::uint64_t trim(std::uint64_t to) {
@@ -169,20 +167,11 @@ class PoolState final : public PoolBase<D> {
 
   [[nodiscard]] PoolStats stats() const {
     const std::scoped_lock lock{mutex_};
-    PoolStats all{.hits = hits_,
-                  .misses = misses_,
-                  .waits = waits_,
-                  .frees = frees_,
-                  .requested = requested_,
-                  .in_use = in_use_,
-                  .cached = cached_.bytes(),
-                  .capacity = chunks_.capacity(),
-                  .in_use_buffers = in_use_count_,
-                  .cached_buffers = cached_.count(),
-                  .chunks = chunks_.count(),
-                  .peak_in_use = peak_in_use_,
-                  .peak_held = peak_held_,
-                  .classes = {}};
+    PoolStats all = account_;
+    all.cached = cached_.bytes();
+    all.cached_buffers = cached_.count();
+    all.capacity = chunks_.capacity();
+    all.chunks = chunks_.count();
     for (const auto& each : cached_.classes()) all.classes.push_back(each->stats);
     std::sort(all.classes.begin(), all.classes.end(),
               [](const auto& a, const auto& b) { return a.capacity < b.capacity; });
@@ -200,9 +189,9 @@ class PoolState final : public PoolBase<D> {
       for (const auto& lane : each->lanes) listed += lane.size();
       if (listed != each->stats.cached) return false;
     }
-    return chunks_.validate() && usage.used >= in_use_ + cached_.bytes() &&
-           usage.live_blocks == in_use_count_ + cached_.count() && sum.in_use == in_use_count_ &&
-           sum.cached == cached_.count();
+    return chunks_.validate() && usage.used >= account_.in_use + cached_.bytes() &&
+           usage.live_blocks == account_.in_use_buffers + cached_.count() &&
+           sum.in_use == account_.in_use_buffers && sum.cached == cached_.count();
   }
 
  private:
@@ -244,14 +233,6 @@ class PoolState final : public PoolBase<D> {
     std::vector<Entry*> entries;
   };
 
-  [[noreturn]] static void throw_above_cap(std::uint64_t total, std::uint64_t cap) {
-    throw std::invalid_argument{(FixedText<192>{}
-                                 << "a warm-up of " << ReadableBytes{total}.c_str() << " (" << total
-                                 << " bytes) is above what the pool may cache, "
-                                 << ReadableBytes{cap}.c_str() << "; raise max_cached")
-                                    .c_str()};
-  }
-
   /// Units of the class. Throws: `std::invalid_argument` for zero bytes and sizes that overflow.
   [[nodiscard]] static std::uint64_t units_for(std::uint64_t bytes) {
     const std::uint64_t units = units_of(Request{bytes}, A::value).size;
@@ -284,19 +265,12 @@ class PoolState final : public PoolBase<D> {
     entry.requested = bytes;
     ++of.stats.in_use;
     ++chunk_of(entry).in_use;
-    in_use_ += entry.capacity;
-    requested_ += bytes;
-    ++in_use_count_;
-    note_peak();
-  }
-
-  void note_peak() noexcept {
-    peak_in_use_ = larger(peak_in_use_, in_use_);
-    peak_held_ = larger(peak_held_, in_use_ + cached_.bytes());
+    account_.take(entry.capacity, bytes);
+    account_.note_peak(cached_.bytes());
   }
 
   [[nodiscard]] Entry& missed(std::unique_lock<std::mutex>& lock, Class& of, std::uint64_t bytes) {
-    ++misses_;
+    ++account_.misses;
     ++of.stats.misses;
     if (options_.misses == Misses::are_errors) {
       throw PoolMiss{bytes, of.stats.capacity, of.stats.in_use};
@@ -363,7 +337,7 @@ class PoolState final : public PoolBase<D> {
     Class& of = Cached::class_of(entry);
     cached_.remove(entry);
     free(entry);
-    ++frees_;
+    ++account_.frees;
     cached_.forget_if_empty(of);
   }
 
@@ -415,15 +389,7 @@ class PoolState final : public PoolBase<D> {
   StreamOrder<D> streams_;
   PoolOptions options_;
 
-  std::uint64_t hits_ = 0;
-  std::uint64_t misses_ = 0;
-  std::uint64_t waits_ = 0;
-  std::uint64_t frees_ = 0;
-  std::uint64_t in_use_ = 0;
-  std::uint64_t requested_ = 0;
-  std::uint64_t in_use_count_ = 0;
-  std::uint64_t peak_in_use_ = 0;
-  std::uint64_t peak_held_ = 0;
+  PoolAccount account_;
   std::uint64_t ticks_ = 0;
   std::optional<Reclaimer> reclaimer_;
 };
