@@ -102,7 +102,10 @@ class OffsetPlanner {
     for (const Lifetime& lifetime : lifetimes) {
       if (lifetime.bytes != 0) best_.alignment = larger(best_.alignment, lifetime.alignment);
     }
+    // What alignment takes ends the search where it is next to nothing; else it may be avoided.
     good_enough_ = aligned_bound();
+    if (good_enough_ - best_.lower_bound > best_.lower_bound / 4096)
+      good_enough_ = best_.lower_bound;
   }
 
   [[nodiscard]] OffsetPlan plan() {
