@@ -246,6 +246,10 @@ TEST_CASE("whatever call fails, buffers are as they were, and a second attempt s
           for (const BufferStats& buffer : before.buffers) {
             CHECK(buffers.capacity(buffer.name) == buffer.capacity);
           }
+          device.synchronize(stream);
+          device.synchronize(other);
+          const NamedBuffersStats now = buffers.stats();  // nothing stays of the attempt
+          CHECK(now.held_bytes - now.waiting_bytes == 3 * (4096 + 256));
           CHECK(buffers.get<Int>("a").data() == a);
           CHECK(holds(buffers, "a", 1000, 10));
           CHECK(holds(buffers, "b", 1000, 20));

@@ -747,13 +747,13 @@ TEST_CASE_TEMPLATE("threads share buffers, and the limit is not overshot", D, Ho
   std::atomic<std::uint64_t> refused = 0;
   std::atomic<bool> overshot = false;
   const auto work = [&](int number) {
+    const auto values = numbers(1000, static_cast<Int>(number));  // outlives the stream
     auto stream = device.make_stream();
     std::mt19937_64 random{test::first_seed() + static_cast<std::uint64_t>(number)};
     const std::string own = "of thread " + std::to_string(number);
     for (int i = 0; i < 300; ++i) {
       try {
         buffers.template add<Int>(own, 1000, plain(Growth::ratio(3, 2)));
-        const auto values = numbers(1000, static_cast<Int>(i));
         buffers.template write<Int>(own, 0, values, stream);
         buffers.template ensure_capacity<Int>(own, 1000 + random() % 60'000, stream);
         const auto handle = buffers.template get<Int>("shared");

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -93,18 +94,19 @@ class LeakList {
   /// Makes room, once, before any `add`.
   void reserve(std::size_t leaks, std::size_t name_bytes) {
     leaks_.reserve(leaks);
-    names_.reserve(name_bytes);
+    names_ = std::make_unique_for_overwrite<char[]>(name_bytes);
+    end_ = names_.get();
   }
-  /// Requires: room for the name.
-  void add(Leak leak) {
-    const std::size_t first = names_.size();
-    names_.insert(names_.end(), leak.name.begin(), leak.name.end());
-    leak.name = {names_.data() + first, leak.name.size()};
-    leaks_.push_back(leak);
+  /// Requires: room for it and its name.
+  void add(const Leak& leak) {
+    std::memcpy(end_, leak.name.data(), leak.name.size());
+    leaks_.push_back({{end_, leak.name.size()}, leak.bytes, leak.age, leak.site});
+    end_ += leak.name.size();
   }
 
  private:
-  std::vector<char> names_;  // one piece: a list of a thousand takes two allocations
+  std::unique_ptr<char[]> names_;  // one piece: a list of a thousand takes two allocations
+  char* end_ = nullptr;
   std::vector<Leak> leaks_;
 };
 

@@ -170,6 +170,7 @@ struct BufferTable {
     entry.made = entry.last_used = Clock::now();
     entry.site = site;
     budget.take(bytes);
+    name_bytes += name.size();
     ++counts.allocations;
     return entry;
   }
@@ -238,6 +239,7 @@ struct BufferTable {
   Entries entries;
   std::list<External> externals;
   std::uint64_t external_bytes = 0;
+  std::uint64_t name_bytes = 0;  // of all, external ones too
   Counts counts;
 
  private:

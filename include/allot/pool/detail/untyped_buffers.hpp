@@ -71,7 +71,10 @@ class UntypedBuffers {
     report_leaks();
     typename Table::Entries entries;  // outlives the lock
     const std::scoped_lock lock{mutex()};
-    for (const auto& [name, entry] : table_->entries) table_->budget.give_back(entry.bytes());
+    for (const auto& [name, entry] : table_->entries) {
+      table_->budget.give_back(entry.bytes());
+      table_->name_bytes -= name.size();
+    }
     entries.swap(table_->entries);
   }
 
@@ -131,6 +134,7 @@ class UntypedBuffers {
     const std::scoped_lock lock{mutex()};
     table_->require_left(name, bytes);
     table_->externals.push_front({std::string{name}, bytes, Clock::now(), site});
+    table_->name_bytes += name.size();
     counted->table = table_;
     counted->at = table_->externals.begin();
     table_->budget.take(bytes);
@@ -181,10 +185,7 @@ class UntypedBuffers {
   [[nodiscard]] LeakList check_leaks() const {
     LeakList found;
     const std::scoped_lock lock{mutex()};
-    std::size_t name_bytes = 0;
-    for (const auto& [name, entry] : table_->entries) name_bytes += name.size();
-    for (const auto& external : table_->externals) name_bytes += external.name.size();
-    found.reserve(table_->entries.size() + table_->externals.size(), name_bytes);
+    found.reserve(table_->entries.size() + table_->externals.size(), table_->name_bytes);
     const auto now = Clock::now();
     for (const auto& [name, entry] : table_->entries) {
       found.add({name, entry.bytes(), since(entry.made, now), entry.site});
@@ -301,6 +302,7 @@ class UntypedBuffers {
       const std::scoped_lock lock{table->memory->mutex()};
       table->budget.give_back(at->bytes);
       table->external_bytes -= at->bytes;
+      table->name_bytes -= at->name.size();
       table->externals.erase(at);
     }
   };
@@ -334,6 +336,7 @@ class UntypedBuffers {
     std::shared_ptr<Piece> piece = std::move(at->second.piece);
     table_->budget.give_back(at->second.bytes());
     ++table_->counts.frees;
+    table_->name_bytes -= at->first.size();
     table_->entries.erase(at);
     return piece;
   }
