@@ -4,9 +4,11 @@
 /// token by token, some as two drafts of which one is kept, and go. No model runs: what is shown is
 /// where the memory goes. The same arguments print the same lines.
 ///
-///     kv_cache [REQUESTS [MIB]]
+///     kv_cache [REQUESTS [MIB [FILE.gguf]]]
 #include <allot/core/units.hpp>
 #include <allot/device/host_device.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/cache.hpp>
 #include <allot/pool/kv_cache.hpp>
 
 #include <algorithm>
@@ -133,16 +135,29 @@ void print_count(const char* what, std::uint64_t count) {
   std::printf("%-28s %llu\n", what, static_cast<unsigned long long>(count));
 }
 
-void run(std::uint64_t requests, std::uint64_t mib) {
-  // The numbers of Qwen2.5 0.5B: 14 query heads, but 2 KV heads. 16-bit floats.
-  const allot::KvShape shape{
-      .layers = 24, .kv_heads = 2, .key_dimension = 64, .value_dimension = 64};
+/// Of a model's file, or that of Qwen2.5 0.5B, which has 14 query heads, but 2 KV heads. 16-bit
+/// floats.
+allot::KvShape shape_of(const char* file) {
+  if (file != nullptr) return allot::load::kv_shape_of(allot::gguf::File{file});
+  return {.layers = 24, .kv_heads = 2, .key_dimension = 64, .value_dimension = 64};
+}
+
+void run(std::uint64_t requests, std::uint64_t mib, const char* file) {
+  const allot::KvShape shape = shape_of(file);
   Cache cache{allot::HostDevice{}, {.shape = shape, .budget_bytes = mib * allot::MiB}};
   Server server{cache};
   server.serve(requests);
 
   const allot::KvCacheStats stats = cache.stats();
   const std::uint64_t block = cache.layout().block_bytes();
+  std::printf("%-28s %llu layers, %llu KV heads, keys of %llu and values of %llu elements\n",
+              "shape", static_cast<unsigned long long>(shape.layers),
+              static_cast<unsigned long long>(shape.kv_heads),
+              static_cast<unsigned long long>(shape.key_dimension),
+              static_cast<unsigned long long>(shape.value_dimension));
+  std::printf("%-28s %llu tokens, %s\n", "block",
+              static_cast<unsigned long long>(cache.layout().block_tokens()),
+              allot::ReadableBytes{block}.c_str());
   print_count("requests", requests);
   print_count("sequences at once, at most", server.peak_sequences());
   print_count("put off for lack of room", server.preempted());
@@ -172,15 +187,16 @@ std::optional<std::uint64_t> number(const char* text) {
 int main(int argc, char** argv) {
   const auto requests = argc > 1 ? number(argv[1]) : 200;
   const auto mib = argc > 2 ? number(argv[2]) : 128;
-  if (argc > 3 || !requests || !mib) {
+  if (argc > 4 || !requests || !mib) {
     std::fprintf(stderr,
-                 "usage: kv_cache [REQUESTS [MIB]]\n"
-                 "  REQUESTS  to answer, from 1 to 1000000 (200)\n"
-                 "  MIB       of the cache, from 1 to 1000000 (128)\n");
+                 "usage: kv_cache [REQUESTS [MIB [FILE.gguf]]]\n"
+                 "  REQUESTS   to answer, from 1 to 1000000 (200)\n"
+                 "  MIB        of the cache, from 1 to 1000000 (128)\n"
+                 "  FILE.gguf  a model, for the shape of its cache (that of Qwen2.5 0.5B)\n");
     return 2;
   }
   try {
-    run(*requests, *mib);
+    run(*requests, *mib, argc > 3 ? argv[3] : nullptr);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "kv_cache: %s\n", error.what());
     return 1;

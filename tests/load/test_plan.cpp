@@ -242,6 +242,45 @@ TEST_CASE("heads may differ from layer to layer, and have sizes of their own") {
   CHECK(items[2].name == "cache.2.k");
 }
 
+TEST_CASE("a paged cache has the shape of the layers that keep anything, if they are alike") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{test::write_llama(
+      folder.path() / "m.gguf", {.layers = 3, .heads = 8, .kv_heads = 2, .embedding = 256})};
+  const KvShape shape = load::kv_shape_of(file, gguf::TensorType::F16, gguf::TensorType::Q8_0);
+  CHECK(shape.layers == 3);
+  CHECK(shape.kv_heads == 2);
+  CHECK(shape.key_dimension == 32);
+  CHECK(shape.value_dimension == 32);
+  CHECK(shape.key_element.bytes == 2);
+  CHECK(shape.key_element.elements == 1);
+  CHECK(shape.value_element.bytes == 34);
+  CHECK(shape.value_element.elements == 32);
+  const KvLayout layout{shape, 16};  // as much as the planned cache of as many tokens
+  std::uint64_t planned = 0;
+  for (const load::Item& item :
+       load::cache_items(file, {16, gguf::TensorType::F16, gguf::TensorType::Q8_0}))
+    planned += item.bytes;
+  CHECK(layout.token_bytes() * 16 == planned);
+
+  gguf::Writer writer;
+  writer.add("general.architecture", "mixed");
+  writer.add("mixed.block_count", std::uint32_t{3});
+  writer.add("mixed.attention.key_length", std::uint32_t{64});
+  writer.add("mixed.attention.value_length", std::uint32_t{64});
+  const auto of_heads = [&](const std::vector<std::int32_t>& heads) {
+    gguf::Writer made = writer;
+    made.add_array("mixed.attention.head_count_kv", std::span<const std::int32_t>{heads});
+    made.write(folder.path() / "mixed.gguf");
+    return load::kv_shape_of(gguf::File{folder.path() / "mixed.gguf"});
+  };
+  CHECK(of_heads({2, 0, 2}).layers == 2);
+  CHECK_THROWS_WITH_AS(static_cast<void>(of_heads({2, 0, 1})),
+                       doctest::Contains("2 KV heads with keys of 64 and values of 64 and 1 KV"),
+                       std::runtime_error);
+  CHECK_THROWS_WITH_AS(static_cast<void>(of_heads({0, 0, 0})),
+                       doctest::Contains("no layer of this model"), std::runtime_error);
+}
+
 TEST_CASE("a cache that cannot be planned is an error that names the key") {
   const test::TemporaryFolder folder;
   const auto error_of = [&](auto&& fill) {

@@ -17,37 +17,16 @@
 
 #include "support/models.hpp"
 #include "support/test_data.hpp"
+#include "tool/run_program.hpp"
 
 namespace {
 
 using namespace allot;
+using test::Outcome;
+using test::read_file;
+using test::run_program;
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-struct Outcome {
-  int status;
-  std::string out;
-  std::string error;
-};
-
-std::string read_file(const fs::path& path) {
-  std::ifstream in{path};
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-/// \param program  what the environment names: a program, with variables set before it
-Outcome run_program(const std::string& program, const std::string& arguments) {
-  const test::TemporaryFolder folder;
-  const fs::path out = folder.path() / "out";
-  const fs::path error = folder.path() / "error";
-  const std::string command =
-      program + " " + arguments + " >" + out.string() + " 2>" + error.string();
-  const int status = std::system(command.c_str());
-  REQUIRE(WIFEXITED(status));
-  return {WEXITSTATUS(status), read_file(out), read_file(error)};
-}
 
 Outcome run(const std::string& arguments) {
   const char* const tool = std::getenv("ALLOT_TOOL");

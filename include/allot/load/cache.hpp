@@ -6,6 +6,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan_data.hpp>
+#include <allot/pool/kv_layout.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -96,36 +97,97 @@ inline constexpr std::uint64_t usual_layers = 1024;
 
 }  // namespace detail
 
+namespace detail {
+
+/// A layer's attention, from the metadata. In elements of one head.
+struct LayerAttention {
+  std::uint64_t kv_heads;
+  std::uint64_t key_length;
+  std::uint64_t value_length;
+
+  friend bool operator==(const LayerAttention&, const LayerAttention&) = default;
+};
+
+[[nodiscard]] inline std::string to_text(const LayerAttention& layer) {
+  return std::to_string(layer.kv_heads) + " KV heads with keys of " +
+         std::to_string(layer.key_length) + " and values of " + std::to_string(layer.value_length);
+}
+
+/// Of each layer. Throws: `std::runtime_error` naming the key that is missing.
+[[nodiscard]] inline std::vector<LayerAttention> layer_attentions(const gguf::File& file) {
+  const std::string architecture = architecture_of(file);
+  if (architecture.empty()) throw_no_cache("general.architecture", "is missing");
+  const std::string prefix = architecture + ".";
+  const std::uint64_t layers = required_count(file, prefix + "block_count", 0);
+  if (layers > std::max<std::uint64_t>(usual_layers, file.tensors().size()))
+    throw_no_cache(prefix + "block_count", "is more than the file has tensors");
+
+  std::vector<LayerAttention> made;
+  for (std::uint64_t layer = 0; layer < layers; ++layer) {
+    const std::string heads_key = prefix + "attention.head_count";
+    const std::uint64_t kv_heads =
+        layer_count_of(file, prefix + "attention.head_count_kv", layer)
+            .value_or(layer_count_of(file, heads_key, layer).value_or(0));
+    const auto head_elements = [&](const char* key) {
+      if (const auto own = layer_count_of(file, prefix + key, layer)) return *own;
+      const std::uint64_t heads = required_count(file, heads_key, layer);
+      if (heads == 0) return std::uint64_t{0};
+      return required_count(file, prefix + "embedding_length", layer) / heads;
+    };
+    made.push_back(
+        {kv_heads, head_elements("attention.key_length"), head_elements("attention.value_length")});
+  }
+  return made;
+}
+
+}  // namespace detail
+
 /// What each layer of a model keeps of a token: KV heads times head dimensions, from the metadata.
 /// Models that keep less (windows, compressed keys) are planned as if they kept all of it.
 /// Throws: `std::runtime_error` naming the key that is missing.
 [[nodiscard]] inline std::vector<CacheLayer> cache_layers(const gguf::File& file) {
-  const std::string architecture = detail::architecture_of(file);
-  if (architecture.empty()) detail::throw_no_cache("general.architecture", "is missing");
-  const std::string prefix = architecture + ".";
-  const std::uint64_t layers = detail::required_count(file, prefix + "block_count", 0);
-  if (layers > std::max<std::uint64_t>(detail::usual_layers, file.tensors().size()))
-    detail::throw_no_cache(prefix + "block_count", "is more than the file has tensors");
-
   std::vector<CacheLayer> made;
-  for (std::uint64_t layer = 0; layer < layers; ++layer) {
-    const std::string heads_key = prefix + "attention.head_count";
-    const std::uint64_t kv_heads =
-        detail::layer_count_of(file, prefix + "attention.head_count_kv", layer)
-            .value_or(detail::layer_count_of(file, heads_key, layer).value_or(0));
-    const auto head_elements = [&](const char* key) {
-      if (const auto own = detail::layer_count_of(file, prefix + key, layer)) return *own;
-      const std::uint64_t heads = detail::required_count(file, heads_key, layer);
-      if (heads == 0) return std::uint64_t{0};
-      return detail::required_count(file, prefix + "embedding_length", layer) / heads;
-    };
-    const auto keys = checked_multiply(kv_heads, head_elements("attention.key_length"));
-    const auto values = checked_multiply(kv_heads, head_elements("attention.value_length"));
-    if (!keys || !values)
-      detail::throw_no_cache(prefix + "attention.head_count_kv", "times the head's size overflows");
+  for (const detail::LayerAttention& layer : detail::layer_attentions(file)) {
+    const auto keys = checked_multiply(layer.kv_heads, layer.key_length);
+    const auto values = checked_multiply(layer.kv_heads, layer.value_length);
+    if (!keys || !values) {
+      detail::throw_no_cache(detail::architecture_of(file) + ".attention.head_count_kv",
+                             "times the head's size overflows");
+    }
     made.push_back({*keys, *values});
   }
   return made;
+}
+
+/// The shape of a model's paged cache (`allot::KvCache`): of the layers that keep anything.
+/// Throws: `std::runtime_error` as `cache_layers`, where no layer keeps anything, and where layers
+/// keep different amounts: such a model needs a cache for each kind of them.
+[[nodiscard]] inline KvShape kv_shape_of(const gguf::File& file,
+                                         gguf::TensorType key_type = gguf::TensorType::F16,
+                                         gguf::TensorType value_type = gguf::TensorType::F16) {
+  std::vector<detail::LayerAttention> layers = detail::layer_attentions(file);
+  std::erase_if(layers, [](const detail::LayerAttention& layer) {
+    return layer.kv_heads == 0 || (layer.key_length == 0 && layer.value_length == 0);
+  });
+  if (layers.empty())
+    throw std::runtime_error{"no layer of this model has keys and values to keep"};
+  const detail::LayerAttention first = layers.front();
+  for (const detail::LayerAttention& layer : layers) {
+    if (layer == first) continue;
+    throw std::runtime_error{
+        "layers of this model keep different amounts: " + detail::to_text(first) + " and " +
+        detail::to_text(layer) + "; make a KvCache for the layers of each kind"};
+  }
+  const auto element_of = [](gguf::TensorType type) {
+    const gguf::TypeInfo info = gguf::checked_type_info(type);
+    return ElementSize{info.block_bytes, info.block_elements};
+  };
+  return {.layers = layers.size(),
+          .kv_heads = first.kv_heads,
+          .key_dimension = first.key_length,
+          .value_dimension = first.value_length,
+          .key_element = element_of(key_type),
+          .value_element = element_of(value_type)};
 }
 
 /// The context that the model was made for, where its metadata say so.
