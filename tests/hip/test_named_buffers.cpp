@@ -218,7 +218,7 @@ TEST_CASE("whatever call fails, buffers are as they were, and a second attempt s
         const test::CleanUpErrors errors;
         WatchedDevice device;
         std::vector<Pinned> values;
-        for (const Int first : {10, 20, 30}) values.emplace_back(1000, first);
+        for (const Int first : {10U, 20U, 30U}) values.emplace_back(1000, first);
         auto stream = device.make_stream();
         auto other = device.make_stream();
         Buffers buffers{device, 74 * KiB};
