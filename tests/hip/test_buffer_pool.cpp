@@ -228,6 +228,26 @@ TEST_CASE("a return whose event cannot be recorded is waited for") {
   CHECK(pool.stats().cached == 0);
 }
 
+TEST_CASE("what nothing can tell the end of does not make younger buffers idle") {
+  const test::Simulation simulation;
+  hipsim::WatchedDevice device;
+  BufferPool pool{device, 1 * MiB, {.max_idle_ticks = 2}};
+  auto first = device.make_stream();
+  const SharedStream second{device};
+  auto buffer = pool.acquire(4096, first);
+  hipsim::fail_call("hipEventRecord", 0, hipErrorUnknown);
+  hipsim::fail_call("hipStreamSynchronize", 0, hipErrorUnknown);
+  buffer.release();
+  CHECK(pool.tick() == 0);
+  CHECK(pool.tick() == 0);
+  pool.acquire(1024, second).release();
+  CHECK(pool.tick() == 0);
+  CHECK(pool.tick() == 1024);
+  pool.acquire(256, first).release();  // its event covers the earlier return
+  CHECK(pool.trim_idle(1) == 4096);
+  CHECK(pool.trim() == 256);
+}
+
 TEST_CASE("whichever call fails, a pool ends in an error or goes on, and all is released") {
   std::vector<std::string> names;
   {

@@ -321,38 +321,38 @@ class PoolState final : public PoolBase<D> {
     spare_.push_back(entry);
   }
 
-  /// Frees the cached buffer that was returned longest ago, of those that can be waited for, once
-  /// its stream is done with it. Throws: what the device throws; nothing has changed.
-  bool evict_oldest() {
-    for (Entry& entry : cached_.by_age()) {
-      if (!streams_.can_order(entry.lane, entry.returned_at)) continue;
-      streams_.wait_for(entry.lane, entry.returned_at);
-      drop(entry);
-      return true;
-    }
-    return false;
-  }
-
-  void drop(Entry& entry) noexcept {
+  /// Frees a cached buffer once its stream is done with it; not where nothing could tell when.
+  /// Throws: what the device throws; nothing has changed.
+  bool evict(Entry& entry) {
+    if (!streams_.can_order(entry.lane, entry.returned_at)) return false;
+    streams_.wait_for(entry.lane, entry.returned_at);
     Class& of = Cached::class_of(entry);
     cached_.remove(entry);
     free(entry);
     ++account_.frees;
     cached_.forget_if_empty(of);
+    return true;
+  }
+
+  /// Frees the one that was returned longest ago. Throws: as `evict`.
+  bool evict_oldest() {
+    for (Entry& entry : cached_.by_age()) {
+      if (evict(entry)) return true;
+    }
+    return false;
   }
 
   std::uint64_t trim_to(std::uint64_t to) {
     const std::uint64_t before = cached_.bytes();
-    while (cached_.bytes() > to && evict_oldest()) {
-    }
+    auto& all = cached_.by_age();
+    for (auto at = all.begin(); at != all.end() && cached_.bytes() > to;) evict(*at++);
     return before - cached_.bytes();
   }
 
   std::uint64_t trim_idle_for(std::uint64_t ticks) {
     const std::uint64_t before = cached_.bytes();
-    while (!cached_.by_age().empty() && ticks_ - cached_.by_age().front().idle_since >= ticks &&
-           evict_oldest()) {
-    }
+    auto& all = cached_.by_age();
+    for (auto at = all.begin(); at != all.end() && ticks_ - at->idle_since >= ticks;) evict(*at++);
     forget_unused_streams();
     return before - cached_.bytes();
   }
@@ -369,10 +369,7 @@ class PoolState final : public PoolBase<D> {
       auto& all = cached_.by_age();
       for (auto at = all.begin(); at != all.end();) {
         Entry& entry = *at++;
-        if (entry.chunk != &chunk) continue;
-        if (!streams_.can_order(entry.lane, entry.returned_at)) return false;
-        streams_.wait_for(entry.lane, entry.returned_at);
-        drop(entry);
+        if (entry.chunk == &chunk && !evict(entry)) return false;
       }
     } catch (...) {
       return false;
