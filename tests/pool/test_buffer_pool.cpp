@@ -3,6 +3,7 @@
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
 #include <allot/pool/buffer_pool.hpp>
+#include <allot/strategy/buddy.hpp>
 
 #include <doctest/doctest.h>
 
@@ -122,4 +123,28 @@ TEST_CASE("classes that are not numbered are forgotten with their buffers") {
   for (std::uint64_t units = 1; units <= 100; ++units) pool.acquire(units * 256).release();
   CHECK(pool.stats().classes.size() <= 4);
   CHECK(pool.stats().misses == 100);
+}
+
+TEST_CASE("what no chunk could ever hold frees nothing that is cached") {
+  HostDevice device;
+  BufferPool pool{device, 1 * MiB, {.growth = 64 * KiB, .max_capacity = 1 * MiB + 64 * KiB}};
+  const auto kept = pool.acquire(1 * MiB);
+  pool.acquire(64 * KiB).release();  // alone in a second chunk
+  CHECK(pool.stats().chunks == 2);
+  CHECK_THROWS_AS(static_cast<void>(pool.acquire(128 * KiB)), OutOfMemory);
+  CHECK_THROWS_AS(static_cast<void>(pool.acquire(2 * MiB)), OutOfMemory);
+  CHECK(pool.stats().cached == 64 * KiB);
+  CHECK(pool.stats().frees == 0);
+  CHECK(pool.validate());
+}
+
+TEST_CASE("a chunk in which the strategy cannot place what it is for is not kept") {
+  HostDevice device;
+  BufferPool<HostDevice, FourSteps, Buddy> pool{
+      device, 1 * MiB, {.growth = 64 * KiB, .max_capacity = 16 * MiB}};
+  // Buddies are powers of two: none of these has room for one of 1.25 MiB.
+  CHECK_THROWS_AS(static_cast<void>(pool.acquire(5 * 256 * KiB)), OutOfMemory);
+  CHECK(pool.stats().chunks == 1);
+  CHECK(pool.acquire(1 * MiB).capacity() == 1 * MiB);
+  CHECK(pool.validate());
 }

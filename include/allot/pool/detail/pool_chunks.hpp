@@ -60,8 +60,8 @@ class PoolChunks {
     return std::nullopt;
   }
 
-  /// Takes a further chunk for a block of `needed` bytes. False where there is none; `refused` then
-  /// says why, where the system does not give it.
+  /// Takes a further chunk for a block of `needed` bytes. False where there is none, or the strategy
+  /// would not place the block in it; `refused` says why, where the system does not give it.
   /// Throws: what the memory throws but `OutOfMemory`; `std::bad_alloc`.
   [[nodiscard]] bool grow(std::unique_lock<std::mutex>& lock, std::uint64_t needed,
                           std::exception_ptr& refused) {
@@ -86,7 +86,7 @@ class PoolChunks {
     is_growing_ = false;
     grown_.notify_all();
     if (error) std::rethrow_exception(error);
-    if (chunk == nullptr) return false;
+    if (chunk == nullptr || chunk->arena.usage().largest_free < needed) return false;
     chunks_.push_back(std::move(chunk));
     return true;
   }

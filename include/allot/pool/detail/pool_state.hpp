@@ -284,13 +284,14 @@ class PoolState final : public PoolBase<D> {
                             Evict evict) {
     if (spare_.empty()) spare_.push_back(entries_.emplace_back());
     std::exception_ptr refused;
-    for (;;) {
+    for (bool grows = true;;) {
       if (Entry* const entry = place(of)) return *entry;
-      if (!refused && chunks_.grow(lock, of.stats.capacity, refused)) {
+      if (grows) {
+        grows = chunks_.grow(lock, of.stats.capacity, refused);
         if (spare_.empty()) spare_.push_back(entries_.emplace_back());
         continue;
       }
-      if (evict == Evict::cached && evict_oldest()) continue;
+      if (evict == Evict::cached && evict_for(of.stats.capacity)) continue;
       if (refused) std::rethrow_exception(refused);
       throw refusal(bytes, of.stats.capacity);
     }
@@ -334,10 +335,11 @@ class PoolState final : public PoolBase<D> {
     return true;
   }
 
-  /// Frees the one that was returned longest ago. Throws: as `evict`.
-  bool evict_oldest() {
+  /// Frees the one that was returned longest ago, of those in chunks that could hold so many bytes.
+  /// Throws: as `evict`.
+  bool evict_for(std::uint64_t bytes) {
     for (Entry& entry : cached_.by_age()) {
-      if (evict(entry)) return true;
+      if (chunk_of(entry).arena.capacity() >= bytes && evict(entry)) return true;
     }
     return false;
   }
