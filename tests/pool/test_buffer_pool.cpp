@@ -148,3 +148,15 @@ TEST_CASE("a chunk in which the strategy cannot place what it is for is not kept
   CHECK(pool.acquire(1 * MiB).capacity() == 1 * MiB);
   CHECK(pool.validate());
 }
+
+TEST_CASE("twenty thousand buffers of as many sizes are made and freed in linear time") {
+  HostDevice device;
+  constexpr std::uint64_t count = 20'000;
+  BufferPool<HostDevice, ExactSizes> pool{device, count * (count + 1) / 2 * 256};
+  std::vector<std::uint64_t> sizes;
+  for (std::uint64_t units = 1; units <= count; ++units) sizes.push_back(units * 256);
+  pool.warm_up(sizes);
+  CHECK(pool.stats().classes.size() == count);
+  pool.trim();
+  CHECK(pool.stats().classes.empty());
+}

@@ -18,6 +18,7 @@
 #include <memory>
 #include <type_traits>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace allot::detail {
@@ -39,6 +40,7 @@ struct PoolClass {
   std::uint64_t units;
   PoolClassStats stats;
   std::uint64_t in_making = 0;  // acquisitions that hold a reference to this
+  std::size_t place = 0;        // among all classes
   std::vector<ClassList<D>> lanes{};
 };
 
@@ -59,25 +61,32 @@ class ClassTable {
 
   /// A class that was not there. Throws: `std::bad_alloc`; nothing has changed.
   [[nodiscard]] PoolClass<D>& add(std::uint64_t units, std::uint64_t unit, std::size_t lanes) {
-    classes_.reserve(classes_.size() + 1);
-    auto made = std::make_unique<PoolClass<D>>(
-        PoolClass<D>{.units = units, .stats = {.capacity = units * unit}});
+    auto made = std::make_unique<PoolClass<D>>(PoolClass<D>{
+        .units = units, .stats = {.capacity = units * unit}, .place = classes_.size()});
     made->lanes.resize(lanes);
-    if constexpr (is_numbered) {
-      index_[C::index_of(units)] = made.get();
-    } else {
-      index_.emplace(units, made.get());
-    }
     classes_.push_back(std::move(made));
-    return *classes_.back();
+    PoolClass<D>& added = *classes_.back();
+    if constexpr (is_numbered) {
+      index_[C::index_of(units)] = &added;
+    } else {
+      try {
+        index_.emplace(units, &added);
+      } catch (...) {
+        classes_.pop_back();
+        throw;
+      }
+    }
+    return added;
   }
 
-  /// Where classes are without number, one without buffers is forgotten.
+  /// Where classes are without number, one without buffers is forgotten. Complexity: constant.
   void forget_if_empty(PoolClass<D>& old) noexcept {
     if constexpr (!is_numbered) {
       if (old.stats.in_use + old.stats.cached + old.in_making != 0) return;
       index_.erase(old.units);
-      std::erase_if(classes_, [&](const auto& each) { return each.get() == &old; });
+      classes_.back()->place = old.place;
+      std::swap(classes_[old.place], classes_.back());
+      classes_.pop_back();
     }
   }
 

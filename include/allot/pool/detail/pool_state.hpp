@@ -122,13 +122,13 @@ class PoolState final : public PoolBase<D> {
 
     std::unique_lock lock{mutex_};
     Made made{*this};
+    made.entries.reserve(sizes.size());
     for (auto first = wanted.begin(); first != wanted.end();) {
       const auto last = std::upper_bound(first, wanted.end(), *first);
       Class& of = cached_.class_of(*first, A::value);
       made.classes.emplace_back(*this, of, 0);
       const auto count = static_cast<std::uint64_t>(last - first);
       for (std::uint64_t there = of.stats.cached; there < count; ++there) {
-        made.entries.reserve(made.entries.size() + 1);
         made.entries.push_back(&make(lock, of, of.stats.capacity, Evict::nothing));
       }
       first = last;
