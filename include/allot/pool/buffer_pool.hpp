@@ -83,7 +83,7 @@ class BufferPool {
   /// Sees to it that buffers of all these sizes can be acquired at once, without a miss: makes those
   /// that are not cached. Counts neither hits nor misses.
   /// Throws: `OutOfMemory`; `std::invalid_argument` for sizes that `acquire` refuses, and for more
-  /// than may be cached; `std::bad_alloc`. Nothing has then been made.
+  /// than may be cached beside what is; `std::bad_alloc`. Nothing has then been made.
   void warm_up(std::span<const std::uint64_t> sizes) { state_->warm_up(sizes); }
   void warm_up(std::initializer_list<std::uint64_t> sizes) {
     state_->warm_up({sizes.begin(), sizes.size()});

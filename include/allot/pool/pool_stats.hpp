@@ -128,12 +128,19 @@ struct PoolAccount : PoolStats {
   }
 };
 
-[[noreturn]] inline void throw_above_cap(std::uint64_t total, std::uint64_t cap) {
-  throw std::invalid_argument{(FixedText<192>{}
-                               << "a warm-up of " << ReadableBytes{total}.c_str() << " (" << total
-                               << " bytes) is above what the pool may cache, "
-                               << ReadableBytes{cap}.c_str() << "; raise max_cached")
-                                  .c_str()};
+/// \param cached  what is cached already
+[[noreturn]] inline void throw_above_cap(std::uint64_t total, std::uint64_t cap,
+                                         std::uint64_t cached) {
+  FixedText<224> text;
+  text << "a warm-up of " << ReadableBytes{total}.c_str() << " (" << total
+       << " bytes) is above what the pool may cache, " << ReadableBytes{cap}.c_str();
+  if (cached == 0) {
+    text << "; raise max_cached";
+  } else {
+    text << ", of which " << ReadableBytes{cached}.c_str()
+         << " are; raise max_cached, or trim first";
+  }
+  throw std::invalid_argument{text.c_str()};
 }
 
 }  // namespace detail

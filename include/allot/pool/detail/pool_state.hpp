@@ -117,7 +117,7 @@ class PoolState final : public PoolBase<D> {
       wanted.push_back(units_for(bytes));
       total = checked_add(total, wanted.back() * A::value).value_or(PoolOptions::unlimited);
     }
-    if (total > options_.max_cached) throw_above_cap(total, options_.max_cached);
+    if (total > options_.max_cached) throw_above_cap(total, options_.max_cached, 0);
     std::sort(wanted.begin(), wanted.end());
 
     std::unique_lock lock{mutex_};
@@ -132,6 +132,11 @@ class PoolState final : public PoolBase<D> {
         made.entries.push_back(&make(lock, of, of.stats.capacity, Evict::nothing));
       }
       first = last;
+    }
+    total = 0;
+    for (const Entry* const entry : made.entries) total += entry->capacity;
+    if (total != 0 && total > options_.max_cached - smaller(cached_.bytes(), options_.max_cached)) {
+      throw_above_cap(total, options_.max_cached, cached_.bytes());
     }
     for (Entry* const entry : std::exchange(made.entries, {})) {
       entry->lane = 0;
