@@ -174,3 +174,43 @@ TEST_CASE("a warm-up does not exceed the cap together with what is cached alread
   pool.warm_up({32 * KiB, 16 * KiB});  // the first is there
   CHECK(pool.stats().cached == 48 * KiB);
 }
+
+namespace {
+
+/// A stream and what was acquired for another: goes with the last that shares the stream.
+struct Engine {
+  explicit Engine(StagedHostDevice& device) : stream{device.make_stream()} {}
+
+  PooledBuffer<StagedHostDevice> scratch;
+  StagedHostDevice::stream_type stream;
+};
+
+}  // namespace
+
+TEST_CASE("what owns a stream may use the pool when the pool is the last to let it go") {
+  StagedHostDevice device;
+  BufferPool pool{device, 1 * MiB};
+  const SharedStream other{device};
+  auto engine = std::make_shared<Engine>(device);
+  engine->scratch = pool.acquire(1000, other);
+  pool.acquire(5000, SharedStream<StagedHostDevice>{{engine, &engine->stream}}).release();
+  engine.reset();
+  CHECK(pool.stats().in_use_buffers == 1);
+  pool.trim();
+  CHECK(pool.stats().in_use_buffers == 0);
+}
+
+TEST_CASE("a stream that is new to a pool does not have the host wait for one that was dropped") {
+  StagedHostDevice device;
+  BufferPool pool{device, 1 * MiB};
+  std::promise<void> gate;
+  {
+    const SharedStream dropped{device};
+    (*dropped)->push([opened = gate.get_future().share()] { opened.wait(); });
+    pool.acquire(4096, dropped).release();
+  }
+  const SharedStream fresh{device};
+  const auto buffer = pool.acquire(4096, fresh);  // returns, although the other stands still
+  CHECK(pool.stats().waits == 1);
+  gate.set_value();
+}

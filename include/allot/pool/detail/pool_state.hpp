@@ -62,8 +62,9 @@ class PoolState final : public PoolBase<D> {
                                         const Owner* owner,
                                         const std::shared_ptr<PoolState>& self) {
     const std::uint64_t units = units_for(bytes);
+    std::vector<Owner> unused;  // outlives the lock
     std::unique_lock lock{mutex_};
-    const std::uint32_t lane = lane_of(stream, owner);
+    const std::uint32_t lane = lane_of(stream, owner, unused);
     Class& of = cached_.class_of(units, A::value);
     Entry* entry = cached_.find(of, lane, streams_);
     if (entry != nullptr) [[likely]] {
@@ -102,8 +103,9 @@ class PoolState final : public PoolBase<D> {
   }
 
   void return_on(Entry& entry, stream_type& stream, const Owner* owner) override {
+    std::vector<Owner> unused;  // outlives the lock
     const std::scoped_lock lock{mutex_};
-    const std::uint32_t lane = lane_of(stream, owner);
+    const std::uint32_t lane = lane_of(stream, owner, unused);
     streams_.moved(entry.lane);
     streams_.acquired(lane);
     entry.lane = lane;
@@ -148,21 +150,24 @@ class PoolState final : public PoolBase<D> {
   }
 
   std::uint64_t trim(std::uint64_t to) {
+    std::vector<Owner> unused;  // outlives the lock
     const std::scoped_lock lock{mutex_};
     const std::uint64_t freed = trim_to(to);
-    forget_unused_streams();
+    unused = forget_unused_streams(true);
     return freed;
   }
 
   std::uint64_t trim_idle(std::uint64_t ticks) {
+    std::vector<Owner> unused;  // outlives the lock
     const std::scoped_lock lock{mutex_};
-    return trim_idle_for(ticks);
+    return trim_idle_for(ticks, unused);
   }
 
   std::uint64_t tick() {
+    std::vector<Owner> unused;  // outlives the lock
     const std::scoped_lock lock{mutex_};
     ++ticks_;
-    return options_.max_idle_ticks == 0 ? 0 : trim_idle_for(options_.max_idle_ticks);
+    return options_.max_idle_ticks == 0 ? 0 : trim_idle_for(options_.max_idle_ticks, unused);
   }
 
   void on_miss(Misses misses) {
@@ -250,16 +255,18 @@ class PoolState final : public PoolBase<D> {
     return *static_cast<Chunk*>(entry.chunk);
   }
 
-  [[nodiscard]] std::uint32_t lane_of(stream_type& stream, const Owner* owner) {
+  /// \param unused  what must be destroyed without the lock
+  [[nodiscard]] std::uint32_t lane_of(stream_type& stream, const Owner* owner,
+                                      std::vector<Owner>& unused) {
     if (const auto known = streams_.find(stream, owner)) [[likely]]
       return *known;
-    forget_unused_streams();
+    unused = forget_unused_streams(false);
     cached_.make_room_for_lanes(streams_.lanes() + 1);
     return streams_.add(stream, owner);
   }
 
-  void forget_unused_streams() noexcept {
-    streams_.forget_unused([this](std::uint32_t lane) { cached_.settle(lane); });
+  [[nodiscard]] std::vector<Owner> forget_unused_streams(bool waits) {
+    return streams_.forget_unused(waits, [this](std::uint32_t lane) { cached_.settle(lane); });
   }
 
   void use(Entry& entry, Class& of, std::uint64_t bytes, std::uint32_t lane,
@@ -356,11 +363,11 @@ class PoolState final : public PoolBase<D> {
     return before - cached_.bytes();
   }
 
-  std::uint64_t trim_idle_for(std::uint64_t ticks) {
+  std::uint64_t trim_idle_for(std::uint64_t ticks, std::vector<Owner>& unused) {
     const std::uint64_t before = cached_.bytes();
     auto& all = cached_.by_age();
     for (auto at = all.begin(); at != all.end() && ticks_ - at->idle_since >= ticks;) evict(*at++);
-    forget_unused_streams();
+    unused = forget_unused_streams(false);
     return before - cached_.bytes();
   }
 

@@ -66,21 +66,29 @@ class StreamOrder {
     return static_cast<std::uint32_t>(at) + 1;
   }
 
-  /// Forgets the streams that nobody but this object can use any more, and calls `done(lane)` for
-  /// each: all that was returned there is done. Waits on the host for those that were shared.
+  /// Forgets the streams that nobody but this object can use any more, once they are done with all
+  /// that they were given, and calls `done(lane)` for each. Returns what kept them alive: to be
+  /// destroyed without the pool's mutex, as whatever it is may use the pool.
+  /// \param waits  whether the host waits for those that were shared
+  /// Throws: `std::bad_alloc`; nothing has changed.
   template <class F>
-  void forget_unused(F&& done) noexcept {
+  [[nodiscard]] std::vector<Owner> forget_unused(bool waits, F&& done) {
+    std::vector<Owner> unused;
+    unused.reserve(lanes_.size());
     for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
       Lane& lane = lanes_[i];
-      if (lane.key == nullptr || lane.in_use != 0 || !can_forget(lane)) continue;
+      if (lane.key == nullptr || lane.in_use != 0 || !can_forget(lane, waits)) continue;
       done(i + 1);
       lane.key = nullptr;
-      lane.owner.reset();
+      unused.push_back(std::move(lane.owner));
     }
+    return unused;
   }
 
   void acquired(std::uint32_t lane) noexcept {
-    if (lane != 0) ++lanes_[lane - 1].in_use;
+    if (lane == 0) return;
+    ++lanes_[lane - 1].in_use;
+    lanes_[lane - 1].is_at_end = false;
   }
   /// What was acquired there is not returned there.
   void moved(std::uint32_t lane) noexcept {
@@ -163,6 +171,7 @@ class StreamOrder {
     std::uint64_t recorded = 0;             // returns up to then are covered by the event
     std::uint64_t done = 0;                 // and up to then, the host has seen them done
     std::uint64_t in_use = 0;               // acquired there, and not yet returned
+    bool is_at_end = false;                 // the event covers all that a shared stream ever gets
     std::vector<std::uint64_t> has_seen{};  // for each lane, what this one has waited for
   };
 
@@ -183,14 +192,19 @@ class StreamOrder {
     }
   }
 
-  [[nodiscard]] bool can_forget(Lane& lane) noexcept {
-    if (lane.owner != nullptr) {
-      const auto number = static_cast<std::uint32_t>(&lane - lanes_.data()) + 1;
-      return lane.owner.use_count() == 1 && try_to_wait(number);
-    }
-    if (lane.returned <= lane.done) return true;
+  [[nodiscard]] bool can_forget(Lane& lane, bool waits) noexcept {
+    const bool is_shared = lane.owner != nullptr;
+    if (is_shared && lane.owner.use_count() != 1) return false;
+    if (!is_shared && lane.returned <= lane.done) return true;
     try {
-      if (lane.recorded < lane.returned || !device_->is_done(lane.event)) return false;
+      if (is_shared && !lane.is_at_end) record(lane, *lane.owner);
+      lane.is_at_end = is_shared;
+      if (lane.recorded < lane.returned) return false;
+      if (is_shared && waits) {
+        device_->synchronize(lane.event);
+      } else if (!device_->is_done(lane.event)) {
+        return false;
+      }
     } catch (...) {
       return false;
     }
