@@ -214,3 +214,21 @@ TEST_CASE("a stream that is new to a pool does not have the host wait for one th
   CHECK(pool.stats().waits == 1);
   gate.set_value();
 }
+
+TEST_CASE("a stream that was moved from is refused") {
+  StagedHostDevice device;
+  BufferPool pool{device, 1 * MiB};
+  auto stream = device.make_stream();
+  pool.acquire(1000, stream).release();
+  auto moved = std::move(stream);
+  CHECK_THROWS_AS(static_cast<void>(pool.acquire(1000, stream)), std::invalid_argument);
+  auto buffer = pool.acquire(1000, moved);
+  CHECK(pool.stats().hits == 1);
+  CHECK_THROWS_AS(buffer.release(stream), std::invalid_argument);
+  CHECK(pool.stats().in_use_buffers == 1);
+}
+
+TEST_CASE("a pool that begins above its own limit is refused") {
+  HostDevice device;
+  CHECK_THROWS_AS((BufferPool{device, 2 * MiB, {.max_capacity = 1 * MiB}}), std::invalid_argument);
+}

@@ -52,7 +52,7 @@ class BufferPool {
   using buffer_type = PooledBuffer<D>;
 
   /// Takes `capacity_bytes`, rounded down to whole units, from the device.
-  /// Throws: as `Arena`'s constructor.
+  /// Throws: as `Arena`'s constructor; `std::invalid_argument` for more than `max_capacity`.
   BufferPool(const D& device, std::uint64_t capacity_bytes, const PoolOptions& options = {})
       : state_{std::make_shared<State>(device, capacity_bytes, options)} {}
 
@@ -61,11 +61,11 @@ class BufferPool {
   /// has no room, it grows, if it may, and then cached buffers of other classes are freed until it
   /// has: the host waits for the streams they were returned on.
   ///
-  /// Complexity: constant for a hit on a stream that the pool knows, linear in the streams
-  /// otherwise; the strategy's for a miss.
+  /// Complexity: of a hit, constant but for a look at each stream that the pool knows; of a miss, the
+  /// strategy's in each chunk.
   /// Throws: `OutOfMemory`; `PoolMiss` where misses are errors; `std::invalid_argument` for zero
-  /// bytes and sizes that overflow; what the device throws; `std::bad_alloc`. No buffer has then
-  /// been taken.
+  /// bytes, sizes that overflow and a stream that was moved from; what the device throws;
+  /// `std::bad_alloc`. No buffer has then been taken.
   [[nodiscard]] buffer_type acquire(std::uint64_t bytes, const SharedStream<D>& stream) {
     return state_->acquire(bytes, *stream, &stream.owner(), state_);
   }

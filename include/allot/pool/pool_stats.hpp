@@ -128,6 +128,14 @@ struct PoolAccount : PoolStats {
   }
 };
 
+[[noreturn]] inline void throw_above_limit(std::uint64_t capacity, std::uint64_t limit) {
+  throw std::invalid_argument{(FixedText<192>{} << "a pool of " << ReadableBytes{capacity}.c_str()
+                                                << " is above its own limit, "
+                                                << ReadableBytes{limit}.c_str()
+                                                << "; raise max_capacity")
+                                  .c_str()};
+}
+
 /// \param cached  what is cached already
 [[noreturn]] inline void throw_above_cap(std::uint64_t total, std::uint64_t cap,
                                          std::uint64_t cached) {

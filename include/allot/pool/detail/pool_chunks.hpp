@@ -47,6 +47,7 @@ class PoolChunks {
         first_{capacity},
         growth_{options.growth},
         max_capacity_{options.max_capacity} {
+    if (capacity > max_capacity_) throw_above_limit(capacity, max_capacity_);
     chunks_.push_back(std::make_unique<Chunk>(capacity, device.memory()));
   }
 

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stdexcept>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -38,9 +40,9 @@ class StreamOrder {
   /// The lane of a stream, if it has one. Complexity: linear in the streams.
   [[nodiscard]] std::optional<std::uint32_t> find(const stream_type& stream,
                                                   const Owner* owner) noexcept {
+    if constexpr (std::is_empty_v<stream_type>) return 0;
     const void* const key = key_of(stream);
-    if (key == nullptr) return 0;
-    for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    for (std::uint32_t i = 0; key != nullptr && i < lanes_.size(); ++i) {
       Lane& lane = lanes_[i];
       if (lane.key != key) continue;
       if (owner != nullptr && lane.owner == nullptr) lane.owner = *owner;
@@ -49,8 +51,12 @@ class StreamOrder {
     return std::nullopt;
   }
 
-  /// A lane for a stream that has none. Throws: what the device throws; nothing has changed.
+  /// A lane for a stream that has none. Throws: `std::invalid_argument` for one that was moved from;
+  /// what the device throws; nothing has changed.
   [[nodiscard]] std::uint32_t add(const stream_type& stream, const Owner* owner) {
+    if (key_of(stream) == nullptr) {
+      throw std::invalid_argument{"the stream is empty: it was moved from; give the one it is now"};
+    }
     std::size_t at = 0;
     while (at < lanes_.size() && lanes_[at].key != nullptr) ++at;
     if (at == lanes_.size()) {
