@@ -148,6 +148,78 @@ TEST_CASE("a lane waits for no other where they share nothing") {
   }
 }
 
+TEST_CASE("a block's work may be given after another lane has waited for other work of that lane") {
+  for (const auto schedule : schedules) {
+    const test::Simulation simulation{{.schedule = schedule}};
+    HipDevice<> device;
+    const auto pinned = device.staging_memory().acquire(4096, 256);
+    auto* const host = static_cast<std::byte*>(pinned.address());
+    BlockPool<HipDevice<>> pool{device, {.blocks = 4, .block_bytes = 1024, .lanes = 2}};
+    const auto wait_for_other_work = [&](std::size_t lane) {
+      const auto block = pool.take(lane);
+      pool.write(block, 1 - lane);
+      pool.give(block, 1 - lane);
+    };
+    const auto block = pool.take(0);
+    wait_for_other_work(0);
+    device.copy_to_device(pool.address(block), host, 1024, pool.stream(0));
+    pool.read(block, 1);
+    wait_for_other_work(1);
+    device.copy_to_host(host + 1024, pool.address(block), 1024, pool.stream(1));
+    pool.write(block, 0);
+    wait_for_other_work(0);
+    device.copy_to_device(pool.address(block), host + 2048, 1024, pool.stream(0));
+    pool.give(block, 0);
+    const auto again = pool.take(1);
+    CHECK(again == block);
+    device.copy_to_device(pool.address(again), host + 3072, 1024, pool.stream(1));
+  }
+}
+
+TEST_CASE("a sequence's work may be given after calls of other lanes, as threads do") {
+  for (int how = 0; how < 5; ++how) {
+    CAPTURE(how);
+    const test::Simulation simulation{{.schedule = schedules[how % 2]}};
+    Cache cache{HipDevice<>{}, test::small_cache(24, 2)};
+    test::KvEngine engine{cache, 2};
+    const Tokens other_prompt = counted(100, 9);
+    const Tokens prompt = counted(0, 11);
+    auto other = cache.start(other_prompt, 0).sequence;
+    auto first = cache.start(prompt, 0).sequence;
+    engine.write(other, other_prompt, 0);
+    other.publish();
+    auto [waits, cached] = cache.start(other_prompt, 1);
+    REQUIRE(cached == 8);
+    engine.write(first, prompt, 0);
+    if (how == 0) {
+      first.publish();
+      auto [second, found] = cache.start(prompt, 1);
+      REQUIRE(found == 8);
+      engine.write(second, prompt, found);
+      engine.check(second, prompt);
+    } else if (how == 1) {
+      auto fork = first.fork(1);
+      Tokens forked = prompt;
+      forked.push_back(50);
+      fork.append(50);
+      engine.write(fork, forked, prompt.size());
+      engine.check(fork, forked);
+    } else if (how == 2) {
+      first.use_lane(1);
+      engine.check(first, prompt);
+    } else if (how == 3) {
+      other.truncate(0);
+      static_cast<void>(cache.compact(3, 1));
+      engine.check(first, prompt);
+    } else {
+      first.truncate(0);
+      auto again = cache.start(prompt, 1).sequence;
+      engine.write(again, prompt, 0);
+      engine.check(again, prompt);
+    }
+  }
+}
+
 TEST_CASE("random serving on three streams commits no crime, early or late") {
   for (std::uint64_t seed = test::first_seed(); seed < test::first_seed() + 4; ++seed) {
     INFO("ALLOT_SEED=" << seed);

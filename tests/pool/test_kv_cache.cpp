@@ -383,12 +383,19 @@ TEST_CASE("threads share a locked cache, each with a lane of its own") {
   std::vector<std::thread> threads;
   for (std::size_t lane = 0; lane < 2; ++lane) {
     threads.emplace_back([&cache, lane] {
+      test::KvEngine engine{cache, 2};
       std::mt19937_64 random{lane};
-      for (int i = 0; i < 300; ++i) {
-        auto [sequence, cached] = cache.start(counted(0, 1 + random() % 20), lane);
+      for (int i = 0; i < 100; ++i) {
+        const Tokens prompt = counted(static_cast<std::uint32_t>(random() % 2), 1 + random() % 20);
+        auto [sequence, cached] = cache.start(prompt, lane);
+        engine.write(sequence, prompt, cached);
         sequence.publish();
         auto fork = sequence.fork();
+        Tokens forked = prompt;
+        forked.push_back(7);
         fork.append(7);
+        engine.write(fork, forked, prompt.size());
+        engine.check(fork, forked);
         static_cast<void>(fork.block_table());
         static_cast<void>(cache.stats());
       }

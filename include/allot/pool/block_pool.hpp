@@ -145,7 +145,9 @@ class BlockPool {
   /// Complexity: constant. Throws: `std::invalid_argument` for a block that has none.
   bool give(Number number, std::size_t lane = 0) {
     lanes_.require(lane);
-    lanes_.note_read(used(number).touched, lane);
+    detail::Touched& touched = used(number).touched;
+    lanes_.note_given(touched);
+    lanes_.note_read(touched, lane);
     return give_untouched(number);
   }
 
@@ -153,6 +155,7 @@ class BlockPool {
   bool give_untouched(Number number) {
     State& block = used(number);
     if (--block.users != 0) return false;
+    block.touched.more_reads = false;  // each user has told when it gave its part back
     numbers_.deallocate({number, 1, block.handle});
     return true;
   }
@@ -176,6 +179,10 @@ class BlockPool {
     lanes_.require(lane);
     lanes_.note_read(used(number).touched, lane);
   }
+
+  /// Remembers that all work that writes the block was given, so that whoever reads it later waits
+  /// for no more than that.
+  void note_given(Number number) { lanes_.note_given(used(number).touched); }
 
   /// Has the lane's later work come after all that was given for the block.
   void write(Number number, std::size_t lane) {
@@ -211,8 +218,8 @@ class BlockPool {
   }
 
   /// Copies the highest used block to the lowest free one, with all its users, so that the highest
-  /// is lower: nothing where all blocks below it are used. Whoever names it must name the new one,
-  /// after `copied_on` the lane.
+  /// is lower: nothing where all blocks below it are used. All work on it was given. Whoever names
+  /// it must name the new one, after `copied_on` the lane.
   struct Moved {
     Number from;
     Number to;
@@ -221,11 +228,13 @@ class BlockPool {
     lanes_.require(lane);
     if (end() == used()) return std::nullopt;
     const auto from = static_cast<Number>(end() - 1);
+    const bool more_writes = blocks_[from].touched.more_writes;
     const Number to = copy_of(from, lane);
     blocks_[to].users = std::exchange(blocks_[from].users, 0);
-    // Its users have not said when they last read it, and go on reading the new one.
-    lanes_.note_read_again(blocks_[from].touched);
-    blocks_[to].touched.readers |= blocks_[from].touched.readers;
+    // All lanes come after the copy: what is left to wait for is what its users do with it.
+    blocks_[to].touched = blocks_[from].touched;
+    blocks_[to].touched.more_writes = more_writes;
+    lanes_.note_end(blocks_[from].touched);
     numbers_.deallocate({from, 1, blocks_[from].handle});
     return Moved{from, to};
   }

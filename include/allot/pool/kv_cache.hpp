@@ -43,7 +43,8 @@ namespace allot {
 /// Work goes to the cache's streams, its lanes. What a call names a lane for is ordered, on the
 /// device, after what other lanes were given for the same blocks: a copy on write comes after the
 /// writes to what it copies, a block used again after the work of its former sequence. Give a lane
-/// its work after the call and before the next call of another lane.
+/// the work on a sequence after the call that makes room for it, and before the sequence's next call
+/// or its end, or `compact`; calls for other sequences, from other threads too, may come between.
 ///
 /// The cache, its sequences and its streams may be destroyed in any order: the memory goes last, and
 /// after the work on it. Bookkeeping is on the host: 120 bytes a block and 4 a token.
@@ -227,7 +228,8 @@ class KvCache {
 
   /// Moves the highest used blocks to the lowest free ones, at most `most_blocks`, so that the used
   /// ones end lower; copies on a lane. Block tables are updated, and `version` counts on: export
-  /// them anew before the next kernel. Complexity: linear in the entries of all block tables.
+  /// them anew before the next kernel. Call it when all work was given: with several threads, while
+  /// none is between a call and its work. Complexity: linear in the entries of all block tables.
   /// Throws: what copying throws; the blocks moved before are where the tables say.
   Compaction compact(std::uint64_t most_blocks, std::size_t lane = 0) {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();

@@ -101,6 +101,7 @@ class KvState {
   /// Another sequence of the same tokens, in the same blocks.
   void fork(std::uint32_t from, std::uint32_t to, std::size_t lane) {
     std::vector<Number> blocks = table(from).blocks;
+    for (const Number block : blocks) pool_.note_given(block);
     for (const Number block : blocks) pool_.read(block, lane);
     for (const Number block : blocks) pool_.share(block);
     Table& into = table(to);
@@ -110,9 +111,10 @@ class KvState {
   /// From now on, the work of a sequence is on another lane.
   void change_lane(std::uint32_t slot, std::size_t from, std::size_t to) {
     for (const Number block : table(slot).blocks) {
+      pool_.note_given(block);
       pool_.note_read(block, from);
-      pool_.read(block, to);
     }
+    for (const Number block : table(slot).blocks) pool_.read(block, to);
   }
 
   /// Room for more tokens, in new blocks where those there are are full; the last one is copied
@@ -167,6 +169,7 @@ class KvState {
     Table& of = table(slot);
     for (; of.published < of.tokens / layout_.block_tokens(); ++of.published) {
       const Number block = of.blocks[static_cast<std::size_t>(of.published)];
+      pool_.note_given(block);
       auto found = index_.find(of.prefix, index_.tokens(block));
       if (!found && !index_.contains(block)) {
         pool_.share(block);

@@ -17,13 +17,16 @@
 
 namespace allot::detail {
 
-/// Who has touched some bytes. A stamp is the time of the lanes' clock.
+/// Who has touched some bytes. A stamp is the time of the lanes' clock when the work was given, or,
+/// where more of it may follow, when it was noted: such stamps are renewed before they are used.
 struct Touched {
   std::uint64_t written = 0;  // when last
   std::uint64_t read = 0;     // when last, by any
   std::uint32_t readers = 0;  // a bit for each lane, since they were written
   std::uint8_t writer = 0;
   bool is_written = false;
+  bool more_writes = false;  // may have been given since `written`
+  bool more_reads = false;   // may have been given since `read`
 };
 
 /// A lane is a stream and the event that others wait for. The event is recorded when one of them
@@ -77,16 +80,20 @@ class Lanes {
                                 .c_str()};
   }
 
-  /// What the lane is given from now on comes after what was written.
+  /// What the lane is given from now on comes after what was written. Other lanes have been given
+  /// all their work on the bytes.
   /// Throws: what recording and waiting throw; more may be waited for than was.
-  void before_read(const Touched& touched, std::size_t lane) {
+  void before_read(Touched& touched, std::size_t lane) {
     require(lane);
-    if (touched.is_written) wait_for(lane, touched.writer, touched.written);
+    if (!touched.is_written || touched.writer == lane) return;
+    note_given(touched);
+    wait_for(lane, touched.writer, touched.written);
   }
 
   /// What the lane is given from now on comes after what was written and read.
-  void before_write(const Touched& touched, std::size_t lane) {
+  void before_write(Touched& touched, std::size_t lane) {
     before_read(touched, lane);
+    if (touched.more_reads) touched.read = clock_;
     for (std::size_t other = 0; other < lanes_.size(); ++other) {
       if ((touched.readers >> other & 1) != 0) wait_for(lane, other, touched.read);
     }
@@ -105,14 +112,20 @@ class Lanes {
   void note_read(Touched& touched, std::size_t lane) const noexcept {
     touched.readers |= std::uint32_t{1} << lane;
     touched.read = clock_;
-  }
-  /// The same of whoever has touched the bytes so far.
-  void note_read_again(Touched& touched) const noexcept {
-    if (touched.is_written) touched.readers |= std::uint32_t{1} << touched.writer;
-    touched.read = clock_;
+    touched.more_reads = true;
   }
   void note_written(Touched& touched, std::size_t lane) const noexcept {
-    touched = {clock_, 0, 0, static_cast<std::uint8_t>(lane), true};
+    touched = {clock_, 0, 0, static_cast<std::uint8_t>(lane), true, true, false};
+  }
+  /// No more work that writes follows.
+  void note_given(Touched& touched) const noexcept {
+    if (std::exchange(touched.more_writes, false)) touched.written = clock_;
+  }
+  /// Whoever has touched the bytes has been given its last work on them.
+  void note_end(Touched& touched) const noexcept {
+    if (touched.is_written) touched.readers |= std::uint32_t{1} << touched.writer;
+    touched.read = clock_;
+    touched.more_writes = touched.more_reads = false;
   }
 
  private:
