@@ -2,6 +2,7 @@
 // Workspaces and paged caches on simulated GPUs: no copy races with another, nothing is freed in
 // flight, and whichever call fails, everything is given back.
 #include <allot/device/hip_device.hpp>
+#include <allot/device/host_device.hpp>
 #include <allot/pool/kv_cache.hpp>
 #include <allot/pool/workspace.hpp>
 
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "hip/simulation.hpp"
+#include "laws/system_allocations.hpp"
 #include "pool/kv_engine.hpp"
 #include "support/random.hpp"
 
@@ -272,6 +274,14 @@ TEST_CASE("random serving on three streams commits no crime, early or late") {
     }
     for (auto& [sequence, tokens] : live) engine.check(sequence, tokens);
   }
+}
+
+TEST_CASE("a sequence that grows token by token seldom asks the system for memory") {
+  KvCache<HostDevice> cache{HostDevice{}, test::small_cache(10'000)};
+  auto sequence = cache.start().sequence;
+  const std::uint64_t calls = test::system_allocator_calls();
+  for (std::uint32_t token = 0; token < 40'000; ++token) sequence.append(token);
+  CHECK(test::system_allocator_calls() - calls < 64);
 }
 
 TEST_CASE("whichever call of a cache fails, nothing is lost, raced or freed in flight") {

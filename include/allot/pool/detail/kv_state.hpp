@@ -78,7 +78,8 @@ class KvState {
     const std::size_t each = static_cast<std::size_t>(layout_.block_tokens());
     const std::size_t most = tokens.empty() ? 0 : (tokens.size() - 1) / each;
     Table& into = table(slot);
-    into.blocks.reserve(static_cast<std::size_t>(layout_.blocks_for(tokens.size())));
+    into.blocks.reserve(
+        static_cast<std::size_t>(smaller(layout_.blocks_for(tokens.size()), pool_.capacity())));
     for (std::size_t i = 0; i < most; ++i) {
       const auto found = index_.find(into.prefix, tokens.subspan(i * each, each));
       if (!found) break;
@@ -128,7 +129,10 @@ class KvState {
     const std::uint64_t begin = into.tokens % layout_.block_tokens();
     const bool copies = begin != 0 && pool_.users(into.blocks.back()) > 1;
     make_room(blocks - into.blocks.size() + (copies ? 1 : 0));
-    into.blocks.reserve(static_cast<std::size_t>(blocks));
+    if (blocks > into.blocks.capacity()) {  // twice as many, or appending is quadratic
+      const std::uint64_t twice = smaller<std::uint64_t>(2 * into.blocks.size(), pool_.capacity());
+      into.blocks.reserve(static_cast<std::size_t>(larger(blocks, twice)));
+    }
     const std::size_t had = into.blocks.size();
     std::optional<Number> copy;
     try {
