@@ -168,6 +168,26 @@ TEST_CASE("prompts that begin alike share the full blocks, but never their last 
   CHECK(cache.validate());
 }
 
+TEST_CASE("prompts cannot be chosen so that all are found in one bucket") {
+  detail::PrefixIndex index{4096, 2};
+  std::uint32_t block = 0;
+  for (std::uint32_t token = 0; block < 1000; ++token) {
+    std::uint64_t hash = 0;  // a well-known one, without a key
+    for (const std::uint32_t one : {token, 5U}) {
+      hash = (hash ^ one) * 0xFF51AFD7ED558CCD;
+      hash ^= hash >> 33;
+    }
+    if ((hash & 4095) != 0) continue;
+    index.tokens(block)[0] = token;
+    index.tokens(block)[1] = 5;
+    REQUIRE(!index.find(0, index.tokens(block)));
+    index.insert(block, 0);
+    REQUIRE(index.find(0, index.tokens(block)) == block);
+    ++block;
+  }
+  CHECK(index.longest_bucket() < 50);
+}
+
 TEST_CASE("prefixes outlive their sequences, and the longest unused make room first") {
   Cache cache{HostDevice{}, small_cache(6)};
   const auto run = [&](std::uint32_t first, std::size_t count) {

@@ -4,12 +4,15 @@
 /// that begin alike share them; and which of them nobody uses, the longest unused first.
 #pragma once
 
+#include <allot/core/checked.hpp>
+
 #include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <random>
 #include <span>
 #include <vector>
 
@@ -19,7 +22,8 @@ namespace allot::detail {
 /// system later. A prefix is named by an identity that is never used again, and tokens are
 /// compared, not only their hash: prefixes that differ are never taken for each other.
 ///
-/// Complexity: constant in the blocks, linear in the tokens of one.
+/// Complexity: constant in the blocks on average, whatever the tokens, since the hash has keys that
+/// nobody knows; linear in the tokens of one.
 class PrefixIndex {
  public:
   using Token = std::uint32_t;
@@ -28,11 +32,20 @@ class PrefixIndex {
   static constexpr std::uint64_t no_prefix = 0;
 
   /// \param blocks  0: there is no index
+  /// Throws: `std::bad_alloc`, `std::length_error`; where the system has no random numbers,
+  /// `std::runtime_error`.
   PrefixIndex(std::uint64_t blocks, std::uint64_t block_tokens)
       : block_tokens_{static_cast<std::size_t>(block_tokens)},
         entries_(blocks),
-        buckets_(blocks == 0 ? 0 : std::bit_ceil(blocks), none),
-        tokens_(blocks * block_tokens_) {}
+        buckets_(blocks == 0 ? 0 : std::bit_ceil(larger<std::uint64_t>(blocks, 2)), none),
+        tokens_(blocks * block_tokens_) {
+    if (blocks == 0) return;
+    std::random_device seeds;
+    std::seed_seq seed{seeds(), seeds(), seeds(), seeds()};
+    std::mt19937_64 keys{seed};
+    keys_.resize(3 + block_tokens_);
+    for (std::uint64_t& key : keys_) key = keys();
+  }
 
   [[nodiscard]] bool exists() const noexcept { return !entries_.empty(); }
 
@@ -71,7 +84,6 @@ class PrefixIndex {
     entry.identity = ++last_identity_;
     entry.next = buckets_[bucket(entry.hash)];
     buckets_[bucket(entry.hash)] = block;
-    ++size_;
   }
 
   /// Takes a block out, of the list of unused ones too.
@@ -79,7 +91,6 @@ class PrefixIndex {
     if (entries_[block].is_unused) set_used(block);
     *link_to(block) = entries_[block].next;
     entries_[block] = Entry{};
-    --size_;
   }
 
   /// A block's place is taken by another one, which has no entry. The tokens go with it.
@@ -122,7 +133,17 @@ class PrefixIndex {
   /// The block unused for longest. Requires: `unused() != 0`.
   [[nodiscard]] Number oldest() const noexcept { return oldest_; }
   [[nodiscard]] std::uint64_t unused() const noexcept { return unused_; }
-  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+  /// The most blocks in one bucket: for tests. Complexity: linear.
+  [[nodiscard]] std::uint64_t longest_bucket() const noexcept {
+    std::uint64_t longest = 0;
+    for (Number first : buckets_) {
+      std::uint64_t length = 0;
+      for (; first != none; first = entries_[first].next) ++length;
+      longest = larger(longest, length);
+    }
+    return longest;
+  }
 
  private:
   static constexpr Number none = std::numeric_limits<Number>::max();
@@ -137,19 +158,18 @@ class PrefixIndex {
     bool is_unused = false;
   };
 
-  /// A multiplication and a shift for each token (the finalizer of MurmurHash3, by A. Appleby).
-  [[nodiscard]] static std::uint64_t hash_of(std::uint64_t prefix,
-                                             std::span<const Token> tokens) noexcept {
-    std::uint64_t hash = prefix;
-    for (const Token token : tokens) {
-      hash = (hash ^ token) * 0xFF51AFD7ED558CCD;
-      hash ^= hash >> 33;
-    }
+  /// Multilinear, with a random key for each token: any two blocks share a bucket with the least
+  /// probability (Lemire and Kaser, "Strongly universal string hashing is fast", 2014). Only the
+  /// upper half is that good.
+  [[nodiscard]] std::uint64_t hash_of(std::uint64_t prefix,
+                                      std::span<const Token> tokens) const noexcept {
+    std::uint64_t hash = keys_[0] + keys_[1] * (prefix >> 32) + keys_[2] * (prefix & 0xFFFF'FFFF);
+    for (std::size_t i = 0; i < tokens.size(); ++i) hash += keys_[3 + i] * tokens[i];
     return hash;
   }
 
   [[nodiscard]] std::size_t bucket(std::uint64_t hash) const noexcept {
-    return static_cast<std::size_t>(hash) & (buckets_.size() - 1);
+    return static_cast<std::size_t>(hash >> (64 - std::countr_zero(buckets_.size())));
   }
 
   /// What points to a block in its bucket.
@@ -163,8 +183,8 @@ class PrefixIndex {
   std::vector<Entry> entries_;
   std::vector<Number> buckets_;
   std::vector<Token> tokens_;
+  std::vector<std::uint64_t> keys_;
   std::uint64_t last_identity_ = no_prefix;
-  std::uint64_t size_ = 0;
   std::uint64_t unused_ = 0;
   Number oldest_ = none;
   Number newest_ = none;
