@@ -204,6 +204,52 @@ TEST_CASE("invalid requests, the limit and a device that refuses change nothing"
   LimitedMemory::largest = ~std::uint64_t{0};
 }
 
+TEST_CASE("reserve never leaves less than there was") {
+  Workspace<HostDevice> workspace{HostDevice{}, small};
+  {
+    auto scope = workspace.scope();
+    static_cast<void>(scope.allocate(100'000));
+    static_cast<void>(scope.allocate(200'000));
+  }
+  const std::uint64_t capacity = workspace.capacity();
+  workspace.reserve(1);
+  CHECK(workspace.capacity() >= capacity);
+}
+
+TEST_CASE("all up to the limit can be had where nothing is in use, however it grew") {
+  Workspace<HostDevice> workspace{HostDevice{},
+                                  {.minimum_bytes = 4 * KiB, .limit_bytes = 64 * KiB}};
+  {
+    auto scope = workspace.scope();
+    auto upper = workspace.scope(End::upper);
+    static_cast<void>(scope.allocate(20 * KiB));
+    static_cast<void>(upper.allocate(30 * KiB));
+    CHECK_THROWS_AS(static_cast<void>(scope.allocate(40 * KiB)), OutOfMemory);
+  }
+  auto scope = workspace.scope();
+  CHECK(scope.allocate(63 * KiB).bytes() == 63 * KiB);
+  CHECK(workspace.capacity() <= 64 * KiB);
+}
+
+TEST_CASE("the limit is never exceeded, not by rounding either") {
+  const WorkspaceOptions options{.minimum_bytes = 1, .limit_bytes = 1000};
+  CHECK_THROWS_AS(
+      (Workspace<HostDevice>{HostDevice{}, {.initial_bytes = 1000, .limit_bytes = 1000}}),
+      OutOfMemory);
+  Workspace<HostDevice> workspace{HostDevice{}, options};
+  CHECK_THROWS_AS(workspace.reserve(900), OutOfMemory);
+  workspace.reserve(700);
+  CHECK(workspace.capacity() == 768);
+  try {
+    auto scope = workspace.scope();
+    static_cast<void>(scope.allocate(900));
+    CHECK(false);
+  } catch (const OutOfMemory& error) {
+    CHECK(error.reason() == Reason::too_large);
+  }
+  CHECK(workspace.capacity() == 768);
+}
+
 TEST_CASE("where one piece for several is refused, the several do as well") {
   LimitedMemory::acquired = 0;
   Workspace<LimitedDevice> workspace{LimitedDevice{}, small};

@@ -92,8 +92,8 @@ class Workspace {
 
     /// Complexity: constant, unless memory must be added.
     /// Throws: `std::logic_error` where a scope of the same end that was opened later is open; as
-    /// `Arena::allocate`; `OutOfMemory` of reason `source` where the device or the limit refuses
-    /// more. Nothing has changed then.
+    /// `Arena::allocate`; `OutOfMemory` of reason `source` where the device refuses more, and of
+    /// `too_large` where the limit does. Nothing has changed then.
     [[nodiscard]] slice_type allocate(std::uint64_t bytes) { return allocate(bytes, A::value); }
     [[nodiscard]] slice_type allocate(std::uint64_t bytes, std::uint64_t alignment) {
       return state_->allocate(end_, depth_, detail::request_of(bytes, alignment));
@@ -116,7 +116,8 @@ class Workspace {
   /// Throws: `std::logic_error` while a scope is open; `OutOfMemory`. Nothing has changed then.
   void reserve(std::uint64_t bytes) {
     state_->require_idle("reserve");
-    if (state_->stack.capacity() < bytes || state_->stack.pieces() > 1) state_->resize_to(bytes);
+    if (state_->stack.capacity() < bytes || state_->stack.pieces() > 1)
+      state_->resize_to(larger(bytes, state_->stack.capacity()));
   }
 
   /// Gives back what exceeds the high-water mark.
@@ -184,19 +185,27 @@ class Workspace {
       return stack.try_allocate(upper, request).value();
     }
 
-    /// Adds a piece that holds the request, and half as much again as there was.
+    /// Adds a piece that holds the request, and half as much again as there was. Where nothing is in
+    /// use, it takes the place of what there was.
     void add(const Request& request) {
       collect();
       const auto room = checked_add(request.bytes, larger(request.alignment, A::value));
       const auto need = room ? checked_align_up(*room, A::value) : std::nullopt;
-      if (!need) throw OutOfMemory{Reason::source, request.bytes, request.alignment, 0, 0, 0};
-      const std::uint64_t left =
-          options.limit_bytes - smaller(options.limit_bytes, stack.capacity());
-      if (*need > left) throw beyond_limit(request.bytes);
+      const std::uint64_t capacity = stack.capacity();
+      const std::uint64_t left = options.limit_bytes - smaller(options.limit_bytes, capacity);
+      const bool is_idle = stack.used() == 0;
+      if (!need || *need > (is_idle ? options.limit_bytes : left))
+        throw beyond_limit(request.bytes);
+      const bool replaces = is_idle && (stack.pieces() == 1 || *need > left);
       const std::uint64_t wanted =
-          larger(larger(*need, options.minimum_bytes), stack.capacity() / 2);
-      Piece piece = take(smaller(wanted, left), *need);
+          larger(larger(*need, options.minimum_bytes), capacity / 2 + (replaces ? capacity : 0));
+      Piece piece = take(smaller(wanted, replaces ? options.limit_bytes : left), *need);
       piece->deallocate(piece->allocate(request));  // refuses an alignment above that of its base
+      if (replaces) {
+        std::vector<Piece> pieces;
+        pieces.push_back(std::move(piece));
+        return replace(std::move(pieces));
+      }
       stack.push(std::move(piece));
       ++grown;
     }
@@ -210,11 +219,10 @@ class Workspace {
     }
 
     void resize_to(std::uint64_t bytes) {
-      if (bytes > options.limit_bytes) throw beyond_limit(bytes);
-      const std::uint64_t rounded =
-          checked_align_up(larger(bytes, A::value), A::value).value_or(bytes);
+      const auto rounded = checked_align_up(larger(bytes, A::value), A::value);
+      if (!rounded || *rounded > options.limit_bytes) throw beyond_limit(bytes);
       std::vector<Piece> pieces;
-      pieces.push_back(take(rounded, rounded));
+      pieces.push_back(take(*rounded, *rounded));
       replace(std::move(pieces));
     }
 
