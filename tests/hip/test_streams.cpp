@@ -86,28 +86,49 @@ TEST_CASE("a readback that ends during its transfer waits for its memory") {
 }
 
 TEST_CASE("whichever call of a readback fails, it ends in an error, and all is released") {
-  for (std::uint64_t call = 0; call < 120; ++call) {
-    INFO("call " << call);
-    hipsim::reset();
-    test::CleanUpErrors told;
-    {
-      hipsim::WatchedDevice device;
-      hipsim::fail_call(call, hipErrorUnknown);
-      try {
-        read_ten(device);
-      } catch (const hip::Error& error) {
-        CHECK(error.code() == hipErrorUnknown);
-      } catch (const OutOfMemory& error) {
-        CHECK(error.reason() == Reason::source);
+  for (const auto schedule : {hipsim::Schedule::eager, hipsim::Schedule::late}) {
+    for (std::uint64_t call = 0; call < 120; ++call) {
+      INFO("call " << call);
+      hipsim::reset({.schedule = schedule});
+      test::CleanUpErrors told;
+      {
+        hipsim::WatchedDevice device;
+        hipsim::fail_call(call, hipErrorUnknown);
+        try {
+          read_ten(device);
+        } catch (const hip::Error& error) {
+          CHECK(error.code() == hipErrorUnknown);
+        } catch (const OutOfMemory& error) {
+          CHECK(error.reason() == Reason::source);
+        }
+        hipsim::stop_failing();
       }
-      hipsim::stop_failing();
+      for (const auto& record : hipsim::crimes()) CHECK_MESSAGE(false, record.text);
+      const hipsim::Live left = hipsim::live();
+      CHECK(left.device_allocations + left.pinned_allocations + left.streams + left.events <=
+            told.count());
     }
-    for (const auto& record : hipsim::crimes()) CHECK_MESSAGE(false, record.text);
-    const hipsim::Live left = hipsim::live();
-    CHECK(left.device_allocations + left.pinned_allocations + left.streams + left.events <=
-          told.count());
   }
   hipsim::reset();
+}
+
+TEST_CASE("a readback that ends during its transfer asks again where the first wait fails") {
+  const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
+  hipsim::WatchedDevice device;
+  hip::Stream stream = device.make_stream();
+  GpuMemory memory{1 << 20, device.memory()};
+  const auto source = memory.allocate(4000);
+  SUBCASE("in its destructor") {
+    Words ends{device, 1000};
+    ends.start(source, stream);
+    hipsim::fail_call("hipEventSynchronize", 0, hipErrorUnknown);
+  }
+  SUBCASE("where the event cannot be recorded") {
+    Words ends{device, 1000};
+    hipsim::fail_call("hipEventRecord", 0, hipErrorUnknown);
+    hipsim::fail_call("hipStreamSynchronize", 0, hipErrorUnknown);
+    CHECK_THROWS_AS(ends.start(source, stream), hip::Error);
+  }
 }
 
 TEST_CASE("streams by role, ordered by events, and results behind them") {

@@ -13,6 +13,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/device/device.hpp>
+#include <allot/pool/detail/settle.hpp>
 #include <allot/slice.hpp>
 
 #include <array>
@@ -51,10 +52,7 @@ class Readback {
   /// Waits for what is under way: it goes into memory that ends here.
   ~Readback() {
     for (Buffer& buffer : buffers_) {
-      try {
-        land(buffer);
-      } catch (...) {  // the device is lost, and writes no more
-      }
+      if (buffer.is_flying) detail::settle(*device_, buffer.event);
     }
   }
 
@@ -67,10 +65,7 @@ class Readback {
   /// what the device throws; nothing was begun then.
   void start(const slice_type& source, typename D::stream_type& stream) {
     check(source);
-    if (pending_ == 2) {
-      land(oldest());
-      --pending_;
-    }
+    if (pending_ == 2) land_oldest();
     begin(source, stream);
   }
 
@@ -94,9 +89,7 @@ class Readback {
   [[nodiscard]] std::span<const T> wait() {
     if (pending_ == 0)
       throw std::logic_error{"no transfer was begun; call start before wait, once for each"};
-    Buffer& buffer = oldest();
-    land(buffer);
-    --pending_;
+    const Buffer& buffer = land_oldest();
     return {static_cast<const T*>(memory_of(buffer)), buffer.count};
   }
 
@@ -137,7 +130,7 @@ class Readback {
       try {
         device_->record(buffer.event, stream);
       } catch (...) {
-        wait_quietly(stream);
+        detail::settle(*device_, stream);
         throw;
       }
       buffer.source = source;
@@ -147,21 +140,16 @@ class Readback {
     ++pending_;
   }
 
-  void wait_quietly(typename D::stream_type& stream) noexcept {
-    try {
-      device_->synchronize(stream);
-    } catch (...) {
-    }
-  }
-
-  void land(Buffer& buffer) {
+  const Buffer& land_oldest() {
+    Buffer& buffer = buffers_[first_];
     if (buffer.is_flying) device_->synchronize(buffer.event);
     buffer.is_flying = false;
     buffer.source = {};
-    if (&buffer == &oldest()) first_ = (first_ + 1) % 2;
+    first_ = (first_ + 1) % 2;
+    --pending_;
+    return buffer;
   }
 
-  [[nodiscard]] Buffer& oldest() noexcept { return buffers_[first_]; }
   [[nodiscard]] const Buffer& oldest() const noexcept { return buffers_[first_]; }
 
   [[nodiscard]] void* memory_of(const Buffer& buffer) const noexcept {
