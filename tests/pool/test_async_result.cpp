@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <stdexcept>
@@ -141,6 +142,56 @@ TEST_CASE("then follows, on the thread that completes or behind the event, and p
   broken.set_error(std::make_exception_ptr(std::runtime_error{"lost"}));
   CHECK_THROWS_WITH(static_cast<void>(failed.wait()), "lost");
   CHECK(skipped);
+}
+
+TEST_CASE("a long chain of results is completed without a call stack as deep") {
+  AsyncPromise<std::uint64_t> promise;
+  AsyncResult<std::uint64_t> last = promise.result();
+  const auto begin = last;
+  for (int i = 0; i < 200'000; ++i) last = last.then([](std::uint64_t value) { return value + 1; });
+  std::vector<int> order;
+  const auto first =
+      begin.then([&](std::uint64_t) { order.push_back(1); }).then([&] { order.push_back(2); });
+  const auto second = begin.then([&](std::uint64_t) { order.push_back(3); });
+  SUBCASE("to a value") {
+    promise.set_value(1);
+    CHECK(last.wait() == 200'001);
+    CHECK(order == std::vector<int>{1, 2, 3});
+  }
+  SUBCASE("to an error") {
+    promise.set_error(std::make_exception_ptr(std::runtime_error{"lost"}));
+    CHECK_THROWS_WITH(static_cast<void>(last.wait()), "lost");
+    CHECK(order.empty());
+  }
+}
+
+TEST_CASE("what follows may complete and wait for other results") {
+  AsyncPromise<int> outer;
+  AsyncPromise<int> inner;
+  const auto twice = inner.result().then([](int value) { return 2 * value; });
+  const auto sum = outer.result().then([&](int value) {
+    inner.set_value(value);
+    const auto next = outer.result().then([](int again) { return again + 1; });
+    return twice.wait() + next.wait();
+  });
+  outer.set_value(5);
+  CHECK(sum.wait() == 16);
+}
+
+TEST_CASE("waiting for a very long time is not waiting for none, and any unit of time does") {
+  AsyncPromise<int> promise;
+  const auto result = promise.result();
+  CHECK(!result.wait_for(std::chrono::duration<double>{1e-4}));
+  CHECK(!result.wait_for(-1h));
+  CHECK(!result.wait_for(std::chrono::hours::min()));
+  std::thread thread{[promise = std::move(promise)]() mutable { promise.set_value(1); }};
+  CHECK(result.wait_for(std::chrono::hours::max()));
+  thread.join();
+  Held held;
+  const auto behind = when_done(held.device, held.event, [] { return 1; });
+  std::thread opener{[&] { held.gate.set_value(); }};
+  CHECK(behind.wait_for(std::chrono::nanoseconds::max()));
+  opener.join();
 }
 
 TEST_CASE("values that can only be moved, and threads that all wait") {

@@ -11,10 +11,13 @@
 
 #include <allot/device/device.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <condition_variable>
 #include <exception>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,7 +26,6 @@
 #include <type_traits>
 #include <utility>
 #include <variant>
-#include <vector>
 
 namespace allot {
 
@@ -37,6 +39,20 @@ namespace detail {
 
 template <class T>
 using Stored = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+/// What is called when a result is settled. It adds what follows in turn to the front of the list,
+/// instead of calling it: a chain of any length needs no call stack as deep.
+struct Follower {
+  std::function<void(std::list<Follower>&)> call;
+
+  static void call_all(std::list<Follower>& followers) {
+    while (!followers.empty()) {
+      const Follower first = std::move(followers.front());
+      followers.pop_front();
+      first.call(followers);
+    }
+  }
+};
 
 /// What a promise and its results share.
 template <class T>
@@ -55,10 +71,21 @@ class AsyncState {
   explicit AsyncState(Source source) : source_{std::move(source)} {}
 
   void set(value_type value) {
-    settle([&] { value_.emplace(std::move(value)); });
+    std::list<Follower> followers;
+    set(std::move(value), followers);
+    Follower::call_all(followers);
   }
   void fail(std::exception_ptr error) {
-    settle([&] { error_ = std::move(error); });
+    std::list<Follower> followers;
+    fail(std::move(error), followers);
+    Follower::call_all(followers);
+  }
+  /// The same, but who follows is put in front of a list, to be called.
+  void set(value_type value, std::list<Follower>& followers) {
+    settle([&] { value_.emplace(std::move(value)); }, followers);
+  }
+  void fail(std::exception_ptr error, std::list<Follower>& followers) {
+    settle([&] { error_ = std::move(error); }, followers);
   }
 
   [[nodiscard]] bool is_ready() {
@@ -75,8 +102,7 @@ class AsyncState {
       error = std::current_exception();
     }
     if (error) fail(error);
-    if (done) make();
-    return done || error;
+    return error || (done && try_make());
   }
 
   const value_type& wait() {
@@ -85,7 +111,7 @@ class AsyncState {
       lock.unlock();
       try {
         source_->wait();
-        make();
+        static_cast<void>(try_make());
       } catch (...) {
         fail(std::current_exception());
       }
@@ -116,15 +142,14 @@ class AsyncState {
   }
 
   /// Calls `next` once this is settled: now, or by the thread that settles it.
-  void when_settled(std::function<void()> next) {
+  void when_settled(std::function<void(std::list<Follower>&)> next) {
+    std::list<Follower> followers;
+    followers.push_back({std::move(next)});
     {
       const std::scoped_lock lock{mutex_};
-      if (!is_settled()) {
-        continuations_.push_back(std::move(next));
-        return;
-      }
+      if (!is_settled()) return followers_.splice(followers_.end(), followers);
     }
-    next();
+    Follower::call_all(followers);
   }
   [[nodiscard]] bool has_source() const noexcept { return source_.has_value(); }
 
@@ -133,24 +158,21 @@ class AsyncState {
 
   /// The first settles it.
   template <class F>
-  void settle(F&& assign) {
-    std::vector<std::function<void()>> next;
+  void settle(F&& assign, std::list<Follower>& followers) {
     {
       const std::scoped_lock lock{mutex_};
       if (is_settled()) return;
       assign();
-      next.swap(continuations_);
+      followers.splice(followers.begin(), followers_);
     }
     changed_.notify_all();
-    for (const auto& call : next) call();
   }
 
-  /// Makes the value once, whoever comes first; others wait for it.
-  void make() {
+  /// Makes the value, unless it is made or another thread does; whether it is settled.
+  [[nodiscard]] bool try_make() {
     {
-      std::unique_lock lock{mutex_};
-      if (is_making_) return changed_.wait(lock, [&] { return is_settled(); });
-      if (is_settled()) return;
+      const std::scoped_lock lock{mutex_};
+      if (is_settled() || is_making_) return is_settled();
       is_making_ = true;
     }
     try {
@@ -158,6 +180,7 @@ class AsyncState {
     } catch (...) {
       fail(std::current_exception());
     }
+    return true;
   }
 
   std::mutex mutex_;
@@ -166,7 +189,7 @@ class AsyncState {
   std::exception_ptr error_;
   bool is_making_ = false;
   std::optional<Source> source_;
-  std::vector<std::function<void()>> continuations_;
+  std::list<Follower> followers_;
 };
 
 }  // namespace detail
@@ -204,11 +227,18 @@ class AsyncResult {
   /// millisecond apart.
   template <class Rep, class Period>
   [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout) const {
-    return state_->wait_until(std::chrono::steady_clock::now() + timeout);
+    using Clock = std::chrono::steady_clock;
+    using Seconds = std::chrono::duration<long double>;
+    const Clock::time_point now = Clock::now();
+    if (timeout <= timeout.zero()) return state_->wait_until(now);
+    const bool is_endless = Seconds{timeout} >= Seconds{Clock::time_point::max() - now};
+    return state_->wait_until(is_endless ? Clock::time_point::max()
+                                         : now + std::chrono::ceil<Clock::duration>(timeout));
   }
 
   /// What `f` makes of the value; an error goes through, without `f`. Called once: by the thread
-  /// that sets the value, or now where it is ready; behind an event by whoever asks first.
+  /// that sets the value, or now where it is ready; behind an event by whoever asks first, with a
+  /// call stack as deep as the chain. `f` is copied.
   template <class F>
   [[nodiscard]] auto then(F f) const {
     using U = typename Call<F>::type;
@@ -227,11 +257,11 @@ class AsyncResult {
                                                  [from = state_] { settle(*from); }, call})};
     }
     auto next = std::make_shared<detail::AsyncState<U>>();
-    state_->when_settled([next, call]() mutable {
+    state_->when_settled([next, call](std::list<detail::Follower>& followers) mutable {
       try {
-        next->set(call());
+        next->set(call(), followers);
       } catch (...) {
-        next->fail(std::current_exception());
+        next->fail(std::current_exception(), followers);
       }
     });
     return AsyncResult<U>{std::move(next)};
