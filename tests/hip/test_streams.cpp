@@ -166,3 +166,33 @@ TEST_CASE("streams by role, ordered by events, and results behind them") {
   streams.synchronize();
   CHECK(streams.outstanding(0) + streams.outstanding(1) + streams.outstanding(2) == 0);
 }
+
+TEST_CASE("streams that wait for each other again and again use their events again") {
+  const test::Simulation simulation;
+  hipsim::WatchedDevice device;
+  StreamSet streams{device, 2};
+  for (int i = 0; i < 10; ++i) {
+    streams.wait(0, 1);
+    streams.wait(1, 0);
+  }
+  CHECK(hipsim::calls("hipEventCreateWithFlags") <= 2);
+}
+
+TEST_CASE("work whose end cannot be noted is done when the error is told") {
+  const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
+  hipsim::WatchedDevice device;
+  GpuMemory memory{1 << 20, device.memory()};
+  StreamSet streams{device, 1};
+  auto pinned = device.staging_memory().acquire(4096, 4096);
+  for (const char* const name : {"hipEventCreateWithFlags", "hipEventRecord"}) {
+    const auto source = memory.allocate(4096);
+    hipsim::fail_call(name, 0, hipErrorUnknown);
+    CHECK_THROWS_AS(streams.submit_to(0, 4096,
+                                      [&](auto& on, auto& stream) {
+                                        on.copy_to_device(source.address(), pinned.address(), 4096,
+                                                          stream);
+                                      }),
+                    hip::Error);
+    CHECK(streams.outstanding(0) == 0);
+  }
+}

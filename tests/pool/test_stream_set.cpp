@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <future>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -92,4 +93,28 @@ TEST_CASE("several threads submit to one set") {
   for (std::thread& thread : threads) thread.join();
   streams.synchronize();
   CHECK(done == 400);
+}
+
+TEST_CASE("work may choose a stream, wait for one and submit to another") {
+  StagedHostDevice device;
+  StreamSet streams{device, 2, StreamChoice::least_outstanding};
+  streams.submit_to(0, 100, [&](auto&, auto&) {
+    CHECK(streams.outstanding(0) == 100);  // counted before it is given
+    CHECK(streams.next() == 1);
+    streams.wait(0, 1);
+    CHECK(streams.submit(10, [](auto&, auto&) {}) == 1);
+  });
+  streams.synchronize();
+  CHECK(streams.outstanding(0) == 0);
+}
+
+TEST_CASE("work that throws counts for nothing") {
+  StagedHostDevice device;
+  StreamSet streams{device, 1};
+  CHECK_THROWS_AS(
+      streams.submit_to(0, 100, [](auto&, auto&) { throw std::runtime_error{"refused"}; }),
+      std::runtime_error);
+  CHECK(streams.outstanding(0) == 0);
+  streams.submit_to(0, 1, [](auto&, auto&) {});
+  CHECK_THROWS_AS(streams.wait(1, 1), std::out_of_range);
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <allot/device/device.hpp>
+#include <allot/pool/detail/settle.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -33,6 +34,9 @@ enum class StreamChoice {
 
 /// Streams of a device, which must outlive it. May be used from several threads; each stream takes
 /// work from one at a time. Synchronized before it is released.
+///
+/// A device's own calls make it current for the thread that calls; a kernel launch in `work` must
+/// see to that itself (`hip::CurrentDevice`).
 template <Device D>
 class StreamSet {
  public:
@@ -63,12 +67,7 @@ class StreamSet {
   StreamSet(const StreamSet&) = delete;
   StreamSet& operator=(const StreamSet&) = delete;
   ~StreamSet() {
-    for (const auto& stream : streams_) {
-      try {
-        device_->synchronize(stream->stream);
-      } catch (...) {  // the device is lost; releasing the stream says so to whom it may concern
-      }
-    }
+    for (const auto& stream : streams_) detail::settle(*device_, stream->stream);
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return streams_.size(); }
@@ -106,9 +105,11 @@ class StreamSet {
     return least;
   }
 
-  /// Calls `work(device, stream)` with a stream by choice, and returns its number.
+  /// Calls `work(device, stream)` with a stream by choice, and returns its number. `work` may use
+  /// the set, but not submit to the same stream.
   /// \param bytes  by which its load is measured
-  /// Throws: what `work` and the device throw.
+  /// Throws: what `work` and the device throw; nothing is counted then. Where its end cannot be
+  /// noted, the work is waited for before that is thrown.
   template <class F>
   std::size_t submit(std::uint64_t bytes, F&& work) {
     const std::size_t number = next();
@@ -119,32 +120,37 @@ class StreamSet {
   template <class F>
   void submit_to(std::size_t number, std::uint64_t bytes, F&& work) {
     Stream& chosen = at(number);
-    const std::scoped_lock lock{chosen.mutex};
-    chosen.forget_done(*device_);
-    work(*device_, chosen.stream);
-    chosen.note(*device_, bytes);
+    const std::scoped_lock lock{chosen.submitting};
+    if (bytes == 0) return static_cast<void>(work(*device_, chosen.stream));
+    typename D::event_type event = chosen.take_event(*device_);
+    chosen.count(bytes);
+    try {
+      work(*device_, chosen.stream);
+      chosen.note(*device_, std::move(event), bytes);
+    } catch (...) {
+      chosen.count(0 - bytes);
+      throw;
+    }
   }
 
   /// Bytes of a stream's work that are not known to be done. Throws: what the device throws.
   [[nodiscard]] std::uint64_t outstanding(std::size_t number) {
     Stream& stream = at(number);
-    const std::scoped_lock lock{stream.mutex};
+    const std::scoped_lock lock{stream.counting};
     stream.forget_done(*device_);
     return stream.outstanding;
   }
 
   /// Has all later work of one stream wait for what another has now. The host goes on.
+  /// Throws: `std::out_of_range`; what the device throws.
   void wait(std::size_t waiting, std::size_t for_stream) {
-    if (waiting == for_stream) return;
-    typename D::event_type event = device_->make_event();
-    {
-      Stream& before = at(for_stream);
-      const std::scoped_lock lock{before.mutex};
-      device_->record(event, before.stream);
-    }
     Stream& after = at(waiting);
-    const std::scoped_lock lock{after.mutex};
+    Stream& before = at(for_stream);
+    if (waiting == for_stream) return;
+    typename D::event_type event = before.take_event(*device_);
+    device_->record(event, before.stream);
     device_->wait(after.stream, event);
+    before.keep_event(std::move(event));
   }
 
   /// Blocks until one stream, or all, have done their work.
@@ -166,21 +172,46 @@ class StreamSet {
     /// Work on a stream is done in order: the first that is not ends the search.
     void forget_done(D& device) {
       while (!noted.empty() && device.is_done(noted.front().event)) {
-        outstanding -= noted.front().bytes;
         spare.push_back(std::move(noted.front().event));
+        outstanding -= noted.front().bytes;
         noted.pop_front();
       }
     }
-    void note(D& device, std::uint64_t bytes) {
-      if (bytes == 0) return;
-      typename D::event_type event = spare.empty() ? device.make_event() : std::move(spare.back());
-      if (!spare.empty()) spare.pop_back();
-      device.record(event, stream);
-      noted.push_back({std::move(event), bytes});
-      outstanding += bytes;
+
+    [[nodiscard]] typename D::event_type take_event(D& device) {
+      {
+        const std::scoped_lock lock{counting};
+        forget_done(device);
+        if (!spare.empty()) {
+          typename D::event_type event = std::move(spare.back());
+          spare.pop_back();
+          return event;
+        }
+      }
+      return device.make_event();
+    }
+    void keep_event(typename D::event_type event) {
+      const std::scoped_lock lock{counting};
+      spare.push_back(std::move(event));
     }
 
-    std::mutex mutex;
+    void count(std::uint64_t bytes) {
+      const std::scoped_lock lock{counting};
+      outstanding += bytes;
+    }
+    void note(D& device, typename D::event_type event, std::uint64_t bytes) {
+      try {
+        device.record(event, stream);
+        const std::scoped_lock lock{counting};
+        noted.push_back({std::move(event), bytes});
+      } catch (...) {
+        detail::settle(device, stream);
+        throw;
+      }
+    }
+
+    std::mutex submitting;  // held while work is given, which may take long
+    std::mutex counting;    // what follows
     std::deque<Noted> noted;
     std::vector<typename D::event_type> spare;
     std::uint64_t outstanding = 0;
