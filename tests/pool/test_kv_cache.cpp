@@ -72,8 +72,10 @@ TEST_CASE("a shape or a budget that holds nothing is refused, with its numbers")
           "a value head of 0 elements of 2 bytes for 1 is no whole number of element blocks; "
           "choose another element type");
   const std::uint64_t large = std::uint64_t{1} << 40;
-  refused({large, 1, 128, 128}, large, "a KV block exceeds 2^64 bytes; check the shape");
+  refused({large, large / 128, 128, 128}, 16, "a KV block exceeds 2^64 bytes; check the shape");
   refused({1, large, large, 128}, 1, "a KV block exceeds 2^64 bytes; check the shape");
+  refused({1, 1, 1, 1, {1, 1}, {1, 1}}, std::uint64_t{1} << 32,
+          "a KV block of 4294967296 tokens: use at most 2^32 - 1, and rather 16");
   KvCacheConfig config = small_cache(1);
   --config.budget_bytes;
   CHECK_THROWS_WITH_AS((Cache{HostDevice{}, config}),
@@ -396,6 +398,28 @@ TEST_CASE("a cache lies in a slice of any arena, and on streams that others have
       std::make_shared<StagedHostDevice::stream_type>(StagedHostDevice{}.make_stream());
   KvCache<StagedHostDevice> shared{StagedHostDevice{}, small_cache(4), {stream}};
   CHECK(&shared.stream() == stream.get());
+}
+
+TEST_CASE("a slice that cannot hold the blocks, or not aligned, is refused") {
+  Shared<Arena<Linear, AlignTo<16>, Locked<>, HostMemory>> arena{64 * KiB};
+  auto keep = arena.allocate(16);
+  const BlockPoolOptions options{.blocks = 4, .block_bytes = 256};
+  const auto pool = [&](const BlockPoolOptions& chosen, Slice<HostAccessible> slice) {
+    BlockPool<HostDevice>{
+        HostDevice{}, chosen, {std::make_shared<HostDevice::stream_type>()}, std::move(slice)};
+  };
+  pool(options, arena.allocate(1024, 256));
+  CHECK_THROWS_WITH_AS(pool(options, arena.allocate(768, 256)),
+                       "4 blocks of 256 bytes do not fit in a slice of 768 bytes; give it 1024",
+                       std::invalid_argument);
+  auto unaligned = arena.allocate(16, 256);
+  CHECK_THROWS_WITH_AS(pool(options, arena.allocate(1024)),
+                       "the blocks begin at a multiple of 256 bytes, but the slice does not; "
+                       "allocate it with that alignment",
+                       std::invalid_argument);
+  CHECK_THROWS_AS(pool({.blocks = ~std::uint64_t{0} / 2, .block_bytes = 1}, arena.allocate(256)),
+                  std::invalid_argument);
+  CHECK_THROWS_AS((BlockPool<HostDevice>{HostDevice{}, options, {nullptr}}), std::invalid_argument);
 }
 
 TEST_CASE("threads share a locked cache, each with a lane of its own") {

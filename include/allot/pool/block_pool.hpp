@@ -90,15 +90,15 @@ class BlockPool {
       : BlockPool{device, options, std::move(streams),
                   OwnMemory{bytes_of(options), device.memory()}.allocate(bytes_of(options))} {}
 
-  /// \param storage  where the blocks are: a slice of any arena, with room for all
+  /// \param storage  where the blocks are: a slice of any arena, with room for all, that begins at a
+  ///                 multiple of 256 bytes
   BlockPool(D device, const BlockPoolOptions& options, std::vector<stream_pointer> streams,
             slice_type storage)
-      : storage_{std::move(storage)},
+      : storage_{fitting(options, std::move(storage))},
         block_bytes_{options.block_bytes},
         lanes_{std::move(device), std::move(streams)},
         numbers_{options.blocks},
         blocks_(options.blocks) {
-    if (storage_.bytes() < bytes_of(options)) throw_small_storage(options, storage_.bytes());
     numbers_.reserve(options.blocks);
   }
 
@@ -279,7 +279,9 @@ class BlockPool {
   }
 
  private:
-  using OwnMemory = Shared<Arena<Linear, AlignTo<256>, Locked<>, typename D::memory_type>>;
+  static constexpr std::uint64_t block_alignment = 256;
+  using OwnMemory =
+      Shared<Arena<Linear, AlignTo<block_alignment>, Locked<>, typename D::memory_type>>;
 
   struct State {
     Handle handle{};
@@ -289,7 +291,7 @@ class BlockPool {
 
   [[nodiscard]] static std::uint64_t bytes_of(const BlockPoolOptions& options) {
     const auto bytes = checked_multiply(options.blocks, options.block_bytes);
-    const auto rounded = bytes ? checked_align_up(*bytes, 256) : std::nullopt;
+    const auto rounded = bytes ? checked_align_up(*bytes, block_alignment) : std::nullopt;
     if (!rounded || *rounded == 0 || options.blocks >= std::numeric_limits<Number>::max()) {
       throw std::invalid_argument{(FixedText<192>{}
                                    << "a pool of " << options.blocks << " blocks of "
@@ -301,13 +303,21 @@ class BlockPool {
     return *rounded;
   }
 
-  [[noreturn]] static void throw_small_storage(const BlockPoolOptions& options,
-                                               std::uint64_t bytes) {
-    throw std::invalid_argument{(FixedText<192>{} << options.blocks << " blocks of "
-                                                  << options.block_bytes
-                                                  << " bytes do not fit in a slice of " << bytes
-                                                  << " bytes; give it " << bytes_of(options))
-                                    .c_str()};
+  /// Throws: `std::invalid_argument` for a slice that the blocks do not fit in.
+  [[nodiscard]] static slice_type fitting(const BlockPoolOptions& options, slice_type storage) {
+    const std::uint64_t bytes = bytes_of(options);
+    FixedText<192> text;
+    if (storage.bytes() < bytes) {
+      text << options.blocks << " blocks of " << options.block_bytes
+           << " bytes do not fit in a slice of " << storage.bytes() << " bytes; give it " << bytes;
+      throw std::invalid_argument{text.c_str()};
+    }
+    if (reinterpret_cast<std::uintptr_t>(storage.address()) % block_alignment != 0) {
+      text << "the blocks begin at a multiple of " << block_alignment
+           << " bytes, but the slice does not; allocate it with that alignment";
+      throw std::invalid_argument{text.c_str()};
+    }
+    return storage;
   }
 
   void require(Number number) const {

@@ -12,6 +12,7 @@
 #include <allot/core/units.hpp>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 
@@ -39,10 +40,16 @@ class KvLayout {
   static constexpr std::uint64_t alignment = 256;
 
   /// Throws: `std::invalid_argument` for zeros, for heads that are no whole number of element
-  /// blocks, and for sizes that exceed 64 bits.
+  /// blocks, for blocks of 2^32 tokens or more, and for sizes that exceed 64 bits.
   KvLayout(const KvShape& shape, std::uint64_t block_tokens)
       : layers_{shape.layers}, block_tokens_{block_tokens} {
     if (shape.layers == 0 || shape.kv_heads == 0 || block_tokens == 0) throw_empty(shape);
+    if (block_tokens > std::numeric_limits<std::uint32_t>::max()) {
+      throw std::invalid_argument{(FixedText<128>{}
+                                   << "a KV block of " << block_tokens
+                                   << " tokens: use at most 2^32 - 1, and rather 16")
+                                      .c_str()};
+    }
     key_bytes_ = row_bytes("key", shape.key_dimension, shape.kv_heads, shape.key_element);
     value_bytes_ = row_bytes("value", shape.value_dimension, shape.kv_heads, shape.value_element);
     const auto keys = part_bytes(key_bytes_);

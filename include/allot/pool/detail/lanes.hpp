@@ -39,7 +39,7 @@ class Lanes {
 
   static constexpr std::size_t most = 32;
 
-  /// Throws: `std::invalid_argument` for none or too many; what making events throws.
+  /// Throws: `std::invalid_argument` for none, too many and a null one; what making events throws.
   Lanes(D device, std::vector<stream_pointer> streams) : device_{std::move(device)} {
     if (streams.empty() || streams.size() > most) {
       throw std::invalid_argument{(FixedText<128>{} << streams.size() << " lanes: use from 1 to "
@@ -47,6 +47,7 @@ class Lanes {
                                       .c_str()};
     }
     for (stream_pointer& stream : streams) {
+      if (stream == nullptr) throw std::invalid_argument{"a lane without a stream; give each one"};
       lanes_.push_back({std::move(stream), device_.make_event(), {}});
       lanes_.back().seen.resize(streams.size());
     }
