@@ -155,6 +155,24 @@ TEST_CASE("random plans are free of overlaps, aligned, and not below the lower b
   }
 }
 
+TEST_CASE("a plan that is not cut short is the one that any more work gives") {
+  for (std::uint64_t seed = test::first_seed(); seed < test::first_seed() + 10; ++seed) {
+    INFO("ALLOT_SEED=" << seed);
+    std::mt19937_64 random{seed};
+    std::vector<Lifetime> lifetimes;
+    for (std::uint64_t i = 0; i < 8; ++i) {
+      const std::uint64_t first = random() % 8;
+      lifetimes.push_back(
+          {1 + random() % 12, first, first + random() % 5, std::uint64_t{1} << random() % 3});
+    }
+    const OffsetPlan plan = plan_offsets(lifetimes);
+    for (std::uint64_t work = 0; work < 3000; ++work) {
+      const OffsetPlan less = plan_offsets(lifetimes, {.work = work});
+      REQUIRE((less.is_cut_short || less.offsets == plan.offsets));
+    }
+  }
+}
+
 TEST_CASE("plans of few buffers are the best there are") {
   int optimal = 0;
   int plans = 0;

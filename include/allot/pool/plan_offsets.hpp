@@ -283,7 +283,7 @@ class OffsetPlanner {
     const std::size_t patience = 64 + most_buffers / lifetimes_.size();
     std::uint64_t state = 0x9E3779B97F4A7C15;
     std::vector<std::uint32_t> order = best_order_;
-    for (std::size_t failed = 0; failed < patience && !is_optimal() && work_left_ != 0;) {
+    for (std::size_t failed = 0; failed < patience && !is_optimal() && !is_cut_short();) {
       promote(order, state);
       if (run(order, PlanOrder::improved, failed % 2 == 0 ? Gap::lowest : Gap::tightest)) {
         failed = 0;
