@@ -164,6 +164,7 @@ void run(std::uint64_t requests, std::uint64_t mib, const char* file) {
   print_count("blocks", stats.capacity);
   print_count("blocks hit in a prefix", stats.hits);
   print_count("blocks of prompts computed", stats.misses);
+  print_count("blocks shared with drafts", stats.shared);
   print_count("blocks copied on write", stats.copied);
   print_count("blocks evicted", stats.evicted);
   print_count("blocks kept for prefixes", stats.cached);

@@ -20,6 +20,7 @@
 #include "hip/simulation.hpp"
 #include "hipsim/watched_memory.hpp"
 #include "support/models.hpp"
+#include "support/sanitizers.hpp"
 #include "support/test_data.hpp"
 
 namespace {
@@ -41,16 +42,7 @@ struct Model {
 };
 
 // Under the thread sanitizer, where a load takes ten times as long, some calls fail, not each.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define ALLOT_TEST_SLOWLY
-#endif
-#endif
-#ifdef ALLOT_TEST_SLOWLY
-constexpr std::uint64_t call_step = 7;
-#else
-constexpr std::uint64_t call_step = 1;
-#endif
+constexpr std::uint64_t call_step = test::has_thread_sanitizer ? 7 : 1;
 
 bool is_clean_up(const std::string& name) {
   return name == "hipFree" || name == "hipHostFree" || name == "hipStreamDestroy" ||

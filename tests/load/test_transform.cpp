@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What becomes of tensors on their way, compared element by element with the whole file dequantized.
+// What becomes of tensors on their way, compared element by element with the whole file
+// dequantized.
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
 #include <allot/gguf/byte_order.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// An engine of a kind, for tests of `KvCache`: the keys and values that it computes depend on every
-/// token up to theirs, as a model's do, so a block that is shared or copied wrongly is found.
+/// An engine of a kind, for tests of `KvCache`: the keys and values that it computes depend on
+/// every token up to theirs, as a model's do, so a block that is shared or copied wrongly is found.
 #pragma once
 
 #include <allot/device/device.hpp>

@@ -90,8 +90,8 @@ class BlockPool {
       : BlockPool{device, options, std::move(streams),
                   OwnMemory{bytes_of(options), device.memory()}.allocate(bytes_of(options))} {}
 
-  /// \param storage  where the blocks are: a slice of any arena, with room for all, that begins at a
-  ///                 multiple of 256 bytes
+  /// \param storage  where the blocks are: a slice of any arena, with room for all, that begins at
+  ///                 a multiple of 256 bytes
   BlockPool(D device, const BlockPoolOptions& options, std::vector<stream_pointer> streams,
             slice_type storage)
       : storage_{fitting(options, std::move(storage))},
@@ -167,7 +167,8 @@ class BlockPool {
   }
 
   /// Has the lane's later work come after what was written to the block.
-  /// Throws: `std::invalid_argument` for a block that nobody uses; what recording and waiting throw.
+  /// Throws: `std::invalid_argument` for a block that nobody uses; what recording and waiting
+  /// throw.
   void read(Number number, std::size_t lane) {
     State& block = used(number);
     lanes_.before_read(block.touched, lane);

@@ -61,8 +61,8 @@ class BufferPool {
   /// has no room, it grows, if it may, and then cached buffers of other classes are freed until it
   /// has: the host waits for the streams they were returned on.
   ///
-  /// Complexity: of a hit, constant but for a look at each stream that the pool knows; of a miss, the
-  /// strategy's in each chunk.
+  /// Complexity: of a hit, constant but for a look at each stream that the pool knows; of a miss,
+  /// the strategy's in each chunk.
   /// Throws: `OutOfMemory`; `PoolMiss` where misses are errors; `std::invalid_argument` for zero
   /// bytes, sizes that overflow and a stream that was moved from; what the device throws;
   /// `std::bad_alloc`. No buffer has then been taken.
@@ -80,8 +80,8 @@ class BufferPool {
     return state_->acquire(bytes, at_once, nullptr, state_);
   }
 
-  /// Sees to it that buffers of all these sizes can be acquired at once, without a miss: makes those
-  /// that are not cached. Counts neither hits nor misses.
+  /// Sees to it that buffers of all these sizes can be acquired at once, without a miss: makes
+  /// those that are not cached. Counts neither hits nor misses.
   /// Throws: `OutOfMemory`; `std::invalid_argument` for sizes that `acquire` refuses, and for more
   /// than may be cached beside what is; `std::bad_alloc`. Nothing has then been made.
   void warm_up(std::span<const std::uint64_t> sizes) { state_->warm_up(sizes); }
@@ -92,8 +92,9 @@ class BufferPool {
   /// What a miss is from now on.
   void on_miss(Misses misses) { state_->on_miss(misses); }
 
-  /// Gives cached buffers back to the arena, returned longest ago first, until `bytes` bytes at most
-  /// are cached. The host waits for the streams they were returned on. Returns the bytes freed.
+  /// Gives cached buffers back to the arena, returned longest ago first, until `bytes` bytes at
+  /// most are cached. The host waits for the streams they were returned on. Returns the bytes
+  /// freed.
   /// Throws: what the device throws; what was freed before stays freed.
   std::uint64_t trim(std::uint64_t bytes = 0) { return state_->trim(bytes); }
 

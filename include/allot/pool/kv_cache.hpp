@@ -9,8 +9,8 @@
 /// | `KvCache<D>`           | the blocks of all layers                                          |
 /// | `KvCache<D>::Sequence` | the blocks of one sequence: given back when it is destroyed       |
 ///
-/// Paging is that of Kwon et al., "Efficient Memory Management for Large Language Model Serving with
-/// PagedAttention" (2023).
+/// Paging is that of Kwon et al., "Efficient Memory Management for Large Language Model Serving
+/// with PagedAttention" (2023).
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -34,7 +34,7 @@ namespace allot {
 
 /// A paged cache. An engine's step, for each sequence:
 ///
-///     auto [sequence, cached] = cache.start(prompt);   // blocks; `cached` tokens are there already
+///     auto [sequence, cached] = cache.start(prompt);   // `cached` of its tokens are there
 ///     ...work on cache.stream() that writes the keys and values of the others...
 ///     sequence.publish();                              // from now on others share full blocks
 ///     sequence.append(token);                          // room for one more; copies on write
@@ -43,11 +43,12 @@ namespace allot {
 /// Work goes to the cache's streams, its lanes. What a call names a lane for is ordered, on the
 /// device, after what other lanes were given for the same blocks: a copy on write comes after the
 /// writes to what it copies, a block used again after the work of its former sequence. Give a lane
-/// the work on a sequence after the call that makes room for it, and before the sequence's next call
-/// or its end, or `compact`; calls for other sequences, from other threads too, may come between.
+/// the work on a sequence after the call that makes room for it, and before the sequence's next
+/// call or its end, or `compact`; calls for other sequences, from other threads too, may come
+/// between.
 ///
-/// The cache, its sequences and its streams may be destroyed in any order: the memory goes last, and
-/// after the work on it. Bookkeeping is on the host: 120 bytes a block and 4 a token.
+/// The cache, its sequences and its streams may be destroyed in any order: the memory goes last,
+/// and after the work on it. Bookkeeping is on the host: 120 bytes a block and 4 a token.
 ///
 /// \tparam L  `Locked<>`: calls from several threads, each with a lane of its own
 template <Device D, Synchronization L = Unsynchronized>
@@ -105,8 +106,8 @@ class KvCache {
 
     /// Room for more tokens. A last block that others use as well is copied first.
     /// Complexity: linear in the tokens.
-    /// Throws: `OutOfBlocks` with how many are missing; what the device throws. The sequence is then
-    /// as it was; prefixes may have been evicted.
+    /// Throws: `OutOfBlocks` with how many are missing; what the device throws. The sequence is
+    /// then as it was; prefixes may have been evicted.
     void append(std::span<const Token> tokens) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->append(slot_, tokens, lane_);

@@ -32,6 +32,7 @@ struct KvCacheStats {
   // Since the cache was made.
   std::uint64_t hits;     ///< taken from a prefix instead of computed
   std::uint64_t misses;   ///< full blocks of prompts that had to be computed
+  std::uint64_t shared;   ///< with a fork, instead of copied
   std::uint64_t copied;   ///< on write
   std::uint64_t evicted;  ///< cached ones that made room
   std::uint64_t moved;    ///< by compaction

@@ -70,7 +70,7 @@ struct OffsetPlan {
   bool is_cut_short = false;              ///< whether the work ended before all had been tried
 };
 
-struct PlanOptions {
+struct OffsetPlanOptions {
   /// Steps of the search over all orders: what bounds the time, the same on every machine. About
   /// 5 ns each. That of `BestFit` is always finished.
   std::uint64_t work = 300'000'000;
@@ -95,7 +95,7 @@ namespace detail {
 /// Tries orders, and keeps the best plan.
 class OffsetPlanner {
  public:
-  OffsetPlanner(std::span<const Lifetime> lifetimes, const PlanOptions& options)
+  OffsetPlanner(std::span<const Lifetime> lifetimes, const OffsetPlanOptions& options)
       : lifetimes_{lifetimes}, breadth_{lifetimes}, index_{lifetimes}, work_left_{options.work} {
     best_.lower_bound = breadth_.most();
     best_.bytes = std::numeric_limits<std::uint64_t>::max();
@@ -336,7 +336,7 @@ class OffsetPlanner {
 /// alignment that is no power of two, and where what is alive at once exceeds 64 bits;
 /// `std::length_error` for more than 2^32 - 1 buffers; `std::bad_alloc`.
 [[nodiscard]] inline OffsetPlan plan_offsets(std::span<const Lifetime> lifetimes,
-                                             const PlanOptions& options = {}) {
+                                             const OffsetPlanOptions& options = {}) {
   if (lifetimes.size() >= std::numeric_limits<std::uint32_t>::max())
     throw std::length_error{"a plan has fewer than 2^32 buffers; plan parts of the graph"};
   for (std::size_t i = 0; i < lifetimes.size(); ++i) {

@@ -11,8 +11,8 @@
 
 namespace allot {
 
-/// A stream, shared: copies stand for the same one. It is released, and waited for before that, when
-/// the last of them is gone.
+/// A stream, shared: copies stand for the same one. It is released, and waited for before that,
+/// when the last of them is gone.
 ///
 /// A pool keeps those that it was given while their buffers are cached, so it needs to record an
 /// event only when another stream wants one of them: a loop on one stream costs no call. Hence to

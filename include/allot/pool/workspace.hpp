@@ -185,8 +185,8 @@ class Workspace {
       return stack.try_allocate(upper, request).value();
     }
 
-    /// Adds a piece that holds the request, and half as much again as there was. Where nothing is in
-    /// use, it takes the place of what there was.
+    /// Adds a piece that holds the request, and half as much again as there was. Where nothing is
+    /// in use, it takes the place of what there was.
     void add(const Request& request) {
       collect();
       const auto room = checked_add(request.bytes, larger(request.alignment, A::value));

@@ -106,6 +106,7 @@ class KvState {
     for (const Number block : blocks) pool_.read(block, lane);
     for (const Number block : blocks) pool_.share(block);
     Table& into = table(to);
+    shared_ += blocks.size();
     into = {std::move(blocks), table(from).tokens, table(from).published, table(from).prefix};
   }
 
@@ -232,6 +233,7 @@ class KvState {
             .filled = filled_sum_,
             .hits = hits_,
             .misses = misses_,
+            .shared = shared_,
             .copied = copied_,
             .evicted = evicted_,
             .moved = moved_};
@@ -345,6 +347,7 @@ class KvState {
   std::uint64_t filled_sum_ = 0;
   std::uint64_t hits_ = 0;
   std::uint64_t misses_ = 0;
+  std::uint64_t shared_ = 0;
   std::uint64_t copied_ = 0;
   std::uint64_t evicted_ = 0;
   std::uint64_t moved_ = 0;

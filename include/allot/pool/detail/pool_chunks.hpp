@@ -61,8 +61,9 @@ class PoolChunks {
     return std::nullopt;
   }
 
-  /// Takes a further chunk for a block of `needed` bytes. False where there is none, or the strategy
-  /// would not place the block in it; `refused` says why, where the system does not give it.
+  /// Takes a further chunk for a block of `needed` bytes. False where there is none, or the
+  /// strategy would not place the block in it; `refused` says why, where the system does not give
+  /// it.
   /// Throws: what the memory throws but `OutOfMemory`; `std::bad_alloc`.
   [[nodiscard]] bool grow(std::unique_lock<std::mutex>& lock, std::uint64_t needed,
                           std::exception_ptr& refused) {

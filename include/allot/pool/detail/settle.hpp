@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Waiting for a stream or an event before memory goes that its work may touch, where nothing may be thrown.
+/// Waiting for a stream or an event before memory goes that its work may touch, where nothing may
+/// be thrown.
 #pragma once
 
 #include <allot/device/device.hpp>

@@ -51,8 +51,8 @@ class StreamOrder {
     return std::nullopt;
   }
 
-  /// A lane for a stream that has none. Throws: `std::invalid_argument` for one that was moved from;
-  /// what the device throws; nothing has changed.
+  /// A lane for a stream that has none. Throws: `std::invalid_argument` for one that was moved
+  /// from; what the device throws; nothing has changed.
   [[nodiscard]] std::uint32_t add(const stream_type& stream, const Owner* owner) {
     if (key_of(stream) == nullptr) {
       throw std::invalid_argument{"the stream is empty: it was moved from; give the one it is now"};
