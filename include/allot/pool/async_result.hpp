@@ -306,7 +306,14 @@ class AsyncPromise {
   AsyncPromise(AsyncPromise&&) noexcept = default;
   AsyncPromise& operator=(AsyncPromise&&) = delete;
   ~AsyncPromise() {
-    if (state_) state_->fail(std::make_exception_ptr(BrokenPromise{}));
+    if (state_ == nullptr || state_->is_ready()) return;
+    std::exception_ptr error;
+    try {
+      error = std::make_exception_ptr(BrokenPromise{});
+    } catch (...) {  // no memory for its text: that is the error then
+      error = std::current_exception();
+    }
+    state_->fail(std::move(error));
   }
 
   [[nodiscard]] AsyncResult<T> result() const { return AsyncResult<T>{state_}; }
