@@ -214,6 +214,29 @@ TEST_CASE("prefixes outlive their sequences, and the longest unused make room fi
   CHECK(cache.validate());
 }
 
+TEST_CASE("a sequence that was shortened after it was published is published on") {
+  Cache cache{HostDevice{}, small_cache(20)};
+  const Tokens prompt = counted(0, 13);
+  auto first = cache.start(prompt).sequence;
+  first.publish();
+  auto twin = cache.start(counted(50, 1)).sequence;
+  twin.truncate(0);
+  twin.append(prompt);  // the same tokens, in blocks of its own
+  twin.publish();
+  for (auto* const sequence : {&first, &twin}) {
+    for (const std::uint32_t kept : {9U, 5U, 2U}) {
+      sequence->truncate(kept);
+      const std::uint32_t own = (sequence == &first ? 500 : 700) + kept;
+      sequence->append(counted(own, 9));
+      sequence->publish();
+      Tokens tokens = counted(0, kept);
+      for (const std::uint32_t token : counted(own, 9)) tokens.push_back(token);
+      CHECK(cache.start(tokens).cached == (tokens.size() - 1) / 4 * 4);
+      CHECK(cache.validate());
+    }
+  }
+}
+
 TEST_CASE("a full cache says how many blocks are missing, and nothing has changed") {
   Cache cache{HostDevice{}, small_cache(4)};
   auto sequence = cache.start(counted(0, 10)).sequence;

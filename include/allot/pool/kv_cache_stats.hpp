@@ -27,7 +27,7 @@ struct KvCacheStats {
   std::uint64_t peak_used;  ///< in use and cached
   std::uint64_t sequences;
   std::uint64_t slots;   ///< tokens that the blocks of sequences and prefixes have room for
-  std::uint64_t filled;  ///< and how many they hold
+  std::uint64_t filled;  ///< and how many were written, of a shared block by whoever wrote most
 
   // Since the cache was made.
   std::uint64_t hits;     ///< taken from a prefix instead of computed

@@ -159,9 +159,11 @@ class KvState {
     Table& from = table(slot);
     drop_blocks(from, layout_.blocks_for(tokens), lane);
     from.tokens = tokens;
-    if (from.published > tokens / layout_.block_tokens()) {
-      from.published = 0;  // looked up again from the first one on
-      from.prefix = PrefixIndex::no_prefix;
+    const auto full = static_cast<std::size_t>(tokens / layout_.block_tokens());
+    if (from.published > full) {
+      from.prefix = full == 0 ? PrefixIndex::no_prefix : index_.identity(from.blocks[full - 1]);
+      // A block of its own that is not in the index: looked up again from the first one on.
+      from.published = from.prefix == PrefixIndex::no_prefix ? 0 : full;
     }
     const std::uint64_t kept = tokens % layout_.block_tokens();
     if (kept != 0 && pool_.users(from.blocks.back()) == 1) set_filled(from.blocks.back(), kept);
