@@ -4,6 +4,7 @@
 /// wait on the device, never the host.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/pool/detail/settle.hpp>
