@@ -16,6 +16,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "hip/simulation.hpp"
@@ -165,6 +166,21 @@ TEST_CASE("streams by role, ordered by events, and results behind them") {
   CHECK(sum.wait() == std::to_string(7 * 4096));
   streams.synchronize();
   CHECK(streams.outstanding(0) + streams.outstanding(1) + streams.outstanding(2) == 0);
+}
+
+TEST_CASE("work is submitted with the set's device current, from any thread") {
+  const test::Simulation simulation{{.devices = {{}, {}}}};
+  HipDevice<> device{1};
+  StreamSet streams{device, 2};
+  const auto submit = [&] {
+    for (const std::uint64_t bytes : {0U, 100U}) {
+      CHECK(hip::current_device() == 0);
+      streams.submit(bytes, [](auto&, auto&) { CHECK(hip::current_device() == 1); });
+      CHECK(hip::current_device() == 0);
+    }
+  };
+  submit();
+  std::thread{submit}.join();
 }
 
 TEST_CASE("streams that wait for each other again and again use their events again") {

@@ -5,6 +5,7 @@
 
 #include <allot/core/memory_info.hpp>
 #include <allot/device/device.hpp>
+#include <allot/hip/current_device.hpp>
 #include <allot/hip/properties.hpp>
 #include <allot/hip/stream.hpp>
 #include <allot/memory/hip.hpp>
@@ -58,6 +59,10 @@ class HipDevice {
   void synchronize(stream_type& stream) const { stream.synchronize(); }
   void synchronize(event_type& event) const { event.synchronize(); }
   [[nodiscard]] bool is_done(const event_type& event) const { return event.is_done(); }
+
+  /// Has this thread's kernel launches go to this device, for a scope; the members see to that
+  /// themselves.
+  [[nodiscard]] hip::CurrentDevice make_current() const { return hip::CurrentDevice{id()}; }
 
   [[nodiscard]] MemoryInfo memory_info() const { return hip::memory_info(id()); }
   /// Whether the host may write the memory of its arenas.

@@ -26,6 +26,20 @@
 
 namespace allot {
 
+namespace detail {
+
+/// Makes a device current on this thread for a scope, where there is such a thing.
+template <Device D>
+[[nodiscard]] auto current_on_this_thread(D& device) {
+  if constexpr (requires { device.make_current(); }) {
+    return device.make_current();
+  } else {
+    return nullptr;
+  }
+}
+
+}  // namespace detail
+
 /// Which stream the next work goes to.
 enum class StreamChoice {
   round_robin,
@@ -35,8 +49,8 @@ enum class StreamChoice {
 /// Streams of a device, which must outlive it. May be used from several threads; each stream takes
 /// work from one at a time. Synchronized before it is released.
 ///
-/// A device's own calls make it current for the thread that calls; a kernel launch in `work` must
-/// see to that itself (`hip::CurrentDevice`).
+/// Where threads have a current device (HIP), work is submitted with this one current, so that what
+/// it launches goes there.
 template <Device D>
 class StreamSet {
  public:
@@ -121,6 +135,7 @@ class StreamSet {
   void submit_to(std::size_t number, std::uint64_t bytes, F&& work) {
     Stream& chosen = at(number);
     const std::scoped_lock lock{chosen.submitting};
+    [[maybe_unused]] const auto current = detail::current_on_this_thread(*device_);
     if (bytes == 0) return static_cast<void>(work(*device_, chosen.stream));
     typename D::event_type event = chosen.take_event(*device_);
     chosen.count(bytes);
