@@ -32,9 +32,9 @@ namespace allot {
 
 /// What was not freed. The name is valid as long as what handed it out says.
 struct Leak {
-  std::string_view name;         ///< empty where the request had none
-  std::uint64_t bytes;           ///< as it is now, after all resizes
-  std::chrono::nanoseconds age;  ///< since it was made, whatever it was resized to
+  std::string_view name;           ///< empty where the request had none
+  std::uint64_t bytes = 0;         ///< as it is now, after all resizes
+  std::chrono::nanoseconds age{};  ///< since it was made, whatever it was resized to
   std::optional<SourceLocation> site;
 };
 

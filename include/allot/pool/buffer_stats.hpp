@@ -10,6 +10,7 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/source_location.hpp>
 #include <allot/observer/leak_tracker.hpp>
 
 #include <chrono>
@@ -98,10 +99,15 @@ class LeakList {
     end_ = names_.get();
   }
   /// Requires: room for it and its name.
-  void add(const Leak& leak) {
-    std::memcpy(end_, leak.name.data(), leak.name.size());
-    leaks_.push_back({{end_, leak.name.size()}, leak.bytes, leak.age, leak.site});
-    end_ += leak.name.size();
+  void add(std::string_view name, std::uint64_t bytes, std::chrono::nanoseconds age,
+           const SourceLocation& site) {
+    std::memcpy(end_, name.data(), name.size());
+    Leak& leak = leaks_.emplace_back();  // written in place: a copy costs more than all else here
+    leak.name = {end_, name.size()};
+    leak.bytes = bytes;
+    leak.age = age;
+    leak.site.emplace(site);
+    end_ += name.size();
   }
 
  private:

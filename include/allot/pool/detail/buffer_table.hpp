@@ -72,17 +72,18 @@ struct BufferTable {
   using TimePoint = typename Clock::time_point;
 
   struct Entry {
+    // What a check for leaks reads comes first, beside the name: one or two lines of the cache.
+    TimePoint made{};
+    SourceLocation site{};
+    std::uint64_t capacity = 0;  // elements
+    BufferConfig config{};       // with its bytes per element
     ElementType type{};
     std::uint64_t alignment = 1;
-    BufferConfig config{};        // with its bytes per element
     std::uint64_t requested = 0;  // elements, by `add`
-    std::uint64_t capacity = 0;   // elements
     std::uint64_t used = 0;
     std::uint64_t resizes = 0;
     std::uint64_t transfers = 0;
-    TimePoint made{};
     TimePoint last_used{};
-    SourceLocation site{};
     std::shared_ptr<Piece> piece;
 
     [[nodiscard]] std::uint64_t bytes_of(std::uint64_t elements) const noexcept {

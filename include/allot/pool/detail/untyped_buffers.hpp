@@ -188,10 +188,10 @@ class UntypedBuffers {
     found.reserve(table_->entries.size() + table_->externals.size(), table_->name_bytes);
     const auto now = Clock::now();
     for (const auto& [name, entry] : table_->entries) {
-      found.add({name, entry.bytes(), since(entry.made, now), entry.site});
+      found.add(name, entry.bytes(), since(entry.made, now), entry.site);
     }
     for (const auto& external : table_->externals) {
-      found.add({external.name, external.bytes, since(external.made, now), external.site});
+      found.add(external.name, external.bytes, since(external.made, now), external.site);
     }
     return found;
   }
