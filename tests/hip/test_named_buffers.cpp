@@ -125,6 +125,22 @@ TEST_CASE("freed memory is not used again while copies may touch it") {
   CHECK(buffers.stats().arena.used == 0);
 }
 
+TEST_CASE("writes and reads of steady state make no event") {
+  const test::Simulation simulation;
+  WatchedDevice device;
+  const Pinned values{1000};
+  Buffers buffers{device, 64 * KiB};
+  auto stream = device.make_stream();
+  buffers.add<Int>("x", 1000, plain);
+  for (int i = 0; i < 100; ++i) {
+    buffers.write<Int>("x", 0, values.values(), stream);
+    buffers.read<Int>("x", 0, values.values(), stream);
+    device.synchronize(stream);
+    buffers.write<Int>("x", 0, values.values());
+  }
+  CHECK(hipsim::live().events <= 4);
+}
+
 TEST_CASE("buffers, handles and the stream go in any order while copies run") {
   std::array<int, 4> order{0, 1, 2, 3};
   do {

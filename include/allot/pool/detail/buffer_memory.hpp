@@ -120,6 +120,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<D, ArenaTy
 
   /// A transfer whose event is not recorded yet. All that can fail before the copies is done here.
   [[nodiscard]] std::shared_ptr<Transfer> prepare() {
+    if (events_.empty()) poll();  // those of transfers that are done serve again
     if (events_.empty()) {
       events_.reserve(made_events_ + 1);  // so that giving back cannot fail
       events_.push_back(device_.make_event());
