@@ -368,6 +368,8 @@ TEST_CASE_TEMPLATE("several are resized together, or none", D, HostDevice, Stage
   CHECK(message_of([&] {
           buffers.resize_all({resize_to<Int>("a", 8000), resize_to<Int>("a", 9000)});
         }) == "buffer \"a\" is to be resized twice at once; name each once");
+  CHECK_THROWS_AS(buffers.resize_all({resize_to<Int>("a", 1), resize_to<Int>("a", 9000)}),
+                  std::invalid_argument);  // also where one of them has room already
   CHECK(buffers.stats().resizes == 0);
   buffers.resize_all(
       {resize_to<Int>("a", 4000), resize_to<Int>("b", 500), resize_to<Int>("c", 2000)});

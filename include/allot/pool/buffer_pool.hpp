@@ -36,6 +36,8 @@ namespace allot {
 /// A pool of buffers over an arena: one allocation from the device, more only where asked for.
 ///
 /// All members may be called from any thread. Buffers may outlive the pool, and the device object.
+/// They are not to be acquired or returned by work of a stream (a host function): where the pool
+/// frees memory, it waits for streams while it keeps others out.
 /// Bookkeeping is on the host; the memory itself is never touched.
 ///
 /// \tparam D  the device; copied

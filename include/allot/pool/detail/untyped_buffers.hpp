@@ -245,12 +245,10 @@ class UntypedBuffers {
     all.reserve(resizes.size());
     const std::scoped_lock lock{mutex()};
     for (const BufferResize& resize : resizes) {
-      const auto found = table_->find(resize.name, resize.type);
-      if (resize.elements > found->second.capacity) {
-        all.push_back({.at = found, .needed = resize.elements});
-      }
+      all.push_back({.at = table_->find(resize.name, resize.type), .needed = resize.elements});
     }
     require_distinct(all);
+    std::erase_if(all, [](const auto& each) { return each.needed <= each.entry().capacity; });
     if (all.empty()) return;
     table_->resize(all, stream != nullptr ? *stream : memory().stream(), stream == nullptr);
   }
