@@ -4,6 +4,8 @@
 #include <allot/observer/ledger.hpp>
 #include <allot/observer/observers.hpp>
 #include <allot/strategy/best_fit.hpp>
+#include <allot/strategy/buddy.hpp>
+#include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/linear.hpp>
 
 #include <doctest/doctest.h>
@@ -112,6 +114,37 @@ TEST_CASE("a record that is used again is another block") {
     CHECK(leaks[0].age == 0s);
   });
   arena.deallocate(block);
+}
+
+TEST_CASE_TEMPLATE("after a reset or a release, blocks are others", S, BestFit, Buddy, Linear,
+                   FixedBlocks<256>) {
+  Reported reported;
+  Watched<Tracker, S> arena{1 * MiB, {}, Tracker{reported.report()}};
+  const auto name_of_only = [&] {
+    return arena.with_observer([](const Tracker& tracker) {
+      const std::vector<Leak> leaks = tracker.leaks();
+      REQUIRE(leaks.size() == 1);
+      return std::string{leaks[0].name};
+    });
+  };
+  for (int i = 0; i < 3; ++i) {
+    const std::string name = "round " + std::to_string(i);
+    static_cast<void>(arena.allocate({.bytes = 100, .name = name}));
+    CHECK(name_of_only() == name);
+    arena.reset();
+    const Block again = arena.allocate({.bytes = 100, .name = "again"});
+    CHECK(name_of_only() == "again");
+    if constexpr (requires { arena.mark(); }) {
+      arena.deallocate(again);
+      const auto mark = arena.mark();
+      static_cast<void>(arena.allocate({.bytes = 100, .name = name}));
+      CHECK(name_of_only() == name);
+      arena.release_to(mark);
+    } else {
+      arena.deallocate(again);
+    }
+  }
+  CHECK(reported.texts.empty());
 }
 
 TEST_CASE("it works among other observers, and over any strategy") {
