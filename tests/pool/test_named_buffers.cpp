@@ -354,6 +354,7 @@ TEST_CASE_TEMPLATE("several are resized together, or none", D, HostDevice, Stage
                                      buffers.template get<Int>("b").data(),
                                      buffers.template get<Int>("c").data()};
   const auto used = buffers.stats().arena.used;
+  const auto requested = buffers.stats().arena.requested;
   // "c" could be grown in place, "a" moved, but not "b", too.
   CHECK_THROWS_AS(buffers.resize_all({resize_to<Int>("c", 8000), resize_to<Int>("a", 8000),
                                       resize_to<Int>("b", 15'000)}),
@@ -361,6 +362,7 @@ TEST_CASE_TEMPLATE("several are resized together, or none", D, HostDevice, Stage
   CHECK(buffers.template get<Int>("a").data() == at[0]);
   CHECK(buffers.template get<Int>("c").data() == at[2]);
   CHECK(buffers.stats().arena.used == used);
+  CHECK(buffers.stats().arena.requested == requested);
   CHECK(buffers.stats().total_bytes == 12'000);
   as_it_was();
   CHECK_THROWS_AS(buffers.resize_all({resize_to<Int>("a", 8000), resize_to<Int>("d", 1)}),

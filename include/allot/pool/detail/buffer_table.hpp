@@ -182,7 +182,7 @@ struct BufferTable {
     std::uint64_t needed;               // elements
     std::uint64_t capacity = 0;         // elements, as chosen
     std::shared_ptr<Piece> piece = {};  // the new one, later the old one; none: in place
-    std::uint64_t size_before = 0;      // of a block that was expanded in place
+    bool is_expanded = false;           // in place
 
     [[nodiscard]] Entry& entry() const noexcept { return at->second; }
   };
@@ -271,10 +271,9 @@ struct BufferTable {
       for (Resized& resized : all) {
         Entry& entry = resized.entry();
         const std::uint64_t bytes = entry.bytes_of(resized.capacity);
-        const std::uint64_t size = entry.piece->block->size;
         const CallSite site{entry.site};
         if (memory->try_expand(*entry.piece, bytes)) {
-          resized.size_before = size;
+          resized.is_expanded = true;
         } else {
           resized.piece = memory->allocate({bytes, entry.alignment, resized.at->first});
         }
@@ -290,8 +289,9 @@ struct BufferTable {
 
   void expand_back(std::vector<Resized>& all) noexcept {
     for (Resized& resized : all) {
-      if (const std::uint64_t size = std::exchange(resized.size_before, 0); size != 0) {
-        memory->undo_expand(*resized.entry().piece, size);
+      const Entry& entry = resized.entry();
+      if (std::exchange(resized.is_expanded, false)) {
+        memory->undo_expand(*entry.piece, entry.bytes());
       }
     }
   }
