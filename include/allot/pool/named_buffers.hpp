@@ -48,10 +48,10 @@ template <class T>
 /// member that throws has changed nothing.
 ///
 /// **Handles.** What `add`, `get` and `ensure_capacity` return keeps the memory that it points to
-/// alive. After a resize it has the old size, and points to the old memory until it is dropped: with
-/// the old contents, unless the buffer grew in place and both are the same. Ask for the new one.
-/// Destroying the buffers, freeing or resizing one is safe at any time, on any thread, but not in
-/// work of a stream (a host function): members wait for streams while they keep others out.
+/// alive. After a resize it has the old size, and points to the old memory until it is dropped:
+/// with the old contents, unless the buffer grew in place and both are the same. Ask for the new
+/// one. Destroying the buffers, freeing or resizing one is safe at any time, on any thread, but not
+/// in work of a stream (a host function): members wait for streams while they keep others out.
 ///
 /// **Streams.** A member that takes a stream gives its copies to it and returns: they come after
 /// the stream's work so far and before its later work, and after copies that this object gave to
