@@ -128,6 +128,13 @@ class PoolChunks {
     return all;
   }
 
+  /// The error of `bytes` bytes, for which a block of `needed` has no place.
+  [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, std::uint64_t needed) const {
+    const Usage all = usage();
+    const Reason reason = needed > all.free ? Reason::too_large : Reason::fragmented;
+    return {reason, bytes, A::value, all.free, all.largest_free, all.capacity};
+  }
+
   [[nodiscard]] bool validate() const {
     return std::all_of(chunks_.begin(), chunks_.end(),
                        [](const auto& chunk) { return chunk->arena.validate(); });

@@ -5,7 +5,6 @@
 
 #include <allot/arguments.hpp>
 #include <allot/core/checked.hpp>
-#include <allot/core/errors.hpp>
 #include <allot/memory/reclaimer.hpp>
 #include <allot/pool/detail/cached_entries.hpp>
 #include <allot/pool/detail/pool_chunks.hpp>
@@ -15,7 +14,6 @@
 #include <allot/pool/size_classes.hpp>
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -23,7 +21,6 @@
 #include <mutex>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -305,7 +302,7 @@ class PoolState final : public PoolBase<D> {
       }
       if (evict == Evict::cached && evict_for(of.stats.capacity)) continue;
       if (refused) std::rethrow_exception(refused);
-      throw refusal(bytes, of.stats.capacity);
+      throw chunks_.refusal(bytes, of.stats.capacity);
     }
   }
 
@@ -320,12 +317,6 @@ class PoolState final : public PoolBase<D> {
     entry.address = place->address;
     entry.capacity = of.stats.capacity;
     return &entry;
-  }
-
-  [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, std::uint64_t class_bytes) const {
-    const Usage all = chunks_.usage();
-    const Reason reason = class_bytes > all.free ? Reason::too_large : Reason::fragmented;
-    return {reason, bytes, A::value, all.free, all.largest_free, all.capacity};
   }
 
   /// Gives an entry's block, of which nobody knows, back to the arena.
