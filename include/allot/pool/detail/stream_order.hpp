@@ -60,13 +60,13 @@ class StreamOrder {
     std::size_t at = 0;
     while (at < lanes_.size() && lanes_[at].key != nullptr) ++at;
     if (at == lanes_.size()) {
-      for (Lane& lane : lanes_) lane.has_seen.reserve(lanes_.size() + 1);
-      std::vector<std::uint64_t> seen(lanes_.size() + 1);
-      lanes_.push_back(Lane{.event = device_->make_event(), .has_seen = std::move(seen)});
-      for (Lane& lane : lanes_) lane.has_seen.resize(lanes_.size());
+      for (Lane& lane : lanes_) lane.has_seen.resize(at + 1);  // longer than needed does no harm
+      lanes_.push_back(
+          Lane{.event = device_->make_event(), .has_seen = std::vector<std::uint64_t>(at + 1)});
     }
     Lane& lane = lanes_[at];
     lane.key = key_of(stream);
+    lane.is_at_end = false;
     if (owner != nullptr) lane.owner = *owner;
     lane.has_seen.assign(lanes_.size(), 0);
     return static_cast<std::uint32_t>(at) + 1;
