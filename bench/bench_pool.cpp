@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 // What a pooled buffer costs on the host, beside malloc: acquired and returned, of one size and of
-// many, alone and by two threads. Nothing touches the memory.
+// many, alone and by two threads. Nothing touches the memory. And what results, work on a set of
+// streams, and readbacks cost beside what they are for.
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
+#include <allot/pool/async_result.hpp>
 #include <allot/pool/buffer_pool.hpp>
+#include <allot/pool/readback.hpp>
+#include <allot/pool/stream_set.hpp>
 
 #include <benchmark/benchmark.h>
 
@@ -71,8 +75,42 @@ void a_layer(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(sizes.size()));
 }
 
+/// A result that is made, set, and waited for.
+void result(benchmark::State& state) {
+  for (auto _ : state) {
+    AsyncPromise<int> promise;
+    const AsyncResult<int> result = promise.result();
+    promise.set_value(1);
+    benchmark::DoNotOptimize(result.wait());
+  }
+}
+
+/// Work that does nothing, given to one of two streams; the argument is the bytes that are counted.
+void submit(benchmark::State& state) {
+  HostDevice device;
+  StreamSet streams{device, 2, StreamChoice::least_outstanding};
+  const auto bytes = static_cast<std::uint64_t>(state.range(0));
+  for (auto _ : state) streams.submit(bytes, [](auto&, auto&) {});
+}
+
+/// 256 bytes read back.
+void read_back(benchmark::State& state) {
+  HostDevice device;
+  BufferPool pool{device, 1 * MiB};
+  const auto buffer = pool.acquire(256);
+  auto stream = device.make_stream();
+  Readback<float, HostDevice> readback{device, 64};
+  for (auto _ : state) {
+    readback.start(buffer.slice(), stream);
+    benchmark::DoNotOptimize(readback.wait());
+  }
+}
+
 }  // namespace
 
+BENCHMARK(result);
+BENCHMARK(submit)->Arg(0)->Arg(4096);
+BENCHMARK(read_back);
 BENCHMARK_TEMPLATE(one, Pooled<HostDevice, FourSteps>)->Arg(4096)->Arg(1 << 20);
 BENCHMARK_TEMPLATE(one, Pooled<HostDevice, PowersOfTwo>)->Arg(1 << 20);
 BENCHMARK_TEMPLATE(one, Pooled<HostDevice, ExactSizes>)->Arg(1 << 20);
