@@ -183,6 +183,19 @@ TEST_CASE("a pool that grows is given what another pool, and itself, has idle") 
   CHECK(pool.validate());
 }
 
+TEST_CASE("a pool that cannot grow by as much as it would grows by what is needed") {
+  const test::Simulation simulation{{.devices = {{.memory = 10 * MiB}}}};
+  HipDevice<> device;
+  const SharedStream stream{device};
+  BufferPool pool{device, 4 * MiB, {.growth = 8 * MiB}};
+  const auto first = pool.acquire(4 * MiB, stream);
+  const auto second = pool.acquire(2 * MiB, stream);
+  CHECK(pool.stats().capacity == 6 * MiB);
+  CHECK(pool.stats().chunks == 2);
+  CHECK_THROWS_AS(static_cast<void>(pool.acquire(5 * MiB, stream)), OutOfMemory);
+  CHECK(pool.validate());
+}
+
 TEST_CASE("a hit whose wait fails leaves the buffer where it was") {
   const test::Simulation simulation;
   hipsim::WatchedDevice device;

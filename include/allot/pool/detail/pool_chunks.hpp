@@ -78,9 +78,7 @@ class PoolChunks {
     std::unique_ptr<Chunk> chunk;
     std::exception_ptr error;
     try {
-      chunk = std::make_unique<Chunk>(bytes, device_->memory());
-    } catch (const OutOfMemory&) {
-      refused = std::current_exception();
+      chunk = take(bytes, needed, refused);
     } catch (...) {
       error = std::current_exception();
     }
@@ -141,6 +139,22 @@ class PoolChunks {
   }
 
  private:
+  /// So many bytes from the system; as many as are needed where it refuses that; else nothing.
+  [[nodiscard]] std::unique_ptr<Chunk> take(std::uint64_t bytes, std::uint64_t needed,
+                                            std::exception_ptr& refused) {
+    for (const std::uint64_t size : {bytes, needed}) {
+      try {
+        auto chunk = std::make_unique<Chunk>(size, device_->memory());
+        refused = nullptr;
+        return chunk;
+      } catch (const OutOfMemory&) {
+        refused = std::current_exception();
+        if (size == needed) break;
+      }
+    }
+    return nullptr;
+  }
+
   /// How long a further chunk is; 0: there is none.
   [[nodiscard]] std::uint64_t next_size(std::uint64_t needed) const noexcept {
     const std::uint64_t held = capacity();

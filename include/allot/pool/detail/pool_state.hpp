@@ -291,19 +291,23 @@ class PoolState final : public PoolBase<D> {
   /// cached is freed, if it may. Leaves the mutex for a while where it grows.
   [[nodiscard]] Entry& make(std::unique_lock<std::mutex>& lock, Class& of, std::uint64_t bytes,
                             Evict evict) {
-    if (spare_.empty()) spare_.push_back(entries_.emplace_back());
+    const std::uint64_t capacity = of.stats.capacity;
     std::exception_ptr refused;
-    for (bool grows = true;;) {
+    for (bool has_grown = true; has_grown;) {
+      if (spare_.empty()) spare_.push_back(entries_.emplace_back());
       if (Entry* const entry = place(of)) return *entry;
-      if (grows) {
-        grows = chunks_.grow(lock, of.stats.capacity, refused);
-        if (spare_.empty()) spare_.push_back(entries_.emplace_back());
-        continue;
-      }
-      if (evict == Evict::cached && evict_for(of.stats.capacity)) continue;
-      if (refused) std::rethrow_exception(refused);
-      throw chunks_.refusal(bytes, of.stats.capacity);
+      has_grown = chunks_.grow(lock, capacity, refused);
     }
+    if (spare_.empty()) spare_.push_back(entries_.emplace_back());
+    if (Entry* const entry = place(of)) return *entry;  // the mutex was left meanwhile
+    auto& all = cached_.by_age();
+    for (auto at = all.begin(); evict == Evict::cached && at != all.end();) {
+      Entry& oldest = *at++;
+      if (chunk_of(oldest).arena.capacity() < capacity || !this->evict(oldest)) continue;
+      if (Entry* const entry = place(of)) return *entry;
+    }
+    if (refused) std::rethrow_exception(refused);
+    throw chunks_.refusal(bytes, capacity);
   }
 
   [[nodiscard]] Entry* place(Class& of) {
@@ -336,15 +340,6 @@ class PoolState final : public PoolBase<D> {
     ++account_.frees;
     cached_.forget_if_empty(of);
     return true;
-  }
-
-  /// Frees the one that was returned longest ago, of those in chunks that could hold so many bytes.
-  /// Throws: as `evict`.
-  bool evict_for(std::uint64_t bytes) {
-    for (Entry& entry : cached_.by_age()) {
-      if (chunk_of(entry).arena.capacity() >= bytes && evict(entry)) return true;
-    }
-    return false;
   }
 
   std::uint64_t trim_to(std::uint64_t to) {
