@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "support/random.hpp"
+#include "support/sanitizers.hpp"
 #include "support/test_data.hpp"
 
 namespace {
@@ -244,12 +245,13 @@ TEST_CASE("every scale of 8 and 16 bits is read the same by vectors and plain lo
                                 TensorType::Q1_0, TensorType::Q2_0, TensorType::F16}) {
     const gguf::TypeInfo info = gguf::type_info(type);
     const bool is_byte = type == TensorType::MXFP4 || type == TensorType::NVFP4;
-    const std::size_t scales = is_byte ? 256 : 65536;
+    const std::size_t apart = test::is_sanitized && !is_byte ? 13 : 1;
+    const std::size_t scales = (is_byte ? 256 : 65536) / apart;
     std::vector<std::byte> bytes(scales * info.block_bytes, std::byte{0xe4});
     for (std::size_t i = 0; i < scales; ++i) {
       std::byte* const block = &bytes[i * info.block_bytes];
-      block[0] = static_cast<std::byte>(i & 255);
-      if (!is_byte) block[1] = static_cast<std::byte>(i >> 8);
+      block[0] = static_cast<std::byte>(i * apart & 255);
+      if (!is_byte) block[1] = static_cast<std::byte>(i * apart >> 8);
       if (type == TensorType::NVFP4) block[3] = static_cast<std::byte>(255 - i);
     }
     compare_paths<float>(type, bytes, scales * info.block_elements);

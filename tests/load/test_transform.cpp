@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "support/random.hpp"
+#include "support/sanitizers.hpp"
 #include "support/test_data.hpp"
 
 namespace {
@@ -122,7 +123,10 @@ void check_parts(const Model& model) {
   }
 }
 
-const std::vector<std::uint64_t> slots{4 * KiB, 70'001, 16 * MiB};
+// Under the thread sanitizer what one thread computes needs no second look, and one size is enough.
+const std::vector<std::uint64_t> slots =
+    test::has_thread_sanitizer ? std::vector<std::uint64_t>{70'001}
+                               : std::vector<std::uint64_t>{4 * KiB, 70'001, 16 * MiB};
 
 /// Loads onto the host and onto a device of staged memory, with slots of several sizes.
 void check_everywhere(const gguf::File& file, const TransformOptions& transforms,
@@ -134,7 +138,7 @@ void check_everywhere(const gguf::File& file, const TransformOptions& transforms
   CHECK(model.report().bytes == load::detail::bytes_of(plan.steps));
   CHECK(model.report().bytes >= plan.tensor_bytes());  // what lies between tensors travels along
   check_parts(model);
-  for (std::size_t i = 0; i < file.tensors().size(); ++i)
+  for (std::size_t i = 0; i < file.tensors().size() && !test::has_thread_sanitizer; ++i)
     check_item(file, file.tensors()[i], plan.items[i], model.tensors()[i].slice().span());
   for (std::size_t i = file.tensors().size(); i < plan.items.size(); ++i) {
     const auto memory = model.planned()[i].slice().span();
@@ -558,7 +562,7 @@ TEST_CASE("a plan that was changed is refused before anything is written") {
   HostDevice device;
   std::mt19937_64 random{test::first_seed()};
   INFO("ALLOT_SEED=" << test::first_seed());
-  for (int round = 0; round < 2000; ++round) {
+  for (int round = 0; round < (test::has_thread_sanitizer ? 200 : 2000); ++round) {
     Plan changed = plan;
     load::Step& step = changed.steps[random() % changed.steps.size()];
     Item& item = changed.items[random() % changed.items.size()];
