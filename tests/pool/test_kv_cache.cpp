@@ -268,7 +268,9 @@ TEST_CASE("fragmentation is the unfilled slots of all slots") {
   CHECK(cache.stats().fragmentation() == 0);
   auto sequence = cache.start(counted(0, 5)).sequence;
   CHECK(cache.stats().fragmentation() == 3.0 / 8);
+  CHECK(cache.stats().shared == 0);
   const auto fork = sequence.fork();
+  CHECK(cache.stats().shared == 2);
   CHECK(cache.stats().fragmentation() == 3.0 / 8);
   sequence.append(counted(0, 3));
   CHECK(cache.stats().copied == 1);
