@@ -153,37 +153,23 @@ class OffsetPlanner {
   /// What an arena of that granularity makes of them: n log n, whatever is alive together.
   void run_best_fit(std::uint64_t granularity) {
     if (is_optimal()) return;
-    struct Event {
-      std::uint64_t step;
-      std::uint32_t buffer;
-      bool frees;
-    };
-    std::vector<Event> events;
-    events.reserve(2 * lifetimes_.size());
-    for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
-      if (lifetimes_[i].bytes == 0) continue;
-      events.push_back({lifetimes_[i].first, i, false});
-      events.push_back({lifetimes_[i].last, i, true});
-    }
-    std::stable_sort(events.begin(), events.end(), [](const Event& a, const Event& b) {
-      return a.step != b.step ? a.step < b.step : a.frees < b.frees;
-    });
     BestFit range{std::numeric_limits<std::uint64_t>::max()};
     std::vector<Handle> handles(lifetimes_.size());
     std::vector<std::uint64_t> offsets(lifetimes_.size());
     std::uint64_t bytes = 0;
-    for (const Event& event : events) {
-      const Lifetime& lifetime = lifetimes_[event.buffer];
-      if (event.frees) {
-        range.deallocate(handles[event.buffer], offsets[event.buffer]);
+    for (const LifetimeChange& change : changes_of(lifetimes_)) {
+      const Lifetime& lifetime = lifetimes_[change.buffer];
+      if (lifetime.bytes == 0) continue;
+      if (!change.begins) {
+        range.deallocate(handles[change.buffer], offsets[change.buffer]);
         continue;
       }
       const auto size = checked_align_up(lifetime.bytes, granularity);
       const auto placed =
           size ? range.allocate(*size, larger(lifetime.alignment, granularity)) : std::nullopt;
       if (!placed) return;
-      handles[event.buffer] = placed->handle;
-      offsets[event.buffer] = placed->offset;
+      handles[change.buffer] = placed->handle;
+      offsets[change.buffer] = placed->offset;
       bytes = larger(bytes, placed->offset + lifetime.bytes);
     }
     if (has_plan_ && bytes >= best_.bytes) return;

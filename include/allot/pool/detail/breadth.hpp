@@ -25,31 +25,37 @@ namespace allot::detail {
   throw std::invalid_argument{text.c_str()};
 }
 
+/// A buffer begins to be alive, or has been.
+struct LifetimeChange {
+  std::uint64_t step;
+  std::uint32_t buffer;
+  bool begins;
+};
+
+/// All of them, by time: at one step, what begins is alive together with what ends.
+[[nodiscard]] inline std::vector<LifetimeChange> changes_of(std::span<const Lifetime> lifetimes) {
+  std::vector<LifetimeChange> changes;
+  changes.reserve(2 * lifetimes.size());
+  for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
+    changes.push_back({lifetimes[i].first, i, true});
+    changes.push_back({lifetimes[i].last, i, false});
+  }
+  std::sort(changes.begin(), changes.end(), [](const LifetimeChange& a, const LifetimeChange& b) {
+    if (a.step != b.step) return a.step < b.step;
+    if (a.begins != b.begins) return a.begins;
+    return a.buffer < b.buffer;
+  });
+  return changes;
+}
+
 /// The most bytes alive at one step, and for each buffer the most of the steps that it begins at
 /// or that begin within it.
 class Breadth {
  public:
   /// \param granularity  sizes are rounded up to multiples of it
   explicit Breadth(std::span<const Lifetime> lifetimes, std::uint64_t granularity = 1) {
-    struct Change {
-      std::uint64_t step;
-      std::uint32_t buffer;
-      bool begins;
-    };
-    std::vector<Change> changes;
-    changes.reserve(2 * lifetimes.size());
-    for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
-      changes.push_back({lifetimes[i].first, i, true});
-      changes.push_back({lifetimes[i].last, i, false});
-    }
-    // At one step, what begins is alive together with what ends.
-    std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-      if (a.step != b.step) return a.step < b.step;
-      if (a.begins != b.begins) return a.begins;
-      return a.buffer < b.buffer;
-    });
     std::uint64_t alive = 0;
-    for (const Change& change : changes) {
+    for (const LifetimeChange& change : changes_of(lifetimes)) {
       const auto bytes = checked_align_up(lifetimes[change.buffer].bytes, granularity);
       if (!change.begins) {
         alive -= *bytes;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/pool/lifetime.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -26,8 +27,7 @@ struct PlacedRange {
 /// Complexity: `insert` O(log n), `alive_with` O(k log n) for k results. Memory: linear.
 class LifetimeIndex {
  public:
-  template <class Lifetimes>
-  explicit LifetimeIndex(const Lifetimes& lifetimes)
+  explicit LifetimeIndex(std::span<const Lifetime> lifetimes)
       : rank_(lifetimes.size()), first_(lifetimes.size()), placed_(lifetimes.size()) {
     std::vector<std::uint32_t> order(lifetimes.size());
     std::iota(order.begin(), order.end(), 0U);
@@ -45,7 +45,6 @@ class LifetimeIndex {
   /// Forgets what was placed. Complexity: linear.
   void clear() noexcept { std::fill(latest_.begin(), latest_.end(), Latest{}); }
 
-  template <class Lifetime>
   void insert(std::uint32_t buffer, std::uint64_t offset, const Lifetime& lifetime) noexcept {
     const std::uint32_t rank = rank_[buffer];
     placed_[rank] = {offset, offset + lifetime.bytes};
@@ -57,7 +56,6 @@ class LifetimeIndex {
 
   /// The placed buffers that some step of the lifetime has alive, by offset. Valid until the next
   /// call.
-  template <class Lifetime>
   [[nodiscard]] std::span<const PlacedRange> alive_with(const Lifetime& lifetime) {
     found_.clear();
     const auto end = static_cast<std::size_t>(
