@@ -218,13 +218,14 @@ class BlockPool {
     return copy;
   }
 
-  /// Copies the highest used block to the lowest free one, with all its users, so that the highest
-  /// is lower: nothing where all blocks below it are used. All work on it was given. Whoever names
-  /// it must name the new one, after `copied_on` the lane.
   struct Moved {
     Number from;
     Number to;
   };
+  /// Copies the highest used block to the lowest free one, with all its users, so that the highest
+  /// is lower: nothing where all blocks below it are used. All work on it was given. Whoever names
+  /// it must name the new one, after `copied_on` the lane.
+  /// Throws: as `copy_of`.
   [[nodiscard]] std::optional<Moved> lower_highest(std::size_t lane = 0) {
     lanes_.require(lane);
     if (end() == used()) return std::nullopt;
