@@ -118,3 +118,14 @@ TEST_CASE("work that throws counts for nothing") {
   streams.submit_to(0, 1, [](auto&, auto&) {});
   CHECK_THROWS_AS(streams.wait(1, 1), std::out_of_range);
 }
+
+TEST_CASE("a number of streams that cannot be had is refused before anything is made") {
+  HostDevice device;
+  for (const std::uint32_t count : {0U, 257U, 4'000'000'000U}) {
+    CHECK_THROWS_WITH_AS((StreamSet{device, count}), doctest::Contains("use 1 to 256"),
+                         std::invalid_argument);
+  }
+  CHECK_THROWS_WITH_AS((StreamSet{device, {"upload", "upload"}}),
+                       doctest::Contains("two streams have the role upload; give each"),
+                       std::invalid_argument);
+}

@@ -59,20 +59,18 @@ class StreamSet {
   /// \param count  of streams, 1 to 256
   /// Throws: `std::invalid_argument`; what the device throws.
   StreamSet(D& device, std::uint32_t count, StreamChoice choice = StreamChoice::round_robin)
-      : StreamSet{device, std::vector<std::string>(count), choice} {}
+      : StreamSet{device, std::vector<std::string>(checked_count(count)), choice} {}
 
   /// One stream for each role.
   /// Throws: `std::invalid_argument` for a role that is there twice, too; what the device throws.
   StreamSet(D& device, std::vector<std::string> roles,
             StreamChoice choice = StreamChoice::round_robin)
       : device_{&device}, choice_{choice}, roles_{std::move(roles)} {
-    if (roles_.empty() || roles_.size() > 256) {
-      throw std::invalid_argument{std::to_string(roles_.size()) +
-                                  " streams cannot be had; use 1 to 256"};
-    }
+    static_cast<void>(checked_count(roles_.size()));
     for (std::size_t i = 0; i < roles_.size(); ++i) {
       if (!roles_[i].empty() && role(roles_[i]) != i)
-        throw std::invalid_argument{"two streams have the role " + roles_[i]};
+        throw std::invalid_argument{"two streams have the role " + roles_[i] +
+                                    "; give each one of its own, or none"};
     }
     for (std::size_t i = 0; i < roles_.size(); ++i)
       streams_.push_back(std::make_unique<Stream>(device.make_stream()));
@@ -175,6 +173,11 @@ class StreamSet {
   }
 
  private:
+  [[nodiscard]] static std::size_t checked_count(std::size_t streams) {
+    if (streams != 0 && streams <= 256) return streams;
+    throw std::invalid_argument{std::to_string(streams) + " streams cannot be had; use 1 to 256"};
+  }
+
   /// Work whose end an event stands for.
   struct Noted {
     typename D::event_type event;
