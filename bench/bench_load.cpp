@@ -5,7 +5,7 @@
 #include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/load.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/plan/make_plan.hpp>
 
 #include <benchmark/benchmark.h>
 #include <fcntl.h>

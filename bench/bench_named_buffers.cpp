@@ -3,7 +3,7 @@
 /// What named buffers cost, beside the copy that a resize cannot avoid: adding and freeing one
 /// among 1,000 and 100,000, looking one up, a resize of a million elements, a check for leaks.
 #include <allot/device/host_device.hpp>
-#include <allot/pool/named_buffers.hpp>
+#include <allot/pool/named/named_buffers.hpp>
 
 #include <benchmark/benchmark.h>
 

@@ -5,7 +5,7 @@
 //
 // Usage: bench_pool_hip [LAYERS]
 #include <allot/device/hip_device.hpp>
-#include <allot/pool/buffer_pool.hpp>
+#include <allot/pool/buffers/buffer_pool.hpp>
 
 #include <algorithm>
 #include <array>

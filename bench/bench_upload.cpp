@@ -10,7 +10,7 @@
 #include <allot/gguf/writer.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/plan/make_plan.hpp>
 
 #include <unistd.h>
 

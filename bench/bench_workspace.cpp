@@ -7,10 +7,10 @@
 ///     bench_workspace [--trace FILE] [Google Benchmark's options]
 #include <allot/arena.hpp>
 #include <allot/device/host_device.hpp>
-#include <allot/pool/block_pool.hpp>
-#include <allot/pool/kv_cache.hpp>
-#include <allot/pool/plan_offsets.hpp>
-#include <allot/pool/workspace.hpp>
+#include <allot/offsets/plan_offsets.hpp>
+#include <allot/pool/kv/block_pool.hpp>
+#include <allot/pool/kv/kv_cache.hpp>
+#include <allot/pool/workspace/workspace.hpp>
 #include <allot/strategy/best_fit.hpp>
 
 #include <benchmark/benchmark.h>
@@ -26,7 +26,7 @@
 #include <utility>
 #include <vector>
 
-#include "pool/graphs.hpp"
+#include "offsets/graphs.hpp"
 #include "trace.hpp"
 
 namespace {

@@ -6,10 +6,10 @@
 
 #include <allot/arena.hpp>
 #include <allot/device/device.hpp>
-#include <allot/pool/readback.hpp>
-#include <allot/pool/stream_set.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
+#include <allot/stream/readback.hpp>
+#include <allot/stream/stream_set.hpp>
 #include <allot/synchronization/locked.hpp>
 
 #include <algorithm>

@@ -8,8 +8,8 @@
 #include <allot/core/units.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/cache.hpp>
-#include <allot/pool/kv_cache.hpp>
+#include <allot/load/plan/cache.hpp>
+#include <allot/pool/kv/kv_cache.hpp>
 
 #include <algorithm>
 #include <charconv>

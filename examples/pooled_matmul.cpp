@@ -14,10 +14,10 @@
 ///     pooled_matmul [PRODUCTS]
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
-#include <allot/pool/async_result.hpp>
-#include <allot/pool/buffer_pool.hpp>
-#include <allot/pool/readback.hpp>
-#include <allot/pool/stream_set.hpp>
+#include <allot/pool/buffers/buffer_pool.hpp>
+#include <allot/stream/async_result.hpp>
+#include <allot/stream/readback.hpp>
+#include <allot/stream/stream_set.hpp>
 
 #include <algorithm>
 #include <array>

@@ -5,7 +5,7 @@
 #pragma once
 
 #include <allot/load/load_options.hpp>
-#include <allot/load/transform.hpp>
+#include <allot/load/plan/transform.hpp>
 
 #include <cstdint>
 #include <string>

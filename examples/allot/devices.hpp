@@ -7,7 +7,7 @@
 #include <allot/core/block.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/load_options.hpp>
-#include <allot/load/plan_data.hpp>
+#include <allot/load/plan/plan.hpp>
 
 #include <optional>
 #include <string>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/plan/make_plan.hpp>
 
 #include <fmt/core.h>
 

@@ -6,7 +6,7 @@
 
 #include <allot/alignment/alignment.hpp>
 #include <allot/load/load.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/plan/make_plan.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/synchronization/locked.hpp>
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <allot/load/check.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/plan/make_plan.hpp>
 
 #include <cstdint>
 #include <functional>

@@ -7,7 +7,7 @@
 
 #include <allot/alignment/alignment.hpp>
 #include <allot/arena_state.hpp>
-#include <allot/arguments.hpp>
+#include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>

@@ -21,7 +21,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/load/load_options.hpp>
-#include <allot/load/weight_policy.hpp>
+#include <allot/load/plan/weight_policy.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/fixed_blocks.hpp>

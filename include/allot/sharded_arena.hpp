@@ -5,7 +5,7 @@
 #pragma once
 
 #include <allot/arena.hpp>
-#include <allot/arguments.hpp>
+#include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>

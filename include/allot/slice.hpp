@@ -12,7 +12,7 @@
 #pragma once
 
 #include <allot/arena.hpp>
-#include <allot/arguments.hpp>
+#include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/units.hpp>
 #include <allot/memory/memory.hpp>

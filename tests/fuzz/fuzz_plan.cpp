@@ -4,10 +4,10 @@
 // input choose the options: they are data of the last tensor, or behind it.
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
-#include <allot/load/check_plan.hpp>
+#include <allot/load/detail/reference.hpp>
 #include <allot/load/load.hpp>
-#include <allot/load/plan.hpp>
-#include <allot/load/reference.hpp>
+#include <allot/load/plan/check_plan.hpp>
+#include <allot/load/plan/make_plan.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>

@@ -2,7 +2,7 @@
 // The pool on simulated GPUs: the laws, what it asks of the driver, and what happens when a call
 // fails.
 #include <allot/device/hip_device.hpp>
-#include <allot/pool/buffer_pool.hpp>
+#include <allot/pool/buffers/buffer_pool.hpp>
 
 #include <doctest/doctest.h>
 
@@ -16,7 +16,7 @@
 #include "hip/simulation.hpp"
 #include "hipsim/watched_memory.hpp"
 #include "laws/system_allocations.hpp"
-#include "pool/pool_laws.hpp"
+#include "pool/buffers/pool_laws.hpp"
 
 namespace {
 

@@ -3,13 +3,13 @@
 // GPU by scripts/gpu-test. Whether streams are ordered shows in the bytes. It knows HIP and allot
 // only.
 #include <allot/device/hip_device.hpp>
-#include <allot/pool/async_result.hpp>
-#include <allot/pool/buffer_pool.hpp>
-#include <allot/pool/kv_cache.hpp>
-#include <allot/pool/named_buffers.hpp>
-#include <allot/pool/readback.hpp>
-#include <allot/pool/stream_set.hpp>
-#include <allot/pool/workspace.hpp>
+#include <allot/pool/buffers/buffer_pool.hpp>
+#include <allot/pool/kv/kv_cache.hpp>
+#include <allot/pool/named/named_buffers.hpp>
+#include <allot/pool/workspace/workspace.hpp>
+#include <allot/stream/async_result.hpp>
+#include <allot/stream/readback.hpp>
+#include <allot/stream/stream_set.hpp>
 
 #include <doctest/doctest.h>
 
@@ -25,7 +25,7 @@
 #include <utility>
 #include <vector>
 
-#include "pool/kv_engine.hpp"
+#include "pool/kv/kv_engine.hpp"
 #include "support/random.hpp"
 
 namespace {

@@ -3,8 +3,8 @@
 // flight, and whichever call fails, everything is given back.
 #include <allot/device/hip_device.hpp>
 #include <allot/device/host_device.hpp>
-#include <allot/pool/kv_cache.hpp>
-#include <allot/pool/workspace.hpp>
+#include <allot/pool/kv/kv_cache.hpp>
+#include <allot/pool/workspace/workspace.hpp>
 
 #include <doctest/doctest.h>
 
@@ -20,7 +20,7 @@
 #include "hip/failing_calls.hpp"
 #include "hip/simulation.hpp"
 #include "laws/system_allocations.hpp"
-#include "pool/kv_engine.hpp"
+#include "pool/kv/kv_engine.hpp"
 #include "support/random.hpp"
 
 namespace {

@@ -2,7 +2,7 @@
 // Named buffers on hipsim, which finds missing waits and memory freed in flight, and makes every
 // call fail, one at a time.
 #include <allot/device/hip_device.hpp>
-#include <allot/pool/named_buffers.hpp>
+#include <allot/pool/named/named_buffers.hpp>
 
 #include <doctest/doctest.h>
 

@@ -3,11 +3,11 @@
 // whichever call fails.
 #include <allot/arena.hpp>
 #include <allot/device/hip_device.hpp>
-#include <allot/pool/async_result.hpp>
-#include <allot/pool/readback.hpp>
-#include <allot/pool/stream_set.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
+#include <allot/stream/async_result.hpp>
+#include <allot/stream/readback.hpp>
+#include <allot/stream/stream_set.hpp>
 #include <allot/synchronization/locked.hpp>
 
 #include <doctest/doctest.h>

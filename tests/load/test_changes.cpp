@@ -5,7 +5,7 @@
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/writer.hpp>
 #include <allot/load/load.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/plan/make_plan.hpp>
 
 #include <doctest/doctest.h>
 

@@ -4,7 +4,7 @@
 #include <allot/gguf/file.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/plan/make_plan.hpp>
 
 #include <doctest/doctest.h>
 

@@ -12,8 +12,8 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
-#include <allot/load/insufficient_memory.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/plan/insufficient_memory.hpp>
+#include <allot/load/plan/make_plan.hpp>
 
 #include <algorithm>
 #include <concepts>

@@ -9,14 +9,14 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/check_plan.hpp>
-#include <allot/load/device_of.hpp>
+#include <allot/load/detail/device_of.hpp>
+#include <allot/load/detail/read_steps.hpp>
+#include <allot/load/detail/upload.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/model.hpp>
-#include <allot/load/plan.hpp>
+#include <allot/load/plan/check_plan.hpp>
+#include <allot/load/plan/make_plan.hpp>
 #include <allot/load/progress.hpp>
-#include <allot/load/read_steps.hpp>
-#include <allot/load/upload.hpp>
 #include <allot/load/verify.hpp>
 #include <allot/slice.hpp>
 

@@ -6,7 +6,7 @@
 #include <allot/core/block.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/load/load_options.hpp>
-#include <allot/load/plan_data.hpp>
+#include <allot/load/plan/plan.hpp>
 #include <allot/slice.hpp>
 
 #include <cstdint>

@@ -8,11 +8,11 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/check_plan.hpp>
-#include <allot/load/device_of.hpp>
+#include <allot/load/detail/device_of.hpp>
+#include <allot/load/detail/reference.hpp>
 #include <allot/load/model.hpp>
-#include <allot/load/reference.hpp>
-#include <allot/pool/readback.hpp>
+#include <allot/load/plan/check_plan.hpp>
+#include <allot/stream/readback.hpp>
 
 #include <algorithm>
 #include <cstddef>

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a step that transforms does to one tensor: blocks are read, brought into the machine's byte
+/// order, and become what the arena is to hold.
+#pragma once
+
+#include <allot/core/units.hpp>
+#include <allot/gguf/byte_order.hpp>
+#include <allot/gguf/dequantize.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/plan/detail/steps.hpp>
+#include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/transform.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// What a step that transforms does to one tensor. Sizes in bytes.
+struct Conversion {
+  const gguf::Shard* shard;
+  gguf::TensorType from;
+  gguf::TensorType to;
+  bool swapped;
+  std::uint64_t file_offset;
+  std::uint64_t file_row;   // of a row in the file
+  std::uint64_t data_row;   // of a row in memory
+  std::uint64_t row_bytes;  // with the zeros behind it
+  std::uint64_t unit_from;  // the fewest that can be converted
+  std::uint64_t unit_to;    // what they become
+
+  /// Requires: `check_step` found the step right.
+  Conversion(const gguf::File& file, const Plan& plan, const Step& step)
+      : shard{&file.shards()[step.shard]},
+        from{file.tensors()[step.item].type},
+        to{plan.items[step.item].type},
+        swapped{is_swapped(file, file.tensors()[step.item])},
+        file_offset{step.file_offset},
+        row_bytes{plan.items[step.item].row_bytes} {
+    const gguf::TensorInfo& tensor = file.tensors()[step.item];
+    const gguf::TypeInfo type = gguf::type_info(from);
+    file_row = bytes_of_row(from, tensor.shape.extent[0]);
+    data_row = bytes_of_row(to, plan.items[step.item].shape.extent[0]);
+    unit_from = type.block_bytes;
+    unit_to = from == to ? type.block_bytes : bytes_of_row(to, type.block_elements);
+    if (step.transform == Transform::convert && data_row == row_bytes) {
+      file_row = step.bytes;  // nothing between rows: all of them are one
+      data_row = row_bytes = step.arena_bytes;
+    }
+  }
+};
+
+/// Values of whole blocks in their type in memory. `to` need not be aligned.
+inline void decode(const Conversion& conversion, std::span<const std::byte> blocks, std::byte* to,
+                   std::uint64_t elements) {
+  const auto count = static_cast<std::size_t>(elements);
+  const auto into = [&]<class T>(T) {
+    if (reinterpret_cast<std::uintptr_t>(to) % alignof(T) == 0) {
+      gguf::dequantize(conversion.from, blocks, std::span{reinterpret_cast<T*>(to), count});
+    } else {
+      std::vector<T> values(count);
+      gguf::dequantize(conversion.from, blocks, std::span{values});
+      std::memcpy(to, values.data(), count * sizeof(T));
+    }
+  };
+  switch (conversion.to) {
+    case gguf::TensorType::F32:
+      return into(float{});
+    case gguf::TensorType::F16:
+      return into(gguf::Float16{});
+    default:
+      return into(gguf::BFloat16{});
+  }
+}
+
+/// Reads whole blocks one behind the other, in the machine's byte order, many at once: a row may be
+/// short.
+class BlockReader {
+ public:
+  explicit BlockReader(const Conversion& conversion) noexcept : conversion_{conversion} {}
+
+  /// Goes to `offset` of the file, to read `bytes`.
+  void start(std::uint64_t offset, std::uint64_t bytes) noexcept {
+    offset_ = offset;
+    left_ = bytes;
+    rest_ = {};
+  }
+
+  /// The next bytes, at most so many.
+  [[nodiscard]] std::span<const std::byte> next(std::uint64_t most) {
+    if (rest_.empty()) {
+      const std::uint64_t room = buffer_.size() / conversion_.unit_from * conversion_.unit_from;
+      const auto read = std::span{buffer_}.first(static_cast<std::size_t>(std::min(room, left_)));
+      conversion_.shard->read(offset_, read);
+      if (conversion_.swapped) gguf::swap_byte_order(conversion_.from, read);
+      offset_ += read.size();
+      left_ -= read.size();
+      rest_ = read;
+    }
+    const auto given = rest_.first(std::min(rest_.size(), static_cast<std::size_t>(most)));
+    rest_ = rest_.subspan(given.size());
+    return given;
+  }
+
+ private:
+  const Conversion& conversion_;
+  std::uint64_t offset_ = 0;
+  std::uint64_t left_ = 0;
+  std::span<const std::byte> rest_{};
+  std::array<std::byte, 64 * KiB> buffer_;
+};
+
+/// Writes what the next units of the file become.
+inline void convert_units(const Conversion& conversion, BlockReader& reader, std::uint64_t units,
+                          std::byte* to) {
+  const std::uint64_t elements = gguf::type_info(conversion.from).block_elements;
+  while (units != 0) {
+    const std::span<const std::byte> blocks = reader.next(units * conversion.unit_from);
+    const std::uint64_t count = blocks.size() / conversion.unit_from;
+    if (conversion.from == conversion.to) {
+      std::memcpy(to, blocks.data(), blocks.size());
+    } else {
+      decode(conversion, blocks, to, count * elements);
+    }
+    to += count * conversion.unit_to;
+    units -= count;
+  }
+}
+
+/// Makes `out`, the step's bytes in the arena from `at` on.
+inline void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte> out) {
+  const auto offset_of = [&](std::uint64_t place) {
+    const std::uint64_t in_row = std::min(place % conversion.row_bytes, conversion.data_row);
+    return conversion.file_offset + place / conversion.row_bytes * conversion.file_row +
+           in_row / conversion.unit_to * conversion.unit_from;
+  };
+  BlockReader reader{conversion};
+  reader.start(offset_of(at), offset_of(at + out.size()) - offset_of(at));
+  while (!out.empty()) {
+    const std::uint64_t in_row = at % conversion.row_bytes;
+    std::uint64_t bytes = std::min<std::uint64_t>(out.size(), conversion.row_bytes - in_row);
+    if (in_row < conversion.data_row) {
+      bytes = std::min(bytes, conversion.data_row - in_row);
+      convert_units(conversion, reader, bytes / conversion.unit_to, out.data());
+    } else {
+      std::memset(out.data(), 0, static_cast<std::size_t>(bytes));
+    }
+    out = out.subspan(static_cast<std::size_t>(bytes));
+    at += bytes;
+  }
+}
+
+inline constexpr std::uint64_t scattered_rows = 32;
+
+/// Makes columns of rows, through a small square: each cache line is read once and written whole.
+/// Requires: at most `scattered_rows` rows.
+template <std::size_t Size>
+void scatter(const std::byte* from, std::uint64_t rows, std::uint64_t columns, std::byte* to,
+             std::uint64_t column_bytes) {
+  constexpr std::uint64_t some = 64 / Size;
+  std::array<std::byte, some * scattered_rows * Size> square;
+  for (std::uint64_t first = 0; first < columns; first += some) {
+    const std::uint64_t count = std::min(some, columns - first);
+    for (std::uint64_t row = 0; row < rows; ++row) {
+      const std::byte* const line = from + (row * columns + first) * Size;
+      for (std::uint64_t i = 0; i < count; ++i)
+        std::memcpy(square.data() + (i * scattered_rows + row) * Size, line + i * Size, Size);
+    }
+    for (std::uint64_t i = 0; i < count; ++i) {
+      std::memcpy(to + (first + i) * column_bytes, square.data() + i * scattered_rows * Size,
+                  static_cast<std::size_t>(rows * Size));
+    }
+  }
+}
+
+}  // namespace allot::load::detail

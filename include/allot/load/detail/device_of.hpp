@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Which of several devices an arena of a plan is on.
+#pragma once
+
+#include <allot/device/device.hpp>
+#include <allot/load/plan/plan.hpp>
+
+#include <cstddef>
+#include <span>
+#include <stdexcept>
+
+namespace allot::load::detail {
+
+/// The number of an arena's device. With one device it is that one, whatever the plan calls it.
+/// Throws: `std::logic_error` for a device that is not among those given.
+template <Device D>
+[[nodiscard]] std::size_t device_of(const PlannedArena& arena, std::span<D> devices) {
+  if (devices.size() == 1) return 0;
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (devices[i].name() == arena.device) return i;
+  }
+  throw std::logic_error{"the plan has an arena on " + arena.device +
+                         ", which is not among the devices given; load on those it was made for"};
+}
+
+}  // namespace allot::load::detail

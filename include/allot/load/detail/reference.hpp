@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a transformed tensor has to look like in memory, worked out as plainly as can be: row by
+/// row from the file, without tiles, threads or steps. `verify` compares with it.
+#pragma once
+
+#include <allot/gguf/byte_order.hpp>
+#include <allot/gguf/dequantize.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/plan/detail/steps.hpp>
+#include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/transform.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// Whether the tensor lies in memory as it does in the file.
+[[nodiscard]] inline bool is_as_in_file(const gguf::File& file, const gguf::TensorInfo& tensor,
+                                        const Item& item) {
+  return !item.transposed && item.type == tensor.type && item.bytes == tensor.bytes &&
+         !is_swapped(file, tensor) && runs_of(item).first == item.strides.size() &&
+         item.row_bytes == bytes_of_row(tensor.type, tensor.shape.extent[0]);
+}
+
+/// A row of the file's tensor, in the type that it has in memory.
+[[nodiscard]] inline std::vector<std::byte> reference_row(const gguf::File& file,
+                                                          const gguf::TensorInfo& tensor,
+                                                          gguf::TensorType to, std::uint64_t row) {
+  const gguf::Shard& shard = file.shards()[tensor.shard];
+  const auto elements = static_cast<std::size_t>(tensor.shape.extent[0]);
+  std::vector<std::byte> stored(static_cast<std::size_t>(bytes_of_row(tensor.type, elements)));
+  shard.read(shard.data_offset() + tensor.offset + row * stored.size(), stored);
+  if (is_swapped(file, tensor)) gguf::swap_byte_order(tensor.type, stored);
+  if (to == tensor.type) return stored;
+  std::vector<std::byte> made(static_cast<std::size_t>(bytes_of_row(to, elements)));
+  const auto store = [&]<class T>(std::vector<T> values) {
+    gguf::dequantize(tensor.type, stored, std::span{values});
+    std::memcpy(made.data(), values.data(), made.size());
+  };
+  if (to == gguf::TensorType::F32) store(std::vector<float>(elements));
+  if (to == gguf::TensorType::F16) store(std::vector<gguf::Float16>(elements));
+  if (to == gguf::TensorType::BF16) store(std::vector<gguf::BFloat16>(elements));
+  return made;
+}
+
+/// The first byte that is not what the file says, or not 0 where zeros belong.
+/// \param memory  the whole item
+[[nodiscard]] inline std::optional<std::uint64_t> compare_item(const gguf::File& file,
+                                                               const gguf::TensorInfo& tensor,
+                                                               const Item& item,
+                                                               std::span<const std::byte> memory) {
+  const auto differs = [&](std::uint64_t at, const std::byte* expected,
+                           std::uint64_t bytes) -> std::optional<std::uint64_t> {
+    if (expected != nullptr &&
+        std::memcmp(memory.data() + at, expected, static_cast<std::size_t>(bytes)) == 0) {
+      return std::nullopt;
+    }
+    for (std::uint64_t i = 0; i < bytes; ++i) {
+      const std::byte wanted = expected == nullptr ? std::byte{0} : expected[i];
+      if (memory[static_cast<std::size_t>(at + i)] != wanted) return at + i;
+    }
+    return std::nullopt;
+  };
+  const auto& [columns, rows, matrices, batches] = tensor.shape.extent;
+  const std::uint64_t size = gguf::type_info(item.type).block_bytes;
+  std::uint64_t row = 0;
+  for (std::uint64_t l = 0; l < batches; ++l) {
+    for (std::uint64_t k = 0; k < matrices; ++k) {
+      const std::uint64_t matrix = l * item.strides[3] + k * item.strides[2];
+      for (std::uint64_t j = 0; j < rows; ++j) {
+        const std::vector<std::byte> expected = reference_row(file, tensor, item.type, row++);
+        if (!item.transposed) {
+          const std::uint64_t at = matrix + j * item.strides[1];
+          if (const auto byte = differs(at, expected.data(), expected.size())) return byte;
+          if (const auto byte =
+                  differs(at + expected.size(), nullptr, item.row_bytes - expected.size()))
+            return byte;
+          continue;
+        }
+        for (std::uint64_t i = 0; i < columns; ++i) {
+          const std::uint64_t at = matrix + i * item.strides[1] + j * size;
+          if (const auto byte = differs(at, expected.data() + i * size, size)) return byte;
+        }
+      }
+      for (std::uint64_t i = 0; item.transposed && i < columns; ++i) {
+        const std::uint64_t at = matrix + i * item.strides[1] + rows * size;
+        if (const auto byte = differs(at, nullptr, item.row_bytes - rows * size)) return byte;
+      }
+    }
+  }
+  if (item.part_of) return std::nullopt;
+  const std::uint64_t extent = extent_of(item);
+  return differs(extent, nullptr, item.bytes - extent);
+}
+
+/// The same for the zeros behind a fused tensor; the rest is its parts'.
+[[nodiscard]] inline std::optional<std::uint64_t> compare_tail(const Item& item,
+                                                               std::span<const std::byte> memory) {
+  for (std::uint64_t i = extent_of(item); i < item.bytes; ++i) {
+    if (memory[static_cast<std::size_t>(i)] != std::byte{0}) return i;
+  }
+  return std::nullopt;
+}
+
+}  // namespace allot::load::detail

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `StagingRing`: slots of host memory on their way to a device, in one allocation. A slot that is
+/// taken is the one given back longest ago, so its copy is the likeliest to be done.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
+#include <allot/device/device.hpp>
+#include <allot/load/load_options.hpp>
+#include <allot/os/direct_file.hpp>
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+template <Device D>
+class StagingRing {
+ public:
+  /// Where the system refuses, slots of half the size are tried, down to 1 MiB or what was asked
+  /// for. Throws: `OutOfMemory`.
+  StagingRing(D& device, const LoadOptions& options, std::vector<std::string>& fallbacks)
+      : slot_bytes_{options.slot_bytes}, slots_(options.slots) {
+    auto memory = device.staging_memory();
+    for (;;) {
+      try {
+        room_ = DirectFile::room_for(slot_bytes_);
+        region_ = memory.acquire(room_ * slots_.size(), DirectFile::alignment);
+        break;
+      } catch (const OutOfMemory&) {
+        if (slot_bytes_ / 2 < 1 * MiB) throw;
+        slot_bytes_ /= 2;
+      }
+    }
+    if (slot_bytes_ != options.slot_bytes) {
+      fallbacks.push_back(std::string{"staging slots of "} +
+                          ReadableBytes{options.slot_bytes}.c_str() + " were refused; used " +
+                          ReadableBytes{slot_bytes_}.c_str());
+    }
+    if constexpr (requires { region_.mark_used(0, 0); }) {
+      region_.mark_used(0, room_ * slots_.size());
+    }
+    for (std::size_t i = 0; i < slots_.size(); ++i) waiting_.push_back(i);
+    waiting_count_ = slots_.size();
+  }
+
+  [[nodiscard]] std::uint64_t slot_bytes() const noexcept { return slot_bytes_; }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return room_ * slots_.size(); }
+  [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
+
+  /// The memory of a slot: a multiple of `DirectFile::alignment`, with room for a direct read.
+  [[nodiscard]] std::span<std::byte> memory(std::size_t slot) const noexcept {
+    return {static_cast<std::byte*>(region_.address()) + slot * room_,
+            static_cast<std::size_t>(room_)};
+  }
+
+  /// A copy out of a slot that may not be done.
+  struct Flight {
+    std::size_t lane;
+    std::size_t stream;
+    std::uint64_t bytes;
+  };
+
+  /// A slot that is held: given back with the scope, in flight where it was launched.
+  class Held {
+   public:
+    Held(StagingRing& ring, std::size_t slot) noexcept : ring_{&ring}, slot_{slot} {}
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+    ~Held() { ring_->give_back(slot_); }
+
+    [[nodiscard]] std::size_t slot() const noexcept { return slot_; }
+    [[nodiscard]] std::span<std::byte> memory() const noexcept { return ring_->memory(slot_); }
+    /// What is still in flight out of it.
+    [[nodiscard]] std::optional<Flight>& flight() noexcept { return ring_->slots_[slot_]; }
+
+   private:
+    StagingRing* ring_;
+    std::size_t slot_;
+  };
+
+  /// Waits for a slot. Deadlock is impossible while each thread holds at most one.
+  [[nodiscard]] Held take() {
+    std::unique_lock lock{mutex_};
+    given_back_.wait(lock, [&] { return waiting_count_ != 0; });
+    const std::size_t slot = waiting_[first_waiting_];
+    first_waiting_ = (first_waiting_ + 1) % waiting_.size();
+    --waiting_count_;
+    return Held{*this, slot};
+  }
+
+ private:
+  void give_back(std::size_t slot) noexcept {
+    {
+      const std::scoped_lock lock{mutex_};
+      waiting_[(first_waiting_ + waiting_count_++) % waiting_.size()] = slot;
+    }
+    given_back_.notify_one();
+  }
+
+  std::uint64_t slot_bytes_;
+  std::uint64_t room_ = 0;
+  typename D::staging_memory_type::Region region_;
+  std::vector<std::optional<Flight>> slots_;
+  std::mutex mutex_;
+  std::condition_variable given_back_;
+  std::vector<std::size_t> waiting_;  // a circle: room for all, so that giving back cannot fail
+  std::size_t first_waiting_ = 0;
+  std::size_t waiting_count_ = 0;
+};
+
+}  // namespace allot::load::detail

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Whether a plan is one that can be followed: it is a plain value, and may be of another file.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/gguf/dequantize.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/transform.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// Whether an item can be what becomes of a tensor, and its rows lie within its bytes.
+/// Throws: `std::length_error` where they would end beyond 2^64.
+[[nodiscard]] inline bool can_become(const gguf::TensorInfo& tensor, const Item& item) {
+  auto extent = item.shape.extent;
+  if (item.transposed) std::swap(extent[0], extent[1]);
+  const bool is_decoded = item.type == gguf::TensorType::F32 ||
+                          item.type == gguf::TensorType::F16 || item.type == gguf::TensorType::BF16;
+  return item.purpose == Purpose::weight && item.name == tensor.name &&
+         extent == tensor.shape.extent &&
+         (item.type == tensor.type || (is_decoded && gguf::has_values(tensor.type))) &&
+         (!item.transposed || has_own_elements(item.type)) &&
+         (item.bytes == 0) == (tensor.bytes == 0) && extent_of(item) <= item.bytes &&
+         item.row_bytes >= bytes_of_row(item.type, item.shape.extent[0]);
+}
+
+/// Whether a step that transforms makes as many bytes of its tensor as it says.
+[[nodiscard]] inline bool is_consistent(const Step& step, const gguf::File& file,
+                                        const Plan& plan) {
+  if (step.transform == Transform::none) return step.arena_bytes == step.bytes;
+  if (step.item >= plan.items.size()) return false;
+  if (step.transform == Transform::zero) return step.bytes == 0;
+  if (step.item >= file.tensors().size() || file.tensors()[step.item].bytes == 0) return false;
+  const gguf::TensorInfo& tensor = file.tensors()[step.item];
+  const Item& item = plan.items[step.item];
+  const std::uint64_t file_row = bytes_of_row(tensor.type, tensor.shape.extent[0]);
+  const bool is_transposed = step.transform == Transform::transpose;
+  if (item.transposed != is_transposed || file_row == 0 || step.bytes % file_row != 0) return false;
+  const std::uint64_t rows =
+      is_transposed ? item.shape.extent[1] * item.shape.extent[2] * item.shape.extent[3]
+                    : step.bytes / file_row;
+  return item.row_bytes >= bytes_of_row(item.type, item.shape.extent[0]) &&
+         (!is_transposed || step.bytes == tensor.bytes) &&
+         checked_multiply(rows, item.row_bytes) == step.arena_bytes;
+}
+
+/// Throws: `std::logic_error` unless the step lies inside its shard and its arena.
+/// Requires: `check_items` found the plan's items right.
+inline void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
+  const auto file_end = checked_add(step.file_offset, step.bytes);
+  const auto arena_end = checked_add(step.arena_offset, step.arena_bytes);
+  const bool reads = step.transform != Transform::zero;
+  const bool fits = step.arena < plan.arenas.size() && arena_end &&
+                    *arena_end <= plan.arenas[step.arena].capacity &&
+                    (!reads || (step.shard < file.shards().size() && file_end &&
+                                *file_end <= file.shards()[step.shard].size()));
+  if (!fits || !is_consistent(step, file, plan)) {
+    throw std::logic_error{"a step of " + std::to_string(step.bytes) + " bytes at " +
+                           std::to_string(step.file_offset) + " of shard " +
+                           std::to_string(step.shard) +
+                           " lies outside of the file or its arena; "
+                           "load the file that the plan was made for"};
+  }
+}
+
+/// Throws: `std::logic_error` where two steps write the same byte: threads carry them out at once.
+/// Requires: `check_step` found each of them right. Complexity: O(n log n) in the steps.
+inline void check_apart(std::span<const Step> steps) {
+  std::vector<const Step*> sorted;
+  for (const Step& step : steps) {
+    if (step.arena_bytes != 0) sorted.push_back(&step);
+  }
+  const auto before = [](const Step* a, const Step* b) {
+    return a->arena != b->arena ? a->arena < b->arena : a->arena_offset < b->arena_offset;
+  };
+  if (!std::is_sorted(sorted.begin(), sorted.end(), before))
+    std::sort(sorted.begin(), sorted.end(), before);
+  for (std::size_t i = 1; i < sorted.size(); ++i) {
+    const Step& first = *sorted[i - 1];
+    const Step& second = *sorted[i];
+    if (first.arena != second.arena ||
+        second.arena_offset - first.arena_offset >= first.arena_bytes)
+      continue;
+    throw std::logic_error{"two steps write byte " + std::to_string(second.arena_offset) +
+                           " of arena " + std::to_string(second.arena) +
+                           "; load a plan as make_plan made it"};
+  }
+}
+
+/// Throws: `std::logic_error` unless the plan's tensors are those of the file.
+inline void check_items(const Plan& plan, const gguf::File& file) {
+  const bool fits =
+      plan.tensor_count() == file.tensors().size() && plan.items.size() >= file.tensors().size() &&
+      std::equal(file.tensors().begin(), file.tensors().end(), plan.items.begin(), can_become);
+  const bool has_places = std::all_of(plan.items.begin(), plan.items.end(), [&](const Item& item) {
+    if (item.bytes == 0) return true;
+    if (item.part_of)
+      return item.part_of->item < plan.items.size() &&
+             plan.items[item.part_of->item].has_own_memory();
+    return item.arena < plan.arenas.size();
+  });
+  if (fits && has_places) return;
+  throw std::logic_error{
+      "the plan's tensors are not those of the file; load the file that the plan was made for"};
+}
+
+}  // namespace allot::load::detail

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Puts tensors of a layer that are multiplied with the same vector one behind the other: one
+/// matrix of more rows. Only rows of one type and length can be; quantisations that mix types by
+/// layer (Q4_K_M) leave some apart, and the plan says which.
+#pragma once
+
+#include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/transform.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// Tensors that can become one. `short_names` are what distinguishes them in the fused one's name.
+struct FusionKind {
+  std::vector<std::string_view> parts;
+  std::vector<std::string_view> short_names;
+  std::string_view prefix;
+  std::string_view suffix;
+};
+
+[[nodiscard]] inline std::vector<FusionKind> fusion_kinds(const FuseOptions& options) {
+  std::vector<FusionKind> kinds;
+  if (options.qkv) kinds.push_back({{"attn_q", "attn_k", "attn_v"}, {"q", "k", "v"}, "attn_", ""});
+  if (options.gate_up) {
+    kinds.push_back({{"ffn_gate", "ffn_up"}, {"gate", "_up"}, "ffn_", ""});
+    kinds.push_back({{"ffn_gate_exps", "ffn_up_exps"}, {"gate", "_up"}, "ffn_", "_exps"});
+    kinds.push_back({{"ffn_gate_shexp", "ffn_up_shexp"}, {"gate", "_up"}, "ffn_", "_shexp"});
+  }
+  return kinds;
+}
+
+/// Fuses what the options name; appends fused items and reports.
+class Fuser {
+ public:
+  Fuser(std::vector<Item>& items, const TransformOptions& options)
+      : items_{items}, options_{options} {
+    for (std::uint32_t i = 0; i < items.size(); ++i) places_.emplace(items[i].name, i);
+  }
+
+  [[nodiscard]] std::vector<Fusion> run() {
+    for (const FusionKind& kind : fusion_kinds(options_.fuse)) {
+      for (const std::string& layer : layers_of(kind)) fuse_layer(kind, layer);
+    }
+    return std::move(fusions_);
+  }
+
+ private:
+  static constexpr std::uint32_t missing = ~std::uint32_t{0};
+  /// Each matrix of a part is a step of its own; a file that says it has millions is no model.
+  static constexpr std::uint64_t most_copies = 65'536;
+
+  [[nodiscard]] static std::uint64_t matrices_of(const Item& item) {
+    return multiply_sizes(item.shape.extent[2], item.shape.extent[3]);
+  }
+
+  /// What stands before the parts' names in the file: `blk.0.`; in file order.
+  [[nodiscard]] std::vector<std::string> layers_of(const FusionKind& kind) const {
+    std::vector<std::string> layers;
+    std::unordered_set<std::string> seen;
+    for (const Item& item : items_) {
+      for (const std::string_view part : kind.parts) {
+        const std::string ending = std::string{part} + ".weight";
+        if (!item.name.ends_with(ending)) continue;
+        const std::string layer = item.name.substr(0, item.name.size() - ending.size());
+        if ((layer.empty() || layer.ends_with('.')) && seen.insert(layer).second)
+          layers.push_back(layer);
+      }
+    }
+    return layers;
+  }
+
+  [[nodiscard]] std::uint32_t find(const std::string& name) const {
+    const auto found = places_.find(name);
+    return found == places_.end() ? missing : found->second;
+  }
+
+  /// Why two neighbours cannot be rows of one matrix; empty where they can.
+  [[nodiscard]] std::string why_apart(const FusionKind& kind, const std::string& layer,
+                                      std::size_t a, std::size_t b) const {
+    const auto name = [&](std::size_t part) { return std::string{kind.parts[part]} + ".weight"; };
+    const std::uint32_t first = find(layer + name(a));
+    const std::uint32_t second = find(layer + name(b));
+    for (const auto& [index, part] : {std::pair{first, a}, std::pair{second, b}}) {
+      if (index == missing) return "there is no " + name(part);
+      if (items_[index].bytes == 0) return name(part) + " has no elements";
+      if (items_[index].transposed) return name(part) + " is transposed";
+      if (matrices_of(items_[index]) > most_copies) return name(part) + " has too many matrices";
+    }
+    const Item& one = items_[first];
+    const Item& two = items_[second];
+    if (one.type != two.type) {
+      return name(a) + " is " + std::string{gguf::type_name(one.type)} + ", " + name(b) + " " +
+             std::string{gguf::type_name(two.type)};
+    }
+    for (const std::size_t d : {std::size_t{0}, std::size_t{2}, std::size_t{3}}) {
+      if (one.shape.extent[d] == two.shape.extent[d]) continue;
+      return "dimension " + std::to_string(d) + " of " + name(a) + " is " +
+             std::to_string(one.shape.extent[d]) + ", of " + name(b) + " " +
+             std::to_string(two.shape.extent[d]);
+    }
+    return {};
+  }
+
+  /// The longest run of neighbours that can be one; the first of those.
+  void fuse_layer(const FusionKind& kind, const std::string& layer) {
+    const std::size_t count = kind.parts.size();
+    Fusion fusion{.layer = layer.ends_with('.') ? layer.substr(0, layer.size() - 1) : layer};
+    std::size_t best = 0;
+    std::size_t length = 1;
+    std::size_t from = 0;
+    for (std::size_t i = 1; i < count; ++i) {
+      const std::string why = why_apart(kind, layer, i - 1, i);
+      if (!why.empty()) {
+        fusion.reason += (fusion.reason.empty() ? "" : "; ") + why;
+        from = i;
+      }
+      if (i + 1 - from > length) {
+        best = from;
+        length = i + 1 - from;
+      }
+    }
+    std::string base{kind.prefix};
+    for (std::size_t i = best; i < best + length; ++i) base += kind.short_names[i];
+    base += kind.suffix;
+    if (length > 1 && find(layer + base + ".weight") != missing) {
+      fusion.reason = "the file has a tensor " + layer + base + ".weight already";
+      length = 0;
+    }
+    if (length < 2) length = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string name = layer + std::string{kind.parts[i]} + ".weight";
+      const bool is_in = i >= best && i < best + length;
+      if (is_in || find(name) != missing) (is_in ? fusion.parts : fusion.left_out).push_back(name);
+    }
+    if (length != 0) {
+      fusion.name = layer + base + ".weight";
+      std::vector<std::uint32_t> biases;
+      std::vector<std::uint32_t> weights;
+      for (std::size_t i = best; i < best + length; ++i) {
+        weights.push_back(find(layer + std::string{kind.parts[i]} + ".weight"));
+        biases.push_back(find(layer + std::string{kind.parts[i]} + ".bias"));
+      }
+      fuse(fusion.name, weights, 1);
+      fuse_biases(fusion, layer + base + ".bias", biases);
+    }
+    fusions_.push_back(std::move(fusion));
+  }
+
+  void fuse_biases(Fusion& fusion, const std::string& name,
+                   const std::vector<std::uint32_t>& biases) {
+    const auto absent = std::count(biases.begin(), biases.end(), missing);
+    if (absent == static_cast<std::ptrdiff_t>(biases.size())) return;
+    const auto agree = [&](std::uint32_t index) {
+      const Item& item = items_[index];
+      const Item& first = items_[biases.front()];
+      return item.type == first.type && item.bytes != 0 && !item.transposed &&
+             has_own_elements(item.type) && item.shape.rank == first.shape.rank &&
+             multiply_sizes(matrices_of(item), item.shape.extent[1]) <= most_copies &&
+             std::equal(item.shape.extent.begin() + 1, item.shape.extent.end(),
+                        first.shape.extent.begin() + 1);
+    };
+    if (absent == 0 && find(name) == missing && std::all_of(biases.begin(), biases.end(), agree)) {
+      fuse(name, biases, 0);
+      return;
+    }
+    for (const std::uint32_t index : biases) {
+      if (index != missing) fusion.left_out.push_back(items_[index].name);
+    }
+    fusion.reason +=
+        std::string{fusion.reason.empty() ? "" : "; "} + why_not_fused(name, absent != 0);
+  }
+
+  [[nodiscard]] std::string why_not_fused(const std::string& bias, bool is_one_absent) const {
+    if (is_one_absent) return "not every part has a bias";
+    if (find(bias) != missing) return "the file has a tensor " + bias;
+    return "the biases differ in type or shape";
+  }
+
+  /// Makes one item of several, which lie behind each other along dimension `axis`.
+  void fuse(const std::string& name, const std::vector<std::uint32_t>& parts, std::size_t axis) {
+    Item fused = items_[parts.front()];
+    fused.name = name;
+    fused.purpose = Purpose::fused;
+    fused.shape.extent[axis] = 0;
+    for (const std::uint32_t part : parts) {
+      const Item& item = items_[part];
+      const auto sum = checked_add(fused.shape.extent[axis], item.shape.extent[axis]);
+      if (!sum) throw_too_large();
+      fused.shape.extent[axis] = *sum;
+      fused.shape.rank = std::max(fused.shape.rank, item.shape.rank);
+    }
+    fused.shape.rank = std::max(fused.shape.rank, static_cast<std::uint32_t>(axis + 1));
+    lay_out(fused, options_.padding);
+    const auto index = static_cast<std::uint32_t>(items_.size());
+    std::uint64_t before = 0;
+    for (const std::uint32_t part : parts) {
+      Item& item = items_[part];
+      for (std::size_t d = 1; d < item.strides.size(); ++d) item.strides[d] = fused.strides[d];
+      if (axis != 0) item.row_bytes = fused.row_bytes;  // a vector's row had no zeros of its own
+      item.part_of = PartOf{index, before * fused.strides[axis]};
+      item.bytes = extent_of(item);
+      before += item.shape.extent[axis];
+    }
+    places_.emplace(name, index);
+    items_.push_back(std::move(fused));
+  }
+
+  std::vector<Item>& items_;
+  const TransformOptions& options_;
+  std::unordered_map<std::string, std::uint32_t> places_;
+  std::vector<Fusion> fusions_;
+};
+
+}  // namespace allot::load::detail

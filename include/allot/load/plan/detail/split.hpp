@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Divides a model's items between devices, by whole layers, in proportion to what each has free.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
+#include <allot/load/plan/insufficient_memory.hpp>
+#include <allot/load/plan/plan.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace allot::load {
+
+/// What a plan needs to know of a device.
+struct PlannedDevice {
+  std::string name = "host";
+  std::uint64_t free_bytes = std::numeric_limits<std::uint64_t>::max();
+  Path path = Path::straight;
+};
+
+namespace detail {
+
+/// A layer of a stack of layers: `blk.12.` is of the stack without a name, `enc.blk.3.` of `enc.`.
+struct Layer {
+  std::string_view stack;
+  std::uint64_t number;
+};
+
+/// The layer in a name such as `blk.12.attn_q.weight` or `cache.12.k`; nothing where it has none.
+[[nodiscard]] inline std::optional<Layer> layer_of(std::string_view name) {
+  for (const std::string_view word : {"blk.", "cache."}) {
+    const std::size_t at = name.find(word);
+    if (at == std::string_view::npos || (at != 0 && name[at - 1] != '.')) continue;
+    const std::string_view rest = name.substr(at + word.size());
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (error == std::errc{} && end != rest.data() + rest.size() && *end == '.')
+      return Layer{word == "cache." ? word : name.substr(0, at), number};
+  }
+  return std::nullopt;
+}
+
+/// Items that stay together, and what they take.
+struct Portion {
+  std::uint64_t layer;  // as LayerOrder has it
+  double bytes;
+};
+
+/// The device of each portion, so that the fullest device, against what it has free, is as empty as
+/// whole portions in order allow. The ratio is found by bisection: each device takes portions while
+/// they keep it within the ratio.
+[[nodiscard]] inline std::vector<std::uint32_t> divide(std::span<const Portion> portions,
+                                                       std::span<const PlannedDevice> devices) {
+  std::vector<std::uint32_t> assigned(portions.size());
+  const auto fits = [&](double ratio) {
+    std::uint32_t device = 0;
+    double held = 0;
+    for (std::size_t i = 0; i < portions.size(); ++i) {
+      while (held + portions[i].bytes > ratio * static_cast<double>(devices[device].free_bytes)) {
+        if (++device == devices.size()) return false;
+        held = 0;
+      }
+      held += portions[i].bytes;
+      assigned[i] = device;
+    }
+    return true;
+  };
+  double low = 0;
+  double high = 1;
+  while (!fits(high)) {
+    high *= 2;
+    if (high > 1e18) {  // nothing free anywhere: the check will say so
+      std::fill(assigned.begin(), assigned.end(), 0U);
+      return assigned;
+    }
+  }
+  for (int step = 0; step < 60; ++step) {
+    const double middle = (low + high) / 2;
+    (fits(middle) ? high : low) = middle;
+  }
+  static_cast<void>(fits(high));
+  return assigned;
+}
+
+/// Where items are in the order of layers: 0 before the first layer; stack after stack, as the file
+/// has them; the output last.
+class LayerOrder {
+ public:
+  static constexpr std::uint64_t output = std::numeric_limits<std::uint64_t>::max();
+
+  /// Requires: the items' names outlive this. Complexity: linear.
+  explicit LayerOrder(std::span<const Item> items) {
+    for (const Item& item : items) {
+      const auto layer = layer_of(item.name);
+      if (layer && item.purpose == Purpose::weight) stacks_.emplace(layer->stack, stacks_.size());
+    }
+    const auto decoder = stacks_.find("dec.");
+    if (decoder == stacks_.end()) return;
+    for (auto& [stack, place] : stacks_) place -= place > decoder->second ? 1 : 0;
+    decoder->second = stacks_.size() - 1;  // what decodes comes after what encodes
+  }
+
+  [[nodiscard]] std::uint64_t place_of(const Item& item) const {
+    const auto layer = layer_of(item.name);
+    if (!layer) return item.name.starts_with("output") ? output : 0;
+    // The cache is that of the stack that decodes: the one without a name, or the last.
+    const bool is_cache = item.purpose == Purpose::cache;
+    const auto found = stacks_.find(is_cache ? std::string_view{} : layer->stack);
+    const std::uint64_t stack = found != stacks_.end() ? found->second : stacks_.size() - 1;
+    return ((stack & 0xffffU) << 32) + (layer->number & 0xffffffffU) + 1;
+  }
+
+ private:
+  std::unordered_map<std::string_view, std::uint64_t> stacks_;  // and where they are in order
+};
+
+/// The device of every item. What has no layer goes to the first device, the output to the last.
+/// \param reserved  bytes of each device that are taken already
+/// Throws: `InsufficientMemory` for an item that no device has room for.
+[[nodiscard]] inline std::vector<std::uint32_t> split_by_layers(std::span<const Item> items,
+                                                                std::vector<PlannedDevice> devices,
+                                                                std::uint64_t reserved) {
+  std::vector<std::uint32_t> of_item(items.size(), 0);
+  if (devices.size() == 1) return of_item;
+
+  for (PlannedDevice& device : devices) device.free_bytes -= std::min(device.free_bytes, reserved);
+  const auto roomiest = std::max_element(
+      devices.begin(), devices.end(),
+      [](const PlannedDevice& a, const PlannedDevice& b) { return a.free_bytes < b.free_bytes; });
+  const LayerOrder order{items};
+  std::vector<Portion> portions;
+  for (const Item& item : items) {
+    const std::uint64_t bytes = item.has_own_memory() ? item.bytes : 0;
+    if (bytes > roomiest->free_bytes) {
+      throw InsufficientMemory{roomiest->name, item.bytes, 0, roomiest->free_bytes,
+                               item.name + " alone takes " + ReadableBytes{item.bytes}.c_str() +
+                                   ", more than any of the devices has free: use one with more "
+                                   "memory, or a smaller quantisation"};
+    }
+    portions.push_back({order.place_of(item), static_cast<double>(bytes)});
+  }
+  std::stable_sort(portions.begin(), portions.end(),
+                   [](const Portion& a, const Portion& b) { return a.layer < b.layer; });
+  std::size_t kept = 0;
+  for (const Portion& portion : portions) {
+    if (kept != 0 && portions[kept - 1].layer == portion.layer) {
+      portions[kept - 1].bytes += portion.bytes;
+    } else {
+      portions[kept++] = portion;
+    }
+  }
+  portions.resize(kept);
+
+  const std::vector<std::uint32_t> of_portion = divide(portions, devices);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto found = std::lower_bound(
+        portions.begin(), portions.end(), order.place_of(items[i]),
+        [](const Portion& portion, std::uint64_t place) { return portion.layer < place; });
+    of_item[i] = of_portion[static_cast<std::size_t>(found - portions.begin())];
+  }
+  return of_item;
+}
+
+}  // namespace detail
+
+}  // namespace allot::load

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `Breadth`: how many bytes of some buffers are alive at each step.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
+#include <allot/offsets/lifetime.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+[[noreturn]] inline void throw_plan_overflows(std::size_t buffers) {
+  FixedText<192> text;
+  text << "the " << buffers
+       << " buffers that are alive at once exceed 2^64 bytes; check their sizes";
+  throw std::invalid_argument{text.c_str()};
+}
+
+/// A buffer begins to be alive, or has been.
+struct LifetimeChange {
+  std::uint64_t step;
+  std::uint32_t buffer;
+  bool begins;
+};
+
+/// All of them, by time: at one step, what begins is alive together with what ends.
+[[nodiscard]] inline std::vector<LifetimeChange> changes_of(std::span<const Lifetime> lifetimes) {
+  std::vector<LifetimeChange> changes;
+  changes.reserve(2 * lifetimes.size());
+  for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
+    changes.push_back({lifetimes[i].first, i, true});
+    changes.push_back({lifetimes[i].last, i, false});
+  }
+  std::sort(changes.begin(), changes.end(), [](const LifetimeChange& a, const LifetimeChange& b) {
+    if (a.step != b.step) return a.step < b.step;
+    if (a.begins != b.begins) return a.begins;
+    return a.buffer < b.buffer;
+  });
+  return changes;
+}
+
+/// The most bytes alive at one step, and for each buffer the most of the steps that it begins at
+/// or that begin within it.
+class Breadth {
+ public:
+  /// \param granularity  sizes are rounded up to multiples of it
+  explicit Breadth(std::span<const Lifetime> lifetimes, std::uint64_t granularity = 1) {
+    std::uint64_t alive = 0;
+    for (const LifetimeChange& change : changes_of(lifetimes)) {
+      const auto bytes = checked_align_up(lifetimes[change.buffer].bytes, granularity);
+      if (!change.begins) {
+        alive -= *bytes;
+        continue;
+      }
+      const auto sum = bytes ? checked_add(alive, *bytes) : std::nullopt;
+      if (!sum) throw_plan_overflows(lifetimes.size());
+      alive = *sum;
+      steps_.push_back(change.step);
+      alive_.push_back(alive);
+      most_ = larger(most_, alive);
+    }
+  }
+
+  [[nodiscard]] std::uint64_t most() const noexcept { return most_; }
+
+  /// The most bytes alive while each buffer is. Complexity: n log n.
+  [[nodiscard]] std::vector<std::uint64_t> of(std::span<const Lifetime> lifetimes) const {
+    std::size_t levels = 1;
+    while ((std::size_t{1} << levels) <= alive_.size()) ++levels;
+    std::vector<std::vector<std::uint64_t>> highest{alive_};  // of 1, 2, 4, ... neighbours
+    for (std::size_t level = 1; level < levels; ++level) {
+      const std::size_t half = std::size_t{1} << (level - 1);
+      const std::vector<std::uint64_t>& below = highest.back();
+      std::vector<std::uint64_t> row(below.size() > half ? below.size() - half : 0);
+      for (std::size_t i = 0; i < row.size(); ++i) row[i] = larger(below[i], below[i + half]);
+      highest.push_back(std::move(row));
+    }
+    std::vector<std::uint64_t> result(lifetimes.size());
+    for (std::size_t i = 0; i < lifetimes.size(); ++i) {
+      const auto from = std::lower_bound(steps_.begin(), steps_.end(), lifetimes[i].first);
+      const auto to = std::upper_bound(from, steps_.end(), lifetimes[i].last);
+      const auto begin = static_cast<std::size_t>(from - steps_.begin());
+      const auto count = static_cast<std::size_t>(to - from);
+      std::size_t level = 0;
+      while ((std::size_t{2} << level) <= count) ++level;
+      result[i] =
+          larger(highest[level][begin], highest[level][begin + count - (std::size_t{1} << level)]);
+    }
+    return result;
+  }
+
+ private:
+  std::vector<std::uint64_t> steps_;  // at which something begins
+  std::vector<std::uint64_t> alive_;  // bytes, then
+  std::uint64_t most_ = 0;
+};
+
+}  // namespace allot::detail

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `LifetimeIndex`: which of the buffers placed so far are alive together with one, by offset.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/offsets/lifetime.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <vector>
+
+namespace allot::detail {
+
+/// Where a placed buffer is: `[offset, end)`.
+struct PlacedRange {
+  std::uint64_t offset;
+  std::uint64_t end;
+};
+
+/// The buffers by first use, under a tree of the latest last use: whatever is dead by then is
+/// passed over in whole subtrees.
+///
+/// Complexity: `insert` O(log n), `alive_with` O(k log n) for k results. Memory: linear.
+class LifetimeIndex {
+ public:
+  explicit LifetimeIndex(std::span<const Lifetime> lifetimes)
+      : rank_(lifetimes.size()), first_(lifetimes.size()), placed_(lifetimes.size()) {
+    std::vector<std::uint32_t> order(lifetimes.size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+      return lifetimes[a].first < lifetimes[b].first;
+    });
+    for (std::uint32_t i = 0; i < order.size(); ++i) {
+      rank_[order[i]] = i;
+      first_[i] = lifetimes[order[i]].first;
+    }
+    while (leaves_ < order.size()) leaves_ *= 2;
+    latest_.resize(2 * leaves_);
+  }
+
+  /// Forgets what was placed. Complexity: linear.
+  void clear() noexcept { std::fill(latest_.begin(), latest_.end(), Latest{}); }
+
+  void insert(std::uint32_t buffer, std::uint64_t offset, const Lifetime& lifetime) noexcept {
+    const std::uint32_t rank = rank_[buffer];
+    placed_[rank] = {offset, offset + lifetime.bytes};
+    for (std::size_t node = leaves_ + rank; node != 0; node /= 2) {
+      latest_[node].last = larger(latest_[node].last, lifetime.last);
+      latest_[node].is_any = true;
+    }
+  }
+
+  /// The placed buffers that some step of the lifetime has alive, by offset. Valid until the next
+  /// call.
+  [[nodiscard]] std::span<const PlacedRange> alive_with(const Lifetime& lifetime) {
+    found_.clear();
+    const auto end = static_cast<std::size_t>(
+        std::upper_bound(first_.begin(), first_.end(), lifetime.last) - first_.begin());
+    if (end != 0) collect(1, 0, leaves_, end, lifetime.first);
+    std::sort(found_.begin(), found_.end(),
+              [](const PlacedRange& a, const PlacedRange& b) { return a.offset < b.offset; });
+    return found_;
+  }
+
+ private:
+  struct Latest {
+    std::uint64_t last = 0;
+    bool is_any = false;
+  };
+
+  /// What is below `node`, which has the ranks from `begin` on, before rank `end`.
+  void collect(std::size_t node, std::size_t begin, std::size_t width, std::size_t end,
+               std::uint64_t first) {
+    if (begin >= end || !latest_[node].is_any || latest_[node].last < first) return;
+    if (width == 1) {
+      found_.push_back(placed_[begin]);
+      return;
+    }
+    collect(2 * node, begin, width / 2, end, first);
+    collect(2 * node + 1, begin + width / 2, width / 2, end, first);
+  }
+
+  std::vector<std::uint32_t> rank_;   // of each buffer, by first use
+  std::vector<std::uint64_t> first_;  // of each rank
+  std::vector<PlacedRange> placed_;   // of each rank
+  std::vector<Latest> latest_;        // a heap: node i has the children 2 i and 2 i + 1
+  std::vector<PlacedRange> found_;
+  std::size_t leaves_ = 1;
+};
+
+}  // namespace allot::detail

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The buffers that a pool has cached: by class and stream, and by time of return. Intrusive lists:
+/// nothing here allocates but for a class or a stream that is new.
+#pragma once
+
+#include <allot/pool/buffers/detail/stream_order.hpp>
+#include <allot/pool/buffers/pooled_buffer.hpp>
+#include <allot/pool/buffers/size_classes.hpp>
+#include <allot/pool/buffers/stats.hpp>
+
+#include <boost/intrusive/list.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+template <Device D>
+using ClassList =
+    intrusive::list<PoolEntry<D>,
+                    intrusive::member_hook<PoolEntry<D>, PlainHook, &PoolEntry<D>::of_class>,
+                    intrusive::constant_time_size<false>>;
+template <Device D>
+using AgeList =
+    intrusive::list<PoolEntry<D>,
+                    intrusive::member_hook<PoolEntry<D>, PlainHook, &PoolEntry<D>::of_age>,
+                    intrusive::constant_time_size<false>>;
+
+/// One class, and what is cached of it: a list for each lane, by time of return.
+template <Device D>
+struct PoolClass {
+  std::uint64_t units;
+  PoolClassStats stats;
+  std::uint64_t in_making = 0;  // acquisitions that hold a reference to this
+  std::size_t place = 0;        // among all classes
+  std::vector<ClassList<D>> lanes{};
+};
+
+/// Finds classes by their size: in a table where they can be numbered.
+template <Device D, SizeClasses C>
+class ClassTable {
+  static constexpr bool is_numbered = requires { C::count; };
+
+ public:
+  [[nodiscard]] PoolClass<D>* find(std::uint64_t units) const noexcept {
+    if constexpr (is_numbered) {
+      return index_[C::index_of(units)];
+    } else {
+      const auto found = index_.find(units);
+      return found == index_.end() ? nullptr : found->second;
+    }
+  }
+
+  /// A class that was not there. Throws: `std::bad_alloc`; nothing has changed.
+  [[nodiscard]] PoolClass<D>& add(std::uint64_t units, std::uint64_t unit, std::size_t lanes) {
+    auto made = std::make_unique<PoolClass<D>>(PoolClass<D>{
+        .units = units, .stats = {.capacity = units * unit}, .place = classes_.size()});
+    made->lanes.resize(lanes);
+    classes_.push_back(std::move(made));
+    PoolClass<D>& added = *classes_.back();
+    if constexpr (is_numbered) {
+      index_[C::index_of(units)] = &added;
+    } else {
+      try {
+        index_.emplace(units, &added);
+      } catch (...) {
+        classes_.pop_back();
+        throw;
+      }
+    }
+    return added;
+  }
+
+  /// Where classes are without number, one without buffers is forgotten. Complexity: constant.
+  void forget_if_empty(PoolClass<D>& old) noexcept {
+    if constexpr (!is_numbered) {
+      if (old.stats.in_use + old.stats.cached + old.in_making != 0) return;
+      index_.erase(old.units);
+      classes_.back()->place = old.place;
+      std::swap(classes_[old.place], classes_.back());
+      classes_.pop_back();
+    }
+  }
+
+  [[nodiscard]] const std::vector<std::unique_ptr<PoolClass<D>>>& all() const noexcept {
+    return classes_;
+  }
+
+ private:
+  std::vector<std::unique_ptr<PoolClass<D>>> classes_;
+  typename std::conditional_t<is_numbered,
+                              std::array<PoolClass<D>*,
+                                         [] {
+                                           if constexpr (is_numbered) {
+                                             return C::count;
+                                           } else {
+                                             return std::size_t{1};
+                                           }
+                                         }()>,
+                              std::unordered_map<std::uint64_t, PoolClass<D>*>>
+      index_{};
+};
+
+template <Device D, SizeClasses C>
+class CachedEntries {
+ public:
+  using Entry = PoolEntry<D>;
+  using Class = PoolClass<D>;
+
+  /// The class of a size. Throws: `std::bad_alloc`, where it is new.
+  [[nodiscard]] Class& class_of(std::uint64_t units, std::uint64_t unit) {
+    Class* const found = table_.find(units);
+    return found != nullptr ? *found : table_.add(units, unit, lanes_);
+  }
+  void forget_if_empty(Class& old) noexcept { table_.forget_if_empty(old); }
+
+  /// Throws: `std::bad_alloc`.
+  void make_room_for_lanes(std::size_t lanes) {
+    for (const auto& each : table_.all()) {
+      if (each->lanes.size() < lanes) each->lanes.resize(lanes);
+    }
+    lanes_ = std::max(lanes_, lanes);
+  }
+
+  /// The best of a class for a stream: last used there, else ready for it, else returned longest
+  /// ago. Complexity: constant for the first; linear in the streams.
+  [[nodiscard]] Entry* find(Class& of, std::uint32_t lane, const StreamOrder<D>& streams) noexcept {
+    if (of.stats.cached == 0) return nullptr;
+    if (!of.lanes[lane].empty()) return &of.lanes[lane].back();
+    Entry* oldest = nullptr;
+    for (std::uint32_t i = 0; i < of.lanes.size(); ++i) {
+      if (of.lanes[i].empty()) continue;
+      Entry& first = of.lanes[i].front();
+      if (streams.is_ordered(i, first.returned_at, lane)) return &first;
+      if (!streams.can_order(i, first.returned_at)) continue;
+      if (oldest == nullptr || first.returned_at < oldest->returned_at) oldest = &first;
+    }
+    return oldest;
+  }
+
+  void add(Entry& entry) noexcept {
+    Class& of = class_of(entry);
+    of.lanes[entry.lane].push_back(entry);
+    by_age_.push_back(entry);
+    ++of.stats.cached;
+    bytes_ += entry.capacity;
+    ++count_;
+  }
+
+  void remove(Entry& entry) noexcept {
+    Class& of = class_of(entry);
+    of.lanes[entry.lane].erase(ClassList<D>::s_iterator_to(entry));
+    by_age_.erase(AgeList<D>::s_iterator_to(entry));
+    --of.stats.cached;
+    bytes_ -= entry.capacity;
+    --count_;
+  }
+
+  /// All that was returned on a lane is done: it is of none.
+  void settle(std::uint32_t lane) noexcept {
+    for (const auto& each : table_.all()) {
+      for (Entry& entry : each->lanes[lane]) entry.lane = 0;
+      each->lanes[0].splice(each->lanes[0].end(), each->lanes[lane]);
+    }
+  }
+
+  [[nodiscard]] static Class& class_of(const Entry& entry) noexcept {
+    return *static_cast<Class*>(entry.size_class);
+  }
+  /// Longest ago first.
+  [[nodiscard]] AgeList<D>& by_age() noexcept { return by_age_; }
+  [[nodiscard]] const auto& classes() const noexcept { return table_.all(); }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+
+ private:
+  ClassTable<D, C> table_;
+  AgeList<D> by_age_;
+  std::size_t lanes_ = 1;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t count_ = 0;
+};
+
+}  // namespace allot::detail

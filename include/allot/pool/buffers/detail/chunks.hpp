@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The memory of a pool: an arena and, where it may grow, more of them.
+#pragma once
+
+#include <allot/arena.hpp>
+#include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/device/device.hpp>
+#include <allot/pool/buffers/stats.hpp>
+#include <allot/synchronization/synchronization.hpp>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+/// Guarded by the pool's mutex, which `grow` leaves while it takes memory from the system: that may
+/// ask this pool to give some back.
+template <Device D, Strategy S, Alignment A>
+class PoolChunks {
+ public:
+  struct Chunk {
+    Chunk(std::uint64_t capacity, typename D::memory_type memory)
+        : arena{capacity, std::move(memory)} {}
+
+    Arena<S, A, Unsynchronized, typename D::memory_type> arena;
+    std::uint64_t in_use = 0;  // buffers
+  };
+
+  struct Place {
+    Chunk* chunk;
+    Block block;
+    std::byte* address;
+  };
+
+  PoolChunks(D& device, std::uint64_t capacity, const PoolOptions& options)
+      : device_{&device},
+        first_{capacity},
+        growth_{options.growth},
+        max_capacity_{options.max_capacity} {
+    if (capacity > max_capacity_) throw_above_limit(capacity, max_capacity_);
+    chunks_.push_back(std::make_unique<Chunk>(capacity, device.memory()));
+  }
+
+  [[nodiscard]] std::optional<Place> place(std::uint64_t bytes) {
+    for (const auto& chunk : chunks_) {
+      const std::optional<Block> block = chunk->arena.try_allocate(bytes);
+      if (!block) continue;
+      auto* const base = static_cast<std::byte*>(chunk->arena.base_address());
+      return Place{chunk.get(), *block, base + block->offset};
+    }
+    return std::nullopt;
+  }
+
+  /// Takes a further chunk for a block of `needed` bytes. False where there is none, or the
+  /// strategy would not place the block in it; `refused` says why, where the system does not give
+  /// it.
+  /// Throws: what the memory throws but `OutOfMemory`; `std::bad_alloc`.
+  [[nodiscard]] bool grow(std::unique_lock<std::mutex>& lock, std::uint64_t needed,
+                          std::exception_ptr& refused) {
+    if (is_growing_) {
+      grown_.wait(lock, [this] { return !is_growing_; });
+      return true;
+    }
+    const std::uint64_t bytes = next_size(needed);
+    if (bytes == 0) return false;
+    is_growing_ = true;
+    lock.unlock();
+    std::unique_ptr<Chunk> chunk;
+    std::exception_ptr error;
+    try {
+      chunk = take(bytes, needed, refused);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    is_growing_ = false;
+    grown_.notify_all();
+    if (error) std::rethrow_exception(error);
+    if (chunk == nullptr || chunk->arena.usage().largest_free < needed) return false;
+    chunks_.push_back(std::move(chunk));
+    return true;
+  }
+
+  /// Releases chunks for which `can_release(chunk)`, the latest first, until they had `bytes`
+  /// bytes. Returns how many they had.
+  template <class F>
+  std::uint64_t release(std::uint64_t bytes, F&& can_release) noexcept {
+    std::uint64_t released = 0;
+    for (std::size_t i = chunks_.size(); i-- > 0 && released < bytes;) {
+      if (chunks_[i]->in_use != 0 || !can_release(*chunks_[i])) continue;
+      released += chunks_[i]->arena.capacity();
+      chunks_.erase(chunks_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    return released;
+  }
+
+  [[nodiscard]] std::size_t count() const noexcept { return chunks_.size(); }
+
+  [[nodiscard]] std::uint64_t capacity() const noexcept {
+    std::uint64_t all = 0;
+    for (const auto& chunk : chunks_) all += chunk->arena.capacity();
+    return all;
+  }
+
+  /// Sums; `largest_free` is the largest of any.
+  [[nodiscard]] Usage usage() const {
+    Usage all{};
+    for (const auto& chunk : chunks_) {
+      const Usage usage = chunk->arena.usage();
+      all.capacity += usage.capacity;
+      all.used += usage.used;
+      all.free += usage.free;
+      all.largest_free = larger(all.largest_free, usage.largest_free);
+      all.live_blocks += usage.live_blocks;
+    }
+    return all;
+  }
+
+  /// The error of `bytes` bytes, for which a block of `needed` has no place.
+  [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, std::uint64_t needed) const {
+    const Usage all = usage();
+    const Reason reason = needed > all.free ? Reason::too_large : Reason::fragmented;
+    return {reason, bytes, A::value, all.free, all.largest_free, all.capacity};
+  }
+
+  [[nodiscard]] bool validate() const {
+    return std::all_of(chunks_.begin(), chunks_.end(),
+                       [](const auto& chunk) { return chunk->arena.validate(); });
+  }
+
+ private:
+  /// So many bytes from the system; as many as are needed where it refuses that; else nothing.
+  [[nodiscard]] std::unique_ptr<Chunk> take(std::uint64_t bytes, std::uint64_t needed,
+                                            std::exception_ptr& refused) {
+    for (const std::uint64_t size : {bytes, needed}) {
+      try {
+        auto chunk = std::make_unique<Chunk>(size, device_->memory());
+        refused = nullptr;
+        return chunk;
+      } catch (const OutOfMemory&) {
+        refused = std::current_exception();
+        if (size == needed) break;
+      }
+    }
+    return nullptr;
+  }
+
+  /// How long a further chunk is; 0: there is none.
+  [[nodiscard]] std::uint64_t next_size(std::uint64_t needed) const noexcept {
+    const std::uint64_t held = capacity();
+    const std::uint64_t left = max_capacity_ > held ? max_capacity_ - held : 0;
+    const std::uint64_t wanted = chunks_.empty() ? first_ : growth_;
+    if (needed > left || wanted == 0 || (needed > wanted && growth_ == 0)) return 0;
+    return smaller(larger(wanted, needed), left);
+  }
+
+  D* device_;
+  std::uint64_t first_;
+  std::uint64_t growth_;
+  std::uint64_t max_capacity_;
+  std::vector<std::unique_ptr<Chunk>> chunks_;
+  std::condition_variable grown_;
+  bool is_growing_ = false;
+};
+
+}  // namespace allot::detail

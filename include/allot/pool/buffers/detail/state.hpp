@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a `BufferPool` and its buffers share. It lives until the last of them is gone.
+#pragma once
+
+#include <allot/core/arguments.hpp>
+#include <allot/core/checked.hpp>
+#include <allot/memory/reclaimer.hpp>
+#include <allot/pool/buffers/detail/cached.hpp>
+#include <allot/pool/buffers/detail/chunks.hpp>
+#include <allot/pool/buffers/detail/stream_order.hpp>
+#include <allot/pool/buffers/pooled_buffer.hpp>
+#include <allot/pool/buffers/size_classes.hpp>
+#include <allot/pool/buffers/stats.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+/// One mutex guards all of it. It is not held while memory is taken from the system, which may ask
+/// this pool to give some back.
+template <Device D, SizeClasses C, Strategy S, Alignment A>
+class PoolState final : public PoolBase<D> {
+ public:
+  using stream_type = typename D::stream_type;
+  using Owner = std::shared_ptr<stream_type>;
+  using Entry = PoolEntry<D>;
+  using Class = PoolClass<D>;
+  using Chunks = PoolChunks<D, S, A>;
+  using Chunk = typename Chunks::Chunk;
+
+  PoolState(const D& device, std::uint64_t capacity, const PoolOptions& options)
+      : device_{device}, chunks_{device_, capacity, options}, streams_{device_}, options_{options} {
+    if (!options.reclaimable) return;
+    reclaimer_.emplace([this, name = std::string{device_.name()}](std::string_view wanted_of,
+                                                                  std::uint64_t bytes) {
+      return wanted_of == name ? give_back(bytes) : 0;
+    });
+  }
+  PoolState(const PoolState&) = delete;
+  PoolState& operator=(const PoolState&) = delete;
+  ~PoolState() override {
+    reclaimer_.reset();  // waits for a call that is under way
+    streams_.wait_for_all();
+  }
+
+  [[nodiscard]] PooledBuffer<D> acquire(std::uint64_t bytes, stream_type& stream,
+                                        const Owner* owner,
+                                        const std::shared_ptr<PoolState>& self) {
+    const std::uint64_t units = units_for(bytes);
+    std::vector<Owner> unused;  // outlives the lock
+    std::unique_lock lock{mutex_};
+    const std::uint32_t lane = lane_of(stream, owner, unused);
+    Class& of = cached_.class_of(units, A::value);
+    Entry* entry = cached_.find(of, lane, streams_);
+    if (entry != nullptr) [[likely]] {
+      if (!streams_.is_ordered(entry->lane, entry->returned_at, lane)) {
+        streams_.order(entry->lane, entry->returned_at, lane, stream);
+        ++account_.waits;
+      }
+      cached_.remove(*entry);
+      ++account_.hits;
+      ++of.stats.hits;
+      use(*entry, of, bytes, lane, stream);
+    } else {
+      const Making making{*this, of, lane};
+      entry = &missed(lock, of, bytes);
+      use(*entry, of, bytes, lane, stream);
+    }
+    entry->pool = self;
+    lock.unlock();
+    return PooledBufferMaker<D>::make(*entry, bytes);
+  }
+
+  void returned(Entry& entry) noexcept override {
+    const std::scoped_lock lock{mutex_};
+    entry.returned_at = streams_.returned(entry.lane, entry.stream);
+    entry.idle_since = ticks_;
+    --Cached::class_of(entry).stats.in_use;
+    --chunk_of(entry).in_use;
+    account_.give_back(entry.capacity, entry.requested);
+    cached_.add(entry);
+    if (cached_.bytes() <= options_.max_cached) [[likely]]
+      return;
+    try {
+      static_cast<void>(trim_to(options_.max_cached));
+    } catch (...) {  // a wait failed: what may be in use stays cached, above the cap
+    }
+  }
+
+  void return_on(Entry& entry, stream_type& stream, const Owner* owner) override {
+    std::vector<Owner> unused;  // outlives the lock
+    const std::scoped_lock lock{mutex_};
+    const std::uint32_t lane = lane_of(stream, owner, unused);
+    streams_.moved(entry.lane);
+    streams_.acquired(lane);
+    entry.lane = lane;
+    entry.stream = &stream;
+  }
+
+  void warm_up(std::span<const std::uint64_t> sizes) {
+    std::vector<std::uint64_t> wanted;
+    std::uint64_t total = 0;
+    for (const std::uint64_t bytes : sizes) {
+      wanted.push_back(units_for(bytes));
+      total = checked_add(total, wanted.back() * A::value).value_or(PoolOptions::unlimited);
+    }
+    if (total > options_.max_cached) throw_above_cap(total, options_.max_cached, 0);
+    std::sort(wanted.begin(), wanted.end());
+
+    std::unique_lock lock{mutex_};
+    Made made{*this};
+    made.entries.reserve(sizes.size());
+    for (auto first = wanted.begin(); first != wanted.end();) {
+      const auto last = std::upper_bound(first, wanted.end(), *first);
+      Class& of = cached_.class_of(*first, A::value);
+      made.classes.emplace_back(*this, of, 0);
+      const auto count = static_cast<std::uint64_t>(last - first);
+      for (std::uint64_t there = of.stats.cached; there < count; ++there) {
+        made.entries.push_back(&make(lock, of, of.stats.capacity, Evict::nothing));
+      }
+      first = last;
+    }
+    total = 0;
+    for (const Entry* const entry : made.entries) total += entry->capacity;
+    if (total != 0 && total > options_.max_cached - smaller(cached_.bytes(), options_.max_cached)) {
+      throw_above_cap(total, options_.max_cached, cached_.bytes());
+    }
+    for (Entry* const entry : std::exchange(made.entries, {})) {
+      entry->lane = 0;
+      entry->returned_at = 0;
+      entry->idle_since = ticks_;
+      cached_.add(*entry);
+    }
+    account_.note_peak(cached_.bytes());
+  }
+
+  std::uint64_t trim(std::uint64_t to) {
+    std::vector<Owner> unused;  // outlives the lock
+    const std::scoped_lock lock{mutex_};
+    const std::uint64_t freed = trim_to(to);
+    unused = forget_unused_streams(true);
+    return freed;
+  }
+
+  std::uint64_t trim_idle(std::uint64_t ticks) {
+    std::vector<Owner> unused;  // outlives the lock
+    const std::scoped_lock lock{mutex_};
+    return trim_idle_for(ticks, unused);
+  }
+
+  std::uint64_t tick() {
+    std::vector<Owner> unused;  // outlives the lock
+    const std::scoped_lock lock{mutex_};
+    ++ticks_;
+    return options_.max_idle_ticks == 0 ? 0 : trim_idle_for(options_.max_idle_ticks, unused);
+  }
+
+  void on_miss(Misses misses) {
+    const std::scoped_lock lock{mutex_};
+    options_.misses = misses;
+  }
+
+  [[nodiscard]] PoolStats stats() const {
+    const std::scoped_lock lock{mutex_};
+    PoolStats all = account_;
+    all.cached = cached_.bytes();
+    all.cached_buffers = cached_.count();
+    all.capacity = chunks_.capacity();
+    all.chunks = chunks_.count();
+    for (const auto& each : cached_.classes()) all.classes.push_back(each->stats);
+    std::sort(all.classes.begin(), all.classes.end(),
+              [](const auto& a, const auto& b) { return a.capacity < b.capacity; });
+    return all;
+  }
+
+  [[nodiscard]] bool validate() const {
+    const std::scoped_lock lock{mutex_};
+    const Usage usage = chunks_.usage();
+    PoolClassStats sum{};
+    for (const auto& each : cached_.classes()) {
+      sum.in_use += each->stats.in_use;
+      sum.cached += each->stats.cached;
+      std::uint64_t listed = 0;
+      for (const auto& lane : each->lanes) listed += lane.size();
+      if (listed != each->stats.cached) return false;
+    }
+    return chunks_.validate() && usage.used >= account_.in_use + cached_.bytes() &&
+           usage.live_blocks == account_.in_use_buffers + cached_.count() &&
+           sum.in_use == account_.in_use_buffers && sum.cached == cached_.count();
+  }
+
+ private:
+  using Cached = CachedEntries<D, C>;
+
+  enum class Evict { nothing, cached };
+
+  /// Keeps a class and a lane while the mutex is not held.
+  struct Making {
+    Making(PoolState& state, Class& of, std::uint32_t lane) noexcept
+        : state_{state}, of_{of}, lane_{lane} {
+      ++of.in_making;
+      state.streams_.acquired(lane);
+    }
+    Making(const Making&) = delete;
+    Making& operator=(const Making&) = delete;
+    ~Making() {
+      state_.streams_.moved(lane_);
+      --of_.in_making;
+      state_.cached_.forget_if_empty(of_);
+    }
+
+    PoolState& state_;
+    Class& of_;
+    std::uint32_t lane_;
+  };
+
+  /// Entries that nobody has yet: freed, unless they are taken out.
+  struct Made {
+    explicit Made(PoolState& state) noexcept : state_{state} {}
+    Made(const Made&) = delete;
+    Made& operator=(const Made&) = delete;
+    ~Made() {
+      for (Entry* const entry : entries) state_.free(*entry);
+    }
+
+    PoolState& state_;
+    std::deque<Making> classes;
+    std::vector<Entry*> entries;
+  };
+
+  /// Units of the class. Throws: `std::invalid_argument` for zero bytes and sizes that overflow.
+  [[nodiscard]] static std::uint64_t units_for(std::uint64_t bytes) {
+    const std::uint64_t units = units_of(Request{bytes}, A::value).size;
+    const std::optional<std::uint64_t> rounded = C::round_up(units);
+    if (!rounded || !checked_multiply(*rounded, A::value)) throw_bad_size(bytes);
+    return *rounded;
+  }
+
+  [[nodiscard]] static Chunk& chunk_of(const Entry& entry) noexcept {
+    return *static_cast<Chunk*>(entry.chunk);
+  }
+
+  /// \param unused  what must be destroyed without the lock
+  [[nodiscard]] std::uint32_t lane_of(stream_type& stream, const Owner* owner,
+                                      std::vector<Owner>& unused) {
+    if (const auto known = streams_.find(stream, owner)) [[likely]]
+      return *known;
+    unused = forget_unused_streams(false);
+    cached_.make_room_for_lanes(streams_.lanes() + 1);
+    return streams_.add(stream, owner);
+  }
+
+  [[nodiscard]] std::vector<Owner> forget_unused_streams(bool waits) {
+    return streams_.forget_unused(waits, [this](std::uint32_t lane) { cached_.settle(lane); });
+  }
+
+  void use(Entry& entry, Class& of, std::uint64_t bytes, std::uint32_t lane,
+           stream_type& stream) noexcept {
+    streams_.acquired(lane);
+    entry.lane = lane;
+    entry.stream = &stream;
+    entry.requested = bytes;
+    ++of.stats.in_use;
+    ++chunk_of(entry).in_use;
+    account_.take(entry.capacity, bytes);
+    account_.note_peak(cached_.bytes());
+  }
+
+  [[nodiscard]] Entry& missed(std::unique_lock<std::mutex>& lock, Class& of, std::uint64_t bytes) {
+    ++account_.misses;
+    ++of.stats.misses;
+    if (options_.misses == Misses::are_errors) {
+      throw PoolMiss{bytes, of.stats.capacity, of.stats.in_use};
+    }
+    return make(lock, of, bytes, Evict::cached);
+  }
+
+  /// An entry with a block. Where the arena has no room, it grows, if it may, and then what is
+  /// cached is freed, if it may. Leaves the mutex for a while where it grows.
+  [[nodiscard]] Entry& make(std::unique_lock<std::mutex>& lock, Class& of, std::uint64_t bytes,
+                            Evict evict) {
+    const std::uint64_t capacity = of.stats.capacity;
+    std::exception_ptr refused;
+    for (bool has_grown = true; has_grown;) {
+      if (spare_.empty()) spare_.push_back(entries_.emplace_back());
+      if (Entry* const entry = place(of)) return *entry;
+      has_grown = chunks_.grow(lock, capacity, refused);
+    }
+    if (spare_.empty()) spare_.push_back(entries_.emplace_back());
+    if (Entry* const entry = place(of)) return *entry;  // the mutex was left meanwhile
+    auto& all = cached_.by_age();
+    for (auto at = all.begin(); evict == Evict::cached && at != all.end();) {
+      Entry& oldest = *at++;
+      if (chunk_of(oldest).arena.capacity() < capacity || !this->evict(oldest)) continue;
+      if (Entry* const entry = place(of)) return *entry;
+    }
+    if (refused) std::rethrow_exception(refused);
+    throw chunks_.refusal(bytes, capacity);
+  }
+
+  [[nodiscard]] Entry* place(Class& of) {
+    const auto place = chunks_.place(of.stats.capacity);
+    if (!place) return nullptr;
+    Entry& entry = spare_.front();
+    spare_.pop_front();
+    entry.size_class = &of;
+    entry.chunk = place->chunk;
+    entry.block = place->block;
+    entry.address = place->address;
+    entry.capacity = of.stats.capacity;
+    return &entry;
+  }
+
+  /// Gives an entry's block, of which nobody knows, back to the arena.
+  void free(Entry& entry) noexcept {
+    chunk_of(entry).arena.deallocate(entry.block);
+    spare_.push_back(entry);
+  }
+
+  /// Frees a cached buffer once its stream is done with it; not where nothing could tell when.
+  /// Throws: what the device throws; nothing has changed.
+  bool evict(Entry& entry) {
+    if (!streams_.can_order(entry.lane, entry.returned_at)) return false;
+    streams_.wait_for(entry.lane, entry.returned_at);
+    Class& of = Cached::class_of(entry);
+    cached_.remove(entry);
+    free(entry);
+    ++account_.frees;
+    cached_.forget_if_empty(of);
+    return true;
+  }
+
+  std::uint64_t trim_to(std::uint64_t to) {
+    const std::uint64_t before = cached_.bytes();
+    auto& all = cached_.by_age();
+    for (auto at = all.begin(); at != all.end() && cached_.bytes() > to;) evict(*at++);
+    return before - cached_.bytes();
+  }
+
+  std::uint64_t trim_idle_for(std::uint64_t ticks, std::vector<Owner>& unused) {
+    const std::uint64_t before = cached_.bytes();
+    auto& all = cached_.by_age();
+    for (auto at = all.begin(); at != all.end() && ticks_ - at->idle_since >= ticks;) evict(*at++);
+    unused = forget_unused_streams(false);
+    return before - cached_.bytes();
+  }
+
+  /// Gives chunks without a buffer in use back to the system, the latest first.
+  std::uint64_t give_back(std::uint64_t bytes) noexcept {
+    const std::scoped_lock lock{mutex_};
+    return chunks_.release(bytes, [this](Chunk& chunk) { return empty_chunk(chunk); });
+  }
+
+  /// Whether all that is cached of a chunk could be freed.
+  [[nodiscard]] bool empty_chunk(Chunk& chunk) noexcept {
+    try {
+      auto& all = cached_.by_age();
+      for (auto at = all.begin(); at != all.end();) {
+        Entry& entry = *at++;
+        if (entry.chunk == &chunk && !evict(entry)) return false;
+      }
+    } catch (...) {
+      return false;
+    }
+    return chunk.arena.usage().live_blocks == 0;
+  }
+
+  mutable std::mutex mutex_;
+  D device_;
+  std::deque<Entry> entries_;
+  AgeList<D> spare_;
+  Chunks chunks_;
+  Cached cached_;
+  StreamOrder<D> streams_;
+  PoolOptions options_;
+
+  PoolAccount account_;
+  std::uint64_t ticks_ = 0;
+  std::optional<Reclaimer> reclaimer_;
+};
+
+}  // namespace allot::detail

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `PooledBuffer`: a buffer of a pool, returned with its scope.
+#pragma once
+
+#include <allot/core/block.hpp>
+#include <allot/core/units.hpp>
+#include <allot/device/device.hpp>
+#include <allot/slice.hpp>
+#include <allot/stream/shared_stream.hpp>
+
+#include <boost/intrusive/list_hook.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <utility>
+
+namespace allot {
+
+namespace detail {
+
+template <Device D>
+struct PoolEntry;
+
+/// What a buffer knows of the pool it came from, whatever the pool's policies are.
+template <Device D>
+class PoolBase {
+ public:
+  using stream_type = typename D::stream_type;
+
+  virtual ~PoolBase() = default;
+  /// Nothing refers to the entry's memory any more, but for the work on its stream.
+  virtual void returned(PoolEntry<D>& entry) noexcept = 0;
+  /// The entry will be returned on this stream.
+  virtual void return_on(PoolEntry<D>& entry, stream_type& stream,
+                         const std::shared_ptr<stream_type>* owner) = 0;
+
+ protected:
+  PoolBase() = default;
+  PoolBase(const PoolBase&) = default;
+  PoolBase& operator=(const PoolBase&) = default;
+};
+
+namespace intrusive = boost::intrusive;
+using PlainHook = intrusive::list_member_hook<intrusive::link_mode<intrusive::normal_link>>;
+
+/// The record of one block of a pool. It has room for the count of those who share the block, so
+/// that to share it allocates nothing.
+template <Device D>
+struct PoolEntry {
+  PlainHook of_class;  // cached: among those of its class that were returned on its stream
+  PlainHook of_age;    // cached: among all, by time of return
+  void* size_class = nullptr;
+  void* chunk = nullptr;
+  Block block{};
+  std::byte* address = nullptr;
+  std::uint64_t capacity = 0;
+  std::uint64_t requested = 0;
+
+  // Where it is returned, or was.
+  std::uint32_t lane = 0;
+  typename D::stream_type* stream = nullptr;
+  std::uint64_t returned_at = 0;  // in the time of the streams' order
+  std::uint64_t idle_since = 0;   // in ticks
+
+  std::shared_ptr<PoolBase<D>> pool;  // while in use
+
+  static constexpr std::size_t room = 64;
+  alignas(std::max_align_t) std::byte count[room];
+};
+
+/// Puts a `shared_ptr`'s count into the entry, and returns the entry when it is no longer needed:
+/// not before, so that the next user has the room.
+template <class T, Device D>
+class EntryAllocator {
+ public:
+  using value_type = T;
+
+  explicit EntryAllocator(PoolEntry<D>& entry) noexcept : entry_{&entry} {}
+  template <class U>
+  EntryAllocator(const EntryAllocator<U, D>& other) noexcept  // NOLINT(google-explicit-constructor)
+      : entry_{other.entry_} {}
+
+  [[nodiscard]] T* allocate(std::size_t) noexcept {
+    static_assert(sizeof(T) <= PoolEntry<D>::room && alignof(T) <= alignof(std::max_align_t));
+    return reinterpret_cast<T*>(entry_->count);
+  }
+  void deallocate(T*, std::size_t) noexcept {
+    const std::shared_ptr<PoolBase<D>> pool = std::move(entry_->pool);
+    pool->returned(*entry_);
+  }
+
+  template <class U>
+  friend bool operator==(const EntryAllocator& a, const EntryAllocator<U, D>& b) noexcept {
+    return a.entry_ == b.entry_;
+  }
+
+ private:
+  template <class, Device>
+  friend class EntryAllocator;
+
+  PoolEntry<D>* entry_;
+};
+
+template <Device D>
+struct PooledBufferMaker;
+
+}  // namespace detail
+
+/// Bytes of a pool, for as long as this object and its slices live. They then go back to the pool,
+/// on the stream for which they were acquired: work given to that stream before is not disturbed by
+/// who gets them next. Empty where default-constructed or moved from.
+///
+/// It may outlive the pool, and be destroyed on any thread. Where it was acquired for a stream that
+/// is not a `SharedStream`, that stream stays where it is, alive, until the buffer is returned.
+template <Device D>
+class PooledBuffer {
+ public:
+  using memory_type = typename D::memory_type;
+  using stream_type = typename D::stream_type;
+  using slice_type = Slice<AccessOf<memory_type>>;
+
+  PooledBuffer() noexcept = default;
+  PooledBuffer(PooledBuffer&& other) noexcept
+      : entry_{std::move(other.entry_)}, size_{std::exchange(other.size_, 0)} {}
+  PooledBuffer& operator=(PooledBuffer&& other) noexcept {
+    PooledBuffer old{std::move(*this)};
+    entry_ = std::move(other.entry_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
+  ~PooledBuffer() = default;
+
+  /// Bytes that were asked for.
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  /// Bytes that there are: those of its class.
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return entry_ ? entry_->capacity : 0; }
+  [[nodiscard]] bool empty() const noexcept { return entry_ == nullptr; }
+  [[nodiscard]] void* address() const noexcept { return entry_ ? entry_->address : nullptr; }
+
+  /// Changes the size within the capacity; the bytes stay. Throws: `std::out_of_range` above it.
+  void set_size(std::uint64_t bytes) {
+    if (bytes > capacity()) {
+      throw std::out_of_range{(FixedText<160>{} << "a pooled buffer of capacity " << capacity()
+                                                << " bytes cannot have a size of " << bytes
+                                                << " bytes; acquire a larger one")
+                                  .c_str()};
+    }
+    size_ = bytes;
+  }
+
+  /// Its `size()` bytes, shared: they go back when the last slice is gone as well. Allocates
+  /// nothing.
+  [[nodiscard]] slice_type slice() const noexcept {
+    return entry_ ? slice_type{entry_, entry_->address, size_} : slice_type{};
+  }
+  /// Throws: `std::out_of_range` where they reach beyond `size()`.
+  [[nodiscard]] slice_type slice(std::uint64_t offset, std::uint64_t bytes) const {
+    return slice().part(offset, bytes);
+  }
+
+  /// Its `size()` bytes, where the host may touch them.
+  [[nodiscard]] std::span<std::byte> span() const noexcept requires(memory_type::host_accessible) {
+    return {static_cast<std::byte*>(address()), static_cast<std::size_t>(size_)};
+  }
+
+  /// Returns it now: it is empty then.
+  void release() noexcept {
+    entry_.reset();
+    size_ = 0;
+  }
+  /// Returns it on another stream than that for which it was acquired: the one that used it last.
+  /// Throws: what the device throws for a stream that the pool did not know; it is then as it was.
+  void release(stream_type& stream) {
+    if (entry_) entry_->pool->return_on(*entry_, stream, nullptr);
+    release();
+  }
+  void release(const SharedStream<D>& stream) {
+    if (entry_) entry_->pool->return_on(*entry_, *stream, &stream.owner());
+    release();
+  }
+
+ private:
+  friend struct detail::PooledBufferMaker<D>;
+
+  PooledBuffer(detail::PoolEntry<D>& entry, std::uint64_t size) noexcept
+      : entry_{&entry, [](detail::PoolEntry<D>*) noexcept {},
+               detail::EntryAllocator<detail::PoolEntry<D>, D>{entry}},
+        size_{size} {}
+
+  std::shared_ptr<detail::PoolEntry<D>> entry_;
+  std::uint64_t size_ = 0;
+};
+
+namespace detail {
+
+/// For pools: makes a buffer of an entry that is in use.
+template <Device D>
+struct PooledBufferMaker {
+  [[nodiscard]] static PooledBuffer<D> make(PoolEntry<D>& entry, std::uint64_t size) noexcept {
+    return {entry, size};
+  }
+};
+
+}  // namespace detail
+}  // namespace allot

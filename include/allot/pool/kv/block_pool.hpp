@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `BlockPool`: blocks of one size in one allocation of a device, counted and copied on write. What
+/// a paged KV cache is made of; `KvCache` (`kv_cache.hpp`) adds sequences and prefixes.
+#pragma once
+
+#include <allot/alignment/alignment.hpp>
+#include <allot/arena.hpp>
+#include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
+#include <allot/device/device.hpp>
+#include <allot/pool/kv/detail/lanes.hpp>
+#include <allot/slice.hpp>
+#include <allot/strategy/fixed_blocks.hpp>
+#include <allot/strategy/linear.hpp>
+#include <allot/synchronization/locked.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace allot {
+
+/// No block is left, or not enough of them; nothing has changed.
+class OutOfBlocks : public std::bad_alloc {
+ public:
+  OutOfBlocks(std::uint64_t needed, std::uint64_t free, std::uint64_t capacity,
+              std::uint64_t block_bytes) noexcept
+      : needed_{needed}, free_{free}, capacity_{capacity} {
+    text_ << "out of blocks: " << needed << " needed, " << free << " of " << capacity
+          << " free or in a cache of prefixes; end or shorten sequences, or give the pool "
+          << ReadableBytes{checked_multiply(needed - smaller(needed, free), block_bytes)
+                               .value_or(OutOfMemory::unlimited)}
+                 .c_str()
+          << " more";
+  }
+
+  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+  [[nodiscard]] std::uint64_t needed() const noexcept { return needed_; }
+  [[nodiscard]] std::uint64_t free() const noexcept { return free_; }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+
+ private:
+  std::uint64_t needed_;
+  std::uint64_t free_;
+  std::uint64_t capacity_;
+  FixedText<256> text_;
+};
+
+struct BlockPoolOptions {
+  std::uint64_t blocks;       ///< at least one, below 2^32 - 1
+  std::uint64_t block_bytes;  ///< of each; the first begins at a multiple of 256
+  std::size_t lanes = 1;      ///< streams that the blocks are used on, up to 32
+};
+
+/// Blocks named by number, each with a count of its users.
+///
+/// Work on blocks goes to the pool's streams, its lanes. A block remembers which lanes were given
+/// work on it: where one lane uses what another has touched, it waits for it on the device. Give a
+/// lane its work on a block after the call that names both, and before the block is named with
+/// another lane or given back.
+///
+/// Nothing is taken from the system after it is made. Bookkeeping: 72 bytes a block, host memory.
+/// One thread at a time.
+template <Device D>
+requires std::copyable<D>
+class BlockPool {
+ public:
+  using slice_type = Slice<AccessOf<typename D::memory_type>>;
+  using stream_type = typename D::stream_type;
+  using stream_pointer = std::shared_ptr<stream_type>;
+  using Number = std::uint32_t;
+
+  /// One allocation of the device, from an arena of its own.
+  /// Throws: `std::invalid_argument` for counts and sizes out of range; `OutOfMemory`; what making
+  /// streams throws.
+  BlockPool(D device, const BlockPoolOptions& options)
+      : BlockPool{device, options, detail::Lanes<D>::make_streams(device, options.lanes)} {}
+
+  /// \param streams  the lanes
+  BlockPool(D device, const BlockPoolOptions& options, std::vector<stream_pointer> streams)
+      : BlockPool{device, options, std::move(streams),
+                  OwnMemory{bytes_of(options), device.memory()}.allocate(bytes_of(options))} {}
+
+  /// \param storage  where the blocks are: a slice of any arena, with room for all, that begins at
+  ///                 a multiple of 256 bytes
+  BlockPool(D device, const BlockPoolOptions& options, std::vector<stream_pointer> streams,
+            slice_type storage)
+      : storage_{fitting(options, std::move(storage))},
+        block_bytes_{options.block_bytes},
+        lanes_{std::move(device), std::move(streams)},
+        numbers_{options.blocks},
+        blocks_(options.blocks) {
+    numbers_.reserve(options.blocks);
+  }
+
+  /// The lowest free block, for one user, who may write it on the lane.
+  /// Complexity: constant. Throws: `OutOfBlocks`; what recording and waiting throw. Nothing has
+  /// changed then.
+  [[nodiscard]] Number take(std::size_t lane = 0) {
+    const std::optional<Number> taken = try_take(lane);
+    if (!taken) throw OutOfBlocks{1, 0, capacity(), block_bytes_};
+    return *taken;
+  }
+
+  /// The same, or nothing where none is free.
+  [[nodiscard]] std::optional<Number> try_take(std::size_t lane = 0) {
+    lanes_.require(lane);
+    const std::optional<Block> placed = numbers_.try_allocate(1);
+    if (!placed) return std::nullopt;
+    const auto number = static_cast<Number>(placed->offset);
+    State& block = blocks_[number];
+    try {
+      lanes_.before_write(block.touched, lane);
+    } catch (...) {
+      numbers_.deallocate(*placed);
+      throw;
+    }
+    lanes_.note_written(block.touched, lane);
+    block.handle = placed->handle;
+    block.users = 1;
+    end_ = larger<std::uint64_t>(end_, number + std::uint64_t{1});
+    return number;
+  }
+
+  /// One more user of a block. Throws: `std::invalid_argument` for a block that has none;
+  /// `std::overflow_error`.
+  void share(Number number) {
+    State& block = used(number);
+    if (block.users == std::numeric_limits<std::uint32_t>::max())
+      throw std::overflow_error{"a block has at most 2^32 - 1 users; copy it"};
+    ++block.users;
+  }
+
+  /// One user less, whose work on the block was given to a lane; the last one gives the block back.
+  /// Whether this was the last.
+  /// Complexity: constant. Throws: `std::invalid_argument` for a block that has none.
+  bool give(Number number, std::size_t lane = 0) {
+    lanes_.require(lane);
+    detail::Touched& touched = used(number).touched;
+    lanes_.note_given(touched);
+    lanes_.note_read(touched, lane);
+    return give_untouched(number);
+  }
+
+  /// One user less, who has given no work on the block: one that kept it for others.
+  bool give_untouched(Number number) {
+    State& block = used(number);
+    if (--block.users != 0) return false;
+    block.touched.more_reads = false;  // each user has told when it gave its part back
+    numbers_.deallocate({number, 1, block.handle});
+    return true;
+  }
+
+  /// How many use a block; 0: it is free.
+  [[nodiscard]] std::uint32_t users(Number number) const {
+    require(number);
+    return blocks_[number].users;
+  }
+
+  /// Has the lane's later work come after what was written to the block.
+  /// Throws: `std::invalid_argument` for a block that nobody uses; what recording and waiting
+  /// throw.
+  void read(Number number, std::size_t lane) {
+    State& block = used(number);
+    lanes_.before_read(block.touched, lane);
+    lanes_.note_read(block.touched, lane);
+  }
+
+  /// Remembers that the lane was given work that reads the block, without waiting for anything.
+  void note_read(Number number, std::size_t lane) {
+    lanes_.require(lane);
+    lanes_.note_read(used(number).touched, lane);
+  }
+
+  /// Remembers that all work that writes the block was given, so that whoever reads it later waits
+  /// for no more than that.
+  void note_given(Number number) { lanes_.note_given(used(number).touched); }
+
+  /// Has the lane's later work come after all that was given for the block.
+  void write(Number number, std::size_t lane) {
+    State& block = used(number);
+    lanes_.before_write(block.touched, lane);
+    lanes_.note_written(block.touched, lane);
+  }
+
+  /// A new block with the contents of another, copied on the lane.
+  /// Throws: `OutOfBlocks`; `std::invalid_argument`; what copying throws. Nothing has changed then.
+  [[nodiscard]] Number copy_of(Number from, std::size_t lane = 0) {
+    read(from, lane);
+    const Number to = take(lane);
+    try {
+      lanes_.device().copy_on_device(address(to), address(from), block_bytes_, lanes_.stream(lane));
+    } catch (...) {
+      give(to, lane);
+      throw;
+    }
+    return to;
+  }
+
+  /// The block to write instead of this one: itself where it has one user; else a copy, and one
+  /// user less (copy on write). Throws: as `copy_of`.
+  [[nodiscard]] Number writable(Number number, std::size_t lane = 0) {
+    if (used(number).users == 1) {
+      write(number, lane);
+      return number;
+    }
+    const Number copy = copy_of(number, lane);
+    give(number, lane);
+    return copy;
+  }
+
+  struct Moved {
+    Number from;
+    Number to;
+  };
+  /// Copies the highest used block to the lowest free one, with all its users, so that the highest
+  /// is lower: nothing where all blocks below it are used. All work on it was given. Whoever names
+  /// it must name the new one, after `copied_on` the lane.
+  /// Throws: as `copy_of`.
+  [[nodiscard]] std::optional<Moved> lower_highest(std::size_t lane = 0) {
+    lanes_.require(lane);
+    if (end() == used()) return std::nullopt;
+    const auto from = static_cast<Number>(end() - 1);
+    const bool more_writes = blocks_[from].touched.more_writes;
+    const Number to = copy_of(from, lane);
+    blocks_[to].users = std::exchange(blocks_[from].users, 0);
+    // All lanes come after the copy: what is left to wait for is what its users do with it.
+    blocks_[to].touched = blocks_[from].touched;
+    blocks_[to].touched.more_writes = more_writes;
+    lanes_.note_end(blocks_[from].touched);
+    numbers_.deallocate({from, 1, blocks_[from].handle});
+    return Moved{from, to};
+  }
+
+  /// Has the later work of all lanes come after what a lane has copied.
+  void copied_on(std::size_t lane) noexcept { lanes_.before_all(lane); }
+
+  /// One above the highest used block. Complexity: constant over many calls.
+  [[nodiscard]] std::uint64_t end() noexcept {
+    while (end_ != 0 && blocks_[end_ - 1].users == 0) --end_;
+    return end_;
+  }
+
+  [[nodiscard]] void* address(Number number) const {
+    require(number);
+    return static_cast<std::byte*>(storage_.address()) + number * block_bytes_;
+  }
+
+  /// All blocks: a slice keeps the memory alive.
+  [[nodiscard]] const slice_type& storage() const noexcept { return storage_; }
+  [[nodiscard]] stream_type& stream(std::size_t lane = 0) { return lanes_.stream(lane); }
+  /// Throws: `std::out_of_range` where there is no such lane.
+  void require_lane(std::size_t lane) const { lanes_.require(lane); }
+  [[nodiscard]] std::size_t lanes() const noexcept { return lanes_.size(); }
+  [[nodiscard]] D& device() noexcept { return lanes_.device(); }
+
+  [[nodiscard]] std::uint64_t block_bytes() const noexcept { return block_bytes_; }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return blocks_.size(); }
+  [[nodiscard]] std::uint64_t used() const { return numbers_.usage().used; }
+  [[nodiscard]] std::uint64_t free() const { return capacity() - used(); }
+  [[nodiscard]] std::uint64_t peak_used() const { return numbers_.usage().peak_used; }
+
+  /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
+  [[nodiscard]] bool validate() const {
+    std::uint64_t used = 0;
+    for (std::uint64_t i = 0; i < blocks_.size(); ++i) {
+      const bool is_used = blocks_[i].users != 0;
+      used += is_used ? 1 : 0;
+      if (is_used && (i >= end_ || !numbers_.owns({i, 1, blocks_[i].handle}))) return false;
+    }
+    return used == this->used() && numbers_.validate();
+  }
+
+ private:
+  static constexpr std::uint64_t block_alignment = 256;
+  using OwnMemory =
+      Shared<Arena<Linear, AlignTo<block_alignment>, Locked<>, typename D::memory_type>>;
+
+  struct State {
+    Handle handle{};
+    std::uint32_t users = 0;
+    detail::Touched touched;
+  };
+
+  [[nodiscard]] static std::uint64_t bytes_of(const BlockPoolOptions& options) {
+    const auto bytes = checked_multiply(options.blocks, options.block_bytes);
+    const auto rounded = bytes ? checked_align_up(*bytes, block_alignment) : std::nullopt;
+    if (!rounded || *rounded == 0 || options.blocks >= std::numeric_limits<Number>::max()) {
+      throw std::invalid_argument{(FixedText<192>{}
+                                   << "a pool of " << options.blocks << " blocks of "
+                                   << options.block_bytes
+                                   << " bytes: use from 1 to 2^32 - 2 blocks of at least one "
+                                      "byte, and 2^64 bytes in all")
+                                      .c_str()};
+    }
+    return *rounded;
+  }
+
+  /// Throws: `std::invalid_argument` for a slice that the blocks do not fit in.
+  [[nodiscard]] static slice_type fitting(const BlockPoolOptions& options, slice_type storage) {
+    const std::uint64_t bytes = bytes_of(options);
+    FixedText<192> text;
+    if (storage.bytes() < bytes) {
+      text << options.blocks << " blocks of " << options.block_bytes
+           << " bytes do not fit in a slice of " << storage.bytes() << " bytes; give it " << bytes;
+      throw std::invalid_argument{text.c_str()};
+    }
+    if (reinterpret_cast<std::uintptr_t>(storage.address()) % block_alignment != 0) {
+      text << "the blocks begin at a multiple of " << block_alignment
+           << " bytes, but the slice does not; allocate it with that alignment";
+      throw std::invalid_argument{text.c_str()};
+    }
+    return storage;
+  }
+
+  void require(Number number) const {
+    if (number < blocks_.size()) return;
+    throw std::invalid_argument{(FixedText<128>{} << "there is no block " << number
+                                                  << "; there are " << blocks_.size()
+                                                  << ", from 0 on")
+                                    .c_str()};
+  }
+
+  [[nodiscard]] State& used(Number number) {
+    require(number);
+    if (blocks_[number].users == 0) {
+      throw std::invalid_argument{(FixedText<128>{} << "block " << number
+                                                    << " is free; give a block back once for each "
+                                                       "user, and use it no more")
+                                      .c_str()};
+    }
+    return blocks_[number];
+  }
+
+  slice_type storage_;  // outlives the lanes, which wait for the work on it
+  std::uint64_t block_bytes_;
+  detail::Lanes<D> lanes_;
+  Arena<FixedBlocks<1>, AlignTo<1>> numbers_;
+  std::vector<State> blocks_;
+  std::uint64_t end_ = 0;
+};
+
+}  // namespace allot

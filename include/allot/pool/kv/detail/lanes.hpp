@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `Lanes`: the streams that share blocks of memory, and which of them waits for which. Streams
+/// wait on the device, never the host.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
+#include <allot/device/device.hpp>
+#include <allot/stream/settle.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+/// Who has touched some bytes. A stamp is the time of the lanes' clock when the work was given, or,
+/// where more of it may follow, when it was noted: such stamps are renewed before they are used.
+struct Touched {
+  std::uint64_t written = 0;  // when last
+  std::uint64_t read = 0;     // when last, by any
+  std::uint32_t readers = 0;  // a bit for each lane, since they were written
+  std::uint8_t writer = 0;
+  bool is_written = false;
+  bool more_writes = false;  // may have been given since `written`
+  bool more_reads = false;   // may have been given since `read`
+};
+
+/// A lane is a stream and the event that others wait for. The event is recorded when one of them
+/// first needs it: then it stands for all that the stream was given before, and the clock ticks.
+template <Device D>
+class Lanes {
+ public:
+  using stream_type = typename D::stream_type;
+  using stream_pointer = std::shared_ptr<stream_type>;
+
+  static constexpr std::size_t most = 32;
+
+  /// Throws: `std::invalid_argument` for none, too many and a null one; what making events throws.
+  Lanes(D device, std::vector<stream_pointer> streams) : device_{std::move(device)} {
+    if (streams.empty() || streams.size() > most) {
+      throw std::invalid_argument{(FixedText<128>{} << streams.size() << " lanes: use from 1 to "
+                                                    << most << ", one for each stream")
+                                      .c_str()};
+    }
+    for (stream_pointer& stream : streams) {
+      if (stream == nullptr) throw std::invalid_argument{"a lane without a stream; give each one"};
+      lanes_.push_back({std::move(stream), device_.make_event(), {}});
+      lanes_.back().seen.resize(streams.size());
+    }
+  }
+  Lanes(const Lanes&) = delete;
+  Lanes& operator=(const Lanes&) = delete;
+  ~Lanes() {
+    for (Lane& lane : lanes_) settle(device_, *lane.stream);
+  }
+
+  [[nodiscard]] static std::vector<stream_pointer> make_streams(D& device, std::size_t count) {
+    std::vector<stream_pointer> streams;
+    for (std::size_t i = 0; i < smaller(count, most + 1); ++i)
+      streams.push_back(std::make_shared<stream_type>(device.make_stream()));
+    return streams;
+  }
+
+  [[nodiscard]] D& device() noexcept { return device_; }
+  [[nodiscard]] std::size_t size() const noexcept { return lanes_.size(); }
+
+  /// Throws: `std::out_of_range`.
+  [[nodiscard]] stream_type& stream(std::size_t lane) {
+    require(lane);
+    return *lanes_[lane].stream;
+  }
+
+  void require(std::size_t lane) const {
+    if (lane < lanes_.size()) return;
+    throw std::out_of_range{(FixedText<128>{} << "there is no lane " << lane << "; there are "
+                                              << lanes_.size() << ", from 0 on")
+                                .c_str()};
+  }
+
+  /// What the lane is given from now on comes after what was written. Other lanes have been given
+  /// all their work on the bytes.
+  /// Throws: what recording and waiting throw; more may be waited for than was.
+  void before_read(Touched& touched, std::size_t lane) {
+    require(lane);
+    if (!touched.is_written || touched.writer == lane) return;
+    note_given(touched);
+    wait_for(lane, touched.writer, touched.written);
+  }
+
+  /// What the lane is given from now on comes after what was written and read.
+  void before_write(Touched& touched, std::size_t lane) {
+    before_read(touched, lane);
+    if (touched.more_reads) touched.read = clock_;
+    for (std::size_t other = 0; other < lanes_.size(); ++other) {
+      if ((touched.readers >> other & 1) != 0) wait_for(lane, other, touched.read);
+    }
+  }
+
+  /// Has all that lanes are given from now on come after what one was given. Where that fails, the
+  /// host waits.
+  void before_all(std::size_t lane) noexcept {
+    try {
+      for (std::size_t other = 0; other < lanes_.size(); ++other) wait_for(other, lane, clock_);
+    } catch (...) {
+      settle(device_, *lanes_[lane].stream);
+    }
+  }
+
+  void note_read(Touched& touched, std::size_t lane) const noexcept {
+    touched.readers |= std::uint32_t{1} << lane;
+    touched.read = clock_;
+    touched.more_reads = true;
+  }
+  void note_written(Touched& touched, std::size_t lane) const noexcept {
+    touched = {clock_, 0, 0, static_cast<std::uint8_t>(lane), true, true, false};
+  }
+  /// No more work that writes follows.
+  void note_given(Touched& touched) const noexcept {
+    if (std::exchange(touched.more_writes, false)) touched.written = clock_;
+  }
+  /// Whoever has touched the bytes has been given its last work on them.
+  void note_end(Touched& touched) const noexcept {
+    if (touched.is_written) touched.readers |= std::uint32_t{1} << touched.writer;
+    touched.read = clock_;
+    touched.more_writes = touched.more_reads = false;
+  }
+
+ private:
+  struct Lane {
+    stream_pointer stream;
+    typename D::event_type event;
+    std::vector<std::uint64_t> seen;  // of each other: what came before this time is waited for
+  };
+
+  void wait_for(std::size_t lane, std::size_t other, std::uint64_t stamp) {
+    if (lane == other || stamp < lanes_[lane].seen[other]) return;
+    device_.record(lanes_[other].event, *lanes_[other].stream);
+    ++clock_;
+    device_.wait(*lanes_[lane].stream, lanes_[other].event);
+    lanes_[lane].seen[other] = clock_;
+  }
+
+  D device_;
+  std::vector<Lane> lanes_;
+  std::uint64_t clock_ = 0;
+};
+
+}  // namespace allot::detail

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `KvState`: the block tables of a paged KV cache, and what happens to them. Nothing here enters
+/// the critical section; `KvCache` and its sequences do.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
+#include <allot/pool/kv/block_pool.hpp>
+#include <allot/pool/kv/detail/prefix_index.hpp>
+#include <allot/pool/kv/kv_layout.hpp>
+#include <allot/pool/kv/stats.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+template <Device D>
+class KvState {
+ public:
+  using Token = PrefixIndex::Token;
+  using Number = std::uint32_t;
+  using Pool = BlockPool<D>;
+
+  /// A sequence. `published` blocks of it were looked up or entered in the index, under `prefix`.
+  struct Table {
+    std::vector<Number> blocks;
+    std::uint64_t tokens = 0;
+    std::uint64_t published = 0;
+    std::uint64_t prefix = PrefixIndex::no_prefix;
+  };
+
+  template <class... PoolArguments>
+  KvState(const KvLayout& layout, bool prefix_sharing, PoolArguments&&... pool_arguments)
+      : layout_{layout},
+        pool_{std::forward<PoolArguments>(pool_arguments)...},
+        index_{prefix_sharing ? pool_.capacity() : 0, layout.block_tokens()},
+        filled_(pool_.capacity()) {}
+
+  [[nodiscard]] Pool& pool() noexcept { return pool_; }
+  [[nodiscard]] const Pool& pool() const noexcept { return pool_; }
+  [[nodiscard]] const KvLayout& layout() const noexcept { return layout_; }
+  [[nodiscard]] Table& table(std::uint32_t slot) noexcept { return tables_[slot]; }
+  [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
+
+  /// An empty sequence. Closing it needs no memory.
+  [[nodiscard]] std::uint32_t open() {
+    if (unused_tables_.empty()) {
+      if (unused_tables_.capacity() <= tables_.size())
+        unused_tables_.reserve(2 * tables_.size() + 1);
+      tables_.emplace_back();
+      unused_tables_.push_back(static_cast<std::uint32_t>(tables_.size() - 1));
+    }
+    const std::uint32_t slot = unused_tables_.back();
+    unused_tables_.pop_back();
+    ++sequences_;
+    return slot;
+  }
+
+  void close(std::uint32_t slot, std::size_t lane) {
+    drop_blocks(table(slot), 0, lane);
+    table(slot) = Table{};
+    unused_tables_.push_back(slot);
+    --sequences_;
+  }
+
+  /// Begins an empty sequence with the blocks that others have computed of these tokens: whole
+  /// ones, but not the last token, whose result is wanted.
+  void share_prefix(std::uint32_t slot, std::span<const Token> tokens, std::size_t lane) {
+    const std::size_t each = static_cast<std::size_t>(layout_.block_tokens());
+    const std::size_t most = tokens.empty() ? 0 : (tokens.size() - 1) / each;
+    Table& into = table(slot);
+    into.blocks.reserve(
+        static_cast<std::size_t>(smaller(layout_.blocks_for(tokens.size()), pool_.capacity())));
+    for (std::size_t i = 0; i < most; ++i) {
+      const auto found = index_.find(into.prefix, tokens.subspan(i * each, each));
+      if (!found) break;
+      pool_.read(*found, lane);
+      use(*found);
+      into.blocks.push_back(*found);
+      into.tokens += each;
+      into.prefix = index_.identity(*found);
+      ++into.published;
+    }
+  }
+
+  /// Counts what a sequence that has begun with a prompt found of it.
+  void count_prompt(std::uint64_t tokens, std::uint64_t cached) noexcept {
+    if (!index_.exists()) return;
+    hits_ += cached / layout_.block_tokens();
+    misses_ += tokens / layout_.block_tokens() - cached / layout_.block_tokens();
+  }
+
+  /// Another sequence of the same tokens, in the same blocks.
+  void fork(std::uint32_t from, std::uint32_t to, std::size_t lane) {
+    std::vector<Number> blocks = table(from).blocks;
+    for (const Number block : blocks) pool_.note_given(block);
+    for (const Number block : blocks) pool_.read(block, lane);
+    for (const Number block : blocks) pool_.share(block);
+    Table& into = table(to);
+    shared_ += blocks.size();
+    into = {std::move(blocks), table(from).tokens, table(from).published, table(from).prefix};
+  }
+
+  /// From now on, the work of a sequence is on another lane.
+  void change_lane(std::uint32_t slot, std::size_t from, std::size_t to) {
+    for (const Number block : table(slot).blocks) {
+      pool_.note_given(block);
+      pool_.note_read(block, from);
+    }
+    for (const Number block : table(slot).blocks) pool_.read(block, to);
+  }
+
+  /// Room for more tokens, in new blocks where those there are are full; the last one is copied
+  /// where others use it. Throws: `OutOfBlocks`, and what the device throws: the sequence is then
+  /// as it was.
+  void append(std::uint32_t slot, std::span<const Token> tokens, std::size_t lane) {
+    Table& into = table(slot);
+    const auto end = checked_add(into.tokens, tokens.size());
+    if (!end || tokens.empty()) return;
+    const std::uint64_t blocks = layout_.blocks_for(*end);
+    const std::uint64_t begin = into.tokens % layout_.block_tokens();
+    const bool copies = begin != 0 && pool_.users(into.blocks.back()) > 1;
+    make_room(blocks - into.blocks.size() + (copies ? 1 : 0));
+    if (blocks > into.blocks.capacity()) {  // twice as many, or appending is quadratic
+      const std::uint64_t twice = smaller<std::uint64_t>(2 * into.blocks.size(), pool_.capacity());
+      into.blocks.reserve(static_cast<std::size_t>(larger(blocks, twice)));
+    }
+    const std::size_t had = into.blocks.size();
+    std::optional<Number> copy;
+    try {
+      if (copies) copy = pool_.copy_of(into.blocks.back(), lane);
+      if (begin != 0 && !copies) pool_.write(into.blocks.back(), lane);
+      while (into.blocks.size() < blocks) into.blocks.push_back(pool_.take(lane));
+    } catch (...) {
+      for (; into.blocks.size() > had; into.blocks.pop_back()) pool_.give(into.blocks.back(), lane);
+      if (copy) pool_.give(*copy, lane);
+      throw;
+    }
+    if (copy) {
+      const Number old = std::exchange(into.blocks[had - 1], *copy);
+      copy_tokens(old, *copy, begin);
+      release(old, lane);
+      ++copied_;
+    }
+    write_tokens(into, tokens);
+  }
+
+  /// Forgets the tokens from `tokens` on. Requires: there are as many.
+  void truncate(std::uint32_t slot, std::uint64_t tokens, std::size_t lane) {
+    Table& from = table(slot);
+    drop_blocks(from, layout_.blocks_for(tokens), lane);
+    from.tokens = tokens;
+    const auto full = static_cast<std::size_t>(tokens / layout_.block_tokens());
+    if (from.published > full) {
+      from.prefix = full == 0 ? PrefixIndex::no_prefix : index_.identity(from.blocks[full - 1]);
+      // A block of its own that is not in the index: looked up again from the first one on.
+      from.published = from.prefix == PrefixIndex::no_prefix ? 0 : full;
+    }
+    const std::uint64_t kept = tokens % layout_.block_tokens();
+    if (kept != 0 && pool_.users(from.blocks.back()) == 1) set_filled(from.blocks.back(), kept);
+  }
+
+  /// Lets others share the full blocks of a sequence. Those whose tokens are in the index already,
+  /// in other blocks, stay its own.
+  void publish(std::uint32_t slot) {
+    if (!index_.exists()) return;
+    Table& of = table(slot);
+    for (; of.published < of.tokens / layout_.block_tokens(); ++of.published) {
+      const Number block = of.blocks[static_cast<std::size_t>(of.published)];
+      pool_.note_given(block);
+      auto found = index_.find(of.prefix, index_.tokens(block));
+      if (!found && !index_.contains(block)) {
+        pool_.share(block);
+        index_.insert(block, of.prefix);
+        found = block;
+      }
+      // In the index under a prefix that was evicted since: what follows cannot be found.
+      of.prefix = index_.identity(found.value_or(block));
+    }
+  }
+
+  /// Gives back the blocks that only the index uses, the longest unused first, up to `most`.
+  std::uint64_t evict(std::uint64_t most) {
+    std::uint64_t evicted = 0;
+    for (; evicted < most && index_.unused() != 0; ++evicted) {
+      const Number block = index_.oldest();
+      index_.erase(block);
+      set_filled(block, 0);
+      pool_.give_untouched(block);
+    }
+    evicted_ += evicted;
+    return evicted;
+  }
+
+  [[nodiscard]] Compaction compact(std::uint64_t most_blocks, std::size_t lane) {
+    const std::uint64_t before = pool_.end();
+    std::vector<typename Pool::Moved> moves;
+    moves.reserve(static_cast<std::size_t>(smaller(most_blocks, pool_.used())));
+    std::uint64_t updated = 0;
+    try {
+      while (moves.size() < most_blocks) {
+        const auto moved = pool_.lower_highest(lane);
+        if (!moved) break;
+        index_.move(moved->from, moved->to);
+        filled_[moved->to] = std::exchange(filled_[moved->from], 0);
+        moves.push_back(*moved);
+      }
+    } catch (...) {
+      update(moves, lane);
+      throw;
+    }
+    updated = update(moves, lane);
+    return {moves.size(), moves.size() * layout_.block_bytes(), before, pool_.end(),
+            updated,      pool_.end() == pool_.used()};
+  }
+
+  [[nodiscard]] KvCacheStats stats() const {
+    const std::uint64_t used = pool_.used();
+    return {.capacity = pool_.capacity(),
+            .free = pool_.capacity() - used,
+            .in_use = used - index_.unused(),
+            .cached = index_.unused(),
+            .peak_used = pool_.peak_used(),
+            .sequences = sequences_,
+            .slots = used * layout_.block_tokens(),
+            .filled = filled_sum_,
+            .hits = hits_,
+            .misses = misses_,
+            .shared = shared_,
+            .copied = copied_,
+            .evicted = evicted_,
+            .moved = moved_};
+  }
+
+  /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
+  [[nodiscard]] bool validate() {
+    std::vector<std::uint32_t> users(pool_.capacity());
+    for (const Table& table : tables_) {
+      if (table.blocks.size() != layout_.blocks_for(table.tokens)) return false;
+      for (const Number block : table.blocks) ++users[block];
+    }
+    std::uint64_t filled = 0;
+    std::uint64_t unused = 0;
+    for (std::uint32_t i = 0; i < users.size(); ++i) {
+      if (index_.contains(i)) {
+        if (index_.is_unused(i) != (users[i] == 0)) return false;
+        unused += users[i] == 0 ? 1 : 0;
+        ++users[i];
+      }
+      if (users[i] != pool_.users(i) || (users[i] == 0 && filled_[i] != 0)) return false;
+      filled += filled_[i];
+    }
+    return filled == filled_sum_ && unused == index_.unused() && pool_.validate();
+  }
+
+ private:
+  void make_room(std::uint64_t blocks) {
+    const std::uint64_t free = pool_.free();
+    if (blocks <= free) return;
+    if (blocks - free > index_.unused()) {
+      throw OutOfBlocks{blocks, free + index_.unused(), pool_.capacity(), layout_.block_bytes()};
+    }
+    evict(blocks - free);
+  }
+
+  /// One more sequence uses a block.
+  void use(Number block) {
+    pool_.share(block);
+    if (index_.is_unused(block)) index_.set_used(block);
+  }
+
+  /// One sequence less does.
+  void release(Number block, std::size_t lane) {
+    if (pool_.give(block, lane)) {
+      set_filled(block, 0);
+    } else if (index_.contains(block) && pool_.users(block) == 1) {
+      index_.set_unused(block);
+    }
+  }
+
+  /// The last ones first, so that of a prefix the end is evicted before the beginning.
+  void drop_blocks(Table& from, std::uint64_t kept, std::size_t lane) {
+    for (; from.blocks.size() > kept; from.blocks.pop_back()) release(from.blocks.back(), lane);
+  }
+
+  void set_filled(Number block, std::uint64_t tokens) noexcept {
+    filled_sum_ += tokens - filled_[block];
+    filled_[block] = static_cast<std::uint32_t>(tokens);
+  }
+
+  void copy_tokens(Number from, Number to, std::uint64_t count) noexcept {
+    if (index_.exists()) {
+      const auto tokens = index_.tokens(from).first(static_cast<std::size_t>(count));
+      std::copy(tokens.begin(), tokens.end(), index_.tokens(to).begin());
+    }
+    set_filled(to, count);
+  }
+
+  void write_tokens(Table& into, std::span<const Token> tokens) noexcept {
+    const auto each = static_cast<std::size_t>(layout_.block_tokens());
+    while (!tokens.empty()) {
+      const auto at = static_cast<std::size_t>(into.tokens % each);
+      const Number block = into.blocks[static_cast<std::size_t>(into.tokens / each)];
+      const auto piece = tokens.first(smaller(tokens.size(), each - at));
+      if (index_.exists())
+        std::copy(piece.begin(), piece.end(), index_.tokens(block).subspan(at).begin());
+      set_filled(block, at + piece.size());
+      into.tokens += piece.size();
+      tokens = tokens.subspan(piece.size());
+    }
+  }
+
+  /// Has the tables name the new blocks. The moves are ordered by `from`, the highest first.
+  std::uint64_t update(const std::vector<typename Pool::Moved>& moves, std::size_t lane) noexcept {
+    if (moves.empty()) return 0;
+    pool_.copied_on(lane);
+    std::uint64_t updated = 0;
+    for (Table& table : tables_) {
+      for (Number& block : table.blocks) {
+        if (block < moves.back().from) continue;
+        const auto moved = std::lower_bound(
+            moves.begin(), moves.end(), block,
+            [](const typename Pool::Moved& move, Number number) { return move.from > number; });
+        block = moved->to;
+        ++updated;
+      }
+    }
+    moved_ += moves.size();
+    ++version_;
+    return updated;
+  }
+
+  KvLayout layout_;
+  Pool pool_;
+  PrefixIndex index_;
+  std::vector<std::uint32_t> filled_;  // tokens in each block
+  std::vector<Table> tables_;
+  std::vector<std::uint32_t> unused_tables_;
+  std::uint64_t sequences_ = 0;
+  std::uint64_t filled_sum_ = 0;
+  std::uint64_t hits_ = 0;
+  std::uint64_t misses_ = 0;
+  std::uint64_t shared_ = 0;
+  std::uint64_t copied_ = 0;
+  std::uint64_t evicted_ = 0;
+  std::uint64_t moved_ = 0;
+  std::uint64_t version_ = 0;
+};
+
+}  // namespace allot::detail

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `KvCache`: the keys and values of many sequences in one allocation, by blocks of tokens that
+/// sequences share: forks, and prompts that begin alike.
+///
+/// | type                   | what it is                                                        |
+/// |------------------------|-------------------------------------------------------------------|
+/// | `KvLayout`             | where things are in a block (`kv_layout.hpp`)                     |
+/// | `KvCache<D>`           | the blocks of all layers                                          |
+/// | `KvCache<D>::Sequence` | the blocks of one sequence: given back when it is destroyed       |
+///
+/// Paging is that of Kwon et al., "Efficient Memory Management for Large Language Model Serving
+/// with PagedAttention" (2023).
+#pragma once
+
+#include <allot/core/units.hpp>
+#include <allot/device/device.hpp>
+#include <allot/pool/kv/block_pool.hpp>
+#include <allot/pool/kv/detail/state.hpp>
+#include <allot/pool/kv/kv_layout.hpp>
+#include <allot/pool/kv/stats.hpp>
+#include <allot/synchronization/synchronization.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace allot {
+
+/// A paged cache. An engine's step, for each sequence:
+///
+///     auto [sequence, cached] = cache.start(prompt);   // `cached` of its tokens are there
+///     ...work on cache.stream() that writes the keys and values of the others...
+///     sequence.publish();                              // from now on others share full blocks
+///     sequence.append(token);                          // room for one more; copies on write
+///     ...work that reads sequence.block_table(), and writes at sequence.slot(position)...
+///
+/// Work goes to the cache's streams, its lanes. What a call names a lane for is ordered, on the
+/// device, after what other lanes were given for the same blocks: a copy on write comes after the
+/// writes to what it copies, a block used again after the work of its former sequence. Give a lane
+/// the work on a sequence after the call that makes room for it, and before the sequence's next
+/// call or its end, or `compact`; calls for other sequences, from other threads too, may come
+/// between.
+///
+/// The cache, its sequences and its streams may be destroyed in any order: the memory goes last,
+/// and after the work on it. Bookkeeping is on the host: 120 bytes a block and 4 a token.
+///
+/// \tparam L  `Locked<>`: calls from several threads, each with a lane of its own
+template <Device D, Synchronization L = Unsynchronized>
+requires std::copyable<D>
+class KvCache {
+  struct State;
+
+ public:
+  using Token = std::uint32_t;
+  using slice_type = typename BlockPool<D>::slice_type;
+  using stream_type = typename D::stream_type;
+  using stream_pointer = std::shared_ptr<stream_type>;
+
+  /// As many blocks as the budget holds, in one allocation of the device.
+  /// Throws: `std::invalid_argument` for a shape that is none, and a budget below one block;
+  /// `OutOfMemory`; what making streams throws.
+  KvCache(D device, const KvCacheConfig& config)
+      : KvCache{device, config, detail::Lanes<D>::make_streams(device, config.lanes)} {}
+
+  /// \param streams  the lanes
+  KvCache(D device, const KvCacheConfig& config, std::vector<stream_pointer> streams) {
+    const KvLayout layout{config.shape, config.block_tokens};
+    const BlockPoolOptions options = options_of(layout, config.budget_bytes);
+    state_ = std::make_shared<State>(layout, config.prefix_sharing, std::move(device), options,
+                                     std::move(streams));
+  }
+
+  /// In a slice of any arena, as many blocks as it holds: `config.budget_bytes` is not looked at.
+  KvCache(D device, const KvCacheConfig& config, slice_type storage) {
+    const KvLayout layout{config.shape, config.block_tokens};
+    const BlockPoolOptions options = options_of(layout, storage.bytes());
+    auto streams = detail::Lanes<D>::make_streams(device, config.lanes);
+    state_ = std::make_shared<State>(layout, config.prefix_sharing, std::move(device), options,
+                                     std::move(streams), std::move(storage));
+  }
+
+  /// The tokens of one sequence and the blocks that hold their keys and values.
+  class Sequence {
+   public:
+    Sequence(Sequence&& other) noexcept
+        : state_{std::move(other.state_)}, slot_{other.slot_}, lane_{other.lane_} {}
+    Sequence& operator=(Sequence&& other) noexcept {
+      std::swap(state_, other.state_);
+      std::swap(slot_, other.slot_);
+      std::swap(lane_, other.lane_);
+      return *this;
+    }
+    /// Gives back the blocks that no other sequence uses; published ones stay for their prefix,
+    /// until room is needed.
+    ~Sequence() {
+      if (state_ == nullptr) return;
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      state_->close(slot_, lane_);
+    }
+
+    /// Room for more tokens. A last block that others use as well is copied first.
+    /// Complexity: linear in the tokens.
+    /// Throws: `OutOfBlocks` with how many are missing; what the device throws. The sequence is
+    /// then as it was; prefixes may have been evicted.
+    void append(std::span<const Token> tokens) {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      state_->append(slot_, tokens, lane_);
+    }
+    void append(Token token) { append(std::span{&token, 1}); }
+
+    /// As `append`; false where there is no room.
+    [[nodiscard]] bool try_append(std::span<const Token> tokens) {
+      try {
+        append(tokens);
+        return true;
+      } catch (const OutOfBlocks&) {
+        return false;
+      }
+    }
+
+    /// Forgets the last tokens, so that `tokens` are left: drafts that were not accepted.
+    /// Throws: `std::out_of_range` where it has fewer.
+    void truncate(std::uint64_t tokens) {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      require(tokens, state_->table(slot_).tokens);
+      state_->truncate(slot_, tokens, lane_);
+    }
+
+    /// Another sequence with the same tokens, in the same blocks; whichever is appended to first
+    /// copies the last one, if that is not full. Complexity: linear in the blocks.
+    [[nodiscard]] Sequence fork(std::size_t lane) {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      state_->pool().require_lane(lane);
+      const std::uint32_t slot = state_->open();
+      try {
+        state_->fork(slot_, slot, lane);
+      } catch (...) {
+        state_->close(slot, lane);
+        throw;
+      }
+      return Sequence{state_, slot, lane};
+    }
+    [[nodiscard]] Sequence fork() { return fork(lane_); }
+
+    /// Lets sequences that begin with the same tokens share the full blocks. Call it when a stream
+    /// was given the work that writes them. Complexity: linear in the tokens since the last call.
+    void publish() {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      state_->publish(slot_);
+    }
+
+    /// From now on, its work is on another lane. Complexity: linear in the blocks.
+    void use_lane(std::size_t lane) {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      state_->pool().require_lane(lane);
+      state_->change_lane(slot_, lane_, lane);
+      lane_ = lane;
+    }
+    [[nodiscard]] std::size_t lane() const noexcept { return lane_; }
+
+    [[nodiscard]] std::uint64_t tokens() const {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      return state_->table(slot_).tokens;
+    }
+
+    /// The numbers of its blocks, in the order of the tokens: what a kernel is given. They change
+    /// with `append`, `truncate` and `compact`.
+    [[nodiscard]] std::vector<std::uint32_t> block_table() const {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      return state_->table(slot_).blocks;
+    }
+
+    /// Where the token at a position is. Throws: `std::out_of_range`.
+    [[nodiscard]] KvSlot slot(std::uint64_t position) const {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      require(position + (position != ~std::uint64_t{0} ? 1 : 0), state_->table(slot_).tokens);
+      const std::uint64_t each = state_->layout().block_tokens();
+      return {state_->table(slot_).blocks[static_cast<std::size_t>(position / each)],
+              static_cast<std::uint32_t>(position % each)};
+    }
+
+   private:
+    friend KvCache;
+    Sequence(std::shared_ptr<State> state, std::uint32_t slot, std::size_t lane) noexcept
+        : state_{std::move(state)}, slot_{slot}, lane_{lane} {}
+
+    static void require(std::uint64_t tokens, std::uint64_t there_are) {
+      if (tokens <= there_are) return;
+      throw std::out_of_range{(FixedText<128>{} << tokens << " tokens of a sequence of "
+                                                << there_are << "; append them first")
+                                  .c_str()};
+    }
+
+    std::shared_ptr<State> state_;
+    std::uint32_t slot_;
+    std::size_t lane_;
+  };
+
+  /// A new sequence; `cached` of its tokens were computed for others, and are not to be again.
+  struct Started {
+    Sequence sequence;
+    std::uint64_t cached;
+  };
+
+  /// Begins a sequence with the tokens of a prompt. The last one is never among those cached.
+  /// Complexity: linear in the tokens.
+  /// Throws: as `Sequence::append`; nothing has changed then but that prefixes may be evicted.
+  [[nodiscard]] Started start(std::span<const Token> prompt = {}, std::size_t lane = 0) {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    state_->pool().require_lane(lane);
+    const std::uint32_t slot = state_->open();
+    try {
+      state_->share_prefix(slot, prompt, lane);
+      const std::uint64_t cached = state_->table(slot).tokens;
+      state_->append(slot, prompt.subspan(static_cast<std::size_t>(cached)), lane);
+      state_->count_prompt(prompt.size(), cached);
+      return {Sequence{state_, slot, lane}, cached};
+    } catch (...) {
+      state_->close(slot, lane);
+      throw;
+    }
+  }
+
+  /// Moves the highest used blocks to the lowest free ones, at most `most_blocks`, so that the used
+  /// ones end lower; copies on a lane. Block tables are updated, and `version` counts on: export
+  /// them anew before the next kernel. Call it when all work was given: with several threads, while
+  /// none is between a call and its work. Complexity: linear in the entries of all block tables.
+  /// Throws: what copying throws; the blocks moved before are where the tables say.
+  Compaction compact(std::uint64_t most_blocks, std::size_t lane = 0) {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    return state_->compact(most_blocks, lane);
+  }
+
+  /// Gives back blocks that are kept for prefixes and that no sequence uses; how many.
+  std::uint64_t evict(std::uint64_t most_blocks) {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    return state_->evict(most_blocks);
+  }
+
+  /// How often blocks were moved.
+  [[nodiscard]] std::uint64_t version() const {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    return state_->version();
+  }
+
+  /// A consistent snapshot. Complexity: constant.
+  [[nodiscard]] KvCacheStats stats() const {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    return state_->stats();
+  }
+
+  [[nodiscard]] const KvLayout& layout() const noexcept { return state_->layout(); }
+
+  /// Where the keys and values of a block's tokens begin in a layer. Throws:
+  /// `std::invalid_argument` for a block, `std::out_of_range` for a layer that there is not.
+  [[nodiscard]] void* keys(std::uint32_t block, std::uint64_t layer) const {
+    return place(block, layer, layout().key_offset(layer, 0));
+  }
+  [[nodiscard]] void* values(std::uint32_t block, std::uint64_t layer) const {
+    return place(block, layer, layout().value_offset(layer, 0));
+  }
+  /// The same of one token.
+  [[nodiscard]] void* key(const KvSlot& slot, std::uint64_t layer) const {
+    return place(slot.block, layer, layout().key_offset(layer, slot.token));
+  }
+  [[nodiscard]] void* value(const KvSlot& slot, std::uint64_t layer) const {
+    return place(slot.block, layer, layout().value_offset(layer, slot.token));
+  }
+
+  /// All blocks, one after another: block n begins at `n * layout().block_bytes()`.
+  [[nodiscard]] const slice_type& storage() const noexcept { return state_->pool().storage(); }
+
+  [[nodiscard]] stream_type& stream(std::size_t lane = 0) { return state_->pool().stream(lane); }
+  [[nodiscard]] D& device() noexcept { return state_->pool().device(); }
+
+  /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
+  [[nodiscard]] bool validate() const {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    return state_->validate();
+  }
+
+ private:
+  struct State : detail::KvState<D> {
+    using detail::KvState<D>::KvState;
+    [[no_unique_address]] L synchronization;
+  };
+
+  [[nodiscard]] static BlockPoolOptions options_of(const KvLayout& layout, std::uint64_t bytes) {
+    return {.blocks = layout.blocks_in(bytes), .block_bytes = layout.block_bytes()};
+  }
+
+  [[nodiscard]] void* place(std::uint32_t block, std::uint64_t layer, std::uint64_t offset) const {
+    if (layer >= layout().layers()) {
+      throw std::out_of_range{(FixedText<128>{} << "there is no layer " << layer << "; there are "
+                                                << layout().layers() << ", from 0 on")
+                                  .c_str()};
+    }
+    return static_cast<std::byte*>(state_->pool().address(block)) + offset;
+  }
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace allot

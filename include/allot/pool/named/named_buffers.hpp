@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `NamedBuffers`: working buffers of one device by name, typed, growing, limited and leak-checked.
+/// For buffers that live as long as a simulation or an engine and change their sizes; `Slice` is
+/// enough for those that do not.
+///
+///     allot::NamedBuffers buffers{device, 1 * GiB};
+///     buffers.add<float>("positions", 1000, allot::BufferConfig::positions());
+///     buffers.ensure_capacity<float>("positions", 5000, stream);   // keeps the first 1000
+///     buffers.free("positions");
+#pragma once
+
+#include <allot/alignment/alignment.hpp>
+#include <allot/arena.hpp>
+#include <allot/core/source_location.hpp>
+#include <allot/device/device.hpp>
+#include <allot/pool/named/byte_budget.hpp>
+#include <allot/pool/named/config.hpp>
+#include <allot/pool/named/detail/untyped_buffers.hpp>
+#include <allot/pool/named/errors.hpp>
+#include <allot/pool/named/key.hpp>
+#include <allot/pool/named/typed_slice.hpp>
+#include <allot/slice.hpp>
+#include <allot/strategy/best_fit.hpp>
+#include <allot/synchronization/locked.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace allot {
+
+template <class T>
+[[nodiscard]] BufferResize resize_to(std::string_view name, std::uint64_t elements) {
+  return {name, detail::ElementType::of<T>(), elements};
+}
+template <class T>
+[[nodiscard]] BufferResize resize_to(const BufferKey<T>& key, std::uint64_t elements) {
+  return resize_to<T>(key.name(), elements);
+}
+
+/// Buffers by name. Every member may be called from any thread; one at a time is inside. Every
+/// member that throws has changed nothing.
+///
+/// **Handles.** What `add`, `get` and `ensure_capacity` return keeps the memory that it points to
+/// alive. After a resize it has the old size, and points to the old memory until it is dropped:
+/// with the old contents, unless the buffer grew in place and both are the same. Ask for the new
+/// one. Destroying the buffers, freeing or resizing one is safe at any time, on any thread, but not
+/// in work of a stream (a host function): members wait for streams while they keep others out.
+///
+/// **Streams.** A member that takes a stream gives its copies to it and returns: they come after
+/// the stream's work so far and before its later work, and after copies that this object gave to
+/// other streams for the same buffer. Without a stream the host waits for them. Memory that nobody
+/// holds goes back to the arena when the last such copy is done. What kernels on other streams do
+/// is not known here: hold a handle until they are done, or `free` on their stream.
+///
+/// **Limit.** All capacities together, with external bytes, stay below it. A resize counts the new
+/// capacity instead of the old one; while it copies, and while handles hold old memory, the arena
+/// holds both (`stats().held_bytes`), so give the arena more than the limit: the largest buffer.
+///
+/// Sizes are elements: `BufferConfig::bytes_per_element` each.
+///
+/// \tparam D          what the memory is of
+/// \tparam ArenaType  where it comes from
+/// \tparam Clock      what ages are measured with
+template <Device D,
+          class ArenaType = Arena<BestFit, AlignTo<256>, Locked<>, typename D::memory_type>,
+          class Clock = std::chrono::steady_clock>
+class NamedBuffers : public detail::UntypedBuffers<D, ArenaType, Clock> {
+  using Base = detail::UntypedBuffers<D, ArenaType, Clock>;
+  using typename Base::Range;
+
+ public:
+  using device_type = D;
+  using arena_type = ArenaType;
+  using stream_type = typename D::stream_type;
+  using access_type = AccessOf<typename ArenaType::memory_type>;
+  template <class T>
+  using Handle = TypedSlice<T, access_type>;
+
+  static_assert(ArenaType::synchronization_type::is_thread_safe,
+                "memory is freed from any thread: take an arena with Locked<Mutex>");
+
+  /// Over an arena of its own. One allocation from the device.
+  /// Throws: what the arena's constructor and the device throw.
+  NamedBuffers(D device, std::uint64_t capacity_bytes, const MemoryLimit& limit = {})
+      : NamedBuffers{device, std::make_shared<ArenaType>(capacity_bytes, device.memory()), limit} {}
+
+  /// Over an arena that others may use, too.
+  NamedBuffers(D device, std::shared_ptr<ArenaType> arena, const MemoryLimit& limit = {})
+      : Base{std::move(device), std::move(arena), limit} {}
+
+  /// A new buffer of at least `elements` elements; its contents are undefined. Where one of that
+  /// name, type, size (as it was added) and configuration exists, that one.
+  /// \param site  the caller, for `check_leaks`
+  /// Complexity: one allocation of the arena.
+  /// Throws: `std::invalid_argument` where one of another type, size or configuration exists, and
+  /// for configurations that hold no `T`; `LimitExceeded` above its maximum or the limit;
+  /// `OutOfMemory`; `std::bad_alloc` for the bookkeeping.
+  template <class T>
+  Handle<T> add(std::string_view name, std::uint64_t elements, const BufferConfig& config = {},
+                const SourceLocation& site = SourceLocation::current()) {
+    static_assert(std::is_trivially_copyable_v<T>, "contents are copied as bytes");
+    return Handle<T>{this->added(name, type_of<T>(), alignof(T), elements, config, site)};
+  }
+  template <class T>
+  Handle<T> add(const BufferKey<T>& key, std::uint64_t elements,
+                const SourceLocation& site = SourceLocation::current()) {
+    return add<T>(key.name(), elements, key.config(), site);
+  }
+
+  /// The buffer as it is now. Complexity: one look-up of the name.
+  /// Throws: `std::out_of_range` for an unknown name, with the nearest; `std::invalid_argument` for
+  /// another type.
+  template <class T>
+  [[nodiscard]] Handle<T> get(std::string_view name) {
+    return Handle<T>{this->found(name, type_of<T>())};
+  }
+  template <class T>
+  [[nodiscard]] Handle<T> get(const BufferKey<T>& key) {
+    return get<T>(key.name());
+  }
+
+  /// The buffer with room for `elements` at least; its contents are kept. Never makes it smaller.
+  /// In place, without a copy, where what follows it in the arena is free.
+  /// Throws: as `get`; `LimitExceeded`; `OutOfMemory`; what the device throws.
+  template <class T>
+  Handle<T> ensure_capacity(std::string_view name, std::uint64_t elements, stream_type& stream) {
+    return Handle<T>{this->resized(resize_to<T>(name, elements), &stream)};
+  }
+  template <class T>
+  Handle<T> ensure_capacity(const BufferKey<T>& key, std::uint64_t elements, stream_type& stream) {
+    return ensure_capacity<T>(key.name(), elements, stream);
+  }
+  /// The same, and waits for the copy.
+  template <class T>
+  Handle<T> ensure_capacity(std::string_view name, std::uint64_t elements) {
+    return Handle<T>{this->resized(resize_to<T>(name, elements), nullptr)};
+  }
+  template <class T>
+  Handle<T> ensure_capacity(const BufferKey<T>& key, std::uint64_t elements) {
+    return ensure_capacity<T>(key.name(), elements);
+  }
+
+  /// `ensure_capacity` for several: all of them, or, where it throws, none.
+  /// Throws: also `std::invalid_argument` for a name that occurs twice.
+  void resize_all(std::span<const BufferResize> resizes, stream_type& stream) {
+    this->resize(resizes, &stream);
+  }
+  void resize_all(std::initializer_list<BufferResize> resizes, stream_type& stream) {
+    this->resize({resizes.begin(), resizes.size()}, &stream);
+  }
+  void resize_all(std::span<const BufferResize> resizes) { this->resize(resizes, nullptr); }
+  void resize_all(std::initializer_list<BufferResize> resizes) {
+    this->resize({resizes.begin(), resizes.size()}, nullptr);
+  }
+
+  using Base::free;
+  template <class T>
+  void free(const BufferKey<T>& key) {
+    free(key.name());
+  }
+  template <class T>
+  void free(const BufferKey<T>& key, stream_type& stream) {
+    free(key.name(), stream);
+  }
+
+  /// Copies into a buffer, from its `first`-th `T` on. What is written counts as used.
+  /// \param from  memory of `device.staging_memory()`; it must live until the copy is done
+  /// Throws: as `get`; `std::out_of_range` beyond the capacity; what the device throws.
+  template <class T>
+  void write(std::string_view name, std::uint64_t first,
+             std::type_identity_t<std::span<const T>> from, stream_type& stream) {
+    this->written(name, range_of<T>(first, from.size()), from.data(), &stream);
+  }
+  template <class T>
+  void write(std::string_view name, std::uint64_t first,
+             std::type_identity_t<std::span<const T>> from) {
+    this->written(name, range_of<T>(first, from.size()), from.data(), nullptr);
+  }
+  template <class T>
+  void write(const BufferKey<T>& key, std::uint64_t first,
+             std::type_identity_t<std::span<const T>> from, stream_type& stream) {
+    write<T>(key.name(), first, from, stream);
+  }
+  template <class T>
+  void write(const BufferKey<T>& key, std::uint64_t first,
+             std::type_identity_t<std::span<const T>> from) {
+    write<T>(key.name(), first, from);
+  }
+
+  /// Copies out of a buffer, from its `first`-th `T` on. On a stream of the caller's, which goes
+  /// on meanwhile, only where the configuration allows asynchronous readback.
+  /// Throws: as `write`; `std::invalid_argument` where it is not allowed.
+  template <class T>
+  void read(std::string_view name, std::uint64_t first, std::type_identity_t<std::span<T>> to,
+            stream_type& stream) {
+    this->copied_out(name, range_of<T>(first, to.size()), to.data(), &stream);
+  }
+  template <class T>
+  void read(std::string_view name, std::uint64_t first, std::type_identity_t<std::span<T>> to) {
+    this->copied_out(name, range_of<T>(first, to.size()), to.data(), nullptr);
+  }
+  template <class T>
+  void read(const BufferKey<T>& key, std::uint64_t first, std::type_identity_t<std::span<T>> to,
+            stream_type& stream) {
+    read<T>(key.name(), first, to, stream);
+  }
+  template <class T>
+  void read(const BufferKey<T>& key, std::uint64_t first, std::type_identity_t<std::span<T>> to) {
+    read<T>(key.name(), first, to);
+  }
+
+ private:
+  template <class T>
+  [[nodiscard]] static detail::ElementType type_of() noexcept {
+    return detail::ElementType::of<T>();
+  }
+  template <class T>
+  [[nodiscard]] static Range range_of(std::uint64_t first, std::uint64_t count) noexcept {
+    return {type_of<T>(), first, count};
+  }
+};
+
+}  // namespace allot

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `ScratchStack`: two stacks of scopes over pieces of memory, each a linear arena. It knows of no
+/// device and no stream; `Workspace` does.
+#pragma once
+
+#include <allot/arena.hpp>
+#include <allot/core/block.hpp>
+#include <allot/core/checked.hpp>
+#include <allot/slice.hpp>
+#include <allot/strategy/linear.hpp>
+#include <allot/stream/stream_ordered_memory.hpp>
+#include <allot/synchronization/synchronization.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+template <Memory M, Alignment A>
+class ScratchStack {
+ public:
+  using arena_type = Arena<Linear, A, Unsynchronized, StreamOrderedMemory<M>>;
+  using slice_type = Slice<AccessOf<M>>;
+  /// Slices share their piece: it outlives them.
+  using Piece = std::shared_ptr<arena_type>;
+
+  [[nodiscard]] static Piece make_piece(M memory, std::uint64_t bytes) {
+    return std::make_shared<arena_type>(bytes, StreamOrderedMemory<M>{std::move(memory)});
+  }
+
+  void push(Piece piece) { pieces_.push_back(std::move(piece)); }
+
+  /// Requires: no scope has allocated anything.
+  [[nodiscard]] std::vector<Piece> exchange(std::vector<Piece> pieces) noexcept {
+    for (Side& side : sides_) {
+      side.piece = 0;
+      for (Opened& opened : side.opened) opened = {{}, 0, opened.is_closed, false};
+    }
+    return std::exchange(pieces_, std::move(pieces));
+  }
+
+  /// Opens a scope, and returns how many were open.
+  [[nodiscard]] std::size_t open(bool upper) {
+    Side& side = sides_[upper];
+    if (pieces_.empty()) {
+      side.opened.push_back({{}, 0, false, false});
+    } else {
+      side.opened.push_back({pieces_[side.piece]->mark(), side.piece, false, true});
+    }
+    return side.opened.size() - 1;
+  }
+
+  /// Closes a scope, once all those inside it are.
+  void close(bool upper, std::size_t depth) noexcept {
+    Side& side = sides_[upper];
+    side.opened[depth].is_closed = true;
+    while (!side.opened.empty() && side.opened.back().is_closed) {
+      release_to(side.opened.back(), upper);
+      side.opened.pop_back();
+    }
+  }
+
+  [[nodiscard]] std::size_t depth(bool upper) const noexcept { return sides_[upper].opened.size(); }
+
+  /// From the piece that the last allocation of this end was in, or one after it.
+  [[nodiscard]] std::optional<slice_type> try_allocate(bool upper, const Request& request) {
+    Side& side = sides_[upper];
+    for (std::size_t i = side.piece; i < pieces_.size(); ++i) {
+      arena_type& arena = *pieces_[i];
+      const auto block = upper ? arena.try_allocate_upper(request) : arena.try_allocate(request);
+      if (!block) continue;
+      side.piece = i;
+      most_alignment_ = larger(most_alignment_, larger(request.alignment, A::value));
+      high_water_ = larger(high_water_, used());
+      return slice_type{pieces_[i], arena.address(*block), request.bytes};
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] std::size_t pieces() const noexcept { return pieces_.size(); }
+
+  /// Bytes of all pieces.
+  [[nodiscard]] std::uint64_t capacity() const noexcept {
+    std::uint64_t bytes = 0;
+    for (const Piece& piece : pieces_) bytes += piece->capacity();
+    return bytes;
+  }
+
+  /// Bytes from the ends to where the stacks reach. Complexity: linear in the pieces.
+  [[nodiscard]] std::uint64_t used() const noexcept {
+    std::uint64_t bytes = 0;
+    for (const Piece& piece : pieces_) {
+      const Linear::Mark mark = piece->mark();
+      bytes += piece->capacity() - (mark.upper_begin - mark.lower_end) * A::value;
+    }
+    return bytes;
+  }
+
+  [[nodiscard]] std::uint64_t high_water() const noexcept { return high_water_; }
+  void reset_high_water() noexcept { high_water_ = used(); }
+
+  /// Of one piece in which all that was allocated in several fits, whatever their alignments.
+  [[nodiscard]] std::uint64_t merged_bytes() const noexcept {
+    return capacity() + (pieces_.size() - 1) * 2 * most_alignment_;
+  }
+
+  /// Of one piece in which what reached the high-water mark fits.
+  [[nodiscard]] std::uint64_t fitting_bytes() const noexcept {
+    if (high_water_ == 0) return 0;
+    const std::uint64_t joints = pieces_.size() > 1 ? pieces_.size() - 1 : 0;
+    const std::uint64_t bytes = high_water_ + joints * 2 * most_alignment_;
+    return checked_align_up(bytes, most_alignment_).value_or(bytes);
+  }
+
+ private:
+  struct Opened {
+    Linear::Mark mark;
+    std::size_t piece;
+    bool is_closed;
+    bool has_mark;  // opened before there was any memory, otherwise
+  };
+  struct Side {
+    std::vector<Opened> opened;
+    std::size_t piece = 0;
+  };
+
+  /// Frees what this end has allocated since; the other end keeps what it has.
+  void release_to(const Opened& opened, bool upper) noexcept {
+    Side& side = sides_[upper];
+    if (pieces_.empty()) return;
+    for (; side.piece > opened.piece; --side.piece) release_all(*pieces_[side.piece], upper);
+    if (!opened.has_mark) return release_all(*pieces_[side.piece], upper);
+    release(*pieces_[side.piece], opened.mark, upper);
+  }
+
+  static void release_all(arena_type& arena, bool upper) noexcept {
+    Linear::Mark mark = arena.mark();
+    (upper ? mark.upper_begin : mark.lower_end) = upper ? arena.capacity() / A::value : 0;
+    arena.release_to(mark);
+  }
+
+  static void release(arena_type& arena, const Linear::Mark& opened, bool upper) noexcept {
+    Linear::Mark mark = arena.mark();
+    (upper ? mark.upper_begin : mark.lower_end) = upper ? opened.upper_begin : opened.lower_end;
+    arena.release_to(mark);
+  }
+
+  std::vector<Piece> pieces_;
+  Side sides_[2];
+  std::uint64_t high_water_ = 0;
+  std::uint64_t most_alignment_ = A::value;
+};
+
+}  // namespace allot::detail

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `Workspace`: scratch memory that grows to what is needed and then stays. For what lives as long
+/// as a function: temporaries of a layer, the workspace of a BLAS call.
+///
+/// | type              | what it is                                                             |
+/// |-------------------|------------------------------------------------------------------------|
+/// | `Workspace<D>`    | the memory: one block of the device, once it has seen the largest need |
+/// | `Workspace::Scope`| allocations that end together: when it is destroyed                    |
+#pragma once
+
+#include <allot/alignment/alignment.hpp>
+#include <allot/arena.hpp>
+#include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
+#include <allot/device/device.hpp>
+#include <allot/pool/workspace/detail/scratch_stack.hpp>
+#include <allot/slice.hpp>
+#include <allot/stream/settle.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace allot {
+
+/// From which end of a workspace a scope takes its memory. The two ends are stacks of their own.
+enum class End { lower, upper };
+
+struct WorkspaceOptions {
+  std::uint64_t initial_bytes = 0;        ///< taken when it is made; 0: with the first allocation
+  std::uint64_t minimum_bytes = 2 * MiB;  ///< taken from the device at a time, at least
+  std::uint64_t limit_bytes = OutOfMemory::unlimited;  ///< of `capacity()`
+};
+
+/// Grow-only scratch memory of a device, for the work of one stream.
+///
+/// Allocations are made in scopes, which nest; each end of the memory is a stack, so that what one
+/// step reads and what it writes can take turns. An allocation that does not fit adds memory: what
+/// there is stays where it is, and alive, until the scopes that use it have ended. With the first
+/// allocation after all have, the pieces become one block that holds as much. From then on the same
+/// allocations have the same addresses, which captured graphs rely on, and the device is not
+/// called. `grown()` tells when that was not so.
+///
+/// Memory that was used on the stream is given back only after its work is done, without waiting
+/// for it. Slices keep their memory alive, but it is scratch: after their scope it is used again.
+///
+/// One thread at a time. \tparam A  the granularity, and the alignment where none is said
+template <Device D, Alignment A = AlignTo<256>>
+requires std::copyable<D>
+class Workspace {
+  using Stack = detail::ScratchStack<typename D::memory_type, A>;
+  struct State;
+
+ public:
+  using slice_type = typename Stack::slice_type;
+  using stream_type = typename D::stream_type;
+  using stream_pointer = std::shared_ptr<stream_type>;
+
+  /// \param stream  where the memory is used; a stream of its own where there is none
+  /// Throws: as `reserve`; what making a stream throws.
+  explicit Workspace(D device, const WorkspaceOptions& options = {}, stream_pointer stream = {})
+      : state_{std::make_shared<State>(std::move(device), options, std::move(stream))} {
+    if (options.initial_bytes != 0) reserve(options.initial_bytes);
+  }
+
+  Workspace(Workspace&&) noexcept = default;
+  Workspace& operator=(Workspace&&) noexcept = default;
+
+  /// Allocations that end together. They end when the scope is destroyed, or, where scopes of the
+  /// same end that were opened later are still open, when those are. It keeps the workspace's
+  /// memory alive.
+  class Scope {
+   public:
+    Scope(Scope&& other) noexcept
+        : state_{std::move(other.state_)}, end_{other.end_}, depth_{other.depth_} {}
+    Scope& operator=(Scope&& other) noexcept {
+      std::swap(state_, other.state_);
+      std::swap(end_, other.end_);
+      std::swap(depth_, other.depth_);
+      return *this;
+    }
+    ~Scope() {
+      if (state_ != nullptr) state_->close(end_, depth_);
+    }
+
+    /// Complexity: constant, unless memory must be added.
+    /// Throws: `std::logic_error` where a scope of the same end that was opened later is open; as
+    /// `Arena::allocate`; `OutOfMemory` of reason `source` where the device refuses more, and of
+    /// `too_large` where the limit does. Nothing has changed then.
+    [[nodiscard]] slice_type allocate(std::uint64_t bytes) { return allocate(bytes, A::value); }
+    [[nodiscard]] slice_type allocate(std::uint64_t bytes, std::uint64_t alignment) {
+      return state_->allocate(end_, depth_, detail::request_of(bytes, alignment));
+    }
+
+   private:
+    friend Workspace;
+    Scope(std::shared_ptr<State> state, End end)
+        : state_{std::move(state)}, end_{end}, depth_{state_->open(end)} {}
+
+    std::shared_ptr<State> state_;
+    End end_;
+    std::size_t depth_;
+  };
+
+  /// Opens a scope. Throws: `std::bad_alloc`.
+  [[nodiscard]] Scope scope(End end = End::lower) { return Scope{state_, end}; }
+
+  /// Makes it at least `bytes` in one piece, so that this much is never added later.
+  /// Throws: `std::logic_error` while a scope is open; `OutOfMemory`. Nothing has changed then.
+  void reserve(std::uint64_t bytes) {
+    state_->require_idle("reserve");
+    if (state_->stack.capacity() < bytes || state_->stack.pieces() > 1)
+      state_->resize_to(larger(bytes, state_->stack.capacity()));
+  }
+
+  /// Gives back what exceeds the high-water mark.
+  /// Throws: `std::logic_error` while a scope is open; `OutOfMemory`. Nothing has changed then.
+  void shrink_to_fit() {
+    state_->require_idle("shrink_to_fit");
+    const std::uint64_t wanted = state_->stack.fitting_bytes();
+    if (wanted < state_->stack.capacity()) state_->shrink_to(wanted);
+  }
+
+  /// Forgets the high-water mark, so that `shrink_to_fit` looks at what comes from now on.
+  void reset_high_water() noexcept { state_->stack.reset_high_water(); }
+
+  /// Gives back the memory of which the stream has finished its work. The other members do so, too.
+  /// Throws: what asking an event throws.
+  void collect() { state_->collect(); }
+
+  /// The stream that its memory is used on.
+  [[nodiscard]] stream_type& stream() noexcept { return *state_->stream; }
+
+  /// Bytes in use now, and the most that ever were, with what alignment took.
+  [[nodiscard]] std::uint64_t used() const noexcept { return state_->stack.used(); }
+  [[nodiscard]] std::uint64_t high_water() const noexcept { return state_->stack.high_water(); }
+  /// Bytes taken from the device, without what waits for the stream.
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return state_->stack.capacity(); }
+  /// Bytes that are given back when the stream's work is done.
+  [[nodiscard]] std::uint64_t retired_bytes() const noexcept { return state_->retired_bytes(); }
+  /// How often addresses may have changed: while it stays, the same allocations in the same order
+  /// have the same addresses, and what was captured with them may be run again.
+  [[nodiscard]] std::uint64_t grown() const noexcept { return state_->grown; }
+
+ private:
+  using Piece = typename Stack::Piece;
+
+  struct Retired {
+    std::vector<Piece> pieces;
+    typename D::event_type done;
+  };
+
+  struct State {
+    State(D chosen, const WorkspaceOptions& with, stream_pointer on)
+        : device{std::move(chosen)},
+          options{with},
+          stream{on ? std::move(on) : std::make_shared<stream_type>(device.make_stream())} {}
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+
+    /// A stream of its own is released before the memory is: where waiting fails, its release waits
+    /// for the device.
+    ~State() {
+      detail::settle(device, *stream);
+      stream.reset();
+    }
+
+    [[nodiscard]] std::size_t open(End end) { return stack.open(end == End::upper); }
+
+    void close(End end, std::size_t depth) noexcept { stack.close(end == End::upper, depth); }
+
+    [[nodiscard]] slice_type allocate(End end, std::size_t depth, const Request& request) {
+      const bool upper = end == End::upper;
+      if (depth + 1 != stack.depth(upper)) throw_not_innermost(depth, stack.depth(upper));
+      if (stack.pieces() > 1 && stack.used() == 0) merge();
+      if (auto slice = stack.try_allocate(upper, request)) return std::move(*slice);
+      add(request);
+      return stack.try_allocate(upper, request).value();
+    }
+
+    /// Adds a piece that holds the request, and half as much again as there was. Where nothing is
+    /// in use, it takes the place of what there was.
+    void add(const Request& request) {
+      collect();
+      const auto room = checked_add(request.bytes, larger(request.alignment, A::value));
+      const auto need = room ? checked_align_up(*room, A::value) : std::nullopt;
+      const std::uint64_t capacity = stack.capacity();
+      const std::uint64_t left = options.limit_bytes - smaller(options.limit_bytes, capacity);
+      const bool is_idle = stack.used() == 0;
+      if (!need || *need > (is_idle ? options.limit_bytes : left))
+        throw beyond_limit(request.bytes);
+      const bool replaces = is_idle && (stack.pieces() == 1 || *need > left);
+      const std::uint64_t wanted =
+          larger(larger(*need, options.minimum_bytes), capacity / 2 + (replaces ? capacity : 0));
+      Piece piece = take(smaller(wanted, replaces ? options.limit_bytes : left), *need);
+      piece->deallocate(piece->allocate(request));  // refuses an alignment above that of its base
+      if (replaces) {
+        std::vector<Piece> pieces;
+        pieces.push_back(std::move(piece));
+        return replace(std::move(pieces));
+      }
+      stack.push(std::move(piece));
+      ++grown;
+    }
+
+    /// One piece for several. Where the device refuses that, the pieces do as well.
+    void merge() {
+      try {
+        resize_to(stack.merged_bytes());
+      } catch (const OutOfMemory&) {
+      }
+    }
+
+    void resize_to(std::uint64_t bytes) {
+      const auto rounded = checked_align_up(larger(bytes, A::value), A::value);
+      if (!rounded || *rounded > options.limit_bytes) throw beyond_limit(bytes);
+      std::vector<Piece> pieces;
+      pieces.push_back(take(*rounded, *rounded));
+      replace(std::move(pieces));
+    }
+
+    void shrink_to(std::uint64_t bytes) {
+      if (bytes != 0) return resize_to(bytes);
+      replace({});
+    }
+
+    /// Has the stream's event stand for all that used the old pieces.
+    void replace(std::vector<Piece> pieces) {
+      collect();
+      Retired old{{}, device.make_event()};
+      device.record(old.done, *stream);
+      retired.reserve(retired.size() + 1);
+      old.pieces = stack.exchange(std::move(pieces));
+      ++grown;
+      if (!old.pieces.empty()) retired.push_back(std::move(old));
+    }
+
+    /// From the device; less where it refuses; after the stream's work where that frees some.
+    [[nodiscard]] Piece take(std::uint64_t wanted, std::uint64_t least) {
+      for (const std::uint64_t bytes : {wanted, least}) {
+        try {
+          return stack.make_piece(device.memory(), bytes);
+        } catch (const OutOfMemory&) {
+          if (bytes == least && retired.empty()) throw;
+        }
+      }
+      device.synchronize(*stream);
+      retired.clear();
+      return stack.make_piece(device.memory(), least);
+    }
+
+    void collect() {
+      std::erase_if(retired, [&](const Retired& old) { return device.is_done(old.done); });
+    }
+
+    void require_idle(const char* what) const {
+      if (stack.depth(false) + stack.depth(true) == 0) return;
+      throw std::logic_error{(FixedText<192>{}
+                              << what << " of a workspace with "
+                              << stack.depth(false) + stack.depth(true)
+                              << " open scopes would move their memory; end them first")
+                                 .c_str()};
+    }
+
+    [[noreturn]] static void throw_not_innermost(std::size_t depth, std::size_t depths) {
+      throw std::logic_error{(FixedText<192>{} << "an allocation in scope " << depth + 1 << " of "
+                                               << depths
+                                               << " would end with the innermost one; allocate "
+                                                  "there, or end it first")
+                                 .c_str()};
+    }
+
+    [[nodiscard]] std::uint64_t retired_bytes() const noexcept {
+      std::uint64_t bytes = 0;
+      for (const Retired& old : retired) {
+        for (const Piece& piece : old.pieces) bytes += piece->capacity();
+      }
+      return bytes;
+    }
+
+    [[nodiscard]] OutOfMemory beyond_limit(std::uint64_t bytes) const noexcept {
+      const std::uint64_t left =
+          options.limit_bytes - smaller(options.limit_bytes, stack.capacity());
+      return {Reason::too_large, bytes, A::value, left, left, options.limit_bytes};
+    }
+
+    D device;
+    WorkspaceOptions options;
+    Stack stack;
+    std::vector<Retired> retired;
+    stream_pointer stream;
+    std::uint64_t grown = 0;
+  };
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace allot

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `Readback<T>`: downloads into two pinned buffers in turn, so that one is read while the other
+/// fills.
+///
+///     Readback<float, HipDevice<>> readback{device, elements};
+///     readback.start(first, stream);
+///     for (...) {
+///       readback.start(next, stream);                    // under way while this is used:
+///       for (float value : readback.wait()) ...          // the first
+///     }
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/device/device.hpp>
+#include <allot/slice.hpp>
+#include <allot/stream/settle.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace allot {
+
+/// Two transfers may be under way; a third needs the buffer of the first. Keeps the source alive
+/// until its bytes have arrived. Used by one thread at a time. The device must outlive it.
+template <class T, Device D>
+requires std::is_trivially_copyable_v<T>
+class Readback {
+ public:
+  using slice_type = Slice<AccessOf<typename D::memory_type>>;
+
+  /// \param elements  of one transfer at most; takes pinned memory for twice as many
+  /// Throws: `std::length_error` where that is too much; `OutOfMemory`; what the device throws.
+  Readback(D& device, std::uint64_t elements)
+      : device_{&device},
+        elements_{elements},
+        room_{room_for(elements)},
+        region_{device.staging_memory().acquire(2 * room_, buffer_alignment)},
+        buffers_{Buffer{device.make_event()}, Buffer{device.make_event()}} {
+    if constexpr (requires { region_.mark_used(0, 0); }) region_.mark_used(0, 2 * room_);
+  }
+
+  Readback(const Readback&) = delete;
+  Readback& operator=(const Readback&) = delete;
+  /// Waits for what is under way: it goes into memory that ends here.
+  ~Readback() {
+    for (Buffer& buffer : buffers_) {
+      if (buffer.is_flying) detail::settle(*device_, buffer.event);
+    }
+  }
+
+  /// Elements that a transfer can have at most.
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return elements_; }
+
+  /// Begins to copy `source` on a stream, behind what the stream has to do. Where two transfers
+  /// were not waited for, the first of them is waited for here and lost.
+  /// Throws: `std::length_error` for a source that is too large or no whole number of elements;
+  /// what the device throws; nothing was begun then.
+  void start(const slice_type& source, typename D::stream_type& stream) {
+    check(source);
+    if (pending_ == 2) land_oldest();
+    begin(source, stream);
+  }
+
+  /// The same, unless two transfers were not waited for: false, at once, and nothing is lost.
+  [[nodiscard]] bool try_start(const slice_type& source, typename D::stream_type& stream) {
+    check(source);
+    if (pending_ == 2) return false;
+    begin(source, stream);
+    return true;
+  }
+
+  /// Transfers that were begun and not waited for: 0, 1 or 2.
+  [[nodiscard]] std::uint32_t pending() const noexcept { return pending_; }
+
+  /// Whether `wait` returns at once. False where nothing was begun.
+  [[nodiscard]] bool ready() const { return pending_ != 0 && device_->is_done(oldest().event); }
+
+  /// The elements of the transfer begun first; blocks until they are there. They stay until the
+  /// second start after their own.
+  /// Throws: `std::logic_error` where nothing was begun; what the device throws.
+  [[nodiscard]] std::span<const T> wait() {
+    if (pending_ == 0)
+      throw std::logic_error{"no transfer was begun; call start before wait, once for each"};
+    const Buffer& buffer = land_oldest();
+    return {static_cast<const T*>(memory_of(buffer)), buffer.count};
+  }
+
+ private:
+  static constexpr std::uint64_t buffer_alignment = 4096;
+
+  struct Buffer {
+    explicit Buffer(typename D::event_type made) : event{std::move(made)} {}
+    typename D::event_type event;
+    slice_type source{};
+    std::size_t count = 0;
+    bool is_flying = false;
+  };
+
+  [[nodiscard]] static std::uint64_t room_for(std::uint64_t elements) {
+    const auto bytes = checked_multiply(elements, sizeof(T));
+    const auto room = bytes ? checked_align_up(*bytes, buffer_alignment) : std::nullopt;
+    if (!room || *room > std::numeric_limits<std::uint64_t>::max() / 2) {
+      throw std::length_error{"two buffers of " + std::to_string(elements) + " elements of " +
+                              std::to_string(sizeof(T)) + " bytes cannot be had"};
+    }
+    return *room == 0 ? buffer_alignment : *room;
+  }
+
+  void check(const slice_type& source) const {
+    if (source.bytes() % sizeof(T) == 0 && source.bytes() / sizeof(T) <= elements_) return;
+    throw std::length_error{"a source of " + std::to_string(source.bytes()) +
+                            " bytes: this readback takes whole elements of " +
+                            std::to_string(sizeof(T)) + " bytes, at most " +
+                            std::to_string(elements_)};
+  }
+
+  void begin(const slice_type& source, typename D::stream_type& stream) {
+    Buffer& buffer = buffers_[(first_ + pending_) % 2];
+    if (source.bytes() != 0) {
+      // Where recording fails, the copy may be under way: wait for it before the error goes on.
+      device_->copy_to_host(memory_of(buffer), source.address(), source.bytes(), stream);
+      try {
+        device_->record(buffer.event, stream);
+      } catch (...) {
+        detail::settle(*device_, stream);
+        throw;
+      }
+      buffer.source = source;
+      buffer.is_flying = true;
+    }
+    buffer.count = static_cast<std::size_t>(source.bytes() / sizeof(T));
+    ++pending_;
+  }
+
+  const Buffer& land_oldest() {
+    Buffer& buffer = buffers_[first_];
+    if (buffer.is_flying) device_->synchronize(buffer.event);
+    buffer.is_flying = false;
+    buffer.source = {};
+    first_ = (first_ + 1) % 2;
+    --pending_;
+    return buffer;
+  }
+
+  [[nodiscard]] const Buffer& oldest() const noexcept { return buffers_[first_]; }
+
+  [[nodiscard]] void* memory_of(const Buffer& buffer) const noexcept {
+    return static_cast<std::byte*>(region_.address()) +
+           static_cast<std::uint64_t>(&buffer - buffers_.data()) * room_;
+  }
+
+  D* device_;
+  std::uint64_t elements_;
+  std::uint64_t room_;
+  typename D::staging_memory_type::Region region_;
+  std::array<Buffer, 2> buffers_;
+  std::size_t first_ = 0;
+  std::uint32_t pending_ = 0;
+};
+
+}  // namespace allot

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `StreamSet`: several streams of one device, chosen in turn, by load, or by what they are for.
+///
+///     StreamSet streams{device, {"compute", "upload", "readback"}};
+///     streams.submit_to(streams.role("upload"), bytes, [&](auto& device, auto& stream) {
+///       device.copy_to_device(to, from, bytes, stream);
+///     });
+///     streams.synchronize();
+#pragma once
+
+#include <allot/device/device.hpp>
+#include <allot/stream/settle.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace allot {
+
+namespace detail {
+
+/// Makes a device current on this thread for a scope, where there is such a thing.
+template <Device D>
+[[nodiscard]] auto current_on_this_thread(D& device) {
+  if constexpr (requires { device.make_current(); }) {
+    return device.make_current();
+  } else {
+    return nullptr;
+  }
+}
+
+}  // namespace detail
+
+/// Which stream the next work goes to.
+enum class StreamChoice {
+  round_robin,
+  least_outstanding,  ///< the one with the fewest bytes that are not known to be done
+};
+
+/// Streams of a device, which must outlive it. May be used from several threads; each stream takes
+/// work from one at a time. Synchronized before it is released.
+///
+/// Where threads have a current device (HIP), work is submitted with this one current, so that what
+/// it launches goes there.
+template <Device D>
+class StreamSet {
+ public:
+  using stream_type = typename D::stream_type;
+
+  /// \param count  of streams, 1 to 256
+  /// Throws: `std::invalid_argument`; what the device throws.
+  StreamSet(D& device, std::uint32_t count, StreamChoice choice = StreamChoice::round_robin)
+      : StreamSet{device, std::vector<std::string>(checked_count(count)), choice} {}
+
+  /// One stream for each role.
+  /// Throws: `std::invalid_argument` for a role that is there twice, too; what the device throws.
+  StreamSet(D& device, std::vector<std::string> roles,
+            StreamChoice choice = StreamChoice::round_robin)
+      : device_{&device}, choice_{choice}, roles_{std::move(roles)} {
+    static_cast<void>(checked_count(roles_.size()));
+    for (std::size_t i = 0; i < roles_.size(); ++i) {
+      if (!roles_[i].empty() && role(roles_[i]) != i)
+        throw std::invalid_argument{"two streams have the role " + roles_[i] +
+                                    "; give each one of its own, or none"};
+    }
+    for (std::size_t i = 0; i < roles_.size(); ++i)
+      streams_.push_back(std::make_unique<Stream>(device.make_stream()));
+  }
+
+  StreamSet(const StreamSet&) = delete;
+  StreamSet& operator=(const StreamSet&) = delete;
+  ~StreamSet() {
+    for (const auto& stream : streams_) detail::settle(*device_, stream->stream);
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return streams_.size(); }
+
+  /// The number of the stream with that role.
+  /// Throws: `std::out_of_range` naming the roles that there are.
+  [[nodiscard]] std::size_t role(std::string_view name) const {
+    const auto found = std::find(roles_.begin(), roles_.end(), name);
+    if (found != roles_.end() && !name.empty())
+      return static_cast<std::size_t>(found - roles_.begin());
+    std::string there;
+    for (const std::string& one : roles_) {
+      if (!one.empty()) there += (there.empty() ? "" : ", ") + one;
+    }
+    throw std::out_of_range{"no stream has the role " + std::string{name} +
+                            (there.empty() ? "; none has any" : "; there are " + there)};
+  }
+
+  /// A stream, for work that the set does not count. Throws: `std::out_of_range`.
+  [[nodiscard]] stream_type& operator[](std::size_t number) { return at(number).stream; }
+
+  /// The number of the stream that work should go to next. Complexity: constant in turn, else
+  /// linear in the streams.
+  [[nodiscard]] std::size_t next() {
+    const std::scoped_lock lock{choosing_};
+    if (choice_ == StreamChoice::round_robin) return turn_++ % streams_.size();
+    std::size_t least = 0;
+    std::uint64_t fewest = outstanding(0);
+    for (std::size_t i = 1; i < streams_.size() && fewest != 0; ++i) {
+      if (const std::uint64_t bytes = outstanding(i); bytes < fewest) {
+        least = i;
+        fewest = bytes;
+      }
+    }
+    return least;
+  }
+
+  /// Calls `work(device, stream)` with a stream by choice, and returns its number. `work` may use
+  /// the set, but not submit to the same stream.
+  /// \param bytes  by which its load is measured
+  /// Throws: what `work` and the device throw; nothing is counted then. Where its end cannot be
+  /// noted, the work is waited for before that is thrown.
+  template <class F>
+  std::size_t submit(std::uint64_t bytes, F&& work) {
+    const std::size_t number = next();
+    submit_to(number, bytes, std::forward<F>(work));
+    return number;
+  }
+  /// The same with the stream of that number. Throws: `std::out_of_range`, too.
+  template <class F>
+  void submit_to(std::size_t number, std::uint64_t bytes, F&& work) {
+    Stream& chosen = at(number);
+    const std::scoped_lock lock{chosen.submitting};
+    [[maybe_unused]] const auto current = detail::current_on_this_thread(*device_);
+    if (bytes == 0) return static_cast<void>(work(*device_, chosen.stream));
+    typename D::event_type event = chosen.take_event(*device_);
+    chosen.count(bytes);
+    try {
+      work(*device_, chosen.stream);
+      chosen.note(*device_, std::move(event), bytes);
+    } catch (...) {
+      chosen.count(0 - bytes);
+      throw;
+    }
+  }
+
+  /// Bytes of a stream's work that are not known to be done. Throws: what the device throws.
+  [[nodiscard]] std::uint64_t outstanding(std::size_t number) {
+    Stream& stream = at(number);
+    const std::scoped_lock lock{stream.counting};
+    stream.forget_done(*device_);
+    return stream.outstanding;
+  }
+
+  /// Has all later work of one stream wait for what another has now. The host goes on.
+  /// Throws: `std::out_of_range`; what the device throws.
+  void wait(std::size_t waiting, std::size_t for_stream) {
+    Stream& after = at(waiting);
+    Stream& before = at(for_stream);
+    if (waiting == for_stream) return;
+    typename D::event_type event = before.take_event(*device_);
+    device_->record(event, before.stream);
+    device_->wait(after.stream, event);
+    before.keep_event(std::move(event));
+  }
+
+  /// Blocks until one stream, or all, have done their work.
+  void synchronize(std::size_t number) { device_->synchronize(at(number).stream); }
+  void synchronize() {
+    for (const auto& stream : streams_) device_->synchronize(stream->stream);
+  }
+
+ private:
+  [[nodiscard]] static std::size_t checked_count(std::size_t streams) {
+    if (streams != 0 && streams <= 256) return streams;
+    throw std::invalid_argument{std::to_string(streams) + " streams cannot be had; use 1 to 256"};
+  }
+
+  /// Work whose end an event stands for.
+  struct Noted {
+    typename D::event_type event;
+    std::uint64_t bytes;
+  };
+
+  struct Stream {
+    explicit Stream(stream_type made) : stream{std::move(made)} {}
+
+    /// Work on a stream is done in order: the first that is not ends the search.
+    void forget_done(D& device) {
+      while (!noted.empty() && device.is_done(noted.front().event)) {
+        spare.push_back(std::move(noted.front().event));
+        outstanding -= noted.front().bytes;
+        noted.pop_front();
+      }
+    }
+
+    [[nodiscard]] typename D::event_type take_event(D& device) {
+      {
+        const std::scoped_lock lock{counting};
+        forget_done(device);
+        if (!spare.empty()) {
+          typename D::event_type event = std::move(spare.back());
+          spare.pop_back();
+          return event;
+        }
+      }
+      return device.make_event();
+    }
+    void keep_event(typename D::event_type event) {
+      const std::scoped_lock lock{counting};
+      spare.push_back(std::move(event));
+    }
+
+    void count(std::uint64_t bytes) {
+      const std::scoped_lock lock{counting};
+      outstanding += bytes;
+    }
+    void note(D& device, typename D::event_type event, std::uint64_t bytes) {
+      try {
+        device.record(event, stream);
+        const std::scoped_lock lock{counting};
+        noted.push_back({std::move(event), bytes});
+      } catch (...) {
+        detail::settle(device, stream);
+        throw;
+      }
+    }
+
+    std::mutex submitting;  // held while work is given, which may take long
+    std::mutex counting;    // what follows
+    std::deque<Noted> noted;
+    std::vector<typename D::event_type> spare;
+    std::uint64_t outstanding = 0;
+    stream_type stream;  // released first
+  };
+
+  [[nodiscard]] Stream& at(std::size_t number) {
+    if (number < streams_.size()) return *streams_[number];
+    throw std::out_of_range{"there is no stream " + std::to_string(number) + "; the set has " +
+                            std::to_string(streams_.size())};
+  }
+
+  D* device_;
+  StreamChoice choice_;
+  std::vector<std::string> roles_;
+  std::vector<std::unique_ptr<Stream>> streams_;
+  std::mutex choosing_;
+  std::size_t turn_ = 0;
+};
+
+}  // namespace allot
