@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `AsyncResult<T>`: something that is there later, or failed: pending, ready or error.
+/// `AsyncResult<Value>`: something that is there later, or failed: pending, ready or error.
 ///
 /// | made by                          | is ready                                               |
 /// |----------------------------------|--------------------------------------------------------|
-/// | `AsyncPromise<T>::result`        | when a thread sets the promise's value or error        |
+/// | `AsyncPromise<Value>::result`        | when a thread sets the promise's value or error        |
 /// | `when_done(device, event, make)` | when the event is; who asks first makes the value      |
 /// | `result.then(f)`                 | when `result` is, and `f` was called with its value    |
 #pragma once
@@ -37,8 +37,8 @@ class BrokenPromise : public std::runtime_error {
 
 namespace detail {
 
-template <class T>
-using Stored = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+template <class Value>
+using Stored = std::conditional_t<std::is_void_v<Value>, std::monostate, Value>;
 
 /// What is called when a result is settled. It adds what follows in turn to the front of the list,
 /// instead of calling it: a chain of any length needs no call stack as deep.
@@ -55,10 +55,10 @@ struct Follower {
 };
 
 /// What a promise and its results share.
-template <class T>
+template <class Value>
 class AsyncState {
  public:
-  using value_type = Stored<T>;
+  using value_type = Stored<Value>;
 
   /// How a result that no thread completes is asked for: by polling, and by waiting.
   struct Source {
@@ -157,8 +157,8 @@ class AsyncState {
   [[nodiscard]] bool is_settled() const noexcept { return value_.has_value() || error_; }
 
   /// The first settles it.
-  template <class F>
-  void settle(F&& assign, std::list<Follower>& followers) {
+  template <class Function>
+  void settle(Function&& assign, std::list<Follower>& followers) {
     {
       const std::scoped_lock lock{mutex_};
       if (is_settled()) return;
@@ -195,20 +195,20 @@ class AsyncState {
 }  // namespace detail
 
 /// A result that may be pending. Copies share it. May be dropped while it is pending: the work goes
-/// on, and nobody hears of it. `T` may be `void`.
-template <class T>
+/// on, and nobody hears of it. `Value` may be `void`.
+template <class Value>
 class AsyncResult {
  public:
-  using value_type = detail::Stored<T>;
+  using value_type = detail::Stored<Value>;
 
   /// One that is ready. For `void`: `AsyncResult<void>::ready({})`.
   [[nodiscard]] static AsyncResult ready(value_type value) {
-    auto state = std::make_shared<detail::AsyncState<T>>();
+    auto state = std::make_shared<detail::AsyncState<Value>>();
     state->set(std::move(value));
     return AsyncResult{std::move(state)};
   }
   [[nodiscard]] static AsyncResult failed(std::exception_ptr error) {
-    auto state = std::make_shared<detail::AsyncState<T>>();
+    auto state = std::make_shared<detail::AsyncState<Value>>();
     state->fail(std::move(error));
     return AsyncResult{std::move(state)};
   }
@@ -239,12 +239,12 @@ class AsyncResult {
   /// What `f` makes of the value; an error goes through, without `f`. Called once: by the thread
   /// that sets the value, or now where it is ready; behind an event by whoever asks first, with a
   /// call stack as deep as the chain. `f` is copied.
-  template <class F>
-  [[nodiscard]] auto then(F f) const {
-    using U = typename Call<F>::type;
-    auto call = [f = std::move(f), from = state_]() mutable -> detail::Stored<U> {
+  template <class Function>
+  [[nodiscard]] auto then(Function f) const {
+    using Next = typename Call<Function>::type;
+    auto call = [f = std::move(f), from = state_]() mutable -> detail::Stored<Next> {
       const value_type& value = from->wait();
-      if constexpr (std::is_void_v<U>) {
+      if constexpr (std::is_void_v<Next>) {
         invoke(f, value);
         return {};
       } else {
@@ -252,11 +252,11 @@ class AsyncResult {
       }
     };
     if (state_->has_source()) {
-      return AsyncResult<U>{std::make_shared<detail::AsyncState<U>>(
-          typename detail::AsyncState<U>::Source{[from = state_] { return from->is_ready(); },
-                                                 [from = state_] { settle(*from); }, call})};
+      return AsyncResult<Next>{std::make_shared<detail::AsyncState<Next>>(
+          typename detail::AsyncState<Next>::Source{[from = state_] { return from->is_ready(); },
+                                                    [from = state_] { settle(*from); }, call})};
     }
-    auto next = std::make_shared<detail::AsyncState<U>>();
+    auto next = std::make_shared<detail::AsyncState<Next>>();
     state_->when_settled([next, call](std::list<detail::Follower>& followers) mutable {
       try {
         next->set(call(), followers);
@@ -264,23 +264,24 @@ class AsyncResult {
         next->fail(std::current_exception(), followers);
       }
     });
-    return AsyncResult<U>{std::move(next)};
+    return AsyncResult<Next>{std::move(next)};
   }
 
   /// For those that make results: see the table above.
-  explicit AsyncResult(std::shared_ptr<detail::AsyncState<T>> state) noexcept
+  explicit AsyncResult(std::shared_ptr<detail::AsyncState<Value>> state) noexcept
       : state_{std::move(state)} {}
 
  private:
-  template <class F>
-  struct Call : std::invoke_result<F&, const value_type&> {};
-  template <class F>
-  requires(std::is_void_v<T>&& std::is_invocable_v<F&>) struct Call<F> : std::invoke_result<F&> {
+  template <class Function>
+  struct Call : std::invoke_result<Function&, const value_type&> {};
+  template <class Function>
+  requires(std::is_void_v<Value>&& std::is_invocable_v<Function&>) struct Call<Function>
+      : std::invoke_result<Function&> {
   };
 
-  template <class F>
-  static decltype(auto) invoke(F& f, const value_type& value) {
-    if constexpr (std::is_void_v<T> && std::is_invocable_v<F&>) {
+  template <class Function>
+  static decltype(auto) invoke(Function& f, const value_type& value) {
+    if constexpr (std::is_void_v<Value> && std::is_invocable_v<Function&>) {
       return f();
     } else {
       return f(value);
@@ -288,21 +289,21 @@ class AsyncResult {
   }
 
   /// Waits; what went wrong is told by whoever asks for the value.
-  static void settle(detail::AsyncState<T>& state) {
+  static void settle(detail::AsyncState<Value>& state) {
     try {
       state.wait();
     } catch (...) {
     }
   }
 
-  std::shared_ptr<detail::AsyncState<T>> state_;
+  std::shared_ptr<detail::AsyncState<Value>> state_;
 };
 
 /// Sets a result, from any thread, once. Dropped without: the result is `BrokenPromise`.
-template <class T>
+template <class Value>
 class AsyncPromise {
  public:
-  AsyncPromise() : state_{std::make_shared<detail::AsyncState<T>>()} {}
+  AsyncPromise() : state_{std::make_shared<detail::AsyncState<Value>>()} {}
   AsyncPromise(AsyncPromise&&) noexcept = default;
   AsyncPromise& operator=(AsyncPromise&&) = delete;
   ~AsyncPromise() {
@@ -316,42 +317,44 @@ class AsyncPromise {
     state_->fail(std::move(error));
   }
 
-  [[nodiscard]] AsyncResult<T> result() const { return AsyncResult<T>{state_}; }
+  [[nodiscard]] AsyncResult<Value> result() const { return AsyncResult<Value>{state_}; }
 
   /// The first of these holds; later ones are ignored.
   void set_value(
-      detail::Stored<T> value = {}) requires std::default_initializable<detail::Stored<T>> {
+      detail::Stored<Value> value = {}) requires std::default_initializable<detail::Stored<Value>> {
     state_->set(std::move(value));
   }
-  void set_value(detail::Stored<T> value) requires(!std::default_initializable<detail::Stored<T>>) {
+  void set_value(detail::Stored<Value> value) requires(
+      !std::default_initializable<detail::Stored<Value>>) {
     state_->set(std::move(value));
   }
   void set_error(std::exception_ptr error) { state_->fail(std::move(error)); }
 
  private:
-  std::shared_ptr<detail::AsyncState<T>> state_;
+  std::shared_ptr<detail::AsyncState<Value>> state_;
 };
 
 /// A result that is ready when an event is. `make` is called once, by whoever asks first then, and
 /// may throw: that is the result's error.
 /// \param device  must outlive the result and its copies
 /// \param event   recorded already
-template <Device D, class F>
-[[nodiscard]] auto when_done(D& device, typename D::event_type event, F make) {
-  using T = std::invoke_result_t<F&>;
-  using State = detail::AsyncState<T>;
-  auto shared = std::make_shared<typename D::event_type>(std::move(event));
+template <Device DeviceType, class Function>
+[[nodiscard]] auto when_done(DeviceType& device, typename DeviceType::event_type event,
+                             Function make) {
+  using Value = std::invoke_result_t<Function&>;
+  using State = detail::AsyncState<Value>;
+  auto shared = std::make_shared<typename DeviceType::event_type>(std::move(event));
   typename State::Source source{[&device, shared] { return device.is_done(*shared); },
                                 [&device, shared] { device.synchronize(*shared); },
-                                [make = std::move(make)]() mutable -> detail::Stored<T> {
-                                  if constexpr (std::is_void_v<T>) {
+                                [make = std::move(make)]() mutable -> detail::Stored<Value> {
+                                  if constexpr (std::is_void_v<Value>) {
                                     make();
                                     return {};
                                   } else {
                                     return make();
                                   }
                                 }};
-  return AsyncResult<T>{std::make_shared<State>(std::move(source))};
+  return AsyncResult<Value>{std::make_shared<State>(std::move(source))};
 }
 
 }  // namespace allot

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Readback<T>`: downloads into two pinned buffers in turn, so that one is read while the other
+/// `Readback<Element>`: downloads into two pinned buffers in turn, so that one is read while the other
 /// fills.
 ///
 ///     Readback<float, HipDevice<>> readback{device, elements};
@@ -30,15 +30,15 @@ namespace allot {
 
 /// Two transfers may be under way; a third needs the buffer of the first. Keeps the source alive
 /// until its bytes have arrived. Used by one thread at a time. The device must outlive it.
-template <class T, Device D>
-requires std::is_trivially_copyable_v<T>
+template <class Element, Device DeviceType>
+requires std::is_trivially_copyable_v<Element>
 class Readback {
  public:
-  using slice_type = Slice<AccessOf<typename D::memory_type>>;
+  using slice_type = Slice<AccessOf<typename DeviceType::memory_type>>;
 
   /// \param elements  of one transfer at most; takes pinned memory for twice as many
   /// Throws: `std::length_error` where that is too much; `OutOfMemory`; what the device throws.
-  Readback(D& device, std::uint64_t elements)
+  Readback(DeviceType& device, std::uint64_t elements)
       : device_{&device},
         elements_{elements},
         room_{room_for(elements)},
@@ -63,14 +63,14 @@ class Readback {
   /// were not waited for, the first of them is waited for here and lost.
   /// Throws: `std::length_error` for a source that is too large or no whole number of elements;
   /// what the device throws; nothing was begun then.
-  void start(const slice_type& source, typename D::stream_type& stream) {
+  void start(const slice_type& source, typename DeviceType::stream_type& stream) {
     check(source);
     if (pending_ == 2) land_oldest();
     begin(source, stream);
   }
 
   /// The same, unless two transfers were not waited for: false, at once, and nothing is lost.
-  [[nodiscard]] bool try_start(const slice_type& source, typename D::stream_type& stream) {
+  [[nodiscard]] bool try_start(const slice_type& source, typename DeviceType::stream_type& stream) {
     check(source);
     if (pending_ == 2) return false;
     begin(source, stream);
@@ -86,43 +86,44 @@ class Readback {
   /// The elements of the transfer begun first; blocks until they are there. They stay until the
   /// second start after their own.
   /// Throws: `std::logic_error` where nothing was begun; what the device throws.
-  [[nodiscard]] std::span<const T> wait() {
+  [[nodiscard]] std::span<const Element> wait() {
     if (pending_ == 0)
       throw std::logic_error{"no transfer was begun; call start before wait, once for each"};
     const Buffer& buffer = land_oldest();
-    return {static_cast<const T*>(memory_of(buffer)), buffer.count};
+    return {static_cast<const Element*>(memory_of(buffer)), buffer.count};
   }
 
  private:
   static constexpr std::uint64_t buffer_alignment = 4096;
 
   struct Buffer {
-    explicit Buffer(typename D::event_type made) : event{std::move(made)} {}
-    typename D::event_type event;
+    explicit Buffer(typename DeviceType::event_type made) : event{std::move(made)} {}
+    typename DeviceType::event_type event;
     slice_type source{};
     std::size_t count = 0;
     bool is_flying = false;
   };
 
   [[nodiscard]] static std::uint64_t room_for(std::uint64_t elements) {
-    const auto bytes = checked_multiply(elements, sizeof(T));
+    const auto bytes = checked_multiply(elements, sizeof(Element));
     const auto room = bytes ? checked_align_up(*bytes, buffer_alignment) : std::nullopt;
     if (!room || *room > std::numeric_limits<std::uint64_t>::max() / 2) {
       throw std::length_error{"two buffers of " + std::to_string(elements) + " elements of " +
-                              std::to_string(sizeof(T)) + " bytes cannot be had"};
+                              std::to_string(sizeof(Element)) + " bytes cannot be had"};
     }
     return *room == 0 ? buffer_alignment : *room;
   }
 
   void check(const slice_type& source) const {
-    if (source.bytes() % sizeof(T) == 0 && source.bytes() / sizeof(T) <= elements_) return;
+    if (source.bytes() % sizeof(Element) == 0 && source.bytes() / sizeof(Element) <= elements_)
+      return;
     throw std::length_error{"a source of " + std::to_string(source.bytes()) +
                             " bytes: this readback takes whole elements of " +
-                            std::to_string(sizeof(T)) + " bytes, at most " +
+                            std::to_string(sizeof(Element)) + " bytes, at most " +
                             std::to_string(elements_)};
   }
 
-  void begin(const slice_type& source, typename D::stream_type& stream) {
+  void begin(const slice_type& source, typename DeviceType::stream_type& stream) {
     Buffer& buffer = buffers_[(first_ + pending_) % 2];
     if (source.bytes() != 0) {
       // Where recording fails, the copy may be under way: wait for it before the error goes on.
@@ -136,7 +137,7 @@ class Readback {
       buffer.source = source;
       buffer.is_flying = true;
     }
-    buffer.count = static_cast<std::size_t>(source.bytes() / sizeof(T));
+    buffer.count = static_cast<std::size_t>(source.bytes() / sizeof(Element));
     ++pending_;
   }
 
@@ -157,10 +158,10 @@ class Readback {
            static_cast<std::uint64_t>(&buffer - buffers_.data()) * room_;
   }
 
-  D* device_;
+  DeviceType* device_;
   std::uint64_t elements_;
   std::uint64_t room_;
-  typename D::staging_memory_type::Region region_;
+  typename DeviceType::staging_memory_type::Region region_;
   std::array<Buffer, 2> buffers_;
   std::size_t first_ = 0;
   std::uint32_t pending_ = 0;

@@ -11,8 +11,8 @@ namespace allot::detail {
 /// Waits for all work of a stream, or up to an event; once more where that fails, as errors of
 /// earlier work are told once. False where the device answers no more: then nothing is known of its
 /// work.
-template <Device D, class W>
-bool settle(D& device, W& stream_or_event) noexcept {
+template <Device DeviceType, class StreamOrEvent>
+bool settle(DeviceType& device, StreamOrEvent& stream_or_event) noexcept {
   for (int attempt = 0; attempt < 2; ++attempt) {
     try {
       device.synchronize(stream_or_event);

@@ -17,13 +17,14 @@ namespace allot {
 /// A pool keeps those that it was given while their buffers are cached, so it needs to record an
 /// event only when another stream wants one of them: a loop on one stream costs no call. Hence to
 /// drop your copy need not wait: synchronize the stream before you free host memory that it uses.
-template <Device D>
+template <Device DeviceType>
 class SharedStream {
  public:
-  using stream_type = typename D::stream_type;
+  using stream_type = typename DeviceType::stream_type;
 
   /// A new stream. Throws: what `device.make_stream()` throws; `std::bad_alloc`.
-  explicit SharedStream(D& device) : stream_{std::make_shared<stream_type>(device.make_stream())} {}
+  explicit SharedStream(DeviceType& device)
+      : stream_{std::make_shared<stream_type>(device.make_stream())} {}
   /// Takes over a stream that exists.
   explicit SharedStream(stream_type stream)
       : stream_{std::make_shared<stream_type>(std::move(stream))} {}
@@ -41,8 +42,8 @@ class SharedStream {
   std::shared_ptr<stream_type> stream_;
 };
 
-template <Device D>
-SharedStream(D&) -> SharedStream<D>;
+template <Device DeviceType>
+SharedStream(DeviceType&) -> SharedStream<DeviceType>;
 
 namespace detail {
 

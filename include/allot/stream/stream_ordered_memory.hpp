@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `StreamOrderedMemory<M>`: memory whose blocks are used again in the order of a stream. A block
+/// `StreamOrderedMemory<MemoryType>`: memory whose blocks are used again in the order of a stream. A block
 /// that the host has freed may still be written by work on its way; so regions are not told of
 /// blocks, and count as in use from end to end.
 #pragma once
@@ -12,16 +12,17 @@
 
 namespace allot::detail {
 
-template <Memory M>
+template <Memory MemoryType>
 class StreamOrderedMemory {
  public:
-  static constexpr bool host_accessible = M::host_accessible;
-  static constexpr bool device_accessible = M::device_accessible;
+  static constexpr bool host_accessible = MemoryType::host_accessible;
+  static constexpr bool device_accessible = MemoryType::device_accessible;
 
   class Region {
    public:
     Region() noexcept = default;
-    Region(typename M::Region region, std::uint64_t bytes) noexcept : region_{std::move(region)} {
+    Region(typename MemoryType::Region region, std::uint64_t bytes) noexcept
+        : region_{std::move(region)} {
       if constexpr (requires { region_.mark_used(bytes, bytes); }) region_.mark_used(0, bytes);
     }
 
@@ -30,17 +31,17 @@ class StreamOrderedMemory {
     [[nodiscard]] std::uint64_t alignment() const noexcept { return region_.alignment(); }
 
    private:
-    typename M::Region region_;
+    typename MemoryType::Region region_;
   };
 
-  explicit StreamOrderedMemory(M memory) noexcept : memory_{std::move(memory)} {}
+  explicit StreamOrderedMemory(MemoryType memory) noexcept : memory_{std::move(memory)} {}
 
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
     return Region{memory_.acquire(bytes, alignment), bytes};
   }
 
  private:
-  M memory_;
+  MemoryType memory_;
 };
 
 }  // namespace allot::detail

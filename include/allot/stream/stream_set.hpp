@@ -29,8 +29,8 @@ namespace allot {
 namespace detail {
 
 /// Makes a device current on this thread for a scope, where there is such a thing.
-template <Device D>
-[[nodiscard]] auto current_on_this_thread(D& device) {
+template <Device DeviceType>
+[[nodiscard]] auto current_on_this_thread(DeviceType& device) {
   if constexpr (requires { device.make_current(); }) {
     return device.make_current();
   } else {
@@ -51,19 +51,20 @@ enum class StreamChoice {
 ///
 /// Where threads have a current device (HIP), work is submitted with this one current, so that what
 /// it launches goes there.
-template <Device D>
+template <Device DeviceType>
 class StreamSet {
  public:
-  using stream_type = typename D::stream_type;
+  using stream_type = typename DeviceType::stream_type;
 
   /// \param count  of streams, 1 to 256
   /// Throws: `std::invalid_argument`; what the device throws.
-  StreamSet(D& device, std::uint32_t count, StreamChoice choice = StreamChoice::round_robin)
+  StreamSet(DeviceType& device, std::uint32_t count,
+            StreamChoice choice = StreamChoice::round_robin)
       : StreamSet{device, std::vector<std::string>(checked_count(count)), choice} {}
 
   /// One stream for each role.
   /// Throws: `std::invalid_argument` for a role that is there twice, too; what the device throws.
-  StreamSet(D& device, std::vector<std::string> roles,
+  StreamSet(DeviceType& device, std::vector<std::string> roles,
             StreamChoice choice = StreamChoice::round_robin)
       : device_{&device}, choice_{choice}, roles_{std::move(roles)} {
     static_cast<void>(checked_count(roles_.size()));
@@ -122,20 +123,20 @@ class StreamSet {
   /// \param bytes  by which its load is measured
   /// Throws: what `work` and the device throw; nothing is counted then. Where its end cannot be
   /// noted, the work is waited for before that is thrown.
-  template <class F>
-  std::size_t submit(std::uint64_t bytes, F&& work) {
+  template <class Work>
+  std::size_t submit(std::uint64_t bytes, Work&& work) {
     const std::size_t number = next();
-    submit_to(number, bytes, std::forward<F>(work));
+    submit_to(number, bytes, std::forward<Work>(work));
     return number;
   }
   /// The same with the stream of that number. Throws: `std::out_of_range`, too.
-  template <class F>
-  void submit_to(std::size_t number, std::uint64_t bytes, F&& work) {
+  template <class Work>
+  void submit_to(std::size_t number, std::uint64_t bytes, Work&& work) {
     Stream& chosen = at(number);
     const std::scoped_lock lock{chosen.submitting};
     [[maybe_unused]] const auto current = detail::current_on_this_thread(*device_);
     if (bytes == 0) return static_cast<void>(work(*device_, chosen.stream));
-    typename D::event_type event = chosen.take_event(*device_);
+    typename DeviceType::event_type event = chosen.take_event(*device_);
     chosen.count(bytes);
     try {
       work(*device_, chosen.stream);
@@ -160,7 +161,7 @@ class StreamSet {
     Stream& after = at(waiting);
     Stream& before = at(for_stream);
     if (waiting == for_stream) return;
-    typename D::event_type event = before.take_event(*device_);
+    typename DeviceType::event_type event = before.take_event(*device_);
     device_->record(event, before.stream);
     device_->wait(after.stream, event);
     before.keep_event(std::move(event));
@@ -180,7 +181,7 @@ class StreamSet {
 
   /// Work whose end an event stands for.
   struct Noted {
-    typename D::event_type event;
+    typename DeviceType::event_type event;
     std::uint64_t bytes;
   };
 
@@ -188,7 +189,7 @@ class StreamSet {
     explicit Stream(stream_type made) : stream{std::move(made)} {}
 
     /// Work on a stream is done in order: the first that is not ends the search.
-    void forget_done(D& device) {
+    void forget_done(DeviceType& device) {
       while (!noted.empty() && device.is_done(noted.front().event)) {
         spare.push_back(std::move(noted.front().event));
         outstanding -= noted.front().bytes;
@@ -196,19 +197,19 @@ class StreamSet {
       }
     }
 
-    [[nodiscard]] typename D::event_type take_event(D& device) {
+    [[nodiscard]] typename DeviceType::event_type take_event(DeviceType& device) {
       {
         const std::scoped_lock lock{counting};
         forget_done(device);
         if (!spare.empty()) {
-          typename D::event_type event = std::move(spare.back());
+          typename DeviceType::event_type event = std::move(spare.back());
           spare.pop_back();
           return event;
         }
       }
       return device.make_event();
     }
-    void keep_event(typename D::event_type event) {
+    void keep_event(typename DeviceType::event_type event) {
       const std::scoped_lock lock{counting};
       spare.push_back(std::move(event));
     }
@@ -217,7 +218,7 @@ class StreamSet {
       const std::scoped_lock lock{counting};
       outstanding += bytes;
     }
-    void note(D& device, typename D::event_type event, std::uint64_t bytes) {
+    void note(DeviceType& device, typename DeviceType::event_type event, std::uint64_t bytes) {
       try {
         device.record(event, stream);
         const std::scoped_lock lock{counting};
@@ -231,7 +232,7 @@ class StreamSet {
     std::mutex submitting;  // held while work is given, which may take long
     std::mutex counting;    // what follows
     std::deque<Noted> noted;
-    std::vector<typename D::event_type> spare;
+    std::vector<typename DeviceType::event_type> spare;
     std::uint64_t outstanding = 0;
     stream_type stream;  // released first
   };
@@ -242,7 +243,7 @@ class StreamSet {
                             std::to_string(streams_.size())};
   }
 
-  D* device_;
+  DeviceType* device_;
   StreamChoice choice_;
   std::vector<std::string> roles_;
   std::vector<std::unique_ptr<Stream>> streams_;

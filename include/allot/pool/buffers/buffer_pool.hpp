@@ -5,8 +5,8 @@
 ///
 /// | stream                      | return                  | reuse on another stream             |
 /// |-----------------------------|-------------------------|-------------------------------------|
-/// | `SharedStream<D>`           | no call                 | an event is recorded and waited for |
-/// | `D::stream_type&`           | an event is recorded    | it is waited for                    |
+/// | `SharedStream<DeviceType>`           | no call                 | an event is recorded and waited for |
+/// | `DeviceType::stream_type&`           | an event is recorded    | it is waited for                    |
 /// | of a device that works at once (`HostDevice`) | no call | no call                           |
 ///
 /// On the stream on which it was returned, a buffer is used again at once. The waits are the
@@ -40,22 +40,24 @@ namespace allot {
 /// frees memory, it waits for streams while it keeps others out.
 /// Bookkeeping is on the host; the memory itself is never touched.
 ///
-/// \tparam D  the device; copied
-/// \tparam C  which sizes buffers have
-/// \tparam S  where a new buffer goes in the arena
-/// \tparam A  what all buffers are aligned to, and the unit of sizes
-template <Device D, SizeClasses C = FourSteps, Strategy S = BestFit, Alignment A = AlignTo<256>>
-requires std::copy_constructible<D>
+/// \tparam DeviceType  the device; copied
+/// \tparam Classes  which sizes buffers have
+/// \tparam StrategyType  where a new buffer goes in the arena
+/// \tparam AlignmentType  what all buffers are aligned to, and the unit of sizes
+template <Device DeviceType, SizeClasses Classes = FourSteps, Strategy StrategyType = BestFit,
+          Alignment AlignmentType = AlignTo<256>>
+requires std::copy_constructible<DeviceType>
 class BufferPool {
  public:
-  using device_type = D;
-  using size_classes = C;
-  using stream_type = typename D::stream_type;
-  using buffer_type = PooledBuffer<D>;
+  using device_type = DeviceType;
+  using size_classes = Classes;
+  using stream_type = typename DeviceType::stream_type;
+  using buffer_type = PooledBuffer<DeviceType>;
 
   /// Takes `capacity_bytes`, rounded down to whole units, from the device.
   /// Throws: as `Arena`'s constructor; `std::invalid_argument` for more than `max_capacity`.
-  BufferPool(const D& device, std::uint64_t capacity_bytes, const PoolOptions& options = {})
+  BufferPool(const DeviceType& device, std::uint64_t capacity_bytes,
+             const PoolOptions& options = {})
       : state_{std::make_shared<State>(device, capacity_bytes, options)} {}
 
   /// A buffer of at least `bytes` bytes, for work on that stream: a cached one of the class, best
@@ -68,7 +70,7 @@ class BufferPool {
   /// Throws: `OutOfMemory`; `PoolMiss` where misses are errors; `std::invalid_argument` for zero
   /// bytes, sizes that overflow and a stream that was moved from; what the device throws;
   /// `std::bad_alloc`. No buffer has then been taken.
-  [[nodiscard]] buffer_type acquire(std::uint64_t bytes, const SharedStream<D>& stream) {
+  [[nodiscard]] buffer_type acquire(std::uint64_t bytes, const SharedStream<DeviceType>& stream) {
     return state_->acquire(bytes, *stream, &stream.owner(), state_);
   }
   /// As above. The stream stays where it is, alive, until the buffer is returned; from then on, the
@@ -114,7 +116,7 @@ class BufferPool {
   [[nodiscard]] bool validate() const { return state_->validate(); }
 
  private:
-  using State = detail::PoolState<D, C, S, A>;
+  using State = detail::PoolState<DeviceType, Classes, StrategyType, AlignmentType>;
 
   std::shared_ptr<State> state_;
 };

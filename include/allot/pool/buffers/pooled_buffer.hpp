@@ -22,20 +22,20 @@ namespace allot {
 
 namespace detail {
 
-template <Device D>
+template <Device DeviceType>
 struct PoolEntry;
 
 /// What a buffer knows of the pool it came from, whatever the pool's policies are.
-template <Device D>
+template <Device DeviceType>
 class PoolBase {
  public:
-  using stream_type = typename D::stream_type;
+  using stream_type = typename DeviceType::stream_type;
 
   virtual ~PoolBase() = default;
   /// Nothing refers to the entry's memory any more, but for the work on its stream.
-  virtual void returned(PoolEntry<D>& entry) noexcept = 0;
+  virtual void returned(PoolEntry<DeviceType>& entry) noexcept = 0;
   /// The entry will be returned on this stream.
-  virtual void return_on(PoolEntry<D>& entry, stream_type& stream,
+  virtual void return_on(PoolEntry<DeviceType>& entry, stream_type& stream,
                          const std::shared_ptr<stream_type>* owner) = 0;
 
  protected:
@@ -49,7 +49,7 @@ using PlainHook = intrusive::list_member_hook<intrusive::link_mode<intrusive::no
 
 /// The record of one block of a pool. It has room for the count of those who share the block, so
 /// that to share it allocates nothing.
-template <Device D>
+template <Device DeviceType>
 struct PoolEntry {
   PlainHook of_class;  // cached: among those of its class that were returned on its stream
   PlainHook of_age;    // cached: among all, by time of return
@@ -62,11 +62,11 @@ struct PoolEntry {
 
   // Where it is returned, or was.
   std::uint32_t lane = 0;
-  typename D::stream_type* stream = nullptr;
+  typename DeviceType::stream_type* stream = nullptr;
   std::uint64_t returned_at = 0;  // in the time of the streams' order
   std::uint64_t idle_since = 0;   // in ticks
 
-  std::shared_ptr<PoolBase<D>> pool;  // while in use
+  std::shared_ptr<PoolBase<DeviceType>> pool;  // while in use
 
   static constexpr std::size_t room = 64;
   alignas(std::max_align_t) std::byte count[room];
@@ -74,27 +74,30 @@ struct PoolEntry {
 
 /// Puts a `shared_ptr`'s count into the entry, and returns the entry when it is no longer needed:
 /// not before, so that the next user has the room.
-template <class T, Device D>
+template <class Value, Device DeviceType>
 class EntryAllocator {
  public:
-  using value_type = T;
+  using value_type = Value;
 
-  explicit EntryAllocator(PoolEntry<D>& entry) noexcept : entry_{&entry} {}
-  template <class U>
-  EntryAllocator(const EntryAllocator<U, D>& other) noexcept  // NOLINT(google-explicit-constructor)
+  explicit EntryAllocator(PoolEntry<DeviceType>& entry) noexcept : entry_{&entry} {}
+  template <class OtherValue>
+  EntryAllocator(const EntryAllocator<OtherValue, DeviceType>&
+                     other) noexcept  // NOLINT(google-explicit-constructor)
       : entry_{other.entry_} {}
 
-  [[nodiscard]] T* allocate(std::size_t) noexcept {
-    static_assert(sizeof(T) <= PoolEntry<D>::room && alignof(T) <= alignof(std::max_align_t));
-    return reinterpret_cast<T*>(entry_->count);
+  [[nodiscard]] Value* allocate(std::size_t) noexcept {
+    static_assert(sizeof(Value) <= PoolEntry<DeviceType>::room &&
+                  alignof(Value) <= alignof(std::max_align_t));
+    return reinterpret_cast<Value*>(entry_->count);
   }
-  void deallocate(T*, std::size_t) noexcept {
-    const std::shared_ptr<PoolBase<D>> pool = std::move(entry_->pool);
+  void deallocate(Value*, std::size_t) noexcept {
+    const std::shared_ptr<PoolBase<DeviceType>> pool = std::move(entry_->pool);
     pool->returned(*entry_);
   }
 
-  template <class U>
-  friend bool operator==(const EntryAllocator& a, const EntryAllocator<U, D>& b) noexcept {
+  template <class OtherValue>
+  friend bool operator==(const EntryAllocator& a,
+                         const EntryAllocator<OtherValue, DeviceType>& b) noexcept {
     return a.entry_ == b.entry_;
   }
 
@@ -102,10 +105,10 @@ class EntryAllocator {
   template <class, Device>
   friend class EntryAllocator;
 
-  PoolEntry<D>* entry_;
+  PoolEntry<DeviceType>* entry_;
 };
 
-template <Device D>
+template <Device DeviceType>
 struct PooledBufferMaker;
 
 }  // namespace detail
@@ -116,11 +119,11 @@ struct PooledBufferMaker;
 ///
 /// It may outlive the pool, and be destroyed on any thread. Where it was acquired for a stream that
 /// is not a `SharedStream`, that stream stays where it is, alive, until the buffer is returned.
-template <Device D>
+template <Device DeviceType>
 class PooledBuffer {
  public:
-  using memory_type = typename D::memory_type;
-  using stream_type = typename D::stream_type;
+  using memory_type = typename DeviceType::memory_type;
+  using stream_type = typename DeviceType::stream_type;
   using slice_type = Slice<AccessOf<memory_type>>;
 
   PooledBuffer() noexcept = default;
@@ -178,29 +181,30 @@ class PooledBuffer {
     if (entry_) entry_->pool->return_on(*entry_, stream, nullptr);
     release();
   }
-  void release(const SharedStream<D>& stream) {
+  void release(const SharedStream<DeviceType>& stream) {
     if (entry_) entry_->pool->return_on(*entry_, *stream, &stream.owner());
     release();
   }
 
  private:
-  friend struct detail::PooledBufferMaker<D>;
+  friend struct detail::PooledBufferMaker<DeviceType>;
 
-  PooledBuffer(detail::PoolEntry<D>& entry, std::uint64_t size) noexcept
-      : entry_{&entry, [](detail::PoolEntry<D>*) noexcept {},
-               detail::EntryAllocator<detail::PoolEntry<D>, D>{entry}},
+  PooledBuffer(detail::PoolEntry<DeviceType>& entry, std::uint64_t size) noexcept
+      : entry_{&entry, [](detail::PoolEntry<DeviceType>*) noexcept {},
+               detail::EntryAllocator<detail::PoolEntry<DeviceType>, DeviceType>{entry}},
         size_{size} {}
 
-  std::shared_ptr<detail::PoolEntry<D>> entry_;
+  std::shared_ptr<detail::PoolEntry<DeviceType>> entry_;
   std::uint64_t size_ = 0;
 };
 
 namespace detail {
 
 /// For pools: makes a buffer of an entry that is in use.
-template <Device D>
+template <Device DeviceType>
 struct PooledBufferMaker {
-  [[nodiscard]] static PooledBuffer<D> make(PoolEntry<D>& entry, std::uint64_t size) noexcept {
+  [[nodiscard]] static PooledBuffer<DeviceType> make(PoolEntry<DeviceType>& entry,
+                                                     std::uint64_t size) noexcept {
     return {entry, size};
   }
 };

@@ -25,14 +25,14 @@ namespace allot {
 ///
 /// | expression           | meaning                                                              |
 /// |----------------------|----------------------------------------------------------------------|
-/// | `C::round_up(units)` | the size of the class of that size, at least one: the least of its   |
+/// | `Classes::round_up(units)` | the size of the class of that size, at least one: the least of its   |
 /// |                      | sizes that is not smaller, or nothing where that exceeds 64 bits     |
 ///
-/// Where the classes can be numbered, `C::count` and `C::index_of(size)`, below it and different
+/// Where the classes can be numbered, `Classes::count` and `Classes::index_of(size)`, below it and different
 /// for each class size: the pool then looks them up in a table.
-template <class C>
+template <class Classes>
 concept SizeClasses = requires(std::uint64_t units) {
-  { C::round_up(units) } -> std::same_as<std::optional<std::uint64_t>>;
+  { Classes::round_up(units) } -> std::same_as<std::optional<std::uint64_t>>;
 };
 
 /// Few classes: for sizes that vary much.

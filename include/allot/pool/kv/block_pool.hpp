@@ -70,29 +70,30 @@ struct BlockPoolOptions {
 ///
 /// Nothing is taken from the system after it is made. Bookkeeping: 72 bytes a block, host memory.
 /// One thread at a time.
-template <Device D>
-requires std::copyable<D>
+template <Device DeviceType>
+requires std::copyable<DeviceType>
 class BlockPool {
  public:
-  using slice_type = Slice<AccessOf<typename D::memory_type>>;
-  using stream_type = typename D::stream_type;
+  using slice_type = Slice<AccessOf<typename DeviceType::memory_type>>;
+  using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
   using Number = std::uint32_t;
 
   /// One allocation of the device, from an arena of its own.
   /// Throws: `std::invalid_argument` for counts and sizes out of range; `OutOfMemory`; what making
   /// streams throws.
-  BlockPool(D device, const BlockPoolOptions& options)
-      : BlockPool{device, options, detail::Lanes<D>::make_streams(device, options.lanes)} {}
+  BlockPool(DeviceType device, const BlockPoolOptions& options)
+      : BlockPool{device, options, detail::Lanes<DeviceType>::make_streams(device, options.lanes)} {
+  }
 
   /// \param streams  the lanes
-  BlockPool(D device, const BlockPoolOptions& options, std::vector<stream_pointer> streams)
+  BlockPool(DeviceType device, const BlockPoolOptions& options, std::vector<stream_pointer> streams)
       : BlockPool{device, options, std::move(streams),
                   OwnMemory{bytes_of(options), device.memory()}.allocate(bytes_of(options))} {}
 
   /// \param storage  where the blocks are: a slice of any arena, with room for all, that begins at
   ///                 a multiple of 256 bytes
-  BlockPool(D device, const BlockPoolOptions& options, std::vector<stream_pointer> streams,
+  BlockPool(DeviceType device, const BlockPoolOptions& options, std::vector<stream_pointer> streams,
             slice_type storage)
       : storage_{fitting(options, std::move(storage))},
         block_bytes_{options.block_bytes},
@@ -261,7 +262,7 @@ class BlockPool {
   /// Throws: `std::out_of_range` where there is no such lane.
   void require_lane(std::size_t lane) const { lanes_.require(lane); }
   [[nodiscard]] std::size_t lanes() const noexcept { return lanes_.size(); }
-  [[nodiscard]] D& device() noexcept { return lanes_.device(); }
+  [[nodiscard]] DeviceType& device() noexcept { return lanes_.device(); }
 
   [[nodiscard]] std::uint64_t block_bytes() const noexcept { return block_bytes_; }
   [[nodiscard]] std::uint64_t capacity() const noexcept { return blocks_.size(); }
@@ -283,7 +284,7 @@ class BlockPool {
  private:
   static constexpr std::uint64_t block_alignment = 256;
   using OwnMemory =
-      Shared<Arena<Linear, AlignTo<block_alignment>, Locked<>, typename D::memory_type>>;
+      Shared<Arena<Linear, AlignTo<block_alignment>, Locked<>, typename DeviceType::memory_type>>;
 
   struct State {
     Handle handle{};
@@ -343,7 +344,7 @@ class BlockPool {
 
   slice_type storage_;  // outlives the lanes, which wait for the work on it
   std::uint64_t block_bytes_;
-  detail::Lanes<D> lanes_;
+  detail::Lanes<DeviceType> lanes_;
   Arena<FixedBlocks<1>, AlignTo<1>> numbers_;
   std::vector<State> blocks_;
   std::uint64_t end_ = 0;

@@ -6,8 +6,8 @@
 /// | type                   | what it is                                                        |
 /// |------------------------|-------------------------------------------------------------------|
 /// | `KvLayout`             | where things are in a block (`kv_layout.hpp`)                     |
-/// | `KvCache<D>`           | the blocks of all layers                                          |
-/// | `KvCache<D>::Sequence` | the blocks of one sequence: given back when it is destroyed       |
+/// | `KvCache<DeviceType>`           | the blocks of all layers                                          |
+/// | `KvCache<DeviceType>::Sequence` | the blocks of one sequence: given back when it is destroyed       |
 ///
 /// Paging is that of Kwon et al., "Efficient Memory Management for Large Language Model Serving
 /// with PagedAttention" (2023).
@@ -50,26 +50,26 @@ namespace allot {
 /// The cache, its sequences and its streams may be destroyed in any order: the memory goes last,
 /// and after the work on it. Bookkeeping is on the host: 120 bytes a block and 4 a token.
 ///
-/// \tparam L  `Locked<>`: calls from several threads, each with a lane of its own
-template <Device D, Synchronization L = Unsynchronized>
-requires std::copyable<D>
+/// \tparam SynchronizationType  `Locked<>`: calls from several threads, each with a lane of its own
+template <Device DeviceType, Synchronization SynchronizationType = Unsynchronized>
+requires std::copyable<DeviceType>
 class KvCache {
   struct State;
 
  public:
   using Token = std::uint32_t;
-  using slice_type = typename BlockPool<D>::slice_type;
-  using stream_type = typename D::stream_type;
+  using slice_type = typename BlockPool<DeviceType>::slice_type;
+  using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
 
   /// As many blocks as the budget holds, in one allocation of the device.
   /// Throws: `std::invalid_argument` for a shape that is none, and a budget below one block;
   /// `OutOfMemory`; what making streams throws.
-  KvCache(D device, const KvCacheConfig& config)
-      : KvCache{device, config, detail::Lanes<D>::make_streams(device, config.lanes)} {}
+  KvCache(DeviceType device, const KvCacheConfig& config)
+      : KvCache{device, config, detail::Lanes<DeviceType>::make_streams(device, config.lanes)} {}
 
   /// \param streams  the lanes
-  KvCache(D device, const KvCacheConfig& config, std::vector<stream_pointer> streams) {
+  KvCache(DeviceType device, const KvCacheConfig& config, std::vector<stream_pointer> streams) {
     const KvLayout layout{config.shape, config.block_tokens};
     const BlockPoolOptions options = options_of(layout, config.budget_bytes);
     state_ = std::make_shared<State>(layout, config.prefix_sharing, std::move(device), options,
@@ -77,10 +77,10 @@ class KvCache {
   }
 
   /// In a slice of any arena, as many blocks as it holds: `config.budget_bytes` is not looked at.
-  KvCache(D device, const KvCacheConfig& config, slice_type storage) {
+  KvCache(DeviceType device, const KvCacheConfig& config, slice_type storage) {
     const KvLayout layout{config.shape, config.block_tokens};
     const BlockPoolOptions options = options_of(layout, storage.bytes());
-    auto streams = detail::Lanes<D>::make_streams(device, config.lanes);
+    auto streams = detail::Lanes<DeviceType>::make_streams(device, config.lanes);
     state_ = std::make_shared<State>(layout, config.prefix_sharing, std::move(device), options,
                                      std::move(streams), std::move(storage));
   }
@@ -277,7 +277,7 @@ class KvCache {
   [[nodiscard]] const slice_type& storage() const noexcept { return state_->pool().storage(); }
 
   [[nodiscard]] stream_type& stream(std::size_t lane = 0) { return state_->pool().stream(lane); }
-  [[nodiscard]] D& device() noexcept { return state_->pool().device(); }
+  [[nodiscard]] DeviceType& device() noexcept { return state_->pool().device(); }
 
   /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const {
@@ -286,9 +286,9 @@ class KvCache {
   }
 
  private:
-  struct State : detail::KvState<D> {
-    using detail::KvState<D>::KvState;
-    [[no_unique_address]] L synchronization;
+  struct State : detail::KvState<DeviceType> {
+    using detail::KvState<DeviceType>::KvState;
+    [[no_unique_address]] SynchronizationType synchronization;
   };
 
   [[nodiscard]] static BlockPoolOptions options_of(const KvLayout& layout, std::uint64_t bytes) {

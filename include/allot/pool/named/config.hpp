@@ -68,9 +68,9 @@ class Growth {
 };
 
 /// How a named buffer is laid out and grows. An element is what `add` and `ensure_capacity` count;
-/// one of `bytes_per_element` may be several `T`: three floats a position.
+/// one of `bytes_per_element` may be several `Element`: three floats a position.
 struct BufferConfig {
-  std::uint64_t bytes_per_element = 0;  ///< a multiple of `sizeof(T)`; 0: `sizeof(T)`
+  std::uint64_t bytes_per_element = 0;  ///< a multiple of `sizeof(Element)`; 0: `sizeof(Element)`
   Growth growth = Growth::ratio(3, 2);
   std::uint64_t minimum = 4 * KiB;     ///< bytes that it has at least
   std::uint64_t maximum = 1 * GiB;     ///< bytes that it has at most

@@ -58,10 +58,11 @@ class LimitExceeded : public std::bad_alloc {
 namespace detail {
 
 /// A type as its users write it, as far as the compiler tells.
-template <class T>
+template <class Type>
 [[nodiscard]] constexpr std::string_view type_name() noexcept {
-  const std::string_view text = __PRETTY_FUNCTION__;  // "... [with T = float; ...]", "[T = float]"
-  const std::size_t first = text.find("T = ") + 4;
+  const std::string_view text =
+      __PRETTY_FUNCTION__;  // "... [with Type = float; ...]", "[Type = float]"
+  const std::size_t first = text.find("Type = ") + 7;
   return text.substr(first, text.find_first_of(";]", first) - first);
 }
 
@@ -71,9 +72,9 @@ struct ElementType {
   std::string_view name;
   std::uint64_t bytes;
 
-  template <class T>
+  template <class Type>
   [[nodiscard]] static ElementType of() noexcept {
-    return {&typeid(T), type_name<T>(), sizeof(T)};
+    return {&typeid(Type), type_name<Type>(), sizeof(Type)};
   }
   friend bool operator==(const ElementType& a, const ElementType& b) noexcept {
     return *a.info == *b.info;

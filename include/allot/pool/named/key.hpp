@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `BufferKey<T>`: a buffer's name together with the type of its contents, so that using it as
+/// `BufferKey<Element>`: a buffer's name together with the type of its contents, so that using it as
 /// another type does not compile.
 ///
 ///     inline constexpr allot::BufferKey<float> positions{"positions",
@@ -16,10 +16,10 @@
 
 namespace allot {
 
-template <class T>
+template <class Element>
 class BufferKey {
  public:
-  using value_type = T;
+  using value_type = Element;
 
   /// Only of a literal, which lives as long as the program.
   template <std::size_t Length>

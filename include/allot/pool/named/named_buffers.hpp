@@ -35,13 +35,13 @@
 
 namespace allot {
 
-template <class T>
+template <class Element>
 [[nodiscard]] BufferResize resize_to(std::string_view name, std::uint64_t elements) {
-  return {name, detail::ElementType::of<T>(), elements};
+  return {name, detail::ElementType::of<Element>(), elements};
 }
-template <class T>
-[[nodiscard]] BufferResize resize_to(const BufferKey<T>& key, std::uint64_t elements) {
-  return resize_to<T>(key.name(), elements);
+template <class Element>
+[[nodiscard]] BufferResize resize_to(const BufferKey<Element>& key, std::uint64_t elements) {
+  return resize_to<Element>(key.name(), elements);
 }
 
 /// Buffers by name. Every member may be called from any thread; one at a time is inside. Every
@@ -65,34 +65,35 @@ template <class T>
 ///
 /// Sizes are elements: `BufferConfig::bytes_per_element` each.
 ///
-/// \tparam D          what the memory is of
+/// \tparam DeviceType          what the memory is of
 /// \tparam ArenaType  where it comes from
 /// \tparam Clock      what ages are measured with
-template <Device D,
-          class ArenaType = Arena<BestFit, AlignTo<256>, Locked<>, typename D::memory_type>,
+template <Device DeviceType,
+          class ArenaType =
+              Arena<BestFit, AlignTo<256>, Locked<>, typename DeviceType::memory_type>,
           class Clock = std::chrono::steady_clock>
-class NamedBuffers : public detail::UntypedBuffers<D, ArenaType, Clock> {
-  using Base = detail::UntypedBuffers<D, ArenaType, Clock>;
+class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock> {
+  using Base = detail::UntypedBuffers<DeviceType, ArenaType, Clock>;
   using typename Base::Range;
 
  public:
-  using device_type = D;
+  using device_type = DeviceType;
   using arena_type = ArenaType;
-  using stream_type = typename D::stream_type;
+  using stream_type = typename DeviceType::stream_type;
   using access_type = AccessOf<typename ArenaType::memory_type>;
-  template <class T>
-  using Handle = TypedSlice<T, access_type>;
+  template <class Element>
+  using Handle = TypedSlice<Element, access_type>;
 
   static_assert(ArenaType::synchronization_type::is_thread_safe,
                 "memory is freed from any thread: take an arena with Locked<Mutex>");
 
   /// Over an arena of its own. One allocation from the device.
   /// Throws: what the arena's constructor and the device throw.
-  NamedBuffers(D device, std::uint64_t capacity_bytes, const MemoryLimit& limit = {})
+  NamedBuffers(DeviceType device, std::uint64_t capacity_bytes, const MemoryLimit& limit = {})
       : NamedBuffers{device, std::make_shared<ArenaType>(capacity_bytes, device.memory()), limit} {}
 
   /// Over an arena that others may use, too.
-  NamedBuffers(D device, std::shared_ptr<ArenaType> arena, const MemoryLimit& limit = {})
+  NamedBuffers(DeviceType device, std::shared_ptr<ArenaType> arena, const MemoryLimit& limit = {})
       : Base{std::move(device), std::move(arena), limit} {}
 
   /// A new buffer of at least `elements` elements; its contents are undefined. Where one of that
@@ -100,51 +101,55 @@ class NamedBuffers : public detail::UntypedBuffers<D, ArenaType, Clock> {
   /// \param site  the caller, for `check_leaks`
   /// Complexity: one allocation of the arena.
   /// Throws: `std::invalid_argument` where one of another type, size or configuration exists, and
-  /// for configurations that hold no `T`; `LimitExceeded` above its maximum or the limit;
+  /// for configurations that hold no `Element`; `LimitExceeded` above its maximum or the limit;
   /// `OutOfMemory`; `std::bad_alloc` for the bookkeeping.
-  template <class T>
-  Handle<T> add(std::string_view name, std::uint64_t elements, const BufferConfig& config = {},
-                const SourceLocation& site = SourceLocation::current()) {
-    static_assert(std::is_trivially_copyable_v<T>, "contents are copied as bytes");
-    return Handle<T>{this->added(name, type_of<T>(), alignof(T), elements, config, site)};
+  template <class Element>
+  Handle<Element> add(std::string_view name, std::uint64_t elements,
+                      const BufferConfig& config = {},
+                      const SourceLocation& site = SourceLocation::current()) {
+    static_assert(std::is_trivially_copyable_v<Element>, "contents are copied as bytes");
+    return Handle<Element>{
+        this->added(name, type_of<Element>(), alignof(Element), elements, config, site)};
   }
-  template <class T>
-  Handle<T> add(const BufferKey<T>& key, std::uint64_t elements,
-                const SourceLocation& site = SourceLocation::current()) {
-    return add<T>(key.name(), elements, key.config(), site);
+  template <class Element>
+  Handle<Element> add(const BufferKey<Element>& key, std::uint64_t elements,
+                      const SourceLocation& site = SourceLocation::current()) {
+    return add<Element>(key.name(), elements, key.config(), site);
   }
 
   /// The buffer as it is now. Complexity: one look-up of the name.
   /// Throws: `std::out_of_range` for an unknown name, with the nearest; `std::invalid_argument` for
   /// another type.
-  template <class T>
-  [[nodiscard]] Handle<T> get(std::string_view name) {
-    return Handle<T>{this->found(name, type_of<T>())};
+  template <class Element>
+  [[nodiscard]] Handle<Element> get(std::string_view name) {
+    return Handle<Element>{this->found(name, type_of<Element>())};
   }
-  template <class T>
-  [[nodiscard]] Handle<T> get(const BufferKey<T>& key) {
-    return get<T>(key.name());
+  template <class Element>
+  [[nodiscard]] Handle<Element> get(const BufferKey<Element>& key) {
+    return get<Element>(key.name());
   }
 
   /// The buffer with room for `elements` at least; its contents are kept. Never makes it smaller.
   /// In place, without a copy, where what follows it in the arena is free.
   /// Throws: as `get`; `LimitExceeded`; `OutOfMemory`; what the device throws.
-  template <class T>
-  Handle<T> ensure_capacity(std::string_view name, std::uint64_t elements, stream_type& stream) {
-    return Handle<T>{this->resized(resize_to<T>(name, elements), &stream)};
+  template <class Element>
+  Handle<Element> ensure_capacity(std::string_view name, std::uint64_t elements,
+                                  stream_type& stream) {
+    return Handle<Element>{this->resized(resize_to<Element>(name, elements), &stream)};
   }
-  template <class T>
-  Handle<T> ensure_capacity(const BufferKey<T>& key, std::uint64_t elements, stream_type& stream) {
-    return ensure_capacity<T>(key.name(), elements, stream);
+  template <class Element>
+  Handle<Element> ensure_capacity(const BufferKey<Element>& key, std::uint64_t elements,
+                                  stream_type& stream) {
+    return ensure_capacity<Element>(key.name(), elements, stream);
   }
   /// The same, and waits for the copy.
-  template <class T>
-  Handle<T> ensure_capacity(std::string_view name, std::uint64_t elements) {
-    return Handle<T>{this->resized(resize_to<T>(name, elements), nullptr)};
+  template <class Element>
+  Handle<Element> ensure_capacity(std::string_view name, std::uint64_t elements) {
+    return Handle<Element>{this->resized(resize_to<Element>(name, elements), nullptr)};
   }
-  template <class T>
-  Handle<T> ensure_capacity(const BufferKey<T>& key, std::uint64_t elements) {
-    return ensure_capacity<T>(key.name(), elements);
+  template <class Element>
+  Handle<Element> ensure_capacity(const BufferKey<Element>& key, std::uint64_t elements) {
+    return ensure_capacity<Element>(key.name(), elements);
   }
 
   /// `ensure_capacity` for several: all of them, or, where it throws, none.
@@ -161,69 +166,71 @@ class NamedBuffers : public detail::UntypedBuffers<D, ArenaType, Clock> {
   }
 
   using Base::free;
-  template <class T>
-  void free(const BufferKey<T>& key) {
+  template <class Element>
+  void free(const BufferKey<Element>& key) {
     free(key.name());
   }
-  template <class T>
-  void free(const BufferKey<T>& key, stream_type& stream) {
+  template <class Element>
+  void free(const BufferKey<Element>& key, stream_type& stream) {
     free(key.name(), stream);
   }
 
-  /// Copies into a buffer, from its `first`-th `T` on. What is written counts as used.
+  /// Copies into a buffer, from its `first`-th `Element` on. What is written counts as used.
   /// \param from  memory of `device.staging_memory()`; it must live until the copy is done
   /// Throws: as `get`; `std::out_of_range` beyond the capacity; what the device throws.
-  template <class T>
+  template <class Element>
   void write(std::string_view name, std::uint64_t first,
-             std::type_identity_t<std::span<const T>> from, stream_type& stream) {
-    this->written(name, range_of<T>(first, from.size()), from.data(), &stream);
+             std::type_identity_t<std::span<const Element>> from, stream_type& stream) {
+    this->written(name, range_of<Element>(first, from.size()), from.data(), &stream);
   }
-  template <class T>
+  template <class Element>
   void write(std::string_view name, std::uint64_t first,
-             std::type_identity_t<std::span<const T>> from) {
-    this->written(name, range_of<T>(first, from.size()), from.data(), nullptr);
+             std::type_identity_t<std::span<const Element>> from) {
+    this->written(name, range_of<Element>(first, from.size()), from.data(), nullptr);
   }
-  template <class T>
-  void write(const BufferKey<T>& key, std::uint64_t first,
-             std::type_identity_t<std::span<const T>> from, stream_type& stream) {
-    write<T>(key.name(), first, from, stream);
+  template <class Element>
+  void write(const BufferKey<Element>& key, std::uint64_t first,
+             std::type_identity_t<std::span<const Element>> from, stream_type& stream) {
+    write<Element>(key.name(), first, from, stream);
   }
-  template <class T>
-  void write(const BufferKey<T>& key, std::uint64_t first,
-             std::type_identity_t<std::span<const T>> from) {
-    write<T>(key.name(), first, from);
+  template <class Element>
+  void write(const BufferKey<Element>& key, std::uint64_t first,
+             std::type_identity_t<std::span<const Element>> from) {
+    write<Element>(key.name(), first, from);
   }
 
-  /// Copies out of a buffer, from its `first`-th `T` on. On a stream of the caller's, which goes
+  /// Copies out of a buffer, from its `first`-th `Element` on. On a stream of the caller's, which goes
   /// on meanwhile, only where the configuration allows asynchronous readback.
   /// Throws: as `write`; `std::invalid_argument` where it is not allowed.
-  template <class T>
-  void read(std::string_view name, std::uint64_t first, std::type_identity_t<std::span<T>> to,
+  template <class Element>
+  void read(std::string_view name, std::uint64_t first, std::type_identity_t<std::span<Element>> to,
             stream_type& stream) {
-    this->copied_out(name, range_of<T>(first, to.size()), to.data(), &stream);
+    this->copied_out(name, range_of<Element>(first, to.size()), to.data(), &stream);
   }
-  template <class T>
-  void read(std::string_view name, std::uint64_t first, std::type_identity_t<std::span<T>> to) {
-    this->copied_out(name, range_of<T>(first, to.size()), to.data(), nullptr);
+  template <class Element>
+  void read(std::string_view name, std::uint64_t first,
+            std::type_identity_t<std::span<Element>> to) {
+    this->copied_out(name, range_of<Element>(first, to.size()), to.data(), nullptr);
   }
-  template <class T>
-  void read(const BufferKey<T>& key, std::uint64_t first, std::type_identity_t<std::span<T>> to,
-            stream_type& stream) {
-    read<T>(key.name(), first, to, stream);
+  template <class Element>
+  void read(const BufferKey<Element>& key, std::uint64_t first,
+            std::type_identity_t<std::span<Element>> to, stream_type& stream) {
+    read<Element>(key.name(), first, to, stream);
   }
-  template <class T>
-  void read(const BufferKey<T>& key, std::uint64_t first, std::type_identity_t<std::span<T>> to) {
-    read<T>(key.name(), first, to);
+  template <class Element>
+  void read(const BufferKey<Element>& key, std::uint64_t first,
+            std::type_identity_t<std::span<Element>> to) {
+    read<Element>(key.name(), first, to);
   }
 
  private:
-  template <class T>
+  template <class Element>
   [[nodiscard]] static detail::ElementType type_of() noexcept {
-    return detail::ElementType::of<T>();
+    return detail::ElementType::of<Element>();
   }
-  template <class T>
+  template <class Element>
   [[nodiscard]] static Range range_of(std::uint64_t first, std::uint64_t count) noexcept {
-    return {type_of<T>(), first, count};
+    return {type_of<Element>(), first, count};
   }
 };
 

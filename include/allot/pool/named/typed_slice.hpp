@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `TypedSlice<T, Access>`: a slice as so many `T`.
+/// `TypedSlice<Element, Access>`: a slice as so many `Element`.
 #pragma once
 
 #include <allot/slice.hpp>
@@ -13,23 +13,23 @@
 namespace allot {
 
 /// Shares the ownership of its bytes, as `Slice` does. Empty where default-constructed.
-template <class T, class Access>
+template <class Element, class Access>
 class TypedSlice {
  public:
-  using value_type = T;
+  using value_type = Element;
 
   TypedSlice() noexcept = default;
-  /// Requires: the address is aligned for `T`.
+  /// Requires: the address is aligned for `Element`.
   explicit TypedSlice(Slice<Access> slice) noexcept : slice_{std::move(slice)} {}
 
   /// Where it begins: an address of the device, unless `Access` says that the host may touch it.
-  [[nodiscard]] T* data() const noexcept { return static_cast<T*>(slice_.address()); }
-  /// How many `T`.
-  [[nodiscard]] std::uint64_t size() const noexcept { return slice_.bytes() / sizeof(T); }
+  [[nodiscard]] Element* data() const noexcept { return static_cast<Element*>(slice_.address()); }
+  /// How many `Element`.
+  [[nodiscard]] std::uint64_t size() const noexcept { return slice_.bytes() / sizeof(Element); }
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
   [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }
 
-  [[nodiscard]] std::span<T> span() const noexcept requires Access::host {
+  [[nodiscard]] std::span<Element> span() const noexcept requires Access::host {
     return {data(), static_cast<std::size_t>(size())};
   }
 

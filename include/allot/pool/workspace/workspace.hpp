@@ -5,7 +5,7 @@
 ///
 /// | type              | what it is                                                             |
 /// |-------------------|------------------------------------------------------------------------|
-/// | `Workspace<D>`    | the memory: one block of the device, once it has seen the largest need |
+/// | `Workspace<DeviceType>`    | the memory: one block of the device, once it has seen the largest need |
 /// | `Workspace::Scope`| allocations that end together: when it is destroyed                    |
 #pragma once
 
@@ -51,21 +51,22 @@ struct WorkspaceOptions {
 /// Memory that was used on the stream is given back only after its work is done, without waiting
 /// for it. Slices keep their memory alive, but it is scratch: after their scope it is used again.
 ///
-/// One thread at a time. \tparam A  the granularity, and the alignment where none is said
-template <Device D, Alignment A = AlignTo<256>>
-requires std::copyable<D>
+/// One thread at a time. \tparam AlignmentType  the granularity, and the alignment where none is said
+template <Device DeviceType, Alignment AlignmentType = AlignTo<256>>
+requires std::copyable<DeviceType>
 class Workspace {
-  using Stack = detail::ScratchStack<typename D::memory_type, A>;
+  using Stack = detail::ScratchStack<typename DeviceType::memory_type, AlignmentType>;
   struct State;
 
  public:
   using slice_type = typename Stack::slice_type;
-  using stream_type = typename D::stream_type;
+  using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
 
   /// \param stream  where the memory is used; a stream of its own where there is none
   /// Throws: as `reserve`; what making a stream throws.
-  explicit Workspace(D device, const WorkspaceOptions& options = {}, stream_pointer stream = {})
+  explicit Workspace(DeviceType device, const WorkspaceOptions& options = {},
+                     stream_pointer stream = {})
       : state_{std::make_shared<State>(std::move(device), options, std::move(stream))} {
     if (options.initial_bytes != 0) reserve(options.initial_bytes);
   }
@@ -94,7 +95,9 @@ class Workspace {
     /// Throws: `std::logic_error` where a scope of the same end that was opened later is open; as
     /// `Arena::allocate`; `OutOfMemory` of reason `source` where the device refuses more, and of
     /// `too_large` where the limit does. Nothing has changed then.
-    [[nodiscard]] slice_type allocate(std::uint64_t bytes) { return allocate(bytes, A::value); }
+    [[nodiscard]] slice_type allocate(std::uint64_t bytes) {
+      return allocate(bytes, AlignmentType::value);
+    }
     [[nodiscard]] slice_type allocate(std::uint64_t bytes, std::uint64_t alignment) {
       return state_->allocate(end_, depth_, detail::request_of(bytes, alignment));
     }
@@ -154,11 +157,11 @@ class Workspace {
 
   struct Retired {
     std::vector<Piece> pieces;
-    typename D::event_type done;
+    typename DeviceType::event_type done;
   };
 
   struct State {
-    State(D chosen, const WorkspaceOptions& with, stream_pointer on)
+    State(DeviceType chosen, const WorkspaceOptions& with, stream_pointer on)
         : device{std::move(chosen)},
           options{with},
           stream{on ? std::move(on) : std::make_shared<stream_type>(device.make_stream())} {}
@@ -189,8 +192,8 @@ class Workspace {
     /// in use, it takes the place of what there was.
     void add(const Request& request) {
       collect();
-      const auto room = checked_add(request.bytes, larger(request.alignment, A::value));
-      const auto need = room ? checked_align_up(*room, A::value) : std::nullopt;
+      const auto room = checked_add(request.bytes, larger(request.alignment, AlignmentType::value));
+      const auto need = room ? checked_align_up(*room, AlignmentType::value) : std::nullopt;
       const std::uint64_t capacity = stack.capacity();
       const std::uint64_t left = options.limit_bytes - smaller(options.limit_bytes, capacity);
       const bool is_idle = stack.used() == 0;
@@ -219,7 +222,8 @@ class Workspace {
     }
 
     void resize_to(std::uint64_t bytes) {
-      const auto rounded = checked_align_up(larger(bytes, A::value), A::value);
+      const auto rounded =
+          checked_align_up(larger(bytes, AlignmentType::value), AlignmentType::value);
       if (!rounded || *rounded > options.limit_bytes) throw beyond_limit(bytes);
       std::vector<Piece> pieces;
       pieces.push_back(take(*rounded, *rounded));
@@ -288,10 +292,10 @@ class Workspace {
     [[nodiscard]] OutOfMemory beyond_limit(std::uint64_t bytes) const noexcept {
       const std::uint64_t left =
           options.limit_bytes - smaller(options.limit_bytes, stack.capacity());
-      return {Reason::too_large, bytes, A::value, left, left, options.limit_bytes};
+      return {Reason::too_large, bytes, AlignmentType::value, left, left, options.limit_bytes};
     }
 
-    D device;
+    DeviceType device;
     WorkspaceOptions options;
     Stack stack;
     std::vector<Retired> retired;

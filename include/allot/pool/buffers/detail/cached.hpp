@@ -23,36 +23,36 @@
 
 namespace allot::detail {
 
-template <Device D>
-using ClassList =
-    intrusive::list<PoolEntry<D>,
-                    intrusive::member_hook<PoolEntry<D>, PlainHook, &PoolEntry<D>::of_class>,
-                    intrusive::constant_time_size<false>>;
-template <Device D>
-using AgeList =
-    intrusive::list<PoolEntry<D>,
-                    intrusive::member_hook<PoolEntry<D>, PlainHook, &PoolEntry<D>::of_age>,
-                    intrusive::constant_time_size<false>>;
+template <Device DeviceType>
+using ClassList = intrusive::list<
+    PoolEntry<DeviceType>,
+    intrusive::member_hook<PoolEntry<DeviceType>, PlainHook, &PoolEntry<DeviceType>::of_class>,
+    intrusive::constant_time_size<false>>;
+template <Device DeviceType>
+using AgeList = intrusive::list<
+    PoolEntry<DeviceType>,
+    intrusive::member_hook<PoolEntry<DeviceType>, PlainHook, &PoolEntry<DeviceType>::of_age>,
+    intrusive::constant_time_size<false>>;
 
 /// One class, and what is cached of it: a list for each lane, by time of return.
-template <Device D>
+template <Device DeviceType>
 struct PoolClass {
   std::uint64_t units;
   PoolClassStats stats;
   std::uint64_t in_making = 0;  // acquisitions that hold a reference to this
   std::size_t place = 0;        // among all classes
-  std::vector<ClassList<D>> lanes{};
+  std::vector<ClassList<DeviceType>> lanes{};
 };
 
 /// Finds classes by their size: in a table where they can be numbered.
-template <Device D, SizeClasses C>
+template <Device DeviceType, SizeClasses Classes>
 class ClassTable {
-  static constexpr bool is_numbered = requires { C::count; };
+  static constexpr bool is_numbered = requires { Classes::count; };
 
  public:
-  [[nodiscard]] PoolClass<D>* find(std::uint64_t units) const noexcept {
+  [[nodiscard]] PoolClass<DeviceType>* find(std::uint64_t units) const noexcept {
     if constexpr (is_numbered) {
-      return index_[C::index_of(units)];
+      return index_[Classes::index_of(units)];
     } else {
       const auto found = index_.find(units);
       return found == index_.end() ? nullptr : found->second;
@@ -60,14 +60,15 @@ class ClassTable {
   }
 
   /// A class that was not there. Throws: `std::bad_alloc`; nothing has changed.
-  [[nodiscard]] PoolClass<D>& add(std::uint64_t units, std::uint64_t unit, std::size_t lanes) {
-    auto made = std::make_unique<PoolClass<D>>(PoolClass<D>{
+  [[nodiscard]] PoolClass<DeviceType>& add(std::uint64_t units, std::uint64_t unit,
+                                           std::size_t lanes) {
+    auto made = std::make_unique<PoolClass<DeviceType>>(PoolClass<DeviceType>{
         .units = units, .stats = {.capacity = units * unit}, .place = classes_.size()});
     made->lanes.resize(lanes);
     classes_.push_back(std::move(made));
-    PoolClass<D>& added = *classes_.back();
+    PoolClass<DeviceType>& added = *classes_.back();
     if constexpr (is_numbered) {
-      index_[C::index_of(units)] = &added;
+      index_[Classes::index_of(units)] = &added;
     } else {
       try {
         index_.emplace(units, &added);
@@ -80,7 +81,7 @@ class ClassTable {
   }
 
   /// Where classes are without number, one without buffers is forgotten. Complexity: constant.
-  void forget_if_empty(PoolClass<D>& old) noexcept {
+  void forget_if_empty(PoolClass<DeviceType>& old) noexcept {
     if constexpr (!is_numbered) {
       if (old.stats.in_use + old.stats.cached + old.in_making != 0) return;
       index_.erase(old.units);
@@ -90,30 +91,30 @@ class ClassTable {
     }
   }
 
-  [[nodiscard]] const std::vector<std::unique_ptr<PoolClass<D>>>& all() const noexcept {
+  [[nodiscard]] const std::vector<std::unique_ptr<PoolClass<DeviceType>>>& all() const noexcept {
     return classes_;
   }
 
  private:
-  std::vector<std::unique_ptr<PoolClass<D>>> classes_;
+  std::vector<std::unique_ptr<PoolClass<DeviceType>>> classes_;
   typename std::conditional_t<is_numbered,
-                              std::array<PoolClass<D>*,
+                              std::array<PoolClass<DeviceType>*,
                                          [] {
                                            if constexpr (is_numbered) {
-                                             return C::count;
+                                             return Classes::count;
                                            } else {
                                              return std::size_t{1};
                                            }
                                          }()>,
-                              std::unordered_map<std::uint64_t, PoolClass<D>*>>
+                              std::unordered_map<std::uint64_t, PoolClass<DeviceType>*>>
       index_{};
 };
 
-template <Device D, SizeClasses C>
+template <Device DeviceType, SizeClasses Classes>
 class CachedEntries {
  public:
-  using Entry = PoolEntry<D>;
-  using Class = PoolClass<D>;
+  using Entry = PoolEntry<DeviceType>;
+  using Class = PoolClass<DeviceType>;
 
   /// The class of a size. Throws: `std::bad_alloc`, where it is new.
   [[nodiscard]] Class& class_of(std::uint64_t units, std::uint64_t unit) {
@@ -132,7 +133,8 @@ class CachedEntries {
 
   /// The best of a class for a stream: last used there, else ready for it, else returned longest
   /// ago. Complexity: constant for the first; linear in the streams.
-  [[nodiscard]] Entry* find(Class& of, std::uint32_t lane, const StreamOrder<D>& streams) noexcept {
+  [[nodiscard]] Entry* find(Class& of, std::uint32_t lane,
+                            const StreamOrder<DeviceType>& streams) noexcept {
     if (of.stats.cached == 0) return nullptr;
     if (!of.lanes[lane].empty()) return &of.lanes[lane].back();
     Entry* oldest = nullptr;
@@ -157,8 +159,8 @@ class CachedEntries {
 
   void remove(Entry& entry) noexcept {
     Class& of = class_of(entry);
-    of.lanes[entry.lane].erase(ClassList<D>::s_iterator_to(entry));
-    by_age_.erase(AgeList<D>::s_iterator_to(entry));
+    of.lanes[entry.lane].erase(ClassList<DeviceType>::s_iterator_to(entry));
+    by_age_.erase(AgeList<DeviceType>::s_iterator_to(entry));
     --of.stats.cached;
     bytes_ -= entry.capacity;
     --count_;
@@ -176,14 +178,14 @@ class CachedEntries {
     return *static_cast<Class*>(entry.size_class);
   }
   /// Longest ago first.
-  [[nodiscard]] AgeList<D>& by_age() noexcept { return by_age_; }
+  [[nodiscard]] AgeList<DeviceType>& by_age() noexcept { return by_age_; }
   [[nodiscard]] const auto& classes() const noexcept { return table_.all(); }
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
  private:
-  ClassTable<D, C> table_;
-  AgeList<D> by_age_;
+  ClassTable<DeviceType, Classes> table_;
+  AgeList<DeviceType> by_age_;
   std::size_t lanes_ = 1;
   std::uint64_t bytes_ = 0;
   std::uint64_t count_ = 0;

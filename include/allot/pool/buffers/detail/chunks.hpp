@@ -25,14 +25,14 @@ namespace allot::detail {
 
 /// Guarded by the pool's mutex, which `grow` leaves while it takes memory from the system: that may
 /// ask this pool to give some back.
-template <Device D, Strategy S, Alignment A>
+template <Device DeviceType, Strategy StrategyType, Alignment AlignmentType>
 class PoolChunks {
  public:
   struct Chunk {
-    Chunk(std::uint64_t capacity, typename D::memory_type memory)
+    Chunk(std::uint64_t capacity, typename DeviceType::memory_type memory)
         : arena{capacity, std::move(memory)} {}
 
-    Arena<S, A, Unsynchronized, typename D::memory_type> arena;
+    Arena<StrategyType, AlignmentType, Unsynchronized, typename DeviceType::memory_type> arena;
     std::uint64_t in_use = 0;  // buffers
   };
 
@@ -42,7 +42,7 @@ class PoolChunks {
     std::byte* address;
   };
 
-  PoolChunks(D& device, std::uint64_t capacity, const PoolOptions& options)
+  PoolChunks(DeviceType& device, std::uint64_t capacity, const PoolOptions& options)
       : device_{&device},
         first_{capacity},
         growth_{options.growth},
@@ -93,8 +93,8 @@ class PoolChunks {
 
   /// Releases chunks for which `can_release(chunk)`, the latest first, until they had `bytes`
   /// bytes. Returns how many they had.
-  template <class F>
-  std::uint64_t release(std::uint64_t bytes, F&& can_release) noexcept {
+  template <class Predicate>
+  std::uint64_t release(std::uint64_t bytes, Predicate&& can_release) noexcept {
     std::uint64_t released = 0;
     for (std::size_t i = chunks_.size(); i-- > 0 && released < bytes;) {
       if (chunks_[i]->in_use != 0 || !can_release(*chunks_[i])) continue;
@@ -130,7 +130,7 @@ class PoolChunks {
   [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, std::uint64_t needed) const {
     const Usage all = usage();
     const Reason reason = needed > all.free ? Reason::too_large : Reason::fragmented;
-    return {reason, bytes, A::value, all.free, all.largest_free, all.capacity};
+    return {reason, bytes, AlignmentType::value, all.free, all.largest_free, all.capacity};
   }
 
   [[nodiscard]] bool validate() const {
@@ -164,7 +164,7 @@ class PoolChunks {
     return smaller(larger(wanted, needed), left);
   }
 
-  D* device_;
+  DeviceType* device_;
   std::uint64_t first_;
   std::uint64_t growth_;
   std::uint64_t max_capacity_;

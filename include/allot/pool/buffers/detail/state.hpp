@@ -30,17 +30,17 @@ namespace allot::detail {
 
 /// One mutex guards all of it. It is not held while memory is taken from the system, which may ask
 /// this pool to give some back.
-template <Device D, SizeClasses C, Strategy S, Alignment A>
-class PoolState final : public PoolBase<D> {
+template <Device DeviceType, SizeClasses Classes, Strategy StrategyType, Alignment AlignmentType>
+class PoolState final : public PoolBase<DeviceType> {
  public:
-  using stream_type = typename D::stream_type;
+  using stream_type = typename DeviceType::stream_type;
   using Owner = std::shared_ptr<stream_type>;
-  using Entry = PoolEntry<D>;
-  using Class = PoolClass<D>;
-  using Chunks = PoolChunks<D, S, A>;
+  using Entry = PoolEntry<DeviceType>;
+  using Class = PoolClass<DeviceType>;
+  using Chunks = PoolChunks<DeviceType, StrategyType, AlignmentType>;
   using Chunk = typename Chunks::Chunk;
 
-  PoolState(const D& device, std::uint64_t capacity, const PoolOptions& options)
+  PoolState(const DeviceType& device, std::uint64_t capacity, const PoolOptions& options)
       : device_{device}, chunks_{device_, capacity, options}, streams_{device_}, options_{options} {
     if (!options.reclaimable) return;
     reclaimer_.emplace([this, name = std::string{device_.name()}](std::string_view wanted_of,
@@ -55,14 +55,14 @@ class PoolState final : public PoolBase<D> {
     streams_.wait_for_all();
   }
 
-  [[nodiscard]] PooledBuffer<D> acquire(std::uint64_t bytes, stream_type& stream,
-                                        const Owner* owner,
-                                        const std::shared_ptr<PoolState>& self) {
+  [[nodiscard]] PooledBuffer<DeviceType> acquire(std::uint64_t bytes, stream_type& stream,
+                                                 const Owner* owner,
+                                                 const std::shared_ptr<PoolState>& self) {
     const std::uint64_t units = units_for(bytes);
     std::vector<Owner> unused;  // outlives the lock
     std::unique_lock lock{mutex_};
     const std::uint32_t lane = lane_of(stream, owner, unused);
-    Class& of = cached_.class_of(units, A::value);
+    Class& of = cached_.class_of(units, AlignmentType::value);
     Entry* entry = cached_.find(of, lane, streams_);
     if (entry != nullptr) [[likely]] {
       if (!streams_.is_ordered(entry->lane, entry->returned_at, lane)) {
@@ -80,7 +80,7 @@ class PoolState final : public PoolBase<D> {
     }
     entry->pool = self;
     lock.unlock();
-    return PooledBufferMaker<D>::make(*entry, bytes);
+    return PooledBufferMaker<DeviceType>::make(*entry, bytes);
   }
 
   void returned(Entry& entry) noexcept override {
@@ -114,7 +114,8 @@ class PoolState final : public PoolBase<D> {
     std::uint64_t total = 0;
     for (const std::uint64_t bytes : sizes) {
       wanted.push_back(units_for(bytes));
-      total = checked_add(total, wanted.back() * A::value).value_or(PoolOptions::unlimited);
+      total =
+          checked_add(total, wanted.back() * AlignmentType::value).value_or(PoolOptions::unlimited);
     }
     if (total > options_.max_cached) throw_above_cap(total, options_.max_cached, 0);
     std::sort(wanted.begin(), wanted.end());
@@ -124,7 +125,7 @@ class PoolState final : public PoolBase<D> {
     made.entries.reserve(sizes.size());
     for (auto first = wanted.begin(); first != wanted.end();) {
       const auto last = std::upper_bound(first, wanted.end(), *first);
-      Class& of = cached_.class_of(*first, A::value);
+      Class& of = cached_.class_of(*first, AlignmentType::value);
       made.classes.emplace_back(*this, of, 0);
       const auto count = static_cast<std::uint64_t>(last - first);
       for (std::uint64_t there = of.stats.cached; there < count; ++there) {
@@ -202,7 +203,7 @@ class PoolState final : public PoolBase<D> {
   }
 
  private:
-  using Cached = CachedEntries<D, C>;
+  using Cached = CachedEntries<DeviceType, Classes>;
 
   enum class Evict { nothing, cached };
 
@@ -242,9 +243,9 @@ class PoolState final : public PoolBase<D> {
 
   /// Units of the class. Throws: `std::invalid_argument` for zero bytes and sizes that overflow.
   [[nodiscard]] static std::uint64_t units_for(std::uint64_t bytes) {
-    const std::uint64_t units = units_of(Request{bytes}, A::value).size;
-    const std::optional<std::uint64_t> rounded = C::round_up(units);
-    if (!rounded || !checked_multiply(*rounded, A::value)) throw_bad_size(bytes);
+    const std::uint64_t units = units_of(Request{bytes}, AlignmentType::value).size;
+    const std::optional<std::uint64_t> rounded = Classes::round_up(units);
+    if (!rounded || !checked_multiply(*rounded, AlignmentType::value)) throw_bad_size(bytes);
     return *rounded;
   }
 
@@ -378,12 +379,12 @@ class PoolState final : public PoolBase<D> {
   }
 
   mutable std::mutex mutex_;
-  D device_;
+  DeviceType device_;
   std::deque<Entry> entries_;
-  AgeList<D> spare_;
+  AgeList<DeviceType> spare_;
   Chunks chunks_;
   Cached cached_;
-  StreamOrder<D> streams_;
+  StreamOrder<DeviceType> streams_;
   PoolOptions options_;
 
   PoolAccount account_;

@@ -25,13 +25,13 @@ namespace allot::detail {
 /// returned; that of any other at each return, as the stream may be gone afterwards.
 ///
 /// Nothing here is thread-safe.
-template <Device D>
+template <Device DeviceType>
 class StreamOrder {
  public:
-  using stream_type = typename D::stream_type;
+  using stream_type = typename DeviceType::stream_type;
   using Owner = std::shared_ptr<stream_type>;
 
-  explicit StreamOrder(D& device) : device_{&device} {}
+  explicit StreamOrder(DeviceType& device) : device_{&device} {}
   StreamOrder(const StreamOrder&) = delete;
   StreamOrder& operator=(const StreamOrder&) = delete;
 
@@ -77,8 +77,8 @@ class StreamOrder {
   /// destroyed without the pool's mutex, as whatever it is may use the pool.
   /// \param waits  whether the host waits for those that were shared
   /// Throws: `std::bad_alloc`; nothing has changed.
-  template <class F>
-  [[nodiscard]] std::vector<Owner> forget_unused(bool waits, F&& done) {
+  template <class Callback>
+  [[nodiscard]] std::vector<Owner> forget_unused(bool waits, Callback&& done) {
     std::vector<Owner> unused;
     unused.reserve(lanes_.size());
     for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
@@ -172,7 +172,7 @@ class StreamOrder {
   struct Lane {
     const void* key = nullptr;  // null: free
     Owner owner{};              // null: not shared
-    typename D::event_type event;
+    typename DeviceType::event_type event;
     std::uint64_t returned = 0;             // time of the latest return
     std::uint64_t recorded = 0;             // returns up to then are covered by the event
     std::uint64_t done = 0;                 // and up to then, the host has seen them done
@@ -218,7 +218,7 @@ class StreamOrder {
     return true;
   }
 
-  D* device_;
+  DeviceType* device_;
   std::vector<Lane> lanes_;
   std::uint64_t now_ = 0;
 };

@@ -32,16 +32,16 @@ struct Touched {
 
 /// A lane is a stream and the event that others wait for. The event is recorded when one of them
 /// first needs it: then it stands for all that the stream was given before, and the clock ticks.
-template <Device D>
+template <Device DeviceType>
 class Lanes {
  public:
-  using stream_type = typename D::stream_type;
+  using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
 
   static constexpr std::size_t most = 32;
 
   /// Throws: `std::invalid_argument` for none, too many and a null one; what making events throws.
-  Lanes(D device, std::vector<stream_pointer> streams) : device_{std::move(device)} {
+  Lanes(DeviceType device, std::vector<stream_pointer> streams) : device_{std::move(device)} {
     if (streams.empty() || streams.size() > most) {
       throw std::invalid_argument{(FixedText<128>{} << streams.size() << " lanes: use from 1 to "
                                                     << most << ", one for each stream")
@@ -59,14 +59,15 @@ class Lanes {
     for (Lane& lane : lanes_) settle(device_, *lane.stream);
   }
 
-  [[nodiscard]] static std::vector<stream_pointer> make_streams(D& device, std::size_t count) {
+  [[nodiscard]] static std::vector<stream_pointer> make_streams(DeviceType& device,
+                                                                std::size_t count) {
     std::vector<stream_pointer> streams;
     for (std::size_t i = 0; i < smaller(count, most + 1); ++i)
       streams.push_back(std::make_shared<stream_type>(device.make_stream()));
     return streams;
   }
 
-  [[nodiscard]] D& device() noexcept { return device_; }
+  [[nodiscard]] DeviceType& device() noexcept { return device_; }
   [[nodiscard]] std::size_t size() const noexcept { return lanes_.size(); }
 
   /// Throws: `std::out_of_range`.
@@ -133,7 +134,7 @@ class Lanes {
  private:
   struct Lane {
     stream_pointer stream;
-    typename D::event_type event;
+    typename DeviceType::event_type event;
     std::vector<std::uint64_t> seen;  // of each other: what came before this time is waited for
   };
 
@@ -145,7 +146,7 @@ class Lanes {
     lanes_[lane].seen[other] = clock_;
   }
 
-  D device_;
+  DeviceType device_;
   std::vector<Lane> lanes_;
   std::uint64_t clock_ = 0;
 };

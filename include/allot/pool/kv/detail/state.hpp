@@ -23,12 +23,12 @@
 
 namespace allot::detail {
 
-template <Device D>
+template <Device DeviceType>
 class KvState {
  public:
   using Token = PrefixIndex::Token;
   using Number = std::uint32_t;
-  using Pool = BlockPool<D>;
+  using Pool = BlockPool<DeviceType>;
 
   /// A sequence. `published` blocks of it were looked up or entered in the index, under `prefix`.
   struct Table {

@@ -27,11 +27,11 @@
 
 namespace allot::detail {
 
-template <Device D, class ArenaType>
-class BufferMemory : public std::enable_shared_from_this<BufferMemory<D, ArenaType>> {
+template <Device DeviceType, class ArenaType>
+class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType, ArenaType>> {
  public:
-  using Event = typename D::event_type;
-  using Stream = typename D::stream_type;
+  using Event = typename DeviceType::event_type;
+  using Stream = typename DeviceType::stream_type;
 
   struct Piece;
   struct Transfer {
@@ -47,7 +47,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<D, ArenaTy
     Piece* next = nullptr;
   };
 
-  BufferMemory(D device, std::shared_ptr<ArenaType> arena)
+  BufferMemory(DeviceType device, std::shared_ptr<ArenaType> arena)
       : device_{std::move(device)}, arena_{std::move(arena)}, stream_{device_.make_stream()} {}
   BufferMemory(const BufferMemory&) = delete;
   BufferMemory& operator=(const BufferMemory&) = delete;
@@ -62,7 +62,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<D, ArenaTy
   }
 
   [[nodiscard]] std::mutex& mutex() const noexcept { return mutex_; }
-  [[nodiscard]] D& device() noexcept { return device_; }
+  [[nodiscard]] DeviceType& device() noexcept { return device_; }
   [[nodiscard]] ArenaType& arena() noexcept { return *arena_; }
   [[nodiscard]] const ArenaType& arena() const noexcept { return *arena_; }
   /// One of its own, for callers that have none.
@@ -239,7 +239,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<D, ArenaTy
     }
   }
 
-  D device_;
+  DeviceType device_;
   std::shared_ptr<ArenaType> arena_;
   mutable std::mutex mutex_;
   std::vector<Event> events_;  // done: for the next transfers

@@ -63,9 +63,9 @@ void require_distinct(std::vector<Resized>& all) {
 }
 
 /// All members are called, and all that is in it touched, with `memory->mutex()` held.
-template <Device D, class ArenaType, class Clock>
+template <Device DeviceType, class ArenaType, class Clock>
 struct BufferTable {
-  using Memory = BufferMemory<D, ArenaType>;
+  using Memory = BufferMemory<DeviceType, ArenaType>;
   using Stream = typename Memory::Stream;
   using Piece = typename Memory::Piece;
   using Transfer = typename Memory::Transfer;
@@ -217,7 +217,7 @@ struct BufferTable {
   /// \param pieces  `for_each(f)` calls `f(piece)` for each that is touched
   template <class ForEachPiece, class Copies>
   void transfer(Stream& stream, bool waits, ForEachPiece&& for_each_piece, Copies&& copies) {
-    D& device = memory->device();
+    DeviceType& device = memory->device();
     const std::shared_ptr<Transfer> transfer = memory->prepare();
     bool has_begun = false;
     try {
@@ -308,7 +308,7 @@ struct BufferTable {
             f(*resized.piece);
           }
         },
-        [&](D& device) {
+        [&](DeviceType& device) {
           for (const Resized& resized : all) {
             if (!is_moved(resized)) continue;
             const Entry& entry = resized.entry();

@@ -52,13 +52,13 @@ struct BufferResize {
 };
 namespace detail {
 
-template <Device D, class ArenaType, class Clock>
+template <Device DeviceType, class ArenaType, class Clock>
 class UntypedBuffers {
-  using Table = BufferTable<D, ArenaType, Clock>;
+  using Table = BufferTable<DeviceType, ArenaType, Clock>;
   using Memory = typename Table::Memory;
   using Entry = typename Table::Entry;
   using Piece = typename Table::Piece;
-  using Stream = typename D::stream_type;
+  using Stream = typename DeviceType::stream_type;
   using Access = AccessOf<typename ArenaType::memory_type>;
 
  public:
@@ -92,7 +92,7 @@ class UntypedBuffers {
     const std::scoped_lock lock{mutex()};
     const auto found = table_->find(name);
     table_->transfer(
-        stream, false, [&](auto&& f) { f(*found->second.piece); }, [](D&) {});
+        stream, false, [&](auto&& f) { f(*found->second.piece); }, [](DeviceType&) {});
     piece = forget(found);
   }
   /// Says how many elements are in use, for `stats`.
@@ -197,14 +197,14 @@ class UntypedBuffers {
   }
 
   /// Calls `f(observer)` of the arena, as `Arena::with_observer`. It must not call this object.
-  template <class F>
-  decltype(auto) with_observer(F&& f) const requires requires(ArenaType& arena) {
-    arena.with_observer(std::forward<F>(f));
+  template <class Function>
+  decltype(auto) with_observer(Function&& f) const requires requires(ArenaType& arena) {
+    arena.with_observer(std::forward<Function>(f));
   }
-  { return memory().arena().with_observer(std::forward<F>(f)); }
+  { return memory().arena().with_observer(std::forward<Function>(f)); }
 
  protected:
-  UntypedBuffers(D device, std::shared_ptr<ArenaType> arena, const MemoryLimit& limit)
+  UntypedBuffers(DeviceType device, std::shared_ptr<ArenaType> arena, const MemoryLimit& limit)
       : table_{made_table(std::move(device), std::move(arena), limit)} {}
 
   [[nodiscard]] Slice<Access> found(std::string_view name, const ElementType& type) {
@@ -268,7 +268,7 @@ class UntypedBuffers {
     if (range.count == 0) return;
     const std::uint64_t bytes = range.count * range.type.bytes;
     give(entry, bytes, stream,
-         [&](D& device, Stream& on) { device.copy_to_device(to, from, bytes, on); });
+         [&](DeviceType& device, Stream& on) { device.copy_to_device(to, from, bytes, on); });
     const std::uint64_t end = (range.first + range.count) * range.type.bytes;
     const std::uint64_t each = entry.config.bytes_per_element;
     entry.used = larger(entry.used, end / each + (end % each != 0 ? 1 : 0));
@@ -283,7 +283,7 @@ class UntypedBuffers {
     if (range.count == 0) return;
     const std::uint64_t bytes = range.count * range.type.bytes;
     give(entry, bytes, stream,
-         [&](D& device, Stream& on) { device.copy_to_host(to, from, bytes, on); });
+         [&](DeviceType& device, Stream& on) { device.copy_to_host(to, from, bytes, on); });
   }
 
  private:
@@ -305,7 +305,8 @@ class UntypedBuffers {
     }
   };
 
-  [[nodiscard]] static std::shared_ptr<Table> made_table(D device, std::shared_ptr<ArenaType> arena,
+  [[nodiscard]] static std::shared_ptr<Table> made_table(DeviceType device,
+                                                         std::shared_ptr<ArenaType> arena,
                                                          const MemoryLimit& limit) {
     const std::uint64_t bytes =
         limit.of(limit.needs_device() ? device.memory_info() : MemoryInfo{0, 0});
@@ -344,7 +345,7 @@ class UntypedBuffers {
     Stream& on = stream != nullptr ? *stream : memory().stream();
     table_->transfer(
         on, stream == nullptr, [&](auto&& f) { f(*entry.piece); },
-        [&](D& device) { copy(device, on); });
+        [&](DeviceType& device) { copy(device, on); });
     table_->count_transfer(entry, bytes);
     entry.last_used = Clock::now();
   }

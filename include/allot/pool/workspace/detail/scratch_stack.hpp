@@ -21,16 +21,16 @@
 
 namespace allot::detail {
 
-template <Memory M, Alignment A>
+template <Memory MemoryType, Alignment AlignmentType>
 class ScratchStack {
  public:
-  using arena_type = Arena<Linear, A, Unsynchronized, StreamOrderedMemory<M>>;
-  using slice_type = Slice<AccessOf<M>>;
+  using arena_type = Arena<Linear, AlignmentType, Unsynchronized, StreamOrderedMemory<MemoryType>>;
+  using slice_type = Slice<AccessOf<MemoryType>>;
   /// Slices share their piece: it outlives them.
   using Piece = std::shared_ptr<arena_type>;
 
-  [[nodiscard]] static Piece make_piece(M memory, std::uint64_t bytes) {
-    return std::make_shared<arena_type>(bytes, StreamOrderedMemory<M>{std::move(memory)});
+  [[nodiscard]] static Piece make_piece(MemoryType memory, std::uint64_t bytes) {
+    return std::make_shared<arena_type>(bytes, StreamOrderedMemory<MemoryType>{std::move(memory)});
   }
 
   void push(Piece piece) { pieces_.push_back(std::move(piece)); }
@@ -75,7 +75,7 @@ class ScratchStack {
       const auto block = upper ? arena.try_allocate_upper(request) : arena.try_allocate(request);
       if (!block) continue;
       side.piece = i;
-      most_alignment_ = larger(most_alignment_, larger(request.alignment, A::value));
+      most_alignment_ = larger(most_alignment_, larger(request.alignment, AlignmentType::value));
       high_water_ = larger(high_water_, used());
       return slice_type{pieces_[i], arena.address(*block), request.bytes};
     }
@@ -96,7 +96,7 @@ class ScratchStack {
     std::uint64_t bytes = 0;
     for (const Piece& piece : pieces_) {
       const Linear::Mark mark = piece->mark();
-      bytes += piece->capacity() - (mark.upper_begin - mark.lower_end) * A::value;
+      bytes += piece->capacity() - (mark.upper_begin - mark.lower_end) * AlignmentType::value;
     }
     return bytes;
   }
@@ -140,7 +140,8 @@ class ScratchStack {
 
   static void release_all(arena_type& arena, bool upper) noexcept {
     Linear::Mark mark = arena.mark();
-    (upper ? mark.upper_begin : mark.lower_end) = upper ? arena.capacity() / A::value : 0;
+    (upper ? mark.upper_begin : mark.lower_end) =
+        upper ? arena.capacity() / AlignmentType::value : 0;
     arena.release_to(mark);
   }
 
@@ -153,7 +154,7 @@ class ScratchStack {
   std::vector<Piece> pieces_;
   Side sides_[2];
   std::uint64_t high_water_ = 0;
-  std::uint64_t most_alignment_ = A::value;
+  std::uint64_t most_alignment_ = AlignmentType::value;
 };
 
 }  // namespace allot::detail
