@@ -84,24 +84,24 @@ void block_take_give(benchmark::State& state) {
   const auto blocks = static_cast<std::uint64_t>(state.range(0));
   BlockPool<HostDevice> pool{HostDevice{}, {.blocks = blocks, .block_bytes = 256}};
   std::vector<std::uint32_t> taken;
-  while (const auto block = pool.try_take()) taken.push_back(*block);
+  while (const auto block = pool.try_allocate()) taken.push_back(*block);
   std::mt19937_64 random{1};
   std::vector<std::uint32_t> places(1 << 16);
   for (auto& place : places) place = static_cast<std::uint32_t>(random() % blocks);
   std::size_t next = 0;
   for (auto _ : state) {
     std::uint32_t& block = taken[places[next++ % places.size()]];
-    pool.give(block);
-    block = pool.take();
+    pool.release(block);
+    block = pool.allocate();
   }
 }
 
 void share_give(benchmark::State& state) {
   BlockPool<HostDevice> pool{HostDevice{}, {.blocks = 1000, .block_bytes = 256}};
-  const auto block = pool.take();
+  const auto block = pool.allocate();
   for (auto _ : state) {
-    pool.share(block);
-    pool.give(block);
+    pool.retain(block);
+    pool.release(block);
   }
 }
 

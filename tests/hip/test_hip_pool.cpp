@@ -121,11 +121,11 @@ TEST_CASE("a block's work may be given after another lane has waited for other w
     auto* const host = static_cast<std::byte*>(pinned.address());
     BlockPool<HipDevice<>> pool{device, {.blocks = 4, .block_bytes = 1024, .lanes = 2}};
     const auto wait_for_other_work = [&](std::size_t lane) {
-      const auto block = pool.take(lane);
+      const auto block = pool.allocate(lane);
       pool.write(block, 1 - lane);
-      pool.give(block, 1 - lane);
+      pool.release(block, 1 - lane);
     };
-    const auto block = pool.take(0);
+    const auto block = pool.allocate(0);
     wait_for_other_work(0);
     device.copy_to_device(pool.address(block), host, 1024, pool.stream(0));
     pool.read(block, 1);
@@ -134,8 +134,8 @@ TEST_CASE("a block's work may be given after another lane has waited for other w
     pool.write(block, 0);
     wait_for_other_work(0);
     device.copy_to_device(pool.address(block), host + 2048, 1024, pool.stream(0));
-    pool.give(block, 0);
-    const auto again = pool.take(1);
+    pool.release(block, 0);
+    const auto again = pool.allocate(1);
     CHECK(again == block);
     device.copy_to_device(pool.address(again), host + 3072, 1024, pool.stream(1));
   }

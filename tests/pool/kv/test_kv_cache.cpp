@@ -87,27 +87,28 @@ TEST_CASE("a shape or a budget that holds nothing is refused, with its numbers")
   CHECK_THROWS_AS((Cache{HostDevice{}, small_cache(1, 33)}), std::invalid_argument);
 }
 
-TEST_CASE("a pool hands out the lowest block, counts users, and finds misuse") {
+TEST_CASE("a pool allocates the lowest block, counts references, and finds misuse") {
   BlockPool<HostDevice> pool{HostDevice{}, {.blocks = 3, .block_bytes = 100}};
-  CHECK(pool.take() == 0);
-  CHECK(pool.take() == 1);
-  CHECK(pool.take() == 2);
-  CHECK(!pool.try_take());
-  CHECK_THROWS_WITH_AS(static_cast<void>(pool.take()),
+  CHECK(pool.allocate() == 0);
+  CHECK(pool.allocate() == 1);
+  CHECK(pool.allocate() == 2);
+  CHECK(!pool.try_allocate());
+  CHECK_THROWS_WITH_AS(static_cast<void>(pool.allocate()),
                        "out of blocks: 1 needed, 0 of 3 free or in a cache of prefixes; end or "
                        "shorten sequences, or give the pool 100 B more",
                        OutOfBlocks);
-  pool.share(1);
-  CHECK(pool.users(1) == 2);
-  CHECK(!pool.give(1));
-  CHECK(pool.give(1));
-  CHECK_THROWS_WITH_AS(static_cast<void>(pool.give(1)),
-                       "block 1 is free; give a block back once for each user, and use it no more",
-                       std::invalid_argument);
-  CHECK_THROWS_AS(pool.share(1), std::invalid_argument);
-  CHECK_THROWS_AS(static_cast<void>(pool.give(3)), std::invalid_argument);
-  CHECK_THROWS_AS(static_cast<void>(pool.take(1)), std::out_of_range);
-  CHECK(pool.take() == 1);
+  pool.retain(1);
+  CHECK(pool.ref_count(1) == 2);
+  CHECK(!pool.release(1));
+  CHECK(pool.release(1));
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(pool.release(1)),
+      "block 1 is free; release it once for each reference, and do not use it afterwards",
+      std::invalid_argument);
+  CHECK_THROWS_AS(pool.retain(1), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(pool.release(3)), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(pool.allocate(1)), std::out_of_range);
+  CHECK(pool.allocate() == 1);
   CHECK(static_cast<std::byte*>(pool.address(2)) - static_cast<std::byte*>(pool.address(0)) == 200);
   CHECK(pool.validate());
   CHECK_THROWS_AS((BlockPool<HostDevice>{HostDevice{}, {.blocks = 0, .block_bytes = 1}}),
@@ -121,16 +122,16 @@ TEST_CASE_TEMPLATE("copy on write copies: who writes a shared block gets one of 
                    HostDevice, StagedHostDevice) {
   D device;
   BlockPool<D> pool{device, {.blocks = 4, .block_bytes = 4096, .lanes = 2}};
-  const auto block = pool.take(0);
+  const auto block = pool.allocate(0);
   std::vector<char> ones(4096, '1');
   std::vector<char> twos(4096, '2');
   std::vector<char> read(4096);
   device.copy_to_device(pool.address(block), ones.data(), 4096, pool.stream(0));
   CHECK(pool.writable(block, 0) == block);
-  pool.share(block);
+  pool.retain(block);
   const auto copy = pool.writable(block, 1);  // waits for lane 0
   CHECK(copy != block);
-  CHECK(pool.users(block) == 1);
+  CHECK(pool.ref_count(block) == 1);
   CHECK(pool.writable(block, 0) == block);  // and lane 0 waits for the copy
   device.copy_to_device(pool.address(block), twos.data(), 4096, pool.stream(0));
   device.copy_to_host(read.data(), pool.address(copy), 4096, pool.stream(1));
@@ -139,13 +140,13 @@ TEST_CASE_TEMPLATE("copy on write copies: who writes a shared block gets one of 
   device.synchronize(pool.stream(0));
 }
 
-TEST_CASE("a million blocks are taken and given back, the lowest always first") {
+TEST_CASE("a million blocks are allocated and released, the lowest always first") {
   constexpr std::uint32_t count = test::has_thread_sanitizer ? 100'000 : 1'000'000;
   BlockPool<HostDevice> pool{HostDevice{}, {.blocks = count, .block_bytes = 256}};
-  for (std::uint32_t i = 0; i < count; ++i) REQUIRE(pool.take() == i);
-  CHECK(!pool.try_take());
-  for (std::uint32_t i = 0; i < count; i += 2) REQUIRE(pool.give(i));
-  for (std::uint32_t i = 0; i < count; i += 2) REQUIRE(pool.take() == i);
+  for (std::uint32_t i = 0; i < count; ++i) REQUIRE(pool.allocate() == i);
+  CHECK(!pool.try_allocate());
+  for (std::uint32_t i = 0; i < count; i += 2) REQUIRE(pool.release(i));
+  for (std::uint32_t i = 0; i < count; i += 2) REQUIRE(pool.allocate() == i);
   CHECK(pool.used() == count);
   CHECK(pool.validate());
 }

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "support/manual_clock.hpp"
+#include "support/particle_buffers.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -33,6 +34,7 @@ namespace {
 using namespace allot;
 using namespace std::chrono_literals;
 using test::ManualClock;
+namespace particle_buffers = test::particle_buffers;
 
 using Int = std::uint32_t;
 
@@ -73,9 +75,9 @@ bool has(const std::string& text, const char* part) { return text.find(part) != 
 }  // namespace
 
 TEST_CASE("the presets have their numbers") {
-  constexpr BufferConfig presets[] = {BufferConfig::defaults(),   BufferConfig::positions(),
-                                      BufferConfig::velocities(), BufferConfig::edges(),
-                                      BufferConfig::grid_cells(), BufferConfig::for_forces()};
+  constexpr BufferConfig presets[] = {
+      BufferConfig::defaults(),  particle_buffers::positions(),  particle_buffers::velocities(),
+      particle_buffers::edges(), particle_buffers::grid_cells(), particle_buffers::for_forces()};
   const BufferConfig expected[] = {{4, Growth::ratio(3, 2), 4096, 1 * GiB, false},
                                    {12, Growth::ratio(13, 10), 4096, 512 * MiB, true},
                                    {12, Growth::ratio(13, 10), 4096, 512 * MiB, true},
@@ -181,11 +183,11 @@ TEST_CASE("a duplicate is the buffer that exists, or an error with both") {
 
 TEST_CASE("elements may be of several values, and a minimum holds") {
   NamedBuffers buffers{HostDevice{}, 16 * MiB};
-  const auto positions = buffers.add<float>("positions", 100, BufferConfig::positions());
+  const auto positions = buffers.add<float>("positions", 100, particle_buffers::positions());
   CHECK(buffers.capacity("positions") == 342);
   CHECK(positions.size() == 3 * 342);
   CHECK(buffers.config("positions").bytes_per_element == 12);
-  CHECK(has(message_of([&] { buffers.add<double>("p", 1, BufferConfig::positions()); }),
+  CHECK(has(message_of([&] { buffers.add<double>("p", 1, particle_buffers::positions()); }),
             "elements of 12 bytes are no whole number of double (8 bytes)"));
   CHECK(has(message_of([&] { buffers.add<float>("p", 1, {.minimum = 100, .maximum = 50}); }),
             "between a minimum of 100 and a maximum of 50 bytes"));
@@ -569,7 +571,7 @@ TEST_CASE("asynchronous readback is for buffers that allow it") {
   HostDevice device;
   auto stream = device.make_stream();
   NamedBuffers buffers{device, 1 * MiB};
-  buffers.add<float>("positions", 10, BufferConfig::positions());
+  buffers.add<float>("positions", 10, particle_buffers::positions());
   buffers.add<float>("grid", 10);
   std::vector<float> to(30);
   buffers.read<float>("positions", 0, to, stream);

@@ -71,17 +71,17 @@ class BufferPool {
   /// bytes, sizes that overflow and a stream that was moved from; what the device throws;
   /// `std::bad_alloc`. No buffer has then been taken.
   [[nodiscard]] buffer_type acquire(std::uint64_t bytes, const SharedStream<DeviceType>& stream) {
-    return state_->acquire(bytes, *stream, &stream.owner(), state_);
+    return state_->acquire(bytes, *stream, &stream.owner());
   }
   /// As above. The stream stays where it is, alive, until the buffer is returned; from then on, the
   /// pool does not use it.
   [[nodiscard]] buffer_type acquire(std::uint64_t bytes, stream_type& stream) {
-    return state_->acquire(bytes, stream, nullptr, state_);
+    return state_->acquire(bytes, stream, nullptr);
   }
   /// As above, for a device that does its work at once.
   [[nodiscard]] buffer_type acquire(std::uint64_t bytes) requires std::is_empty_v<stream_type> {
     static stream_type at_once{};
-    return state_->acquire(bytes, at_once, nullptr, state_);
+    return state_->acquire(bytes, at_once, nullptr);
   }
 
   /// Sees to it that buffers of all these sizes can be acquired at once, without a miss: makes

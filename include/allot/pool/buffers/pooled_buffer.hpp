@@ -24,10 +24,13 @@ namespace detail {
 
 template <Device DeviceType>
 struct PoolEntry;
+template <Device DeviceType>
+struct PoolClass;  // detail/cached.hpp
+struct PoolChunk;  // detail/chunks.hpp
 
 /// What a buffer knows of the pool it came from, whatever the pool's policies are.
 template <Device DeviceType>
-class PoolBase {
+class PoolBase : public std::enable_shared_from_this<PoolBase<DeviceType>> {
  public:
   using stream_type = typename DeviceType::stream_type;
 
@@ -47,14 +50,14 @@ class PoolBase {
 namespace intrusive = boost::intrusive;
 using PlainHook = intrusive::list_member_hook<intrusive::link_mode<intrusive::normal_link>>;
 
-/// The record of one block of a pool. It has room for the count of those who share the block, so
-/// that to share it allocates nothing.
+/// The record of one block of a pool. It has room for the control block of the `shared_ptr` by
+/// which a buffer and its slices share the block.
 template <Device DeviceType>
 struct PoolEntry {
   PlainHook of_class;  // cached: among those of its class that were returned on its stream
   PlainHook of_age;    // cached: among all, by time of return
-  void* size_class = nullptr;
-  void* chunk = nullptr;
+  PoolClass<DeviceType>* size_class = nullptr;
+  PoolChunk* chunk = nullptr;
   Block block{};
   std::byte* address = nullptr;
   std::uint64_t capacity = 0;
@@ -68,12 +71,25 @@ struct PoolEntry {
 
   std::shared_ptr<PoolBase<DeviceType>> pool;  // while in use
 
-  static constexpr std::size_t room = 64;
-  alignas(std::max_align_t) std::byte count[room];
+  static constexpr std::size_t control_block_room = 64;
+  alignas(std::max_align_t) std::byte control_block[control_block_room];
 };
 
-/// Puts a `shared_ptr`'s count into the entry, and returns the entry when it is no longer needed:
-/// not before, so that the next user has the room.
+/// Places the control block of a `shared_ptr` to an entry inside that entry.
+///
+/// Why: a hit promises no call to the system allocator, but `slice()` has to hand out a
+/// `std::shared_ptr`, as every slice has one, and each `shared_ptr` that is made anew allocates a
+/// control block. An allocator for it is the one hook that the standard offers. The entry lives in
+/// the pool, which outlives all of its buffers, so the room is there.
+///
+/// The entry returns to the pool in `deallocate`, not in the pointer's deleter: the deleter runs
+/// with the last `shared_ptr`, but while the control block is still in use (by the release itself,
+/// and by any `weak_ptr`). In `deallocate` nothing refers to it any more, so the next user of the
+/// entry may build a new one in the same room. Hence the deleter does nothing.
+///
+/// How large a control block is, the standard does not say: libstdc++ takes 40 bytes (a table, two
+/// counts, the pointer, this allocator), libc++ 48. A library that takes more than the room does
+/// not compile here, and needs a larger `control_block_room`.
 template <class Value, Device DeviceType>
 class EntryAllocator {
  public:
@@ -86,9 +102,9 @@ class EntryAllocator {
       : entry_{other.entry_} {}
 
   [[nodiscard]] Value* allocate(std::size_t) noexcept {
-    static_assert(sizeof(Value) <= PoolEntry<DeviceType>::room &&
+    static_assert(sizeof(Value) <= PoolEntry<DeviceType>::control_block_room &&
                   alignof(Value) <= alignof(std::max_align_t));
-    return reinterpret_cast<Value*>(entry_->count);
+    return reinterpret_cast<Value*>(entry_->control_block);
   }
   void deallocate(Value*, std::size_t) noexcept {
     const std::shared_ptr<PoolBase<DeviceType>> pool = std::move(entry_->pool);

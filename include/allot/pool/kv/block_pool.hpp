@@ -11,6 +11,7 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/pool/kv/detail/lanes.hpp>
+#include <allot/pool/kv/errors.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/linear.hpp>
@@ -21,7 +22,6 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <new>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -29,44 +29,18 @@
 
 namespace allot {
 
-/// No block is left, or not enough of them; nothing has changed.
-class OutOfBlocks : public std::bad_alloc {
- public:
-  OutOfBlocks(std::uint64_t needed, std::uint64_t free, std::uint64_t capacity,
-              std::uint64_t block_bytes) noexcept
-      : needed_{needed}, free_{free}, capacity_{capacity} {
-    text_ << "out of blocks: " << needed << " needed, " << free << " of " << capacity
-          << " free or in a cache of prefixes; end or shorten sequences, or give the pool "
-          << ReadableBytes{checked_multiply(needed - smaller(needed, free), block_bytes)
-                               .value_or(OutOfMemory::unlimited)}
-                 .c_str()
-          << " more";
-  }
-
-  [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
-  [[nodiscard]] std::uint64_t needed() const noexcept { return needed_; }
-  [[nodiscard]] std::uint64_t free() const noexcept { return free_; }
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
-
- private:
-  std::uint64_t needed_;
-  std::uint64_t free_;
-  std::uint64_t capacity_;
-  FixedText<256> text_;
-};
-
 struct BlockPoolOptions {
   std::uint64_t blocks;       ///< at least one, below 2^32 - 1
   std::uint64_t block_bytes;  ///< of each; the first begins at a multiple of 256
   std::size_t lanes = 1;      ///< streams that the blocks are used on, up to 32
 };
 
-/// Blocks named by number, each with a count of its users.
+/// Blocks named by number, each with a count of the references to it.
 ///
 /// Work on blocks goes to the pool's streams, its lanes. A block remembers which lanes were given
-/// work on it: where one lane uses what another has touched, it waits for it on the device. Give a
+/// work on it: when one lane uses what another has touched, it waits for it on the device. Give a
 /// lane its work on a block after the call that names both, and before the block is named with
-/// another lane or given back.
+/// another lane or released.
 ///
 /// Nothing is taken from the system after it is made. Bookkeeping: 72 bytes a block, host memory.
 /// One thread at a time.
@@ -103,17 +77,17 @@ class BlockPool {
     numbers_.reserve(options.blocks);
   }
 
-  /// The lowest free block, for one user, who may write it on the lane.
+  /// Allocates the lowest free block, with one reference, to be written on the lane.
   /// Complexity: constant. Throws: `OutOfBlocks`; what recording and waiting throw. Nothing has
   /// changed then.
-  [[nodiscard]] Number take(std::size_t lane = 0) {
-    const std::optional<Number> taken = try_take(lane);
+  [[nodiscard]] Number allocate(std::size_t lane = 0) {
+    const std::optional<Number> taken = try_allocate(lane);
     if (!taken) throw OutOfBlocks{1, 0, capacity(), block_bytes_};
     return *taken;
   }
 
-  /// The same, or nothing where none is free.
-  [[nodiscard]] std::optional<Number> try_take(std::size_t lane = 0) {
+  /// The same, or nothing if none is free.
+  [[nodiscard]] std::optional<Number> try_allocate(std::size_t lane = 0) {
     lanes_.require(lane);
     const std::optional<Block> placed = numbers_.try_allocate(1);
     if (!placed) return std::nullopt;
@@ -127,49 +101,48 @@ class BlockPool {
     }
     lanes_.note_written(block.touched, lane);
     block.handle = placed->handle;
-    block.users = 1;
+    block.ref_count = 1;
     end_ = larger<std::uint64_t>(end_, number + std::uint64_t{1});
     return number;
   }
 
-  /// One more user of a block. Throws: `std::invalid_argument` for a block that has none;
+  /// Adds a reference to a block. Throws: `std::invalid_argument` for a block that is free;
   /// `std::overflow_error`.
-  void share(Number number) {
+  void retain(Number number) {
     State& block = used(number);
-    if (block.users == std::numeric_limits<std::uint32_t>::max())
-      throw std::overflow_error{"a block has at most 2^32 - 1 users; copy it"};
-    ++block.users;
+    if (block.ref_count == std::numeric_limits<std::uint32_t>::max())
+      throw std::overflow_error{"a block has at most 2^32 - 1 references; copy it"};
+    ++block.ref_count;
   }
 
-  /// One user less, whose work on the block was given to a lane; the last one gives the block back.
-  /// Whether this was the last.
-  /// Complexity: constant. Throws: `std::invalid_argument` for a block that has none.
-  bool give(Number number, std::size_t lane = 0) {
+  /// Releases one reference after its work was submitted on the lane. Returns true if it was the
+  /// last one: the block is then free.
+  /// Complexity: constant. Throws: `std::invalid_argument` for a block that is free.
+  bool release(Number number, std::size_t lane = 0) {
     lanes_.require(lane);
     detail::Touched& touched = used(number).touched;
     lanes_.note_given(touched);
     lanes_.note_read(touched, lane);
-    return give_untouched(number);
+    return release_unused(number);
   }
 
-  /// One user less, who has given no work on the block: one that kept it for others.
-  bool give_untouched(Number number) {
+  /// Releases a reference that submitted no work on the block: it only kept it for others.
+  bool release_unused(Number number) {
     State& block = used(number);
-    if (--block.users != 0) return false;
-    block.touched.more_reads = false;  // each user has told when it gave its part back
+    if (--block.ref_count != 0) return false;
+    block.touched.more_reads = false;  // each reference has said so when it was released
     numbers_.deallocate({number, 1, block.handle});
     return true;
   }
 
-  /// How many use a block; 0: it is free.
-  [[nodiscard]] std::uint32_t users(Number number) const {
+  /// How many references there are to a block; 0: it is free.
+  [[nodiscard]] std::uint32_t ref_count(Number number) const {
     require(number);
-    return blocks_[number].users;
+    return blocks_[number].ref_count;
   }
 
-  /// Has the lane's later work come after what was written to the block.
-  /// Throws: `std::invalid_argument` for a block that nobody uses; what recording and waiting
-  /// throw.
+  /// Makes later work on the lane wait for the last write to the block.
+  /// Throws: `std::invalid_argument` for a block that is free; what recording and waiting throw.
   void read(Number number, std::size_t lane) {
     State& block = used(number);
     lanes_.before_read(block.touched, lane);
@@ -182,11 +155,11 @@ class BlockPool {
     lanes_.note_read(used(number).touched, lane);
   }
 
-  /// Remembers that all work that writes the block was given, so that whoever reads it later waits
-  /// for no more than that.
-  void note_given(Number number) { lanes_.note_given(used(number).touched); }
+  /// Remembers that all work that writes the block was submitted: what reads it later waits for no
+  /// more than that.
+  void end_writes(Number number) { lanes_.note_given(used(number).touched); }
 
-  /// Has the lane's later work come after all that was given for the block.
+  /// Makes later work on the lane wait for all work that was submitted for the block.
   void write(Number number, std::size_t lane) {
     State& block = used(number);
     lanes_.before_write(block.touched, lane);
@@ -197,25 +170,25 @@ class BlockPool {
   /// Throws: `OutOfBlocks`; `std::invalid_argument`; what copying throws. Nothing has changed then.
   [[nodiscard]] Number copy_of(Number from, std::size_t lane = 0) {
     read(from, lane);
-    const Number to = take(lane);
+    const Number to = allocate(lane);
     try {
       lanes_.device().copy_on_device(address(to), address(from), block_bytes_, lanes_.stream(lane));
     } catch (...) {
-      give(to, lane);
+      release(to, lane);
       throw;
     }
     return to;
   }
 
-  /// The block to write instead of this one: itself where it has one user; else a copy, and one
-  /// user less (copy on write). Throws: as `copy_of`.
+  /// The block to write instead of this one: itself if this is the only reference; else a copy, and
+  /// this reference is released (copy on write). Throws: as `copy_of`.
   [[nodiscard]] Number writable(Number number, std::size_t lane = 0) {
-    if (used(number).users == 1) {
+    if (used(number).ref_count == 1) {
       write(number, lane);
       return number;
     }
     const Number copy = copy_of(number, lane);
-    give(number, lane);
+    release(number, lane);
     return copy;
   }
 
@@ -223,18 +196,18 @@ class BlockPool {
     Number from;
     Number to;
   };
-  /// Copies the highest used block to the lowest free one, with all its users, so that the highest
-  /// is lower: nothing where all blocks below it are used. All work on it was given. Whoever names
-  /// it must name the new one, after `copied_on` the lane.
+  /// One step of compaction: copies the highest used block to the lowest free one, with all its
+  /// references. Nothing if all blocks below it are used. All work on it was submitted; after
+  /// `finish_compaction` on the lane the block is to be named by its new number.
   /// Throws: as `copy_of`.
-  [[nodiscard]] std::optional<Moved> lower_highest(std::size_t lane = 0) {
+  [[nodiscard]] std::optional<Moved> compact(std::size_t lane = 0) {
     lanes_.require(lane);
     if (end() == used()) return std::nullopt;
     const auto from = static_cast<Number>(end() - 1);
     const bool more_writes = blocks_[from].touched.more_writes;
     const Number to = copy_of(from, lane);
-    blocks_[to].users = std::exchange(blocks_[from].users, 0);
-    // All lanes come after the copy: what is left to wait for is what its users do with it.
+    blocks_[to].ref_count = std::exchange(blocks_[from].ref_count, 0);
+    // All lanes come after the copy: what is left to wait for is what is done with it later.
     blocks_[to].touched = blocks_[from].touched;
     blocks_[to].touched.more_writes = more_writes;
     lanes_.note_end(blocks_[from].touched);
@@ -242,12 +215,12 @@ class BlockPool {
     return Moved{from, to};
   }
 
-  /// Has the later work of all lanes come after what a lane has copied.
-  void copied_on(std::size_t lane) noexcept { lanes_.before_all(lane); }
+  /// Makes later work on all lanes wait for what `compact` has copied on a lane.
+  void finish_compaction(std::size_t lane) noexcept { lanes_.before_all(lane); }
 
   /// One above the highest used block. Complexity: constant over many calls.
   [[nodiscard]] std::uint64_t end() noexcept {
-    while (end_ != 0 && blocks_[end_ - 1].users == 0) --end_;
+    while (end_ != 0 && blocks_[end_ - 1].ref_count == 0) --end_;
     return end_;
   }
 
@@ -274,7 +247,7 @@ class BlockPool {
   [[nodiscard]] bool validate() const {
     std::uint64_t used = 0;
     for (std::uint64_t i = 0; i < blocks_.size(); ++i) {
-      const bool is_used = blocks_[i].users != 0;
+      const bool is_used = blocks_[i].ref_count != 0;
       used += is_used ? 1 : 0;
       if (is_used && (i >= end_ || !numbers_.owns({i, 1, blocks_[i].handle}))) return false;
     }
@@ -288,7 +261,7 @@ class BlockPool {
 
   struct State {
     Handle handle{};
-    std::uint32_t users = 0;
+    std::uint32_t ref_count = 0;
     detail::Touched touched;
   };
 
@@ -333,10 +306,11 @@ class BlockPool {
 
   [[nodiscard]] State& used(Number number) {
     require(number);
-    if (blocks_[number].users == 0) {
-      throw std::invalid_argument{(FixedText<128>{} << "block " << number
-                                                    << " is free; give a block back once for each "
-                                                       "user, and use it no more")
+    if (blocks_[number].ref_count == 0) {
+      throw std::invalid_argument{(FixedText<128>{}
+                                   << "block " << number
+                                   << " is free; release it once for each reference, and do "
+                                      "not use it afterwards")
                                       .c_str()};
     }
     return blocks_[number];

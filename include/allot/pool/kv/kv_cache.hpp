@@ -17,6 +17,7 @@
 #include <allot/device/device.hpp>
 #include <allot/pool/kv/block_pool.hpp>
 #include <allot/pool/kv/detail/state.hpp>
+#include <allot/pool/kv/errors.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/stats.hpp>
 #include <allot/synchronization/synchronization.hpp>
@@ -286,8 +287,8 @@ class KvCache {
   }
 
  private:
-  struct State : detail::KvState<DeviceType> {
-    using detail::KvState<DeviceType>::KvState;
+  struct State : detail::KvState<BlockPool<DeviceType>> {
+    using detail::KvState<BlockPool<DeviceType>>::KvState;
     [[no_unique_address]] SynchronizationType synchronization;
   };
 

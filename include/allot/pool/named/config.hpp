@@ -1,15 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `BufferConfig`: how large the elements of a named buffer are, and how it grows.
-///
-/// | preset         | bytes per element | growth | minimum | maximum | asynchronous readback |
-/// |----------------|-------------------|--------|---------|---------|-----------------------|
-/// | `defaults()`   | 4                 | 3/2    | 4096 B  | 1 GiB   | no                    |
-/// | `positions()`  | 12                | 13/10  | 4096 B  | 512 MiB | yes                   |
-/// | `velocities()` | 12                | 13/10  | 4096 B  | 512 MiB | yes                   |
-/// | `edges()`      | 32                | 2      | 8192 B  | 2 GiB   | no                    |
-/// | `grid_cells()` | 8                 | 3/2    | 2048 B  | 256 MiB | no                    |
-/// | `for_forces()` | 12                | 13/10  | 4096 B  | 512 MiB | no                    |
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -68,29 +59,17 @@ class Growth {
 };
 
 /// How a named buffer is laid out and grows. An element is what `add` and `ensure_capacity` count;
-/// one of `bytes_per_element` may be several `Element`: three floats a position.
+/// one of `bytes_per_element` may be several values of the type: three floats a position.
 struct BufferConfig {
-  std::uint64_t bytes_per_element = 0;  ///< a multiple of `sizeof(Element)`; 0: `sizeof(Element)`
+  std::uint64_t bytes_per_element = 0;  ///< a multiple of the type's size; 0: that size
   Growth growth = Growth::ratio(3, 2);
   std::uint64_t minimum = 4 * KiB;     ///< bytes that it has at least
   std::uint64_t maximum = 1 * GiB;     ///< bytes that it has at most
   bool asynchronous_readback = false;  ///< whether `NamedBuffers::read` may leave its copy running
 
+  /// Elements of 4 bytes, whatever the type.
   [[nodiscard]] static constexpr BufferConfig defaults() noexcept {
     return {4, Growth::ratio(3, 2), 4 * KiB, 1 * GiB, false};
-  }
-  [[nodiscard]] static constexpr BufferConfig positions() noexcept {
-    return {12, Growth::ratio(13, 10), 4 * KiB, 512 * MiB, true};
-  }
-  [[nodiscard]] static constexpr BufferConfig velocities() noexcept { return positions(); }
-  [[nodiscard]] static constexpr BufferConfig edges() noexcept {
-    return {32, Growth::ratio(2), 8 * KiB, 2 * GiB, false};
-  }
-  [[nodiscard]] static constexpr BufferConfig grid_cells() noexcept {
-    return {8, Growth::ratio(3, 2), 2 * KiB, 256 * MiB, false};
-  }
-  [[nodiscard]] static constexpr BufferConfig for_forces() noexcept {
-    return {12, Growth::ratio(13, 10), 4 * KiB, 512 * MiB, false};
   }
 
   /// Whole elements in the maximum. Requires: `bytes_per_element` is not zero, as below.

@@ -3,8 +3,7 @@
 /// `BufferKey<Element>`: a buffer's name together with the type of its contents, so that using it as
 /// another type does not compile.
 ///
-///     inline constexpr allot::BufferKey<float> positions{"positions",
-///                                                        allot::BufferConfig::positions()};
+///     inline constexpr allot::BufferKey<float> positions{"positions", {.bytes_per_element = 12}};
 ///     buffers.add(positions, 1000);
 ///     buffers.get(positions);             // of floats
 #pragma once

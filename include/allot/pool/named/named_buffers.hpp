@@ -5,7 +5,7 @@
 /// enough for those that do not.
 ///
 ///     allot::NamedBuffers buffers{device, 1 * GiB};
-///     buffers.add<float>("positions", 1000, allot::BufferConfig::positions());
+///     buffers.add<float>("positions", 1000, {.bytes_per_element = 12});   // three floats each
 ///     buffers.ensure_capacity<float>("positions", 5000, stream);   // keeps the first 1000
 ///     buffers.free("positions");
 #pragma once

@@ -174,9 +174,7 @@ class CachedEntries {
     }
   }
 
-  [[nodiscard]] static Class& class_of(const Entry& entry) noexcept {
-    return *static_cast<Class*>(entry.size_class);
-  }
+  [[nodiscard]] static Class& class_of(const Entry& entry) noexcept { return *entry.size_class; }
   /// Longest ago first.
   [[nodiscard]] AgeList<DeviceType>& by_age() noexcept { return by_age_; }
   [[nodiscard]] const auto& classes() const noexcept { return table_.all(); }

@@ -23,17 +23,21 @@
 
 namespace allot::detail {
 
+/// What an entry knows of the chunk that its block is in.
+struct PoolChunk {
+  std::uint64_t in_use = 0;  // buffers
+};
+
 /// Guarded by the pool's mutex, which `grow` leaves while it takes memory from the system: that may
 /// ask this pool to give some back.
 template <Device DeviceType, Strategy StrategyType, Alignment AlignmentType>
 class PoolChunks {
  public:
-  struct Chunk {
+  struct Chunk : PoolChunk {
     Chunk(std::uint64_t capacity, typename DeviceType::memory_type memory)
         : arena{capacity, std::move(memory)} {}
 
     Arena<StrategyType, AlignmentType, Unsynchronized, typename DeviceType::memory_type> arena;
-    std::uint64_t in_use = 0;  // buffers
   };
 
   struct Place {

@@ -56,8 +56,7 @@ class PoolState final : public PoolBase<DeviceType> {
   }
 
   [[nodiscard]] PooledBuffer<DeviceType> acquire(std::uint64_t bytes, stream_type& stream,
-                                                 const Owner* owner,
-                                                 const std::shared_ptr<PoolState>& self) {
+                                                 const Owner* owner) {
     const std::uint64_t units = units_for(bytes);
     std::vector<Owner> unused;  // outlives the lock
     std::unique_lock lock{mutex_};
@@ -78,7 +77,7 @@ class PoolState final : public PoolBase<DeviceType> {
       entry = &missed(lock, of, bytes);
       use(*entry, of, bytes, lane, stream);
     }
-    entry->pool = self;
+    entry->pool = this->shared_from_this();
     lock.unlock();
     return PooledBufferMaker<DeviceType>::make(*entry, bytes);
   }
@@ -250,7 +249,7 @@ class PoolState final : public PoolBase<DeviceType> {
   }
 
   [[nodiscard]] static Chunk& chunk_of(const Entry& entry) noexcept {
-    return *static_cast<Chunk*>(entry.chunk);
+    return static_cast<Chunk&>(*entry.chunk);
   }
 
   /// \param unused  what must be destroyed without the lock

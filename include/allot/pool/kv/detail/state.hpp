@@ -6,8 +6,8 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
-#include <allot/pool/kv/block_pool.hpp>
 #include <allot/pool/kv/detail/prefix_index.hpp>
+#include <allot/pool/kv/errors.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/stats.hpp>
 
@@ -23,12 +23,12 @@
 
 namespace allot::detail {
 
-template <Device DeviceType>
+/// \tparam PoolType  the `BlockPool`
+template <class PoolType>
 class KvState {
  public:
   using Token = PrefixIndex::Token;
   using Number = std::uint32_t;
-  using Pool = BlockPool<DeviceType>;
 
   /// A sequence. `published` blocks of it were looked up or entered in the index, under `prefix`.
   struct Table {
@@ -45,8 +45,8 @@ class KvState {
         index_{prefix_sharing ? pool_.capacity() : 0, layout.block_tokens()},
         filled_(pool_.capacity()) {}
 
-  [[nodiscard]] Pool& pool() noexcept { return pool_; }
-  [[nodiscard]] const Pool& pool() const noexcept { return pool_; }
+  [[nodiscard]] PoolType& pool() noexcept { return pool_; }
+  [[nodiscard]] const PoolType& pool() const noexcept { return pool_; }
   [[nodiscard]] const KvLayout& layout() const noexcept { return layout_; }
   [[nodiscard]] Table& table(std::uint32_t slot) noexcept { return tables_[slot]; }
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
@@ -102,9 +102,9 @@ class KvState {
   /// Another sequence of the same tokens, in the same blocks.
   void fork(std::uint32_t from, std::uint32_t to, std::size_t lane) {
     std::vector<Number> blocks = table(from).blocks;
-    for (const Number block : blocks) pool_.note_given(block);
+    for (const Number block : blocks) pool_.end_writes(block);
     for (const Number block : blocks) pool_.read(block, lane);
-    for (const Number block : blocks) pool_.share(block);
+    for (const Number block : blocks) pool_.retain(block);
     Table& into = table(to);
     shared_ += blocks.size();
     into = {std::move(blocks), table(from).tokens, table(from).published, table(from).prefix};
@@ -113,7 +113,7 @@ class KvState {
   /// From now on, the work of a sequence is on another lane.
   void change_lane(std::uint32_t slot, std::size_t from, std::size_t to) {
     for (const Number block : table(slot).blocks) {
-      pool_.note_given(block);
+      pool_.end_writes(block);
       pool_.note_read(block, from);
     }
     for (const Number block : table(slot).blocks) pool_.read(block, to);
@@ -128,7 +128,7 @@ class KvState {
     if (!end || tokens.empty()) return;
     const std::uint64_t blocks = layout_.blocks_for(*end);
     const std::uint64_t begin = into.tokens % layout_.block_tokens();
-    const bool copies = begin != 0 && pool_.users(into.blocks.back()) > 1;
+    const bool copies = begin != 0 && pool_.ref_count(into.blocks.back()) > 1;
     make_room(blocks - into.blocks.size() + (copies ? 1 : 0));
     if (blocks > into.blocks.capacity()) {  // twice as many, or appending is quadratic
       const std::uint64_t twice = smaller<std::uint64_t>(2 * into.blocks.size(), pool_.capacity());
@@ -139,10 +139,11 @@ class KvState {
     try {
       if (copies) copy = pool_.copy_of(into.blocks.back(), lane);
       if (begin != 0 && !copies) pool_.write(into.blocks.back(), lane);
-      while (into.blocks.size() < blocks) into.blocks.push_back(pool_.take(lane));
+      while (into.blocks.size() < blocks) into.blocks.push_back(pool_.allocate(lane));
     } catch (...) {
-      for (; into.blocks.size() > had; into.blocks.pop_back()) pool_.give(into.blocks.back(), lane);
-      if (copy) pool_.give(*copy, lane);
+      for (; into.blocks.size() > had; into.blocks.pop_back())
+        pool_.release(into.blocks.back(), lane);
+      if (copy) pool_.release(*copy, lane);
       throw;
     }
     if (copy) {
@@ -166,7 +167,7 @@ class KvState {
       from.published = from.prefix == PrefixIndex::no_prefix ? 0 : full;
     }
     const std::uint64_t kept = tokens % layout_.block_tokens();
-    if (kept != 0 && pool_.users(from.blocks.back()) == 1) set_filled(from.blocks.back(), kept);
+    if (kept != 0 && pool_.ref_count(from.blocks.back()) == 1) set_filled(from.blocks.back(), kept);
   }
 
   /// Lets others share the full blocks of a sequence. Those whose tokens are in the index already,
@@ -176,10 +177,10 @@ class KvState {
     Table& of = table(slot);
     for (; of.published < of.tokens / layout_.block_tokens(); ++of.published) {
       const Number block = of.blocks[static_cast<std::size_t>(of.published)];
-      pool_.note_given(block);
+      pool_.end_writes(block);
       auto found = index_.find(of.prefix, index_.tokens(block));
       if (!found && !index_.contains(block)) {
-        pool_.share(block);
+        pool_.retain(block);
         index_.insert(block, of.prefix);
         found = block;
       }
@@ -195,7 +196,7 @@ class KvState {
       const Number block = index_.oldest();
       index_.erase(block);
       set_filled(block, 0);
-      pool_.give_untouched(block);
+      pool_.release_unused(block);
     }
     evicted_ += evicted;
     return evicted;
@@ -203,12 +204,12 @@ class KvState {
 
   [[nodiscard]] Compaction compact(std::uint64_t most_blocks, std::size_t lane) {
     const std::uint64_t before = pool_.end();
-    std::vector<typename Pool::Moved> moves;
+    std::vector<typename PoolType::Moved> moves;
     moves.reserve(static_cast<std::size_t>(smaller(most_blocks, pool_.used())));
     std::uint64_t updated = 0;
     try {
       while (moves.size() < most_blocks) {
-        const auto moved = pool_.lower_highest(lane);
+        const auto moved = pool_.compact(lane);
         if (!moved) break;
         index_.move(moved->from, moved->to);
         filled_[moved->to] = std::exchange(filled_[moved->from], 0);
@@ -256,7 +257,7 @@ class KvState {
         unused += users[i] == 0 ? 1 : 0;
         ++users[i];
       }
-      if (users[i] != pool_.users(i) || (users[i] == 0 && filled_[i] != 0)) return false;
+      if (users[i] != pool_.ref_count(i) || (users[i] == 0 && filled_[i] != 0)) return false;
       filled += filled_[i];
     }
     return filled == filled_sum_ && unused == index_.unused() && pool_.validate();
@@ -274,15 +275,15 @@ class KvState {
 
   /// One more sequence uses a block.
   void use(Number block) {
-    pool_.share(block);
+    pool_.retain(block);
     if (index_.is_unused(block)) index_.set_used(block);
   }
 
   /// One sequence less does.
   void release(Number block, std::size_t lane) {
-    if (pool_.give(block, lane)) {
+    if (pool_.release(block, lane)) {
       set_filled(block, 0);
-    } else if (index_.contains(block) && pool_.users(block) == 1) {
+    } else if (index_.contains(block) && pool_.ref_count(block) == 1) {
       index_.set_unused(block);
     }
   }
@@ -320,16 +321,17 @@ class KvState {
   }
 
   /// Has the tables name the new blocks. The moves are ordered by `from`, the highest first.
-  std::uint64_t update(const std::vector<typename Pool::Moved>& moves, std::size_t lane) noexcept {
+  std::uint64_t update(const std::vector<typename PoolType::Moved>& moves,
+                       std::size_t lane) noexcept {
     if (moves.empty()) return 0;
-    pool_.copied_on(lane);
+    pool_.finish_compaction(lane);
     std::uint64_t updated = 0;
     for (Table& table : tables_) {
       for (Number& block : table.blocks) {
         if (block < moves.back().from) continue;
         const auto moved = std::lower_bound(
             moves.begin(), moves.end(), block,
-            [](const typename Pool::Moved& move, Number number) { return move.from > number; });
+            [](const typename PoolType::Moved& move, Number number) { return move.from > number; });
         block = moved->to;
         ++updated;
       }
@@ -340,7 +342,7 @@ class KvState {
   }
 
   KvLayout layout_;
-  Pool pool_;
+  PoolType pool_;
   PrefixIndex index_;
   std::vector<std::uint32_t> filled_;  // tokens in each block
   std::vector<Table> tables_;
