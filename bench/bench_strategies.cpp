@@ -174,6 +174,9 @@ void add_all(const Workload& workload) {
   add<ArenaOf<FirstFit>>(workload, "FirstFit");
   add<ArenaOf<GoodFit>>(workload, "GoodFit");
   add<ArenaOf<Buddy>>(workload, "Buddy");
+  add<ArenaOf<WideBestFit>>(workload, "WideBestFit");
+  add<ArenaOf<WideFirstFit>>(workload, "WideFirstFit");
+  add<ArenaOf<WideBuddy>>(workload, "WideBuddy");
   add<ArenaOf<BestFit, AlignTo<1>>>(workload, "BestFit,AlignTo<1>");
   add<ArenaOf<BestFit, AlignTo<4096>>>(workload, "BestFit,AlignTo<4096>");
   add<ArenaOf<GoodFit, AlignTo<4096>>>(workload, "GoodFit,AlignTo<4096>");

@@ -42,7 +42,7 @@ void add_plan(const std::string& name, const std::vector<Lifetime>& lifetimes) {
                                                                      benchmark::State& state) {
     OffsetPlan plan;
     for (auto _ : state) plan = plan_offsets(lifetimes);
-    using AnyArena = Arena<BestFit, AlignTo<256>>;
+    using AnyArena = Arena<WideBestFit, AlignTo<256>>;
     const std::uint64_t best_fit = test::peak_of_trace<AnyArena>(lifetimes, std::uint64_t{1} << 50);
     state.counters["buffers"] = static_cast<double>(lifetimes.size());
     state.counters["over_bound"] = percent_over(plan.bytes, plan.lower_bound);

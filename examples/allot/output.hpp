@@ -65,10 +65,10 @@ class ProgressBar {
   Clock::time_point last_{};
 };
 
-/// The default policies at another granularity.
+/// The default policies at another granularity, for models of any size.
 template <std::uint64_t Bytes>
 struct WeightsAlignedTo {
-  using Strategy = allot::BestFit;
+  using Strategy = allot::WideBestFit;
   using Alignment = allot::AlignTo<Bytes>;
   using Synchronization = allot::Locked<>;
 };

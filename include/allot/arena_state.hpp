@@ -52,7 +52,14 @@ class ArenaState {
   using Units = RequestedUnits;
 
   [[nodiscard]] static std::uint64_t whole_units(std::uint64_t capacity_bytes) {
-    return detail::whole_units(capacity_bytes, A::value, granularity_of<S>);
+    const std::uint64_t units = detail::whole_units(capacity_bytes, A::value, granularity_of<S>);
+    if (units > largest_capacity_of<S>) [[unlikely]]
+      throw_too_long(capacity_bytes, A::value, largest_capacity_of<S>, wide_name());
+    return units;
+  }
+  [[nodiscard]] static constexpr const char* wide_name() noexcept {
+    if constexpr (requires { S::wide_name; }) return S::wide_name;
+    return nullptr;
   }
   [[nodiscard]] static Units checked(const Request& request) {
     return detail::units_of(request, A::value);

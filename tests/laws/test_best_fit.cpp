@@ -11,7 +11,8 @@ TEST_CASE_TEMPLATE("an arena with best fit obeys every law", A, Arena<BestFit, A
                    Arena<BestFit, AlignTo<256>, Unsynchronized, HostMemory>,
                    Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, Ledger>,
                    Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly,
-                         Observers<Ledger, Unobserved, Ledger>>) {
+                         Observers<Ledger, Unobserved, Ledger>>,
+                   Arena<WideBestFit, AlignTo<1>>, Arena<WideBestFit, AlignTo<256>>) {
   test::check_all_laws<A>();
 }
 
@@ -19,6 +20,15 @@ TEST_CASE("best fit places every block exactly where its naive model does") {
   test::check_against_model<BestFit, test::NaiveBestFit>();
 }
 
+TEST_CASE("wide best fit places every block exactly where its naive model does") {
+  test::check_against_model<WideBestFit, test::NaiveBestFit>();
+}
+
 TEST_CASE("bookkeeping of best fit is at most 48 bytes a used block, 72 a free one, and 64 KiB") {
   test::check_bookkeeping<BestFit>(48);
+}
+
+TEST_CASE(
+    "bookkeeping of wide best fit is at most 56 bytes a used block, 80 a free one, and 64 KiB") {
+  test::check_bookkeeping<WideBestFit>(56);
 }

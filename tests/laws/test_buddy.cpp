@@ -5,13 +5,13 @@
 
 using namespace allot;
 
-TEST_CASE_TEMPLATE("an arena with buddy obeys every law", A, Arena<Buddy, AlignTo<1>>,
-                   Arena<Buddy, AlignTo<256>>, Arena<Buddy, AlignTo<4096>>,
-                   Arena<Buddy, AlignTo<256>, Locked<std::mutex>>,
-                   Arena<Buddy, AlignTo<256>, Unsynchronized, HostMemory>,
-                   Arena<Buddy, AlignTo<256>, Unsynchronized, OffsetsOnly, Ledger>,
-                   Arena<Buddy, AlignTo<256>, Unsynchronized, OffsetsOnly,
-                         Observers<Ledger, Unobserved, Ledger>>) {
+TEST_CASE_TEMPLATE(
+    "an arena with buddy obeys every law", A, Arena<Buddy, AlignTo<1>>, Arena<Buddy, AlignTo<256>>,
+    Arena<Buddy, AlignTo<4096>>, Arena<Buddy, AlignTo<256>, Locked<std::mutex>>,
+    Arena<Buddy, AlignTo<256>, Unsynchronized, HostMemory>,
+    Arena<Buddy, AlignTo<256>, Unsynchronized, OffsetsOnly, Ledger>,
+    Arena<Buddy, AlignTo<256>, Unsynchronized, OffsetsOnly, Observers<Ledger, Unobserved, Ledger>>,
+    Arena<WideBuddy, AlignTo<1>>, Arena<WideBuddy, AlignTo<256>>) {
   test::check_all_laws<A>();
 }
 
@@ -19,6 +19,14 @@ TEST_CASE("buddy places every block exactly where its naive model does") {
   test::check_against_model<Buddy, test::NaiveBuddy>();
 }
 
+TEST_CASE("wide buddy places every block exactly where its naive model does") {
+  test::check_against_model<WideBuddy, test::NaiveBuddy>();
+}
+
 TEST_CASE("bookkeeping of buddy is at most 56 bytes a used block, 80 a free one, and 64 KiB") {
   test::check_bookkeeping<Buddy>(56);
+}
+
+TEST_CASE("bookkeeping of wide buddy is at most 67 bytes a used block, 91 a free one, and 64 KiB") {
+  test::check_bookkeeping<WideBuddy>(67);
 }

@@ -199,7 +199,7 @@ TEST_CASE("plans of few buffers are the best there are") {
 }
 
 TEST_CASE("a training-like step is planned within 5 % of the lower bound, as BestFit is not") {
-  using AnyArena = Arena<BestFit, AlignTo<256>>;
+  using AnyArena = Arena<WideBestFit, AlignTo<256>>;
   for (const std::uint64_t seed : {1U, 2U, 3U}) {
     const std::vector<Lifetime> lifetimes = test::training_steps(4, seed);
     const OffsetPlan plan = plan_offsets(lifetimes);
@@ -210,7 +210,7 @@ TEST_CASE("a training-like step is planned within 5 % of the lower bound, as Bes
 }
 
 TEST_CASE("a transformer's graph is planned within 5 % of the lower bound, and below BestFit") {
-  using AnyArena = Arena<BestFit, AlignTo<256>>;
+  using AnyArena = Arena<WideBestFit, AlignTo<256>>;
   for (const bool fused : {false, true}) {
     for (const std::uint64_t layers : {1U, 2U, 32U}) {
       for (const std::uint64_t tokens : {1U, 7U, 512U}) {

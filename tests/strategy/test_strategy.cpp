@@ -130,8 +130,8 @@ TEST_CASE("a bitmap of two levels finds the next member") {
   CHECK(bitmap.is_valid());
 }
 
-TEST_CASE_TEMPLATE("ranges of nearly 2^64 units work", S, BestFit, FirstFit, GoodFit, Buddy,
-                   Linear) {
+TEST_CASE_TEMPLATE("ranges of nearly 2^64 units work", S, WideBestFit, WideFirstFit, GoodFit,
+                   WideBuddy, Linear) {
   constexpr std::uint64_t capacity = ~std::uint64_t{0};
   S strategy{capacity};
   CHECK(strategy.largest_free() >= capacity / 2);

@@ -40,6 +40,17 @@ struct RequestedUnits {
                                   .c_str()};
 }
 
+/// \param wide_name  a strategy for longer ranges, or null
+[[noreturn]] inline void throw_too_long(std::uint64_t bytes, std::uint64_t unit,
+                                        std::uint64_t most_units, const char* wide_name) {
+  FixedText<320> text;
+  text << "an arena of " << bytes << " bytes has " << bytes / unit << " units of " << unit
+       << " bytes, and its strategy takes at most " << most_units << "; use ";
+  if (wide_name != nullptr) text << wide_name << ", which takes any number, or ";
+  text << "larger units";
+  throw std::length_error{text.c_str()};
+}
+
 [[noreturn]] inline void throw_cannot_shrink(std::uint64_t size, std::uint64_t bytes) {
   throw std::invalid_argument{(FixedText<160>{} << "cannot shrink a block of " << size
                                                 << " bytes to " << bytes

@@ -153,7 +153,7 @@ class OffsetPlanner {
   /// What an arena of that granularity makes of them: n log n, whatever is alive together.
   void run_best_fit(std::uint64_t granularity) {
     if (is_optimal()) return;
-    BestFit range{std::numeric_limits<std::uint64_t>::max()};
+    WideBestFit range{std::numeric_limits<std::uint64_t>::max()};
     std::vector<Handle> handles(lifetimes_.size());
     std::vector<std::uint64_t> offsets(lifetimes_.size());
     std::uint64_t bytes = 0;

@@ -8,18 +8,32 @@
 #include <allot/strategy/detail/size_bins.hpp>
 #include <allot/strategy/strategy.hpp>
 
+#include <cstdint>
+
 namespace allot {
+
+/// `BestFit` for a range of any length: its index has 64-bit keys.
+class WideBestFit : public detail::CoalescingRange<detail::SizeBins<std::uint64_t>> {
+ public:
+  using CoalescingRange::CoalescingRange;
+};
 
 /// Takes the first free block by (size, offset) that can hold the request.
 ///
 /// Complexity: allocate finds its bin in O(1) and its block in O(log m), m being the free blocks of
 /// that bin; for an alignment above one unit, free blocks below size + alignment - 1 units are
 /// looked at one by one. deallocate is O(log m). 32 bytes a block, 11 to 16 more for the index.
-class BestFit : public detail::CoalescingRange<detail::ByKeyWidth<detail::SizeBins>> {
+class BestFit : public detail::CoalescingRange<detail::SizeBins<std::uint32_t>> {
  public:
   using CoalescingRange::CoalescingRange;
+
+  /// 2^32 - 2 units: offsets and sizes are 32-bit keys.
+  static constexpr std::uint64_t largest_capacity = 0xffff'fffe;
+  using Wide = WideBestFit;
+  static constexpr const char* wide_name = "WideBestFit";
 };
 
 static_assert(Strategy<BestFit>);
+static_assert(Strategy<WideBestFit>);
 
 }  // namespace allot

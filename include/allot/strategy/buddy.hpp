@@ -7,7 +7,6 @@
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
-#include <allot/strategy/detail/by_key_width.hpp>
 #include <allot/strategy/detail/order_trees.hpp>
 #include <allot/strategy/strategy.hpp>
 
@@ -18,22 +17,19 @@
 
 namespace allot {
 
-/// Takes the smallest free order that is at least the request's and its alignment's, there the
-/// block with the lowest offset, and keeps the lower half until the size is right. A capacity that
-/// is no power of two starts as its binary decomposition, largest block first.
-///
-/// Complexity: O(log n) for allocate and deallocate, and one split or merge for each order between.
-/// 32 bytes a block, 22 more for the index.
-class Buddy : public detail::BlockSequence {
+namespace detail {
+
+/// `Buddy` and `WideBuddy`.
+/// \tparam Key  of the free index: unsigned, its highest value above the capacity
+template <class Key>
+class BuddyRange : public BlockSequence {
  public:
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
-  explicit Buddy(std::uint64_t capacity) : BlockSequence{capacity}, index_{capacity} {
+  explicit BuddyRange(std::uint64_t capacity) : BlockSequence{capacity}, index_{capacity} {
     records_.ensure(most_pieces);
-    index_.with([&](auto& index) {
-      index.ensure(records_.capacity());
-      append(index, 0, capacity);
-    });
+    index_.ensure(records_.capacity());
+    append(index_, 0, capacity);
   }
 
   /// Grants the size rounded up to a power of two.
@@ -45,12 +41,10 @@ class Buddy : public detail::BlockSequence {
     if (orders == 0) return std::nullopt;
     const int order = std::countr_zero(orders);
     ensure(static_cast<std::uint64_t>(order) + spare_records);
-    return index_.with([&](auto& index) {
-      const std::uint32_t chosen = index.take_lowest(records_, order);
-      --free_blocks_;
-      split(index, chosen, std::uint64_t{1} << order, granted);
-      return make_used(chosen, granted);
-    });
+    const std::uint32_t chosen = index_.take_lowest(records_, order);
+    --free_blocks_;
+    split(chosen, std::uint64_t{1} << order, granted);
+    return make_used(chosen, granted);
   }
 
   /// Returns false, and changes nothing, where no such block is live.
@@ -58,7 +52,7 @@ class Buddy : public detail::BlockSequence {
     if (!is_live(handle, offset)) return false;
     const std::uint64_t size = size_of(records_, records_[handle.index]);
     end_use(size);
-    index_.with([&](auto& index) { merge(index, handle.index, std::countr_zero(size)); });
+    merge(index_, handle.index, std::countr_zero(size));
     return true;
   }
 
@@ -72,21 +66,19 @@ class Buddy : public detail::BlockSequence {
     const std::uint64_t held = block_size(handle);
     const std::uint64_t granted = std::bit_ceil(size);
     if (granted <= held) return true;
-    const detail::Record& block = records_[handle.index];
+    const Record& block = records_[handle.index];
     if ((block.offset & (granted - 1)) != 0) return false;
     std::uint32_t buddy = block.next;
     for (std::uint64_t half = held; half < granted; half *= 2) {
       if (!is_free(buddy) || size_of(records_, records_[buddy]) != half) return false;
       buddy = records_[buddy].next;
     }
-    index_.with([&](auto& index) {
-      for (std::uint64_t half = held; half < granted; half *= 2) {
-        const std::uint32_t next = records_[handle.index].next;
-        index.erase(records_, std::countr_zero(half), next);
-        --free_blocks_;
-        remove(next);
-      }
-    });
+    for (std::uint64_t half = held; half < granted; half *= 2) {
+      const std::uint32_t next = records_[handle.index].next;
+      index_.erase(records_, std::countr_zero(half), next);
+      --free_blocks_;
+      remove(next);
+    }
     used_ += granted - held;
     return true;
   }
@@ -99,7 +91,7 @@ class Buddy : public detail::BlockSequence {
     const std::uint64_t held = block_size(handle);
     const std::uint64_t granted = std::bit_ceil(size);
     ensure(most_pieces);
-    index_.with([&](auto& index) { split(index, handle.index, held, granted); });
+    split(handle.index, held, granted);
     used_ -= held - granted;
   }
 
@@ -107,12 +99,10 @@ class Buddy : public detail::BlockSequence {
   /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
   void reset() {
     ensure(most_pieces);
-    index_.with([&](auto& index) {
-      index.clear();
-      remove(make_one());
-      free_blocks_ = 0;
-      append(index, 0, capacity_);
-    });
+    index_.clear();
+    remove(make_one());
+    free_blocks_ = 0;
+    append(index_, 0, capacity_);
   }
 
   /// Makes the range longer, at its end. Requires: `capacity` is not below what it is.
@@ -122,14 +112,12 @@ class Buddy : public detail::BlockSequence {
     if (capacity == capacity_) return;
     ensure(most_pieces);
     Index grown{capacity};
-    grown.with([&](auto& index) {
-      index.ensure(records_.capacity());
-      for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
-        if (!is_free(i)) continue;
-        index.insert(records_, std::countr_zero(size_of(records_, records_[i])), i);
-      }
-      append(index, capacity_, capacity);
-    });
+    grown.ensure(records_.capacity());
+    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
+      if (!is_free(i)) continue;
+      grown.insert(records_, std::countr_zero(size_of(records_, records_[i])), i);
+    }
+    append(grown, capacity_, capacity);
     index_ = std::move(grown);
     capacity_ = capacity;
   }
@@ -158,51 +146,47 @@ class Buddy : public detail::BlockSequence {
   [[nodiscard]] bool validate() const noexcept {
     if (!sequence_is_valid()) return false;
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
-      const detail::Record& record = records_[i];
+      const Record& record = records_[i];
       const std::uint64_t size = size_of(records_, record);
       if (!std::has_single_bit(size) || (record.offset & (size - 1)) != 0) return false;
       if (!is_free(i)) continue;
-      const detail::Record& after = records_[record.next];
+      const Record& after = records_[record.next];
       const bool is_lower = (record.offset & size) == 0;
       if (is_lower && is_free(record.next) && size_of(records_, after) == size) return false;
     }
-    return index_.with([&](const auto& index) { return index.is_valid(records_, free_blocks_); });
+    return index_.is_valid(records_, free_blocks_);
   }
 
   /// Bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept {
-    return records_.bytes() + index_.with([](const auto& index) { return index.bytes(); });
+    return records_.bytes() + index_.bytes();
   }
 
  private:
-  using Index = detail::ByKeyWidth<detail::OrderTrees>;
+  using Index = OrderTrees<Key>;
 
-  [[nodiscard]] std::uint64_t free_orders() const noexcept {
-    return index_.with([](const auto& index) { return index.orders(); });
-  }
+  [[nodiscard]] std::uint64_t free_orders() const noexcept { return index_.orders(); }
 
   /// Makes room for `count` records, and for all the free blocks that there can come to be.
   void ensure(std::uint64_t count) {
     if (records_.vacant() >= count) [[likely]]
       return;
-    index_.with([&](auto& index) { index.ensure(records_.capacity_for(count)); });
+    index_.ensure(records_.capacity_for(count));
     records_.ensure(count);
   }
 
   /// Splits the upper halves off a block until it has `granted` units.
-  template <class I>
-  void split(I& index, std::uint32_t block, std::uint64_t size, std::uint64_t granted) noexcept {
+  void split(std::uint32_t block, std::uint64_t size, std::uint64_t granted) noexcept {
     while (size > granted) {
       size /= 2;
       const std::uint32_t upper = insert_after(block, records_[block].offset + size);
-      add_free(index, upper, std::countr_zero(size));
+      add_free(index_, upper, std::countr_zero(size));
     }
   }
 
   /// Free blocks from the end of the range, at `offset`, up to `end`; each as large as its place
   /// allows. Requires: `most_pieces` records.
-  template <class I>
-  void append(I& index, std::uint64_t offset, std::uint64_t end) noexcept {
+  void append(Index& index, std::uint64_t offset, std::uint64_t end) noexcept {
     while (offset != end) {
       const std::uint64_t natural = offset & (0 - offset);
       const std::uint64_t rest = std::bit_floor(end - offset);
@@ -214,17 +198,15 @@ class Buddy : public detail::BlockSequence {
     }
   }
 
-  template <class I>
-  void add_free(I& index, std::uint32_t block, int order) noexcept {
+  void add_free(Index& index, std::uint32_t block, int order) noexcept {
     make_free(block);
     index.insert(records_, order, block);
   }
 
   /// Joins a block that is neither used nor free with its buddies, as far as they are free.
-  template <class I>
-  void merge(I& index, std::uint32_t block, int order) noexcept {
+  void merge(Index& index, std::uint32_t block, int order) noexcept {
     for (;; ++order) {
-      const detail::Record& merged = records_[block];
+      const Record& merged = records_[block];
       const std::uint64_t size = std::uint64_t{1} << order;
       const bool is_upper = (merged.offset & size) != 0;
       const std::uint32_t buddy = is_upper ? merged.previous : merged.next;
@@ -244,6 +226,31 @@ class Buddy : public detail::BlockSequence {
   Index index_;
 };
 
+}  // namespace detail
+
+/// The same for a range of any length: 64-bit keys, 32 bytes a block for the index.
+class WideBuddy : public detail::BuddyRange<std::uint64_t> {
+ public:
+  using BuddyRange::BuddyRange;
+};
+
+/// Takes the smallest free order that is at least the request's and its alignment's, there the
+/// block with the lowest offset, and keeps the lower half until the size is right. A capacity that
+/// is not a power of two starts as its binary decomposition, largest block first.
+///
+/// Complexity: O(log n) for allocate and deallocate, and one split or merge for each order between.
+/// 32 bytes a block, 22 more for the index.
+class Buddy : public detail::BuddyRange<std::uint32_t> {
+ public:
+  using BuddyRange::BuddyRange;
+
+  /// 2^32 - 2 units: offsets are 32-bit keys.
+  static constexpr std::uint64_t largest_capacity = 0xffff'fffe;
+  using Wide = WideBuddy;
+  static constexpr const char* wide_name = "WideBuddy";
+};
+
 static_assert(Strategy<Buddy>);
+static_assert(Strategy<WideBuddy>);
 
 }  // namespace allot

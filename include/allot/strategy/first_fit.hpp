@@ -8,18 +8,32 @@
 #include <allot/strategy/detail/coalescing_range.hpp>
 #include <allot/strategy/strategy.hpp>
 
+#include <cstdint>
+
 namespace allot {
+
+/// `FirstFit` for a range of any length: its index has 64-bit keys.
+class WideFirstFit : public detail::CoalescingRange<detail::AddressTree<std::uint64_t>> {
+ public:
+  using CoalescingRange::CoalescingRange;
+};
 
 /// Takes the free block with the lowest offset that can hold the request.
 ///
 /// Complexity: allocate and deallocate are O(log n) in the free blocks; for an alignment above one
 /// unit, free blocks below size + alignment - 1 units are looked at one by one. 32 bytes a block,
 /// 14 more for the index.
-class FirstFit : public detail::CoalescingRange<detail::ByKeyWidth<detail::AddressTree>> {
+class FirstFit : public detail::CoalescingRange<detail::AddressTree<std::uint32_t>> {
  public:
   using CoalescingRange::CoalescingRange;
+
+  /// 2^32 - 2 units: offsets and sizes are 32-bit keys.
+  static constexpr std::uint64_t largest_capacity = 0xffff'fffe;
+  using Wide = WideFirstFit;
+  static constexpr const char* wide_name = "WideFirstFit";
 };
 
 static_assert(Strategy<FirstFit>);
+static_assert(Strategy<WideFirstFit>);
 
 }  // namespace allot

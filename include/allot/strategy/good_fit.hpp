@@ -23,7 +23,7 @@ namespace allot {
 ///
 /// Complexity: allocate and deallocate are O(1); `largest_free` is linear in the highest bin.
 /// 32 bytes a block.
-class GoodFit : public detail::CoalescingRange<detail::ForAnyRange<detail::SizeLists>> {
+class GoodFit : public detail::CoalescingRange<detail::SizeLists> {
  public:
   using CoalescingRange::CoalescingRange;
 };

@@ -13,6 +13,9 @@
 /// | `FixedBlocks<N>` | the lowest free block of N units   | O(1)                | O(1)       |
 ///
 /// n: free blocks; m: free blocks whose sizes share a bin (within 1/32 of each other).
+///
+/// `BestFit`, `FirstFit` and `Buddy` take ranges of up to 2^32 - 2 units (1 TiB in units of 256
+/// bytes); `WideBestFit`, `WideFirstFit` and `WideBuddy` place blocks the same in longer ones.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -68,6 +71,8 @@ struct AnyVisitor {
 /// | `cs.mark()` `s.release_to(mark)`  | frees what was made since; false: of another range       |
 /// | `S::granularity`                  | units that it cannot divide                              |
 /// | `S::largest_size`                 | units that no request may exceed                         |
+/// | `S::largest_capacity`             | units that no range may exceed                           |
+/// | `S::Wide` `S::wide_name`          | the same strategy for longer ranges, and its name        |
 template <class S>
 concept Strategy = std::constructible_from<S, std::uint64_t> &&
     requires(S s, const S cs, std::uint64_t units, Handle handle, detail::AnyVisitor visitor) {
@@ -103,5 +108,35 @@ inline constexpr std::uint64_t granularity_of = [] {
     return std::uint64_t{1};
   }
 }();
+
+/// The most units that a range of the strategy may have: an arena refuses more.
+template <Strategy StrategyType>
+inline constexpr std::uint64_t largest_capacity_of = [] {
+  if constexpr (requires { StrategyType::largest_capacity; }) {
+    return std::uint64_t{StrategyType::largest_capacity};
+  } else {
+    return ~std::uint64_t{0};
+  }
+}();
+
+namespace detail {
+
+template <class StrategyType>
+struct WideStrategy {
+  using type = StrategyType;
+};
+
+template <class StrategyType>
+requires requires { typename StrategyType::Wide; }
+struct WideStrategy<StrategyType> {
+  using type = typename StrategyType::Wide;
+};
+
+}  // namespace detail
+
+/// The strategy that puts blocks where `StrategyType` does, in ranges of any length: `WideBestFit`
+/// of `BestFit`; itself where its ranges may have any length.
+template <Strategy StrategyType>
+using WideOf = typename detail::WideStrategy<StrategyType>::type;
 
 }  // namespace allot

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// A range whose free neighbours merge at once, over a free index that says which free block a
-/// request takes. `BestFit` and `FirstFit` are this with one index or the other.
+/// request takes. `BestFit`, `FirstFit` and `GoodFit` are this with an index each.
 #pragma once
 
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
-#include <allot/strategy/detail/by_key_width.hpp>
 #include <allot/strategy/detail/record_slab.hpp>
 
 #include <cstdint>
@@ -16,7 +15,7 @@
 
 namespace allot::detail {
 
-/// \tparam Index  a free index with the members of `SizeBins`, in `ByKeyWidth` or `ForAnyRange`
+/// \tparam Index  a free index with the members of `SizeBins`
 ///
 /// The free block at the end of the range, the tail, is kept out of the index: a range that only
 /// grows never touches the index at all. `prefers` says whether it is the better choice.
@@ -26,7 +25,7 @@ class CoalescingRange : public BlockSequence {
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
   explicit CoalescingRange(std::uint64_t capacity) : BlockSequence{capacity}, index_{capacity} {
-    index_.with([&](auto& index) { index.ensure(records_.capacity()); });
+    index_.ensure(records_.capacity());
     tail_ = insert_after(list_head, 0);
     make_free(tail_);
   }
@@ -37,33 +36,28 @@ class CoalescingRange : public BlockSequence {
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (records_.vacant() < spare_records) [[unlikely]]
       ensure(spare_records);
-    return index_.with([&](auto& index) -> std::optional<Placement> {
-      if (alignment != 1) [[unlikely]]
-        return place_aligned(index, size, alignment);
-      const std::uint32_t chosen = index.find(records_, size, 1);
-      if (tail_ != no_record) {
-        const std::uint64_t available = capacity_ - records_[tail_].offset;
-        if (available >= size &&
-            (chosen == no_record || index.prefers(records_, available, chosen)))
-          return carve_tail(available, size);
-      }
-      if (chosen == no_record) return std::nullopt;
-      return carve(index, chosen, size);
-    });
+    if (alignment != 1) [[unlikely]]
+      return place_aligned(size, alignment);
+    const std::uint32_t chosen = index_.find(records_, size, 1);
+    if (tail_ != no_record) {
+      const std::uint64_t available = capacity_ - records_[tail_].offset;
+      if (available >= size && (chosen == no_record || index_.prefers(records_, available, chosen)))
+        return carve_tail(available, size);
+    }
+    if (chosen == no_record) return std::nullopt;
+    return carve(chosen, size);
   }
 
   /// Returns false, and changes nothing, where no such block is live.
   bool deallocate(Handle handle, std::uint64_t offset) noexcept {
     if (!is_live(handle, offset)) return false;
-    index_.with([&](auto& index) {
-      const Record& freed = records_[handle.index];
-      end_use(size_of(records_, freed));
-      if (freed.next == list_head || freed.next == tail_) {
-        join_tail(index, handle.index);
-      } else {
-        join_neighbours(index, handle.index);
-      }
-    });
+    const Record& freed = records_[handle.index];
+    end_use(size_of(records_, freed));
+    if (freed.next == list_head || freed.next == tail_) {
+      join_tail(handle.index);
+    } else {
+      join_neighbours(handle.index);
+    }
     return true;
   }
 
@@ -105,7 +99,7 @@ class CoalescingRange : public BlockSequence {
       if (next == list_head) {
         tail_ = rest;
       } else {
-        index_.with([&](auto& index) { index.insert(records_, rest, start, freed); });
+        index_.insert(records_, rest, start, freed);
       }
     }
     used_ -= freed;
@@ -113,7 +107,7 @@ class CoalescingRange : public BlockSequence {
 
   /// Frees every block. Complexity: linear in the blocks.
   void reset() noexcept {
-    index_.with([](auto& index) { index.clear(); });
+    index_.clear();
     tail_ = make_one();
   }
 
@@ -124,13 +118,11 @@ class CoalescingRange : public BlockSequence {
     if (capacity == capacity_) return;
     ensure(1 + spare_records);
     Index grown{capacity};
-    grown.with([&](auto& index) {
-      index.ensure(records_.capacity());
-      for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
-        if (!is_free(i) || i == tail_) continue;
-        index.insert(records_, i, records_[i].offset, size_of(records_, records_[i]));
-      }
-    });
+    grown.ensure(records_.capacity());
+    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
+      if (!is_free(i) || i == tail_) continue;
+      grown.insert(records_, i, records_[i].offset, size_of(records_, records_[i]));
+    }
     index_ = std::move(grown);
     if (tail_ == no_record) {
       tail_ = insert_after(records_[list_head].previous, capacity_);
@@ -147,7 +139,7 @@ class CoalescingRange : public BlockSequence {
   /// Complexity: the index's: O(log n), for lists linear in the highest bin.
   [[nodiscard]] std::uint64_t largest_free() const noexcept {
     const std::uint64_t last = tail_ == no_record ? 0 : size_of(records_, records_[tail_]);
-    return index_.with([&](const auto& index) { return larger(last, index.largest(records_)); });
+    return larger(last, index_.largest(records_));
   }
 
   /// Complexity: linear.
@@ -163,19 +155,19 @@ class CoalescingRange : public BlockSequence {
     }
     if (tail_ != (last_was_free ? last : no_record)) return false;
     const std::uint64_t indexed = free_blocks_ - (last_was_free ? 1 : 0);
-    return index_.with([&](const auto& index) { return index.is_valid(records_, indexed); });
+    return index_.is_valid(records_, indexed);
   }
 
   /// Bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept {
-    return records_.bytes() + index_.with([](const auto& index) { return index.bytes(); });
+    return records_.bytes() + index_.bytes();
   }
 
  private:
   /// Makes room for `count` records, and for all the free blocks that there can come to be.
   void ensure(std::uint64_t count) {
     if (records_.vacant() >= count) return;
-    index_.with([&](auto& index) { index.ensure(records_.capacity_for(count)); });
+    index_.ensure(records_.capacity_for(count));
     records_.ensure(count);
   }
 
@@ -184,47 +176,43 @@ class CoalescingRange : public BlockSequence {
     if (block == tail_) {
       tail_ = no_record;
     } else {
-      index_.with([&](auto& index) { index.erase(records_, block); });
+      index_.erase(records_, block);
     }
   }
 
   /// Lets a free block begin at `start`, where it has `size` units.
   void move_start(std::uint32_t block, std::uint64_t start, std::uint64_t size) noexcept {
-    if (block != tail_)
-      index_.with([&](auto& index) { index.rekey(records_, block, start, size); });
+    if (block != tail_) index_.rekey(records_, block, start, size);
     records_[block].offset = start;
   }
 
-  template <class I>
-  [[gnu::noinline]] std::optional<Placement> place_aligned(I& index, std::uint64_t size,
+  [[gnu::noinline]] std::optional<Placement> place_aligned(std::uint64_t size,
                                                            std::uint64_t alignment) noexcept {
-    std::uint32_t chosen = index.find(records_, size, alignment);
+    std::uint32_t chosen = index_.find(records_, size, alignment);
     if (tail_ != no_record) {
       const std::uint64_t start = records_[tail_].offset;
       const std::uint64_t available = capacity_ - start;
       if (fits(start, available, size, alignment) &&
-          (chosen == no_record || index.prefers(records_, available, chosen)))
+          (chosen == no_record || index_.prefers(records_, available, chosen)))
         chosen = tail_;
     }
     if (chosen == no_record) return std::nullopt;
     const std::uint64_t start = records_[chosen].offset;
     const std::uint64_t front = (0 - start) & (alignment - 1);
-    if (front != 0) return carve_behind(index, chosen, front, size);
-    return chosen == tail_ ? carve_tail(capacity_ - start, size) : carve(index, chosen, size);
+    if (front != 0) return carve_behind(chosen, front, size);
+    return chosen == tail_ ? carve_tail(capacity_ - start, size) : carve(chosen, size);
   }
 
   /// Takes the first `size` units of what the index found; its record becomes the new block's.
-  template <class I>
-  [[gnu::always_inline]] Placement carve(I& index, std::uint32_t chosen,
-                                         std::uint64_t size) noexcept {
-    const std::uint64_t back = index.found_size(records_, chosen) - size;
+  [[gnu::always_inline]] Placement carve(std::uint32_t chosen, std::uint64_t size) noexcept {
+    const std::uint64_t back = index_.found_size(records_, chosen) - size;
     if (back != 0) {
       const std::uint64_t start = records_[chosen].offset + size;
       const std::uint32_t rest = insert_after(chosen, start);
       records_[rest].state = 0;
-      index.replace_found(records_, rest, start, back);
+      index_.replace_found(records_, rest, start, back);
     } else {
-      index.erase_found(records_);
+      index_.erase_found(records_);
       --free_blocks_;
     }
     return make_used(chosen, size);
@@ -245,18 +233,16 @@ class CoalescingRange : public BlockSequence {
 
   /// Takes `size` units behind the first `front` of the free block `chosen`; its record stays with
   /// what is left in front.
-  template <class I>
-  Placement carve_behind(I& index, std::uint32_t chosen, std::uint64_t front,
-                         std::uint64_t size) noexcept {
+  Placement carve_behind(std::uint32_t chosen, std::uint64_t front, std::uint64_t size) noexcept {
     const std::uint64_t start = records_[chosen].offset;
     const std::uint64_t back = size_of(records_, records_[chosen]) - front - size;
     const bool was_tail = chosen == tail_;
     const std::uint32_t taken = insert_after(chosen, start + front);
     if (was_tail) {
       tail_ = no_record;
-      index.insert(records_, chosen, start, front);
+      index_.insert(records_, chosen, start, front);
     } else {
-      index.replace_found(records_, chosen, start, front);
+      index_.replace_found(records_, chosen, start, front);
     }
     if (back != 0) {
       const std::uint32_t rest = insert_after(taken, start + front + size);
@@ -264,22 +250,21 @@ class CoalescingRange : public BlockSequence {
       if (was_tail) {
         tail_ = rest;
       } else {
-        index.insert(records_, rest, start + front + size, back);
+        index_.insert(records_, rest, start + front + size, back);
       }
     }
     return make_used(taken, size);
   }
 
   /// The freed block becomes the tail, with the free blocks on either side of it.
-  template <class I>
-  void join_tail(I& index, std::uint32_t freed) noexcept {
+  void join_tail(std::uint32_t freed) noexcept {
     if (tail_ != no_record) {
       --free_blocks_;
       remove(tail_);
     }
     tail_ = freed;
     if (const std::uint32_t before = records_[freed].previous; is_free(before)) {
-      index.erase(records_, before);
+      index_.erase(records_, before);
       remove(freed);
       tail_ = before;
       --free_blocks_;
@@ -287,8 +272,7 @@ class CoalescingRange : public BlockSequence {
     make_free(tail_);
   }
 
-  template <class I>
-  [[gnu::always_inline]] void join_neighbours(I& index, std::uint32_t freed) noexcept {
+  [[gnu::always_inline]] void join_neighbours(std::uint32_t freed) noexcept {
     const Record& block = records_[freed];
     const std::uint32_t previous = block.previous;
     const std::uint32_t next = block.next;
@@ -298,20 +282,20 @@ class CoalescingRange : public BlockSequence {
     if (before.state <= highest_free_state) {
       std::uint64_t end = after.offset;
       if (after.state <= highest_free_state) {
-        end += index.size(records_, next);
-        index.erase(records_, next);
+        end += index_.size(records_, next);
+        index_.erase(records_, next);
         --free_blocks_;
         remove(next);
       }
-      index.rekey(records_, previous, before.offset, end - before.offset);
+      index_.rekey(records_, previous, before.offset, end - before.offset);
       remove(freed);
     } else if (after.state <= highest_free_state) {
-      index.rekey(records_, next, start, index.size(records_, next) + after.offset - start);
+      index_.rekey(records_, next, start, index_.size(records_, next) + after.offset - start);
       after.offset = start;
       remove(freed);
     } else {
       make_free(freed);
-      index.insert(records_, freed, start, after.offset - start);
+      index_.insert(records_, freed, start, after.offset - start);
     }
   }
 

@@ -6,7 +6,6 @@
 
 #include <bit>
 #include <cstdint>
-#include <iterator>
 
 namespace allot::detail {
 
@@ -83,7 +82,7 @@ class TwoLevelBitmap {
 
   /// Whether both levels agree.
   [[nodiscard]] bool is_valid() const noexcept {
-    for (std::uint32_t word = 0; word < std::size(words_); ++word) {
+    for (std::uint32_t word = 0; word < words; ++word) {
       if ((summary_ >> word & 1) != (words_[word] != 0 ? 1U : 0U)) return false;
     }
     return true;
@@ -91,9 +90,10 @@ class TwoLevelBitmap {
 
  private:
   static_assert(Count <= 64 * 64);
+  static constexpr std::uint32_t words = (Count + 63) / 64;
 
   std::uint64_t summary_ = 0;
-  std::uint64_t words_[(Count + 63) / 64] = {};
+  std::uint64_t words_[words] = {};
 };
 
 }  // namespace allot::detail

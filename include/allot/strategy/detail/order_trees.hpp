@@ -10,7 +10,6 @@
 
 #include <bit>
 #include <cstdint>
-#include <iterator>
 
 namespace allot::detail {
 
@@ -22,9 +21,7 @@ class OrderTrees {
 
   /// Makes room for all the free blocks that a slab of so many records can come to hold.
   /// Throws: `std::bad_alloc`.
-  void ensure(std::uint64_t records) {
-    trees_.ensure(Trees::nodes_for(records, std::size(roots_)));
-  }
+  void ensure(std::uint64_t records) { trees_.ensure(Trees::nodes_for(records, most_orders)); }
 
   /// Forgets every block. Complexity: constant.
   void clear() noexcept {
@@ -69,7 +66,7 @@ class OrderTrees {
   /// Whether maps and bitmap agree and hold `expected` free blocks. Complexity: linear.
   [[nodiscard]] bool is_valid(const RecordSlab& records, std::uint64_t expected) const noexcept {
     std::uint64_t count = 0;
-    for (int order = 0; order < 64; ++order) {
+    for (int order = 0; order < most_orders; ++order) {
       const Root& tree = roots_[static_cast<std::size_t>(order)];
       if (tree.is_empty() == ((orders_ >> order & 1) != 0)) return false;
       const bool right = trees_.is_valid(records, tree, static_cast<std::uint32_t>(order),
@@ -96,8 +93,10 @@ class OrderTrees {
 
   [[nodiscard]] Root& root(int order) noexcept { return roots_[static_cast<std::size_t>(order)]; }
 
+  static constexpr int most_orders = 64;
+
   std::uint64_t orders_ = 0;
-  Root roots_[64];
+  Root roots_[most_orders];
   Trees trees_;
 };
 

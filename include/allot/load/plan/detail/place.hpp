@@ -11,6 +11,7 @@
 #include <allot/load/plan/transform.hpp>
 #include <allot/load/plan/weight_policy.hpp>
 #include <allot/memory/memory.hpp>
+#include <allot/strategy/strategy.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -22,9 +23,10 @@
 
 namespace allot::load::detail {
 
-/// The policies of `P` over bare offsets: what a plan is made with.
+/// The policies of `P` over bare offsets: what a plan is made with. The wide form of a strategy
+/// puts blocks where the other does, and takes ranges of any length.
 template <WeightPolicy P>
-using PlanningArena = Arena<typename P::Strategy, typename P::Alignment>;
+using PlanningArena = Arena<WideOf<typename P::Strategy>, typename P::Alignment>;
 
 struct Placed {
   std::uint64_t capacity;
