@@ -177,7 +177,7 @@ void add_all(const Workload& workload) {
   add<ArenaOf<WideBestFit>>(workload, "WideBestFit");
   add<ArenaOf<WideFirstFit>>(workload, "WideFirstFit");
   add<ArenaOf<WideBuddy>>(workload, "WideBuddy");
-  add<ArenaOf<BestFit, AlignTo<1>>>(workload, "BestFit,AlignTo<1>");
+  add<ArenaOf<WideBestFit, AlignTo<1>>>(workload, "WideBestFit,AlignTo<1>");
   add<ArenaOf<BestFit, AlignTo<4096>>>(workload, "BestFit,AlignTo<4096>");
   add<ArenaOf<GoodFit, AlignTo<4096>>>(workload, "GoodFit,AlignTo<4096>");
   add<ArenaOf<BestFit, AlignTo<alignment>, Mutex>>(workload, "BestFit,Locked");

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plot  # noqa: E402
 BEGIN, END = "<!-- bench/run: begin -->", "<!-- bench/run: end -->"
 STRATEGIES = ["BestFit", "FirstFit", "GoodFit", "Buddy"]
 ORDER = ["WritesOnly", "GoodFit", "Buddy", "BestFit", "FirstFit", "WideBuddy", "WideBestFit", "WideFirstFit",
-         "GoodFit,Locked", "BestFit,Locked", "BestFit,AlignTo<1>",
+         "GoodFit,Locked", "BestFit,Locked", "WideBestFit,AlignTo<1>",
          "GoodFit,AlignTo<4096>", "BestFit,AlignTo<4096>", "multimap-best-fit", "list-best-fit",
          "interprocess-rbtree-best-fit", "interprocess-simple-seq-fit", "malloc", "mimalloc", "jemalloc", "pmr-pool"]
 COLOURS = dict(zip(STRATEGIES, ["#1f5fbf", "#d9822b", "#2e8b57", "#8e44ad"]))
