@@ -5,7 +5,7 @@
 ///
 /// | allocator         | what it is                                                              |
 /// |-------------------|-------------------------------------------------------------------------|
-/// | `ArenaOf<...>`    | an `Arena` over bare offsets                                            |
+/// | `ArenaClient<>`   | an `Arena` over bare offsets                                            |
 /// | `WritesOnly`      | no allocator: what writing 24 bytes for a block costs                   |
 /// | `ListBestFit`     | the textbook's: a list of free blocks by offset, the smallest is taken  |
 /// | `MultimapBestFit` | the textbook's: a multimap by size, a map by offset                     |
@@ -41,9 +41,9 @@ namespace allot::bench {
 
 /// An arena of bare offsets.
 template <class S, class A = AlignTo<alignment>, class L = Unsynchronized>
-class ArenaOf {
+class ArenaClient {
  public:
-  explicit ArenaOf(const Trace& trace) : arena_{trace.capacity} {}
+  explicit ArenaClient(const Trace& trace) : arena_{trace.capacity} {}
 
   std::optional<Block> allocate(std::uint64_t bytes) { return arena_.try_allocate(bytes); }
   void free(const Block& block) { arena_.deallocate(block); }

@@ -170,18 +170,18 @@ void add(const Workload& workload, const std::string& name) {
 void add_all(const Workload& workload) {
   using Mutex = Locked<std::mutex>;
   add<WritesOnly>(workload, "WritesOnly");
-  add<ArenaOf<BestFit>>(workload, "BestFit");
-  add<ArenaOf<FirstFit>>(workload, "FirstFit");
-  add<ArenaOf<GoodFit>>(workload, "GoodFit");
-  add<ArenaOf<Buddy>>(workload, "Buddy");
-  add<ArenaOf<WideBestFit>>(workload, "WideBestFit");
-  add<ArenaOf<WideFirstFit>>(workload, "WideFirstFit");
-  add<ArenaOf<WideBuddy>>(workload, "WideBuddy");
-  add<ArenaOf<WideBestFit, AlignTo<1>>>(workload, "WideBestFit,AlignTo<1>");
-  add<ArenaOf<BestFit, AlignTo<4096>>>(workload, "BestFit,AlignTo<4096>");
-  add<ArenaOf<GoodFit, AlignTo<4096>>>(workload, "GoodFit,AlignTo<4096>");
-  add<ArenaOf<BestFit, AlignTo<alignment>, Mutex>>(workload, "BestFit,Locked");
-  add<ArenaOf<GoodFit, AlignTo<alignment>, Mutex>>(workload, "GoodFit,Locked");
+  add<ArenaClient<BestFit>>(workload, "BestFit");
+  add<ArenaClient<FirstFit>>(workload, "FirstFit");
+  add<ArenaClient<GoodFit>>(workload, "GoodFit");
+  add<ArenaClient<Buddy>>(workload, "Buddy");
+  add<ArenaClient<WideBestFit>>(workload, "WideBestFit");
+  add<ArenaClient<WideFirstFit>>(workload, "WideFirstFit");
+  add<ArenaClient<WideBuddy>>(workload, "WideBuddy");
+  add<ArenaClient<WideBestFit, AlignTo<1>>>(workload, "WideBestFit,AlignTo<1>");
+  add<ArenaClient<BestFit, AlignTo<4096>>>(workload, "BestFit,AlignTo<4096>");
+  add<ArenaClient<GoodFit, AlignTo<4096>>>(workload, "GoodFit,AlignTo<4096>");
+  add<ArenaClient<BestFit, AlignTo<alignment>, Mutex>>(workload, "BestFit,Locked");
+  add<ArenaClient<GoodFit, AlignTo<alignment>, Mutex>>(workload, "GoodFit,Locked");
   add<MultimapBestFit>(workload, "multimap-best-fit");
   if (workload.live <= 10'000) {  // the list is linear, the others have memory to touch
     add<ListBestFit>(workload, "list-best-fit");

@@ -16,11 +16,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using allot::load::LoadReport;
 
-double fragmentation_of(const allot::Usage& usage) {
-  if (usage.free == 0) return 0;
-  return 1 - static_cast<double>(usage.largest_free) / static_cast<double>(usage.free);
-}
-
 double gib_per_second(const LoadReport& report) {
   if (report.seconds <= 0) return 0;
   return static_cast<double>(report.bytes) / static_cast<double>(allot::GiB) / report.seconds;
@@ -43,7 +38,7 @@ void print_json(const MemoryOptions& options, const Result& result) {
                       {"free", usage.free},
                       {"largest_free", usage.largest_free},
                       {"free_blocks", usage.free_blocks},
-                      {"fragmentation", fragmentation_of(usage)}}},
+                      {"fragmentation", usage.fragmentation()}}},
                     {"arenas", arenas_json(result.plan)},
                     {"rules", rules_json(result.plan)},
                     {"fusions", fusions_json(result.plan)},
@@ -76,7 +71,7 @@ void print_text(const MemoryOptions& options, const Result& result) {
   fmt::print("    used             {} in {} blocks\n", size_text(usage.used), usage.live_blocks);
   fmt::print("    padding          {}\n", size_text(usage.padding));
   fmt::print("    free             {} in {} blocks, fragmentation {:.1f} %\n",
-             size_text(usage.free), usage.free_blocks, fragmentation_of(usage) * 100);
+             size_text(usage.free), usage.free_blocks, usage.fragmentation() * 100);
   if (report.staging_bytes == 0) {
     fmt::print("  path               read straight into place\n");
   } else {

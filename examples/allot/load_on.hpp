@@ -7,7 +7,6 @@
 #include <allot/load/load.hpp>
 #include <allot/load/verify.hpp>
 
-#include <algorithm>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -20,17 +19,7 @@
 template <class SharedArena>
 allot::Usage usage_of(std::span<const SharedArena> arenas) {
   allot::Usage all{};
-  for (const SharedArena& arena : arenas) {
-    const allot::Usage one = arena.usage();
-    all.capacity += one.capacity;
-    all.used += one.used;
-    all.requested += one.requested;
-    all.padding += one.padding;
-    all.free += one.free;
-    all.largest_free = std::max(all.largest_free, one.largest_free);
-    all.free_blocks += one.free_blocks;
-    all.live_blocks += one.live_blocks;
-  }
+  for (const SharedArena& arena : arenas) all += arena.usage();
   return all;
 }
 

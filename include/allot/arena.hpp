@@ -2,171 +2,120 @@
 /// \file
 /// `Arena`: one strategy, one alignment, one synchronization, one memory and one observer, chosen
 /// as types. Its bookkeeping lives outside of what it hands out, so the memory itself is never
-/// touched.
+/// touched. `ArenaOf` makes one of a policy set.
+///
+/// Without exceptions (`-fno-exceptions`) the members that throw are absent: make an arena by
+/// `try_make`, and use `try_allocate` and its kin. Bad arguments give nothing there, null or false.
 #pragma once
 
 #include <allot/alignment/alignment.hpp>
-#include <allot/arena_state.hpp>
 #include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
-#include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/observer/observer.hpp>
+#include <allot/strategy/byte_range.hpp>
 #include <allot/strategy/strategy.hpp>
 #include <allot/synchronization/synchronization.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
-#include <stdexcept>
-#include <type_traits>
 #include <utility>
+
+#if !defined(__cpp_exceptions)
+#include <memory>
+#endif
 
 namespace allot {
 
 /// A range of memory, or of bare offsets, that hands out blocks.
-///
-/// Every member that changes the arena gives the strong guarantee: where it throws or returns
-/// nothing, nothing has changed. Members are as safe to call from several threads as `L` says.
-/// What a policy lacks, the arena lacks: `address` exists only where the memory has addresses,
-/// `with_observer` only where there is an observer.
+/// Every member that changes the arena gives the strong guarantee: if it throws or returns nothing
+/// or false, nothing has changed. Members are as safe to call from several threads as the
+/// synchronization says. What a policy lacks, the arena lacks: `address` exists only if the memory
+/// has addresses, `with_observer` only if there is an observer.
 ///
 /// Visitors and observers must not call the arena.
-template <Strategy S, Alignment A = AlignTo<256>, Synchronization L = Unsynchronized,
-          Memory M = OffsetsOnly, Observer O = Unobserved>
-class Arena : private detail::ArenaState<S, A, L, M, O> {
-  using State = detail::ArenaState<S, A, L, M, O>;
-  using State::checked;
-  using State::free_bytes;
-  using State::has_one_size;
-  using State::has_upper_end;
-  using State::is_live;
-  using State::is_observed;
-  using State::largest;
-  using State::marks_blocks;
-  using State::observer_;
-  using State::peak_used_;
-  using State::place;
-  using State::place_upper;
-  using State::refusal;
-  using State::region_;
-  using State::requested_;
-  using State::require_live;
-  using State::resized;
-  using State::strategy_;
-  using State::synchronization_;
-  using State::told_free;
-  using State::told_refusal;
-  using State::whole_units;
-  using typename State::Units;
+template <Strategy StrategyType, Alignment AlignmentType = AlignTo<256>,
+          Synchronization SynchronizationType = Unsynchronized, Memory MemoryType = OffsetsOnly,
+          Observer ObserverType = Unobserved>
+class Arena {
+  using Region = typename MemoryType::Region;
+  using Range = detail::ByteRange<StrategyType, AlignmentType::value>;
+  using Units = detail::RequestedUnits;
+
+  static constexpr std::uint64_t unit = AlignmentType::value;
+  static constexpr bool is_observed = !std::same_as<ObserverType, Unobserved>;
+  static constexpr bool can_grow = Growable<StrategyType> && GrowableMemory<MemoryType>;
 
  public:
-  using strategy_type = S;
-  using alignment_type = A;
-  using synchronization_type = L;
-  using memory_type = M;
-  using observer_type = O;
-
-  /// Takes `capacity_bytes`, rounded down to whole units of `A::value`, from the memory policy in
-  /// one piece.
-  /// Throws: `std::invalid_argument` for less than one unit; what the memory throws
-  /// (`OutOfMemory` of reason `source`); `std::bad_alloc` for the bookkeeping.
-  explicit Arena(std::uint64_t capacity_bytes) requires std::default_initializable<M> &&
-      std::default_initializable<O> : Arena{capacity_bytes, M{}, O{}} {}
-
-  Arena(std::uint64_t capacity_bytes, M memory) requires std::default_initializable<O>
-      : Arena{capacity_bytes, std::move(memory), O{}} {}
-
-  Arena(std::uint64_t capacity_bytes, M memory, O observer)
-      : State{capacity_bytes, std::move(memory), std::move(observer)} {}
+  using strategy_type = StrategyType;
+  using alignment_type = AlignmentType;
+  using synchronization_type = SynchronizationType;
+  using memory_type = MemoryType;
+  using observer_type = ObserverType;
 
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// A block of at least `bytes`, at a multiple of `alignment` (below the arena's own: the arena's
-  /// own). Complexity: the strategy's.
+#if defined(__cpp_exceptions)
+  /// Takes `capacity_bytes`, rounded down to whole units of the alignment, from the memory policy in
+  /// one piece.
+  /// Throws: `std::invalid_argument` for less than one unit; `std::length_error` for more units than
+  /// the strategy takes; what the memory throws (`OutOfMemory` of reason `source`);
+  /// `std::bad_alloc` for the bookkeeping.
+  explicit Arena(std::uint64_t capacity_bytes) requires std::default_initializable<MemoryType> &&
+      std::default_initializable<ObserverType>
+      : Arena{capacity_bytes, MemoryType{}, ObserverType{}} {}
+  Arena(std::uint64_t capacity_bytes,
+        MemoryType memory) requires std::default_initializable<ObserverType>
+      : Arena{capacity_bytes, std::move(memory), ObserverType{}} {}
+  Arena(std::uint64_t capacity_bytes, MemoryType memory, ObserverType observer)
+      : range_{Range::checked_units_in(capacity_bytes)},
+        region_{memory.acquire(capacity(), unit)},
+        observer_{std::move(observer)} {}
+
+  /// A block of at least `bytes`, at a multiple of `alignment` (at least of the arena's own).
+  /// Complexity: the strategy's.
   /// Throws: `OutOfMemory` with its reason and figures; `std::invalid_argument` for zero bytes, an
-  /// alignment that is no power of two, and sizes that overflow; `std::bad_alloc` for bookkeeping.
-  [[nodiscard]] Block allocate(std::uint64_t bytes) { return allocate(Request{bytes}); }
-  [[nodiscard]] Block allocate(std::uint64_t bytes, std::uint64_t alignment) {
+  /// alignment that is not a power of two, and sizes that overflow; `std::bad_alloc` for the
+  /// bookkeeping. `OutOfMemory` is a `std::bad_alloc`, too: to tell them apart, catch it first.
+  [[nodiscard]] Block allocate(std::uint64_t bytes, std::uint64_t alignment = unit) {
     return allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] Block allocate(const Request& request) {
-    const Units units = checked(request);
+    const Units units = detail::units_of(request, unit);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const std::optional<Block> block = place(request, units)) [[likely]]
-      return *block;
-    throw refusal(request, units);
+    if (const auto block = range_.allocate(request.bytes, units, region_.alignment())) [[likely]]
+      return reported(request, *block);
+    report_refusal(request, units);
+    throw range_.refusal(request.bytes, units, region_.alignment());
   }
 
-  /// As `allocate`, but returns nothing where memory is short. Invalid arguments throw here too.
-  [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes) {
-    return try_allocate(Request{bytes});
+  /// As `allocate`, at the upper end of the range.
+  [[nodiscard]] Block allocate_upper(std::uint64_t bytes, std::uint64_t alignment = unit) requires
+      DoubleEnded<StrategyType> {
+    return allocate_upper(detail::request_of(bytes, alignment));
   }
-  [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes, std::uint64_t alignment) {
-    return try_allocate(detail::request_of(bytes, alignment));
-  }
-  [[nodiscard]] std::optional<Block> try_allocate(const Request& request) {
-    const Units units = checked(request);
+  [[nodiscard]] Block allocate_upper(const Request& request) requires DoubleEnded<StrategyType> {
+    const Units units = detail::units_of(request, unit);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    std::optional<Block> block = place(request, units);
-    if (!block) told_refusal(request, units);
-    return block;
-  }
-
-  /// As `allocate` and `try_allocate`, at the upper end of the range.
-  [[nodiscard]] Block allocate_upper(const Request& request) requires has_upper_end {
-    const Units units = checked(request);
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const std::optional<Block> block = place_upper(request, units)) [[likely]]
-      return *block;
-    throw refusal(request, units);
-  }
-  [[nodiscard]] Block allocate_upper(std::uint64_t bytes) requires has_upper_end {
-    return allocate_upper(Request{bytes});
-  }
-  [[nodiscard]] std::optional<Block> try_allocate_upper(const Request& request) requires
-      has_upper_end {
-    const Units units = checked(request);
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    std::optional<Block> block = place_upper(request, units);
-    if (!block) told_refusal(request, units);
-    return block;
-  }
-  [[nodiscard]] std::optional<Block> try_allocate_upper(std::uint64_t bytes) requires
-      has_upper_end {
-    return try_allocate_upper(Request{bytes});
+    if (const auto block = range_.allocate_upper(request.bytes, units, region_.alignment()))
+        [[likely]]
+      return reported(request, *block);
+    report_refusal(request, units);
+    throw range_.refusal(request.bytes, units, region_.alignment());
   }
 
   /// Frees a block. Complexity: the strategy's; never calls the system allocator.
-  /// Throws: `InvalidBlock` where the block is not live in this arena; nothing has changed.
+  /// Throws: `InvalidBlock` if the block is not live in this arena; nothing has changed.
   void deallocate(const Block& block) {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    require_live(block);
-    const std::uint64_t requested = strategy_.word(block.handle);
-    strategy_.deallocate(block.handle, block.offset / A::value);
-    requested_ -= requested;
-    if constexpr (marks_blocks) region_.mark_free(block.offset, block.size);
-    observer_.deallocated(block);
-  }
-
-  /// Grows a block in place, at its end, to at least `bytes` bytes; nothing where what follows it
-  /// is used or too small. It keeps its offset and handle; where its size changed, `block` itself
-  /// is no longer live, the block returned is. Observers are told that one was freed and one made.
-  /// Complexity: the strategy's.
-  /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and sizes that overflow.
-  [[nodiscard]] std::optional<Block> try_expand(const Block& block, std::uint64_t bytes) requires
-      requires(S s, Handle handle, std::uint64_t units) {
-    s.try_expand(handle, units);
-  }
-  {
-    const Units units = checked(Request{bytes});
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    require_live(block);
-    if (!strategy_.try_expand(block.handle, units.size)) return std::nullopt;
-    return resized(block, larger(bytes, strategy_.word(block.handle)));
+    static_cast<void>(check_live(block));
+    range_.deallocate(block);
+    report_free(block);
   }
 
   /// Frees the end of a block, so that it still holds `bytes` bytes, rounded up to what the
@@ -174,143 +123,192 @@ class Arena : private detail::ArenaState<S, A, L, M, O> {
   /// strategy's.
   /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and more than the block has;
   /// `std::bad_alloc` for the bookkeeping; nothing has changed.
-  Block shrink(const Block& block, std::uint64_t bytes) requires
-      requires(S s, Handle handle, std::uint64_t units) {
-    s.shrink(handle, units);
-  }
-  {
-    const Units units = checked(Request{bytes});
+  Block shrink(const Block& block, std::uint64_t bytes) requires Resizable<StrategyType> {
+    const Units units = detail::units_of(Request{bytes}, unit);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    require_live(block);
+    static_cast<void>(check_live(block));
     if (bytes > block.size) detail::throw_cannot_shrink(block.size, bytes);
-    if (units.size < block.size / A::value) strategy_.shrink(block.handle, units.size);
-    return resized(block, smaller(bytes, strategy_.word(block.handle)));
-  }
-
-  /// Frees every block. Observers are told of each. Complexity: linear in the blocks.
-  void reset() requires requires(S s) { s.reset(); }
-  {
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    if constexpr (is_observed || marks_blocks) {
-      strategy_.for_each_live([this](const Placement& placement) { told_free(placement); });
-    }
-    strategy_.reset();
-    requested_ = 0;
+    const Block shrunk = range_.shrink(block, bytes, units);
+    report_resize(block, shrunk);
+    return shrunk;
   }
 
   /// Makes room for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
   /// calls the system allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
-  void reserve(std::uint64_t blocks) requires requires(S s, std::uint64_t count) {
-    s.reserve(count);
-  }
-  {
+  void reserve(std::uint64_t blocks) requires Reservable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    strategy_.reserve(blocks);
+    range_.strategy().reserve(blocks);
   }
 
   /// Makes the arena longer, at its end: `capacity_bytes` in all, rounded down to whole units.
   /// Blocks stay where they are. Complexity: the strategy's.
-  /// Throws: `std::invalid_argument` for less than it has; what the memory throws; `std::bad_alloc`
-  /// for the bookkeeping; nothing has changed.
-  void grow(std::uint64_t capacity_bytes) requires
-      requires(S s, typename M::Region region, std::uint64_t size) {
-    s.grow(size);
-    region.grow(size);
-  }
-  {
-    const std::uint64_t units = whole_units(capacity_bytes);
+  /// Throws: `std::invalid_argument` for less than it has; `std::length_error` for more units than
+  /// the strategy takes; what the memory throws; `std::bad_alloc` for the bookkeeping; nothing has
+  /// changed.
+  void grow(std::uint64_t capacity_bytes) requires can_grow {
+    const std::uint64_t units = Range::checked_units_in(capacity_bytes);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (units < strategy_.capacity()) detail::throw_cannot_grow(capacity(), capacity_bytes);
-    region_.grow(units * A::value);
-    strategy_.grow(units);
+    if (units * unit < capacity()) detail::throw_cannot_grow(capacity(), capacity_bytes);
+    region_.grow(units * unit);
+    range_.strategy().grow(units);
+  }
+
+  /// Frees what was allocated since the mark was made, as the strategy's `release_to` says.
+  /// Observers hear of each block. Complexity: linear in the blocks freed.
+  /// Throws: `std::invalid_argument` for a mark of another arena; nothing has changed.
+  template <class Mark>
+  void release_to(const Mark& mark) requires Markable<StrategyType> {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if (!range_.release_to(mark, [this](const Block& block) { report_free(block); }))
+      detail::throw_foreign_mark();
+  }
+
+  /// Where a live block begins. Complexity: constant.
+  /// Throws: `InvalidBlock`.
+  [[nodiscard]] void* address(const Block& block) const requires Addressable<MemoryType> {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    static_cast<void>(check_live(block));
+    return static_cast<std::byte*>(region_.address()) + block.offset;
+  }
+#endif
+
+  /// An arena, made as by the constructor, or an empty pointer if it cannot be had.
+  /// Returns `std::unique_ptr<Arena>`; the caller includes `<memory>`, which takes longer to compile
+  /// than this header.
+  [[nodiscard]] static auto try_make(std::uint64_t capacity_bytes, MemoryType memory = MemoryType{},
+                                     ObserverType observer = ObserverType{}) noexcept {
+    decltype(make_unique<Arena>(std::in_place)) arena;  // std's: looked up where it is called
+    const std::uint64_t units = Range::units_in(capacity_bytes);
+    if (units == 0) return arena;
+    std::optional<Region> region = detail::try_acquire(memory, units * unit, unit);
+    if (!region) return arena;
+    static_cast<void>(detail::completes([&] {
+      arena.reset(new (std::nothrow) Arena{std::move(*region), std::move(observer), units});
+    }));
+    return arena;
+  }
+
+  /// As `allocate`, but returns nothing if memory is short. Invalid arguments throw here, too.
+  [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes,
+                                                  std::uint64_t alignment = unit) {
+    return try_allocate(detail::request_of(bytes, alignment));
+  }
+  [[nodiscard]] std::optional<Block> try_allocate(const Request& request) {
+    const std::optional<Units> units = detail::units_or_nothing(request, unit);
+    if (!units) return std::nullopt;
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if (const auto block = range_.allocate(request.bytes, *units, region_.alignment()))
+      return reported(request, *block);
+    report_refusal(request, *units);
+    return std::nullopt;
+  }
+
+  /// As `try_allocate`, at the upper end of the range.
+  [[nodiscard]] std::optional<Block> try_allocate_upper(
+      std::uint64_t bytes, std::uint64_t alignment = unit) requires DoubleEnded<StrategyType> {
+    return try_allocate_upper(detail::request_of(bytes, alignment));
+  }
+  [[nodiscard]] std::optional<Block> try_allocate_upper(const Request& request) requires
+      DoubleEnded<StrategyType> {
+    const std::optional<Units> units = detail::units_or_nothing(request, unit);
+    if (!units) return std::nullopt;
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if (const auto block = range_.allocate_upper(request.bytes, *units, region_.alignment()))
+      return reported(request, *block);
+    report_refusal(request, *units);
+    return std::nullopt;
+  }
+
+  /// As `deallocate`, but returns false if the block is not live.
+  bool try_deallocate(const Block& block) {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if (!range_.is_live(block)) return false;
+    range_.deallocate(block);
+    report_free(block);
+    return true;
+  }
+
+  /// Grows a block in place, at its end, to at least `bytes` bytes; nothing if what follows it is
+  /// used or too small. It keeps its offset and handle. If its size changed, `block` is stale: use
+  /// the returned block. Observers hear that one was freed and one allocated.
+  /// Complexity: the strategy's.
+  /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and sizes that overflow.
+  [[nodiscard]] std::optional<Block> try_expand(
+      const Block& block, std::uint64_t bytes) requires Resizable<StrategyType> {
+    const std::optional<Units> units = detail::units_or_nothing(Request{bytes}, unit);
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if (!units || !check_live(block)) return std::nullopt;
+    const std::optional<Block> expanded = range_.try_expand(block, bytes, *units);
+    if (expanded) report_resize(block, *expanded);
+    return expanded;
+  }
+
+  /// As `reserve` and `grow`, but return false if it cannot be had.
+  [[nodiscard]] bool try_reserve(std::uint64_t blocks) requires Reservable<StrategyType> {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    return detail::completes([&] { range_.strategy().reserve(blocks); });
+  }
+  [[nodiscard]] bool try_grow(std::uint64_t capacity_bytes) requires can_grow {
+    const std::uint64_t units = Range::units_in(capacity_bytes);
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if (units * unit < capacity()) return false;
+    return detail::completes([&] {
+      region_.grow(units * unit);
+      range_.strategy().grow(units);
+    });
+  }
+
+  /// As `address`, but returns null if the block is not live.
+  [[nodiscard]] void* try_address(const Block& block) const requires Addressable<MemoryType> {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    return range_.is_live(block) ? static_cast<std::byte*>(region_.address()) + block.offset
+                                 : nullptr;
+  }
+
+  /// Frees every block. Observers hear of each. Complexity: linear in the blocks.
+  void reset() requires Resettable<StrategyType> {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    if constexpr (is_observed || TracksUse<MemoryType>)
+      range_.for_each_live([this](const Block& block) { report_free(block); });
+    range_.reset();
   }
 
   /// The place that allocations have reached, for `release_to`. Complexity: constant.
-  [[nodiscard]] auto mark() const requires requires(const S s) { s.mark(); }
-  {
+  [[nodiscard]] auto mark() const requires Markable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    return strategy_.mark();
-  }
-
-  /// Frees what was allocated since the mark was made, as `S::release_to` says. Observers are told
-  /// of each block. Complexity: linear in the blocks freed.
-  /// Throws: `std::invalid_argument` for a mark of another arena; nothing has changed.
-  template <class Mark>
-  void release_to(const Mark& mark) requires requires(S s) {
-    s.release_to(mark);
-  }
-  {
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    const auto released = [this](const Placement& placement, std::uint64_t requested) {
-      requested_ -= requested;
-      told_free(placement);
-    };
-    if (!strategy_.release_to(mark, released)) {
-      throw std::invalid_argument{
-          "the mark is of another arena; release to a mark that this arena made"};
-    }
+    return range_.strategy().mark();
   }
 
   /// Whether the block is live in this arena. Complexity: constant.
   [[nodiscard]] bool owns(const Block& block) const {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    return is_live(block);
-  }
-
-  /// Where a live block begins. Complexity: constant.
-  /// Throws: `InvalidBlock`.
-  [[nodiscard]] void* address(const Block& block) const requires
-      requires(const typename M::Region region) {
-    region.address();
-  }
-  {
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    require_live(block);
-    return static_cast<std::byte*>(region_.address()) + block.offset;
+    return range_.is_live(block);
   }
 
   /// Where the arena's memory begins.
-  [[nodiscard]] void* base_address() const noexcept requires
-      requires(const typename M::Region region) {
-    region.address();
+  [[nodiscard]] void* base_address() const noexcept requires Addressable<MemoryType> {
+    return region_.address();
   }
-  { return region_.address(); }
 
   /// Bytes in the arena: whole units.
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return State::capacity_bytes(); }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return range_.capacity(); }
 
   /// Bytes of bookkeeping on the heap, all of them host memory. Complexity: constant.
-  [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires requires(const S s) {
-    s.bookkeeping_bytes();
-  }
-  {
+  [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires CountsBookkeeping<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    return strategy_.bookkeeping_bytes();
+    return range_.strategy().bookkeeping_bytes();
   }
 
   /// A consistent snapshot. Complexity: the strategy's `largest_free`.
   [[nodiscard]] Usage usage() const {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    const std::uint64_t used = strategy_.used() * A::value;
-    return {.capacity = capacity(),
-            .used = used,
-            .requested = requested_,
-            .padding = used - requested_,
-            .free = capacity() - used,
-            .largest_free = largest(),
-            .free_blocks = strategy_.free_blocks(),
-            .live_blocks = strategy_.live_blocks(),
-            .peak_used = peak_used_};
+    return range_.usage();
   }
 
-  /// External fragmentation: 0 where all that is free is one block (or nothing is free), towards 1
-  /// as it is scattered. Not where all blocks have one size.
-  [[nodiscard]] double fragmentation() const requires(!has_one_size) {
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    const std::uint64_t free = free_bytes();
-    if (free == 0) return 0;
-    return 1 - static_cast<double>(largest()) / static_cast<double>(free);
+  /// `usage().fragmentation()`: external fragmentation. Not if all blocks have one size.
+  [[nodiscard]] double fragmentation() const requires(!OneSized<StrategyType>) {
+    return usage().fragmentation();
   }
 
   /// Calls `visitor(offset, size, used)`, in bytes, for every block in address order, under the
@@ -318,30 +316,83 @@ class Arena : private detail::ArenaState<S, A, L, M, O> {
   template <class Visitor>
   void for_each(Visitor&& visitor) const {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    strategy_.for_each([&visitor](std::uint64_t offset, std::uint64_t size, bool used) {
-      visitor(offset * A::value, size * A::value, used);
-    });
+    range_.for_each(visitor);
   }
 
   /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    const std::uint64_t used = strategy_.used() * A::value;
-    return strategy_.validate() && requested_ <= used && used <= peak_used_ &&
-           peak_used_ <= capacity();
+    return range_.validate();
   }
 
-  /// Calls `f(observer)` under the guard and returns what it returns.
-  template <class F>
-  decltype(auto) with_observer(F&& f) requires(!std::same_as<O, Unobserved>) {
+  /// Calls `function(observer)` under the guard and returns what it returns.
+  template <class Function>
+  decltype(auto) with_observer(Function&& function) requires is_observed {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    return std::forward<F>(f)(observer_);
+    return std::forward<Function>(function)(observer_);
   }
-  template <class F>
-  decltype(auto) with_observer(F&& f) const requires(!std::same_as<O, Unobserved>) {
+  template <class Function>
+  decltype(auto) with_observer(Function&& function) const requires is_observed {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    return std::forward<F>(f)(std::as_const(observer_));
+    return std::forward<Function>(function)(std::as_const(observer_));
   }
+
+ private:  // nothing below enters the critical section
+  Arena(Region&& region, ObserverType&& observer, std::uint64_t units)
+      : range_{units}, region_{std::move(region)}, observer_{std::move(observer)} {}
+
+  /// The same block, once it is reported to the region and the observer.
+  [[nodiscard]] Block reported(const Request& request, const Block& block) noexcept {
+    if constexpr (TracksUse<MemoryType>) region_.mark_used(block.offset, block.size);
+    observer_.allocated(block, request);
+    return block;
+  }
+
+  void report_free(const Block& block) noexcept {
+    if constexpr (TracksUse<MemoryType>) region_.mark_free(block.offset, block.size);
+    observer_.deallocated(block);
+  }
+
+  void report_resize(const Block& before, const Block& now) noexcept {
+    if constexpr (TracksUse<MemoryType>) {
+      // Never report as free what stays in use: another thread may be reading it.
+      if (now.size < before.size) region_.mark_free(now.offset + now.size, before.size - now.size);
+      region_.mark_used(now.offset, now.size);
+    }
+    observer_.deallocated(before);
+    observer_.allocated(now, Request{range_.requested(now)});
+  }
+
+  void report_refusal(const Request& request, Units units) noexcept {
+    if constexpr (is_observed)
+      observer_.refused(request, range_.reason_for(units, region_.alignment()));
+  }
+
+  /// True for a live block; for another `InvalidBlock` is thrown, or false without exceptions.
+  [[nodiscard]] bool check_live(const Block& block) const {
+    if (range_.is_live(block)) [[likely]]
+      return true;
+#if defined(__cpp_exceptions)
+    throw InvalidBlock{range_.defect(block), block.offset, block.size};
+#else
+    return false;
+#endif
+  }
+
+  Range range_;
+  [[no_unique_address]] mutable SynchronizationType synchronization_;
+  [[no_unique_address]] Region region_;
+  [[no_unique_address]] ObserverType observer_;
 };
+
+/// Names the policies of an arena that do not depend on where its memory is.
+template <class Set>
+concept PolicySet = Strategy<typename Set::Strategy> && Alignment<typename Set::Alignment> &&
+    Synchronization<typename Set::Synchronization>;
+
+/// An arena with the policies of a set, over a memory.
+template <PolicySet Set, Memory MemoryType = OffsetsOnly, Observer ObserverType = Unobserved>
+using ArenaOf = Arena<typename Set::Strategy, typename Set::Alignment,
+                      typename Set::Synchronization, MemoryType, ObserverType>;
 
 }  // namespace allot

@@ -122,9 +122,6 @@ struct Staging {
   }
 };
 
-/// An arena with the policies of a set, over a memory.
-template <class Set, Memory M>
-using ArenaOf =
-    Arena<typename Set::Strategy, typename Set::Alignment, typename Set::Synchronization, M>;
+using allot::ArenaOf;
 
 }  // namespace allot::rdna3

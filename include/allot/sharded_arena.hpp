@@ -9,131 +9,30 @@
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/core/thread_numbers.hpp>
 #include <allot/memory/memory.hpp>
+#include <allot/memory/part_of.hpp>
 
-#include <algorithm>
 #include <array>
 #include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <utility>
-#include <vector>
 
 namespace allot {
 
-namespace detail {
-
-/// A part of a region that someone else owns, and keeps where it is: a memory policy.
-template <Memory M>
-class PartOf {
- public:
-  static constexpr bool host_accessible = M::host_accessible;
-  static constexpr bool device_accessible = M::device_accessible;
-
-  class Region {
-   public:
-    Region() noexcept = default;
-    Region(typename M::Region& whole, std::uint64_t offset) noexcept
-        : whole_{&whole}, offset_{offset} {}
-
-    /// What both the whole and the distance from its base allow.
-    [[nodiscard]] std::uint64_t alignment() const noexcept {
-      const std::uint64_t natural = offset_ & (0 - offset_);
-      return natural == 0 ? whole_->alignment() : std::min(whole_->alignment(), natural);
-    }
-    [[nodiscard]] void* address() const noexcept requires
-        requires(const typename M::Region region) {
-      region.address();
-    }
-    { return static_cast<std::byte*>(whole_->address()) + offset_; }
-
-    void mark_used(std::uint64_t offset, std::uint64_t size) noexcept requires
-        requires(typename M::Region region) {
-      region.mark_used(offset, size);
-    }
-    { whole_->mark_used(offset_ + offset, size); }
-    void mark_free(std::uint64_t offset, std::uint64_t size) noexcept requires
-        requires(typename M::Region region) {
-      region.mark_free(offset, size);
-    }
-    { whole_->mark_free(offset_ + offset, size); }
-
-   private:
-    typename M::Region* whole_ = nullptr;
-    std::uint64_t offset_ = 0;
-  };
-
-  PartOf(typename M::Region& whole, std::uint64_t offset) noexcept : region_{whole, offset} {}
-
-  [[nodiscard]] Region acquire(std::uint64_t, std::uint64_t) noexcept { return region_; }
-
- private:
-  Region region_;
-};
-
-/// A number for each thread that lives, from 0 on: a thread that ends gives its number back, and
-/// the lowest free one is taken, so that as many threads as shards have one each.
-class ThreadNumbers {
- public:
-  /// That of this thread. Complexity: constant, but for its first call in each thread.
-  [[nodiscard]] static std::uint32_t own() {
-    thread_local const Holder holder{numbers()};
-    return holder.number;
-  }
-
- private:
-  struct Holder {
-    explicit Holder(ThreadNumbers& all) : numbers{all}, number{all.take()} {}
-    Holder(const Holder&) = delete;
-    Holder& operator=(const Holder&) = delete;
-    ~Holder() { numbers.give_back(number); }
-
-    ThreadNumbers& numbers;
-    const std::uint32_t number;
-  };
-
-  /// Never destroyed: threads may outlive what is.
-  [[nodiscard]] static ThreadNumbers& numbers() {
-    static ThreadNumbers& all = *new ThreadNumbers;
-    return all;
-  }
-
-  [[nodiscard]] std::uint32_t take() {
-    const std::lock_guard lock{mutex_};
-    const auto free = std::find(is_taken_.begin(), is_taken_.end(), false);
-    const auto number = static_cast<std::uint32_t>(free - is_taken_.begin());
-    if (free == is_taken_.end()) {
-      is_taken_.push_back(true);
-    } else {
-      *free = true;
-    }
-    return number;
-  }
-
-  void give_back(std::uint32_t number) {
-    const std::lock_guard lock{mutex_};
-    is_taken_[number] = false;
-  }
-
-  std::mutex mutex_;
-  std::vector<bool> is_taken_;
-};
-
-}  // namespace detail
-
-/// A thread allocates in its own shard, and where that has no room, in the others; a block is freed
+/// A thread allocates in its own shard, and if that has no room, in the others; a block is freed
 /// from any thread. As many threads as there are shards have one each. No block crosses the border
 /// of two shards: `shard_capacity` limits requests.
 ///
 /// The members are those of `Arena`, with its guarantees; what sums up several shards is a snapshot
-/// of each, taken one after the other. An observer is told what its shard grants and refuses.
+/// of each, taken one after the other. An observer hears of what its shard grants and refuses.
 ///
 /// \tparam ArenaType  an `Arena` with a synchronization that is thread-safe
-/// \tparam N          shards; as many as threads that allocate at once
-template <class ArenaType, std::uint32_t N>
+/// \tparam ShardCount  shards; as many as threads that allocate at once
+template <class ArenaType, std::uint32_t ShardCount>
 class ShardedArena {
  public:
   using strategy_type = typename ArenaType::strategy_type;
@@ -142,7 +41,7 @@ class ShardedArena {
   using memory_type = typename ArenaType::memory_type;
   using observer_type = typename ArenaType::observer_type;
 
-  static_assert(N != 0, "an arena has at least one shard");
+  static_assert(ShardCount != 0, "an arena has at least one shard");
   static_assert(synchronization_type::is_thread_safe,
                 "shards are for threads: use an arena with Locked<Mutex>");
 
@@ -159,15 +58,15 @@ class ShardedArena {
       : capacity_{capacity_bytes / unit * unit},
         stride_{stride_for(capacity_)},
         region_{memory.acquire(capacity_, alignment_type::value)},
-        shards_{make_shards(std::make_index_sequence<N>{})} {}
+        shards_{make_shards(std::make_index_sequence<ShardCount>{})} {}
 
   ShardedArena(const ShardedArena&) = delete;
   ShardedArena& operator=(const ShardedArena&) = delete;
 
-  /// As `Arena::allocate`. Complexity: the strategy's, times the shards where the first has no
+  /// As `Arena::allocate`. Complexity: the strategy's, times the shards if the thread's own has no
   /// room.
-  [[nodiscard]] Block allocate(std::uint64_t bytes) { return allocate(Request{bytes}); }
-  [[nodiscard]] Block allocate(std::uint64_t bytes, std::uint64_t alignment) {
+  [[nodiscard]] Block allocate(std::uint64_t bytes,
+                               std::uint64_t alignment = alignment_type::value) {
     return allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] Block allocate(const Request& request) {
@@ -176,145 +75,131 @@ class ShardedArena {
     throw refusal(request);
   }
 
-  [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes) {
-    return try_allocate(Request{bytes});
-  }
-  [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes, std::uint64_t alignment) {
+  /// As `Arena::try_allocate`: nothing if no shard has room. Each shard that was asked reports its
+  /// refusal to its observer.
+  [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes,
+                                                  std::uint64_t alignment = alignment_type::value) {
     return try_allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] std::optional<Block> try_allocate(const Request& request) {
-    const std::uint32_t own = detail::ThreadNumbers::own() % N;
-    for (std::uint32_t i = 0; i < N; ++i) {
-      const std::uint32_t shard = own + i < N ? own + i : own + i - N;
+    const std::uint32_t own = detail::ThreadNumbers::own() % ShardCount;
+    for (std::uint32_t i = 0; i < ShardCount; ++i) {
+      const std::uint32_t shard = own + i < ShardCount ? own + i : own + i - ShardCount;
       if (const std::optional<Block> block = shards_[shard].arena.try_allocate(request)) [[likely]]
         return whole(*block, shard);
     }
     return std::nullopt;
   }
 
-  /// As the members of `Arena`; a block stays in its shard.
+  /// As `Arena::deallocate`, from any thread; the block's shard takes it back.
   void deallocate(const Block& block) {
     in_shard(block, [](auto& arena, const Block& part, std::uint32_t) { arena.deallocate(part); });
   }
-  [[nodiscard]] std::optional<Block> try_expand(const Block& block, std::uint64_t bytes) requires
-      requires(ArenaType arena) {
-    arena.try_expand(block, bytes);
-  }
-  {
+
+  /// As `Arena::try_expand`, within the block's shard.
+  [[nodiscard]] std::optional<Block> try_expand(
+      const Block& block, std::uint64_t bytes) requires Resizable<strategy_type> {
     return in_shard(block, [&](auto& arena, const Block& part, std::uint32_t shard) {
       std::optional<Block> expanded = arena.try_expand(part, bytes);
       if (expanded) expanded = whole(*expanded, shard);
       return expanded;
     });
   }
-  Block shrink(const Block& block, std::uint64_t bytes) requires requires(ArenaType arena) {
-    arena.shrink(block, bytes);
-  }
-  {
+
+  /// As `Arena::shrink`.
+  Block shrink(const Block& block, std::uint64_t bytes) requires Resizable<strategy_type> {
     return in_shard(block, [&](auto& arena, const Block& part, std::uint32_t shard) {
       return whole(arena.shrink(part, bytes), shard);
     });
   }
 
+  /// Whether the block is live in one of the shards. Complexity: constant.
   [[nodiscard]] bool owns(const Block& block) const {
     const std::uint32_t shard = shard_of(block);
     return shards_[shard].arena.owns(part_of(block, shard));
   }
 
-  [[nodiscard]] void* address(const Block& block) const requires requires(const ArenaType arena) {
-    arena.address(block);
-  }
-  {
+  /// Where a live block begins. Complexity: constant.
+  /// Throws: `InvalidBlock`.
+  [[nodiscard]] void* address(const Block& block) const requires Addressable<memory_type> {
     return in_shard(block, [](const auto& arena, const Block& part, std::uint32_t) {
       return arena.address(part);
     });
   }
-  [[nodiscard]] void* base_address() const noexcept requires requires(const ArenaType arena) {
-    arena.base_address();
+
+  /// Where the memory of the first shard begins, and with it all of it.
+  [[nodiscard]] void* base_address() const noexcept requires Addressable<memory_type> {
+    return region_.address();
   }
-  { return region_.address(); }
 
   /// Bytes in all shards.
   [[nodiscard]] std::uint64_t capacity() const noexcept {
-    return (N - 1) * stride_ + shards_[N - 1].arena.capacity();
+    return (ShardCount - 1) * stride_ + shards_[ShardCount - 1].arena.capacity();
   }
 
   /// Bytes of the largest shard: no request may exceed it.
   [[nodiscard]] std::uint64_t shard_capacity() const noexcept {
-    return shards_[N - 1].arena.capacity();
+    return shards_[ShardCount - 1].arena.capacity();
   }
 
   /// Which shard a block is of. Complexity: constant.
   [[nodiscard]] std::uint32_t shard_of(const Block& block) const noexcept {
-    return static_cast<std::uint32_t>(std::min<std::uint64_t>(block.offset / stride_, N - 1));
+    return static_cast<std::uint32_t>(
+        smaller<std::uint64_t>(block.offset / stride_, ShardCount - 1));
   }
 
   /// Sums of the shards; `largest_free` is the largest of any, `peak_used` the sum of the peaks,
   /// which need not have been at the same time.
   [[nodiscard]] Usage usage() const {
     Usage all{};
-    for (const Shard& shard : shards_) {
-      const Usage usage = shard.arena.usage();
-      all.capacity += usage.capacity;
-      all.used += usage.used;
-      all.requested += usage.requested;
-      all.padding += usage.padding;
-      all.free += usage.free;
-      all.largest_free = std::max(all.largest_free, usage.largest_free);
-      all.free_blocks += usage.free_blocks;
-      all.live_blocks += usage.live_blocks;
-      all.peak_used += usage.peak_used;
-    }
+    for (const Shard& shard : shards_) all += shard.arena.usage();
     return all;
   }
 
-  [[nodiscard]] double fragmentation() const requires requires(const ArenaType arena) {
-    arena.fragmentation();
-  }
-  {
-    const Usage all = usage();
-    if (all.free == 0) return 0;
-    return 1 - static_cast<double>(all.largest_free) / static_cast<double>(all.free);
+  /// `usage().fragmentation()`: the borders of the shards count, as no block lies across them.
+  [[nodiscard]] double fragmentation() const requires(!OneSized<strategy_type>) {
+    return usage().fragmentation();
   }
 
-  [[nodiscard]] std::uint64_t bookkeeping_bytes() const {
+  /// Bytes of bookkeeping on the heap, of all shards.
+  [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires CountsBookkeeping<strategy_type> {
     std::uint64_t bytes = 0;
     for (const Shard& shard : shards_) bytes += shard.arena.bookkeeping_bytes();
     return bytes;
   }
 
+  /// As `Arena::for_each`, shard after shard, each under its own guard.
   template <class Visitor>
   void for_each(Visitor&& visitor) const {
-    for (std::uint32_t i = 0; i < N; ++i) {
+    for (std::uint32_t i = 0; i < ShardCount; ++i) {
       shards_[i].arena.for_each([&](std::uint64_t offset, std::uint64_t size, bool used) {
         visitor(i * stride_ + offset, size, used);
       });
     }
   }
 
+  /// Whether every invariant of every shard holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const {
-    return std::all_of(shards_.begin(), shards_.end(),
-                       [](const Shard& shard) { return shard.arena.validate(); });
+    for (const Shard& shard : shards_) {
+      if (!shard.arena.validate()) return false;
+    }
+    return true;
   }
 
-  void reset() requires requires(ArenaType arena) { arena.reset(); }
-  {
+  /// Frees every block, shard after shard.
+  void reset() requires Resettable<strategy_type> {
     for (Shard& shard : shards_) shard.arena.reset();
   }
 
-  /// Each shard makes room for as many: all may come to be in one.
-  void reserve(std::uint64_t blocks) requires requires(ArenaType arena) { arena.reserve(blocks); }
-  {
+  /// As `Arena::reserve`, in each shard: all `blocks` may come to be in one.
+  void reserve(std::uint64_t blocks) requires Reservable<strategy_type> {
     for (Shard& shard : shards_) shard.arena.reserve(blocks);
   }
 
-  /// Calls `f(observer)` for the observer of each shard, under its guard.
-  template <class F>
-  void with_observers(F&& f) requires requires(ArenaType arena) {
-    arena.with_observer(f);
-  }
-  {
-    for (Shard& shard : shards_) shard.arena.with_observer(f);
+  /// Calls `function(observer)` for the observer of each shard, under its guard.
+  template <class Function>
+  void with_observers(Function&& function) requires(!std::same_as<observer_type, Unobserved>) {
+    for (Shard& shard : shards_) shard.arena.with_observer(function);
   }
 
  private:
@@ -331,19 +216,20 @@ class ShardedArena {
     PartArena arena;
   };
 
-  /// Bytes from one shard to the next: where it can be, a multiple of a power of two, so that
+  /// Bytes from one shard to the next: if it can be, a multiple of a power of two, so that
   /// shards are well aligned.
   [[nodiscard]] static std::uint64_t stride_for(std::uint64_t capacity) {
-    const std::uint64_t share = capacity / N;
+    const std::uint64_t share = capacity / ShardCount;
     if (share < unit) detail::throw_too_small(share, unit);
     const std::uint64_t coarse = std::bit_floor(share) / 256;
-    const std::uint64_t step = std::has_single_bit(unit) ? std::max(unit, coarse) : unit;
+    const std::uint64_t step = std::has_single_bit(unit) ? larger(unit, coarse) : unit;
     return share / step * step;
   }
 
-  template <std::size_t... I>
-  [[nodiscard]] std::array<Shard, N> make_shards(std::index_sequence<I...>) {
-    return {{Shard{I == N - 1 ? capacity_ - I * stride_ : stride_, Part{region_, I * stride_}}...}};
+  template <std::size_t... Indices>
+  [[nodiscard]] std::array<Shard, ShardCount> make_shards(std::index_sequence<Indices...>) {
+    return {{Shard{Indices == ShardCount - 1 ? capacity_ - Indices * stride_ : stride_,
+                   Part{region_, Indices * stride_}}...}};
   }
 
   [[nodiscard]] Block whole(const Block& part, std::uint32_t shard) const noexcept {
@@ -353,20 +239,20 @@ class ShardedArena {
     return {block.offset - shard * stride_, block.size, block.handle};
   }
 
-  /// `f(arena, block there, shard)`; what it throws names the block as the caller knows it.
-  template <class F>
-  decltype(auto) in_shard(const Block& block, F&& f) {
-    return in_shard_of(*this, block, f);
+  /// `function(arena, block there, shard)`; what it throws names the block as the caller knows it.
+  template <class Function>
+  decltype(auto) in_shard(const Block& block, Function&& function) {
+    return in_shard_of(*this, block, function);
   }
-  template <class F>
-  decltype(auto) in_shard(const Block& block, F&& f) const {
-    return in_shard_of(*this, block, f);
+  template <class Function>
+  decltype(auto) in_shard(const Block& block, Function&& function) const {
+    return in_shard_of(*this, block, function);
   }
-  template <class Self, class F>
-  static decltype(auto) in_shard_of(Self& self, const Block& block, F&& f) {
+  template <class Self, class Function>
+  static decltype(auto) in_shard_of(Self& self, const Block& block, Function&& function) {
     const std::uint32_t shard = self.shard_of(block);
     try {
-      return f(self.shards_[shard].arena, self.part_of(block, shard), shard);
+      return function(self.shards_[shard].arena, self.part_of(block, shard), shard);
     } catch (const InvalidBlock& error) {
       throw InvalidBlock{error.defect(), block.offset, block.size};
     }
@@ -374,13 +260,13 @@ class ShardedArena {
 
   [[nodiscard]] OutOfMemory refusal(const Request& request) const {
     const Usage all = usage();
-    const std::uint64_t alignment = std::max(request.alignment, alignment_type::value);
+    const std::uint64_t alignment = larger(request.alignment, alignment_type::value);
     const std::uint64_t limit = shard_capacity();
-    Reason reason = Reason::alignment;
+    RefusalReason reason = RefusalReason::alignment;
     if (request.bytes > limit || request.bytes > all.free) {
-      reason = Reason::too_large;
+      reason = RefusalReason::too_large;
     } else if (request.bytes > all.largest_free) {
-      reason = Reason::fragmented;
+      reason = RefusalReason::fragmented;
     }
     return {reason, request.bytes, alignment, all.free, all.largest_free, all.capacity, limit};
   }
@@ -388,7 +274,7 @@ class ShardedArena {
   std::uint64_t capacity_;
   std::uint64_t stride_;
   [[no_unique_address]] typename memory_type::Region region_;
-  std::array<Shard, N> shards_;
+  std::array<Shard, ShardCount> shards_;
 };
 
 }  // namespace allot

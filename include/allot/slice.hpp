@@ -7,7 +7,7 @@
 /// | `Shared<Arena>` | an arena that its slices share: it lives until the last of them is gone |
 /// | `Slice<Access>` | bytes of such an arena: freed with the last slice of them               |
 ///
-/// No view outlives its memory, in any order of destruction, on any thread. `Access` says who may
+/// No view outlives its memory, in any order of destruction, on any thread. `Access` says what may
 /// touch the bytes: `HostAccessible`, `DeviceAccessible` or `HostAndDeviceAccessible`.
 #pragma once
 
@@ -42,11 +42,19 @@ struct HostAndDeviceAccessible {
   static constexpr bool host = true;
 };
 
-/// Who may touch the bytes of a memory policy.
-template <Memory M>
-using AccessOf =
-    std::conditional_t<M::host_accessible && M::device_accessible, HostAndDeviceAccessible,
-                       std::conditional_t<M::host_accessible, HostAccessible, DeviceAccessible>>;
+/// What may touch the bytes of a memory policy.
+template <Memory MemoryType>
+using AccessOf = std::conditional_t<
+    MemoryType::host_accessible && MemoryType::device_accessible, HostAndDeviceAccessible,
+    std::conditional_t<MemoryType::host_accessible, HostAccessible, DeviceAccessible>>;
+
+namespace detail {
+
+/// Whether bytes with access `Other` may be touched by what `Access` names, and by more.
+template <class Other, class Access>
+concept WiderThan = std::same_as<Other, HostAndDeviceAccessible> && !std::same_as<Access, Other>;
+
+}  // namespace detail
 
 /// Shares the ownership of some bytes and of the memory they lie in. Copies are cheap: two words
 /// and a shared count. Empty where default-constructed.
@@ -60,10 +68,8 @@ class Slice {
       : owner_{std::move(owner)}, address_{static_cast<std::byte*>(address)}, bytes_{bytes} {}
 
   /// What both may touch, one of them may.
-  template <class Other>
-  requires(std::same_as<Other, HostAndDeviceAccessible> && !std::same_as<Access, Other>)
-      Slice(const Slice<Other>& other)
-  noexcept  // NOLINT(google-explicit-constructor)
+  template <detail::WiderThan<Access> Other>
+  Slice(const Slice<Other>& other) noexcept  // NOLINT(google-explicit-constructor)
       : owner_{other.owner_}, address_{other.address_}, bytes_{other.bytes_} {}
 
   [[nodiscard]] void* address() const noexcept { return address_; }
@@ -103,6 +109,8 @@ class Slice {
 /// from whatever thread that is; hence the synchronization must be thread-safe.
 template <class ArenaType>
 class Shared {
+  static constexpr std::uint64_t unit = ArenaType::alignment_type::value;
+
  public:
   using arena_type = ArenaType;
   using memory_type = typename ArenaType::memory_type;
@@ -121,8 +129,7 @@ class Shared {
   }
 
   /// As `Arena::allocate`, in all its forms; the slice has the bytes asked for.
-  [[nodiscard]] slice_type allocate(std::uint64_t bytes) { return allocate(Request{bytes}); }
-  [[nodiscard]] slice_type allocate(std::uint64_t bytes, std::uint64_t alignment) {
+  [[nodiscard]] slice_type allocate(std::uint64_t bytes, std::uint64_t alignment = unit) {
     return allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] slice_type allocate(const Request& request) {
@@ -132,11 +139,8 @@ class Shared {
   }
 
   /// As `Arena::try_allocate`.
-  [[nodiscard]] std::optional<slice_type> try_allocate(std::uint64_t bytes) {
-    return try_allocate(Request{bytes});
-  }
   [[nodiscard]] std::optional<slice_type> try_allocate(std::uint64_t bytes,
-                                                       std::uint64_t alignment) {
+                                                       std::uint64_t alignment = unit) {
     return try_allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] std::optional<slice_type> try_allocate(const Request& request) {
@@ -156,21 +160,31 @@ class Shared {
                                       static_cast<std::byte*>(base_address()));
   }
 
+  /// Bytes in the arena: whole units.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return arena_->capacity(); }
+
+  /// A consistent snapshot: a block counts as used until the last slice of it is gone.
   [[nodiscard]] Usage usage() const { return arena_->usage(); }
+
+  /// `usage().fragmentation()`: external fragmentation.
   [[nodiscard]] double fragmentation() const { return arena_->fragmentation(); }
+
+  /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const { return arena_->validate(); }
 
+  /// Calls `visitor(offset, size, used)`, in bytes, for every block in address order, under the
+  /// guard; it must not call the arena or drop the last slice of a block. Complexity: linear.
   template <class Visitor>
   void for_each(Visitor&& visitor) const {
     arena_->for_each(std::forward<Visitor>(visitor));
   }
 
-  template <class F>
-  decltype(auto) with_observer(F&& f) const requires requires(ArenaType& arena) {
-    arena.with_observer(std::forward<F>(f));
+  /// Calls `function(observer)` under the guard and returns what it returns.
+  template <class Function>
+  decltype(auto) with_observer(Function&& function) const requires requires(ArenaType& arena) {
+    arena.with_observer(std::forward<Function>(function));
   }
-  { return arena_->with_observer(std::forward<F>(f)); }
+  { return arena_->with_observer(std::forward<Function>(function)); }
 
  private:
   /// One block and the arena it came from.

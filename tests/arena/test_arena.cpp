@@ -77,7 +77,7 @@ TEST_CASE("an alignment above that of the memory's base is refused with that rea
     static_cast<void>(arena.allocate(100, 4 * MiB));
     FAIL("it was granted");
   } catch (const OutOfMemory& error) {
-    CHECK(error.reason() == Reason::alignment);
+    CHECK(error.reason() == RefusalReason::alignment);
   }
   CHECK(arena.try_allocate(100, 2 * MiB));
 }
@@ -90,7 +90,7 @@ TEST_CASE("a free block that is large enough, but not once aligned, is refused f
     static_cast<void>(arena.allocate(3, 2));
     FAIL("it was granted");
   } catch (const OutOfMemory& error) {
-    CHECK(error.reason() == Reason::alignment);
+    CHECK(error.reason() == RefusalReason::alignment);
     CHECK(error.largest() == 3);
   }
 }

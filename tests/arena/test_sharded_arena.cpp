@@ -91,7 +91,7 @@ TEST_CASE("a request above a shard's size is refused, naming both figures") {
     static_cast<void>(arena.allocate(2 * MiB));
     FAIL("it was granted");
   } catch (const OutOfMemory& error) {
-    CHECK(error.reason() == Reason::too_large);
+    CHECK(error.reason() == RefusalReason::too_large);
     CHECK(error.limit() == 1 * MiB);
     CHECK(error.free() == 4 * MiB);
     const std::string text = error.what();

@@ -67,7 +67,7 @@ TEST_CASE("a text that outgrows its buffer is cut off, not written beyond it") {
 }
 
 TEST_CASE("the longest out-of-memory message is whole") {
-  const OutOfMemory error{Reason::fragmented, highest, highest, highest, highest, highest};
+  const OutOfMemory error{RefusalReason::fragmented, highest, highest, highest, highest, highest};
   const std::string message = error.what();
   CHECK(message.ends_with("ask for smaller pieces"));
 }

@@ -140,7 +140,7 @@ TEST_CASE("more than a device has is out of memory, with HIP's own error nested"
     static_cast<void>(memory.acquire(2 * total, 256));
     FAIL("it was granted");
   } catch (const OutOfMemory& error) {
-    CHECK(error.reason() == Reason::source);
+    CHECK(error.reason() == RefusalReason::source);
     CHECK(error.requested() == 2 * total);
     try {
       std::rethrow_if_nested(error);

@@ -199,7 +199,7 @@ TEST_CASE(
         REQUIRE(error.code() == code);
       } catch (const OutOfMemory& error) {
         threw = true;
-        REQUIRE(error.reason() == Reason::source);
+        REQUIRE(error.reason() == RefusalReason::source);
       }
       if (threw) end = hipsim::calls();
       hipsim::stop_failing();

@@ -260,10 +260,10 @@ void law_a_refusal_says_why_and_changes_nothing() {
       return error.reason();
     }
     FAIL("it was granted");
-    return Reason::source;
+    return RefusalReason::source;
   };
-  CHECK(reason_of(5 * unit, unit) == Reason::too_large);
-  CHECK(reason_of(2 * unit, unit) == Reason::fragmented);
+  CHECK(reason_of(5 * unit, unit) == RefusalReason::too_large);
+  CHECK(reason_of(2 * unit, unit) == RefusalReason::fragmented);
   CHECK(!arena.try_allocate(5 * unit));
   check_unchanged(arena, usage, map);
 

@@ -28,7 +28,7 @@ struct ReluctantDevice : StagedHostDevice {
   struct memory_type : StagedHostMemory {
     std::uint64_t largest = ~std::uint64_t{0};
     Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
-      if (bytes > largest) throw OutOfMemory{Reason::source, bytes, alignment, 0, 0, 0};
+      if (bytes > largest) throw OutOfMemory{RefusalReason::source, bytes, alignment, 0, 0, 0};
       return StagedHostMemory::acquire(bytes, alignment);
     }
   };

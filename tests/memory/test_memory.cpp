@@ -75,7 +75,7 @@ TEST_CASE("what the system refuses is out of memory of that source") {
       static_cast<void>(memory.acquire(bytes, 256));
       FAIL("it was granted");
     } catch (const OutOfMemory& error) {
-      CHECK(error.reason() == Reason::source);
+      CHECK(error.reason() == RefusalReason::source);
       CHECK(error.requested() == bytes);
     }
   }

@@ -17,7 +17,7 @@ struct TellsNoRefusal {
   void deallocated(const Block&) noexcept {}
 };
 struct MayThrow : TellsNoRefusal {
-  void refused(const Request&, Reason) {}
+  void refused(const Request&, RefusalReason) {}
 };
 
 static_assert(!Observer<NotAPolicy>);
@@ -31,7 +31,7 @@ static_assert(std::is_empty_v<Unobserved>);
 TEST_CASE("several observers are all told") {
   Observers<Ledger, Unobserved, Ledger> both;
   both.allocated(Block{0, 512, {}}, Request{.bytes = 300});
-  both.refused(Request{.bytes = 1}, Reason::too_large);
+  both.refused(Request{.bytes = 1}, RefusalReason::too_large);
   both.deallocated(Block{0, 512, {}});
   for (const Ledger& ledger : {both.get<0>(), both.get<2>()}) {
     CHECK(ledger.allocations() == 1);

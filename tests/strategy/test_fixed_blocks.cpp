@@ -52,7 +52,7 @@ TEST_CASE("a request above a fixed block's size is refused, naming both figures"
     static_cast<void>(arena.allocate(2000));
     FAIL("it was granted");
   } catch (const OutOfMemory& error) {
-    CHECK(error.reason() == Reason::too_large);
+    CHECK(error.reason() == RefusalReason::too_large);
     CHECK(error.limit() == 1024);
     const std::string text = error.what();
     CHECK(text.find("2000 bytes") != std::string::npos);
@@ -68,7 +68,7 @@ TEST_CASE("fixed blocks are aligned to the largest power of two in their size, a
     static_cast<void>(arena.allocate(1, 8));
     FAIL("it was granted");
   } catch (const OutOfMemory& error) {
-    CHECK(error.reason() == Reason::alignment);
+    CHECK(error.reason() == RefusalReason::alignment);
   }
 }
 

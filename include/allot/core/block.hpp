@@ -26,8 +26,8 @@ struct Handle {
   friend constexpr bool operator==(const Handle&, const Handle&) noexcept = default;
 };
 
-/// An allocated range of an arena. Like a pointer from `malloc`: whoever holds it keeps the order
-/// of release; `Slice` does that for you.
+/// An allocated range of an arena. Like a pointer from `malloc`: the caller keeps the order of
+/// release; `Slice` does that for the caller.
 struct Block {
   std::uint64_t offset;  ///< bytes from the start of the arena's memory
   std::uint64_t size;    ///< bytes granted: the request, rounded up to whole units
@@ -52,20 +52,42 @@ struct Request {
   std::string_view name = {};   ///< for observers and messages; not kept by the arena
 };
 
-/// A snapshot of an arena, in bytes and counts. `used + free == capacity` and
+/// A snapshot of an arena, or the sum of several. `used + free == capacity` and
 /// `requested + padding == used`, always.
 struct Usage {
-  std::uint64_t capacity;
-  std::uint64_t used;
-  std::uint64_t requested;
-  std::uint64_t padding;
-  std::uint64_t free;
-  std::uint64_t largest_free;
-  std::uint64_t free_blocks;
-  std::uint64_t live_blocks;
-  std::uint64_t peak_used;
+  std::uint64_t capacity;      ///< bytes in the arena
+  std::uint64_t used;          ///< bytes in live blocks, as granted
+  std::uint64_t requested;     ///< bytes that the callers asked for, of what is in use
+  std::uint64_t padding;       ///< internal fragmentation: bytes granted beyond those requested
+  std::uint64_t free;          ///< bytes that are not in live blocks
+  std::uint64_t largest_free;  ///< bytes of the largest block that can be allocated now
+  std::uint64_t free_blocks;   ///< how many pieces the free bytes are in
+  std::uint64_t live_blocks;   ///< how many blocks are allocated
+  std::uint64_t peak_used;     ///< the most bytes that were in use at a time
 
   friend constexpr bool operator==(const Usage&, const Usage&) noexcept = default;
+
+  /// External fragmentation: 0 if all that is free is one block (or nothing is free), towards 1 as
+  /// it is scattered. Says nothing of an arena whose blocks all have one size.
+  [[nodiscard]] constexpr double fragmentation() const noexcept {
+    if (free == 0) return 0;
+    return 1 - static_cast<double>(largest_free) / static_cast<double>(free);
+  }
+
+  /// Adds another arena's. `largest_free` is the largest of both, for no block lies across two;
+  /// `peak_used` is the sum of the peaks, which need not have been at the same time.
+  constexpr Usage& operator+=(const Usage& other) noexcept {
+    capacity += other.capacity;
+    used += other.used;
+    requested += other.requested;
+    padding += other.padding;
+    free += other.free;
+    largest_free = largest_free < other.largest_free ? other.largest_free : largest_free;
+    free_blocks += other.free_blocks;
+    live_blocks += other.live_blocks;
+    peak_used += other.peak_used;
+    return *this;
+  }
 };
 
 }  // namespace allot

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What an arena throws. The messages are built without allocating.
+/// What an arena throws. `OutOfMemory` is built without allocating.
 ///
 /// | error         | thrown when                         | base                    |
 /// |---------------|-------------------------------------|-------------------------|
@@ -20,22 +20,22 @@
 namespace allot {
 
 /// Why a request was refused.
-enum class Reason {
+enum class RefusalReason {
   too_large,   ///< more bytes than are free, or than any block can have
   fragmented,  ///< enough bytes are free, but no free block is large enough
   alignment,  ///< a free block is large enough, but not once aligned; or above the base's alignment
   source,     ///< the memory policy's system refused the arena's own region
 };
 
-[[nodiscard]] constexpr const char* to_text(Reason reason) noexcept {
+[[nodiscard]] constexpr const char* to_text(RefusalReason reason) noexcept {
   switch (reason) {
-    case Reason::too_large:
+    case RefusalReason::too_large:
       return "too large";
-    case Reason::fragmented:
+    case RefusalReason::fragmented:
       return "fragmented";
-    case Reason::alignment:
+    case RefusalReason::alignment:
       return "alignment";
-    case Reason::source:
+    case RefusalReason::source:
       return "source";
   }
   return "unknown";
@@ -48,8 +48,8 @@ class OutOfMemory : public std::bad_alloc {
 
   /// \param limit  what no request may exceed, whatever is free: the size of fixed blocks, of a
   /// shard
-  OutOfMemory(Reason reason, std::uint64_t requested, std::uint64_t alignment, std::uint64_t free,
-              std::uint64_t largest, std::uint64_t capacity,
+  OutOfMemory(RefusalReason reason, std::uint64_t requested, std::uint64_t alignment,
+              std::uint64_t free, std::uint64_t largest, std::uint64_t capacity,
               std::uint64_t limit = unlimited) noexcept
       : reason_{reason},
         requested_{requested},
@@ -61,7 +61,7 @@ class OutOfMemory : public std::bad_alloc {
     text_ << "out of memory (" << to_text(reason) << "): requested "
           << ReadableBytes{requested}.c_str() << " (" << requested << " bytes) aligned to "
           << ReadableBytes{alignment}.c_str();
-    if (reason != Reason::source) {
+    if (reason != RefusalReason::source) {
       text_ << "; free " << ReadableBytes{free}.c_str() << ", largest free block "
             << ReadableBytes{largest}.c_str() << ", capacity " << ReadableBytes{capacity}.c_str();
     } else if (capacity != 0) {  // what the source has, where it says so
@@ -78,7 +78,7 @@ class OutOfMemory : public std::bad_alloc {
 
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
 
-  [[nodiscard]] Reason reason() const noexcept { return reason_; }
+  [[nodiscard]] RefusalReason reason() const noexcept { return reason_; }
   [[nodiscard]] std::uint64_t requested() const noexcept { return requested_; }
   [[nodiscard]] std::uint64_t alignment() const noexcept { return alignment_; }
   [[nodiscard]] std::uint64_t free() const noexcept { return free_; }
@@ -88,21 +88,21 @@ class OutOfMemory : public std::bad_alloc {
   [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
 
  private:
-  [[nodiscard]] static constexpr const char* advice(Reason reason) noexcept {
+  [[nodiscard]] static constexpr const char* advice(RefusalReason reason) noexcept {
     switch (reason) {
-      case Reason::too_large:
+      case RefusalReason::too_large:
         return "free blocks first, or give the arena more capacity";
-      case Reason::fragmented:
+      case RefusalReason::fragmented:
         return "free neighbouring blocks, or ask for smaller pieces";
-      case Reason::alignment:
+      case RefusalReason::alignment:
         return "ask for a lower alignment, or use memory with a larger base";
-      case Reason::source:
+      case RefusalReason::source:
         return "the system refused the region: reserve less, or free memory";
     }
     return "";
   }
 
-  Reason reason_;
+  RefusalReason reason_;
   std::uint64_t requested_;
   std::uint64_t alignment_;
   std::uint64_t free_;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Byte counts for people: binary units, literals, and text that shows a size both ways.
+/// Byte counts for people: binary units, and text that shows a size as a person reads it.
 #pragma once
 
-#include <cstddef>
+#include <allot/core/fixed_text.hpp>
+
 #include <cstdint>
 
 namespace allot {
@@ -11,38 +12,6 @@ namespace allot {
 inline constexpr std::uint64_t KiB = std::uint64_t{1} << 10;
 inline constexpr std::uint64_t MiB = std::uint64_t{1} << 20;
 inline constexpr std::uint64_t GiB = std::uint64_t{1} << 30;
-
-/// A text in a fixed buffer, built piece by piece; what does not fit is cut off. Errors use it so
-/// that reporting that memory is short allocates none.
-template <std::size_t Capacity>
-class FixedText {
- public:
-  constexpr FixedText& operator<<(const char* text) noexcept {
-    while (*text != '\0') push(*text++);
-    return *this;
-  }
-
-  constexpr FixedText& operator<<(std::uint64_t number) noexcept {
-    char digits[20] = {};
-    std::size_t count = 0;
-    do {
-      digits[count++] = static_cast<char>('0' + number % 10);
-      number /= 10;
-    } while (number != 0);
-    while (count != 0) push(digits[--count]);
-    return *this;
-  }
-
-  [[nodiscard]] constexpr const char* c_str() const noexcept { return text_; }
-
- private:
-  constexpr void push(char c) noexcept {
-    if (length_ + 1 < Capacity) text_[length_++] = c;
-  }
-
-  char text_[Capacity] = {};
-  std::size_t length_ = 0;
-};
 
 /// A size as a person reads it: `1.5 GiB`, `256 B`. At most two decimals, rounded down.
 class ReadableBytes {

@@ -34,8 +34,7 @@ namespace allot::load {
 
 /// The arena that a model's memory is on a device.
 template <WeightPolicy P, Device D>
-using SharedArenaOf = Shared<Arena<typename P::Strategy, typename P::Alignment,
-                                   typename P::Synchronization, typename D::memory_type>>;
+using SharedArenaOf = Shared<ArenaOf<P, typename D::memory_type>>;
 
 namespace detail {
 
@@ -83,7 +82,7 @@ template <class SharedArena, Device D>
     try {
       reserved.arenas.emplace_back(planned.capacity, devices[device].memory());
     } catch (const OutOfMemory& refusal) {
-      if (refusal.reason() != Reason::source) throw;
+      if (refusal.reason() != RefusalReason::source) throw;
       reserved = {};
       return Refusal{device, planned.capacity, std::current_exception()};
     }

@@ -77,7 +77,7 @@ class Region {
     if (region.alignment() >= alignment) return region;
     region = Region{};  // not both at once
     const auto more = checked_add(bytes, alignment - 1);
-    if (!more) throw OutOfMemory{Reason::source, bytes, alignment, 0, 0, 0};
+    if (!more) throw OutOfMemory{RefusalReason::source, bytes, alignment, 0, 0, 0};
     region = take(source, *more, alignment);
     region.bytes_ = bytes;
     const auto value = reinterpret_cast<std::uintptr_t>(region.address_);
@@ -97,7 +97,7 @@ class Region {
       if (error.code() != hipErrorOutOfMemory) throw;
       const MemoryInfo info = source.memory_info();
       std::throw_with_nested(
-          OutOfMemory{Reason::source, bytes, alignment, info.free, 0, info.total});
+          OutOfMemory{RefusalReason::source, bytes, alignment, info.free, 0, info.total});
     }
     region.address_ = static_cast<std::byte*>(region.taken_);
     return region;

@@ -12,9 +12,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -116,16 +116,26 @@ class HostMemory {
 #endif
   }
 
+#if defined(__cpp_exceptions)
   /// Maps `bytes`, rounded up to 2 MiB, at a multiple of 2 MiB. No page is touched.
-  /// Throws: `OutOfMemory` of reason `source` where the system refuses, or for an alignment above
+  /// Throws: `OutOfMemory` of reason `source` if the system refuses, or for an alignment above
   /// `base_alignment`.
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
+    std::optional<Region> region = try_acquire(bytes, alignment);
+    if (!region) throw OutOfMemory{RefusalReason::source, bytes, alignment, 0, 0, 0};
+    return std::move(*region);
+  }
+#endif
+
+  /// As `acquire`, but returns nothing rather than throw.
+  [[nodiscard]] std::optional<Region> try_acquire(std::uint64_t bytes,
+                                                  std::uint64_t alignment) noexcept {
     const auto rounded = checked_align_up(bytes, base_alignment);
     const auto mapped = rounded ? checked_add(*rounded, base_alignment) : std::nullopt;
-    if (bytes == 0 || alignment > base_alignment || !mapped) refuse(bytes, alignment);
+    if (bytes == 0 || alignment > base_alignment || !mapped) return std::nullopt;
     void* const start = ::mmap(nullptr, *mapped, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (start == MAP_FAILED) refuse(bytes, alignment);
+    if (start == MAP_FAILED) return std::nullopt;
     auto* const first = static_cast<std::byte*>(start);
     const std::uint64_t front =
         (0 - reinterpret_cast<std::uintptr_t>(start)) & (base_alignment - 1);
@@ -137,13 +147,9 @@ class HostMemory {
   }
 
  private:
-  [[noreturn]] static void refuse(std::uint64_t bytes, std::uint64_t alignment) {
-    throw OutOfMemory{Reason::source, bytes, alignment, 0, 0, 0};
-  }
-
   Options options_{};
 };
 
-static_assert(Memory<HostMemory>);
+static_assert(Memory<HostMemory> && Addressable<HostMemory> && TryAcquirable<HostMemory>);
 
 }  // namespace allot

@@ -1,18 +1,36 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Whose bytes an arena hands out: a compile-time policy.
-///
-/// | policy        | memory                                   | host may touch it |
-/// |---------------|------------------------------------------|-------------------|
-/// | `OffsetsOnly` | none: offsets into what someone else has | -                 |
-/// | `HostMemory`  | one anonymous mapping (`host_memory.hpp`)| yes               |
+/// Whose bytes an arena hands out: a compile-time policy. Here are its concept, and its null model.
 #pragma once
 
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 namespace allot {
+
+/// Whether a memory policy has an `acquire` that does not throw: `m.try_acquire(bytes, alignment)`,
+/// nothing if the system refuses.
+template <class MemoryType>
+concept TryAcquirable = requires(MemoryType m, std::uint64_t bytes) {
+  { m.try_acquire(bytes, bytes) }
+  noexcept->std::same_as<std::optional<typename MemoryType::Region>>;
+};
+
+namespace detail {
+
+/// Whether a memory policy gives regions. Without exceptions one way that does not throw suffices.
+template <class MemoryType>
+concept Acquirable = requires(MemoryType m, std::uint64_t bytes) {
+  { m.acquire(bytes, bytes) } -> std::same_as<typename MemoryType::Region>;
+}
+#if !defined(__cpp_exceptions)
+|| TryAcquirable<MemoryType>
+#endif
+    ;
+
+}  // namespace detail
 
 /// What `Arena` asks of a memory policy.
 ///
@@ -23,23 +41,44 @@ namespace allot {
 /// | `M::host_accessible`          | constant: whether the host may touch the bytes       |
 /// | `M::device_accessible`        | constant: whether a device may                       |
 ///
-/// Where the memory has addresses: `region.address()` (`void*`) and `region.bytes()`. Where it
-/// wants to know which parts are in use: `region.mark_used(offset, size)` and
-/// `region.mark_free(offset, size)`, noexcept. Where it can become longer in place:
-/// `region.grow(bytes)`, bytes in all. `acquire` throws `OutOfMemory` of reason `source`
-/// where the system refuses.
-template <class M>
-concept Memory = std::movable<M> && std::movable<typename M::Region> &&
-    std::default_initializable<typename M::Region> &&
-    requires(M m, const typename M::Region region, std::uint64_t bytes) {
-  typename std::bool_constant<M::host_accessible>;
-  typename std::bool_constant<M::device_accessible>;
-  { m.acquire(bytes, bytes) } -> std::same_as<typename M::Region>;
+/// `acquire` throws `OutOfMemory` of reason `source` if the system refuses. What a memory can do
+/// besides has a concept each, below and above (`TryAcquirable`).
+template <class MemoryType>
+concept Memory = std::movable<MemoryType> && std::movable<typename MemoryType::Region> &&
+    std::default_initializable<typename MemoryType::Region> && detail::Acquirable<MemoryType> &&
+    requires(const typename MemoryType::Region region) {
+  typename std::bool_constant<MemoryType::host_accessible>;
+  typename std::bool_constant<MemoryType::device_accessible>;
   { region.alignment() }
   noexcept->std::same_as<std::uint64_t>;
 };
 
-/// No memory at all: the arena hands out offsets, for memory that someone else holds. Takes no
+/// Whether the memory has addresses: `region.address()`, where it begins.
+template <class MemoryType>
+concept Addressable = Memory<MemoryType> && requires(const typename MemoryType::Region region) {
+  { region.address() }
+  noexcept->std::same_as<void*>;
+};
+
+/// Whether the memory can become longer in place: `region.grow(bytes)`, bytes in all.
+template <class MemoryType>
+concept GrowableMemory = Memory<MemoryType> &&
+    requires(typename MemoryType::Region region, std::uint64_t bytes) {
+  { region.grow(bytes) } -> std::same_as<void>;
+};
+
+/// Whether the memory wants to know which parts are in use: `region.mark_used(offset, size)` and
+/// `region.mark_free(offset, size)`.
+template <class MemoryType>
+concept TracksUse = Memory<MemoryType> &&
+    requires(typename MemoryType::Region region, std::uint64_t bytes) {
+  { region.mark_used(bytes, bytes) }
+  noexcept;
+  { region.mark_free(bytes, bytes) }
+  noexcept;
+};
+
+/// No memory at all: the arena hands out offsets, for memory that the caller holds. Takes no
 /// space in the arena.
 class OffsetsOnly {
  public:
@@ -62,5 +101,31 @@ class OffsetsOnly {
 };
 
 static_assert(Memory<OffsetsOnly>);
+
+namespace detail {
+
+/// A region, or nothing if it cannot be had, whatever of the two ways the policy has.
+template <Memory MemoryType>
+[[nodiscard]] std::optional<typename MemoryType::Region> try_acquire(
+    MemoryType& memory, std::uint64_t bytes, std::uint64_t alignment) noexcept {
+  if constexpr (TryAcquirable<MemoryType>) {
+    return memory.try_acquire(bytes, alignment);
+  } else {
+#if defined(__cpp_exceptions)
+    try {
+      return memory.acquire(bytes, alignment);
+    } catch (...) {
+      return std::nullopt;
+    }
+#else
+    static_assert(
+        noexcept(memory.acquire(bytes, alignment)),
+        "without exceptions a memory policy has a try_acquire, or its acquire is noexcept");
+    return memory.acquire(bytes, alignment);
+#endif
+  }
+}
+
+}  // namespace detail
 
 }  // namespace allot

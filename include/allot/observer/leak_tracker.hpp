@@ -134,7 +134,7 @@ class LeakTrackerOf {
     --live_;
   }
 
-  void refused(const Request&, Reason) noexcept {}
+  void refused(const Request&, RefusalReason) noexcept {}
 
   /// What is live. The names are valid until the arena is called again. Complexity: linear in the
   /// blocks that were ever live at once.

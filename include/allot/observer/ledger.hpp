@@ -26,7 +26,7 @@ class Ledger {
     deallocated_bytes_ += block.size;
   }
 
-  void refused(const Request&, Reason) noexcept { ++refusals_; }
+  void refused(const Request&, RefusalReason) noexcept { ++refusals_; }
 
   [[nodiscard]] std::uint64_t allocations() const noexcept { return allocations_; }
   [[nodiscard]] std::uint64_t deallocations() const noexcept { return deallocations_; }

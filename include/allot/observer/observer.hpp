@@ -26,7 +26,7 @@ namespace allot {
 /// | `o.refused(request, reason)`  | noexcept, after a valid request could not be granted       |
 template <class O>
 concept Observer = std::move_constructible<O> &&
-    requires(O o, const Block& block, const Request& request, Reason reason) {
+    requires(O o, const Block& block, const Request& request, RefusalReason reason) {
   { o.allocated(block, request) }
   noexcept;
   { o.deallocated(block) }
@@ -39,7 +39,7 @@ concept Observer = std::move_constructible<O> &&
 struct Unobserved {
   static constexpr void allocated(const Block&, const Request&) noexcept {}
   static constexpr void deallocated(const Block&) noexcept {}
-  static constexpr void refused(const Request&, Reason) noexcept {}
+  static constexpr void refused(const Request&, RefusalReason) noexcept {}
 };
 
 static_assert(Observer<Unobserved>);

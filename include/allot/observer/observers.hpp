@@ -28,7 +28,7 @@ class Observers {
     std::apply([&](auto&... o) { (o.deallocated(block), ...); }, observers_);
   }
 
-  void refused(const Request& request, Reason reason) noexcept {
+  void refused(const Request& request, RefusalReason reason) noexcept {
     std::apply([&](auto&... o) { (o.refused(request, reason), ...); }, observers_);
   }
 

@@ -2,37 +2,29 @@
 /// \file
 /// Where in a range a block goes: a compile-time policy. A strategy counts in units; it knows of no
 /// bytes, pointers or devices, and never touches what it hands out.
-///
-/// | policy     | takes                                    | allocate            | deallocate |
-/// |------------|------------------------------------------|---------------------|------------|
-/// | `BestFit`  | the smallest free block, lowest offset   | O(1) bin + O(log m) | O(log m)   |
-/// | `FirstFit` | the free block with the lowest offset    | O(log n)            | O(log n)   |
-/// | `GoodFit`  | one about as large as the request        | O(1)                | O(1)       |
-/// | `Buddy`    | a power of two, split from the smallest  | O(log n)            | O(log n)   |
-/// | `Linear`   | what follows the last block              | O(1)                | O(1)       |
-/// | `FixedBlocks<N>` | the lowest free block of N units   | O(1)                | O(1)       |
-///
-/// n: free blocks; m: free blocks whose sizes share a bin (within 1/32 of each other).
-///
-/// `BestFit`, `FirstFit` and `Buddy` take ranges of up to 2^32 - 2 units (1 TiB in units of 256
-/// bytes); `WideBestFit`, `WideFirstFit` and `WideBuddy` place blocks the same in longer ones.
 #pragma once
 
 #include <allot/core/block.hpp>
 #include <allot/core/errors.hpp>
 
 #include <concepts>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 namespace allot {
 
 namespace detail {
 
-/// Stands for any visitor of `for_each` in the concept.
+/// These stand for any visitor in the concepts: of `for_each`, `for_each_live`, `release_to`.
 struct AnyVisitor {
   void operator()(std::uint64_t, std::uint64_t, bool) const noexcept {}
+};
+struct AnyPlacementVisitor {
+  void operator()(const Placement&) const noexcept {}
+};
+struct AnyReleaseVisitor {
+  void operator()(const Placement&, std::uint64_t) const noexcept {}
 };
 
 }  // namespace detail
@@ -55,27 +47,19 @@ struct AnyVisitor {
 /// | `cs.for_each(visitor)`         | `visitor(offset, size, used)` in address order         |
 /// | `cs.validate()`                | whether every invariant holds; linear                  |
 ///
-/// Where a strategy can, it has members for what follows, and an arena of it then has them, too.
+/// What a strategy can do besides has a concept each, below; an arena of it can then, too. Its limits
+/// are constants:
 ///
-/// | expression                        | meaning                                                  |
-/// |-----------------------------------|----------------------------------------------------------|
-/// | `cs.defect(handle, offset)`       | what is wrong with a block that is not live              |
-/// | `cs.bookkeeping_bytes()`          | what it holds on the heap                                |
-/// | `cs.for_each_live(visitor)`       | `visitor(placement)` for every live block                |
-/// | `s.try_expand(handle, size)`      | a live block grows at its end; false: nothing changed    |
-/// | `s.shrink(handle, size)`          | a live block gives up its end; at least one unit stays   |
-/// | `s.reset()`                       | frees every block                                        |
-/// | `s.grow(capacity)`                | makes the range longer, at its end                       |
-/// | `s.reserve(blocks)`               | no system allocator while so many blocks are live        |
-/// | `s.allocate_upper(size, alignment)` | as `allocate`, from the upper end                      |
-/// | `cs.mark()` `s.release_to(mark)`  | frees what was made since; false: of another range       |
-/// | `S::granularity`                  | units that it cannot divide                              |
-/// | `S::largest_size`                 | units that no request may exceed                         |
-/// | `S::largest_capacity`             | units that no range may exceed                           |
-/// | `S::Wide` `S::wide_name`          | the same strategy for longer ranges, and its name        |
-template <class S>
-concept Strategy = std::constructible_from<S, std::uint64_t> &&
-    requires(S s, const S cs, std::uint64_t units, Handle handle, detail::AnyVisitor visitor) {
+/// | expression                | meaning                                            |
+/// |---------------------------|----------------------------------------------------|
+/// | `S::granularity`          | units that it cannot divide                        |
+/// | `S::largest_size`         | units that no request may exceed                   |
+/// | `S::largest_capacity`     | units that no range may exceed                     |
+/// | `S::Wide` `S::wide_name`  | the same strategy for longer ranges, and its name  |
+template <class StrategyType>
+concept Strategy = std::constructible_from<StrategyType, std::uint64_t> &&
+    requires(StrategyType s, const StrategyType cs, std::uint64_t units, Handle handle,
+             detail::AnyVisitor visitor) {
   { s.allocate(units, units) } -> std::same_as<std::optional<Placement>>;
   { s.deallocate(handle, units) }
   noexcept->std::same_as<bool>;
@@ -99,11 +83,91 @@ concept Strategy = std::constructible_from<S, std::uint64_t> &&
   { cs.validate() } -> std::same_as<bool>;
 };
 
-/// Units that a strategy cannot divide: its capacity and all sizes are multiples of it.
-template <Strategy S>
+/// Whether live blocks change their size in place.
+///
+/// | expression                   | meaning                                                       |
+/// |------------------------------|---------------------------------------------------------------|
+/// | `s.try_expand(handle, size)` | a live block grows at its end; false: nothing changed         |
+/// | `s.shrink(handle, size)`     | a live block gives up its end; at least one unit stays        |
+template <class StrategyType>
+concept Resizable = Strategy<StrategyType> &&
+    requires(StrategyType s, Handle handle, std::uint64_t units) {
+  { s.try_expand(handle, units) } -> std::same_as<bool>;
+  { s.shrink(handle, units) } -> std::same_as<void>;
+};
+
+/// Whether all blocks can be freed at once.
+///
+/// | expression                  | meaning                                                        |
+/// |-----------------------------|----------------------------------------------------------------|
+/// | `s.reset()`                 | frees every block; their handles are stale                     |
+/// | `cs.for_each_live(visitor)` | `visitor(placement)` for every live block                      |
+template <class StrategyType>
+concept Resettable = Strategy<StrategyType> &&
+    requires(StrategyType s, const StrategyType cs, detail::AnyPlacementVisitor visitor) {
+  { s.reset() } -> std::same_as<void>;
+  { cs.for_each_live(visitor) } -> std::same_as<void>;
+};
+
+/// Whether room for bookkeeping can be made beforehand: after `s.reserve(blocks)` the strategy does
+/// not call the system allocator while at most `blocks` blocks are live, but in `grow`.
+template <class StrategyType>
+concept Reservable = Strategy<StrategyType> && requires(StrategyType s, std::uint64_t blocks) {
+  { s.reserve(blocks) } -> std::same_as<void>;
+};
+
+/// Whether the range can become longer, at its end: `s.grow(capacity)`, units in all, not below
+/// what it has.
+template <class StrategyType>
+concept Growable = Strategy<StrategyType> && requires(StrategyType s, std::uint64_t capacity) {
+  { s.grow(capacity) } -> std::same_as<void>;
+};
+
+/// Whether blocks can be taken from the upper end, too: `s.allocate_upper(size, alignment)`, as
+/// `allocate`.
+template <class StrategyType>
+concept DoubleEnded = Strategy<StrategyType> && requires(StrategyType s, std::uint64_t units) {
+  { s.allocate_upper(units, units) } -> std::same_as<std::optional<Placement>>;
+};
+
+/// Whether it is a stack: what was allocated since a mark can be freed at once.
+///
+/// | expression                    | meaning                                                      |
+/// |-------------------------------|--------------------------------------------------------------|
+/// | `cs.mark()`                   | what the allocations have reached                            |
+/// | `s.release_to(mark, visitor)` | frees what was allocated since the mark; `visitor(placement, word)` for each before it is freed. False: the mark is of another range, nothing changed |
+template <class StrategyType>
+concept Markable = Strategy<StrategyType> &&
+    requires(StrategyType s, const StrategyType cs, detail::AnyReleaseVisitor visitor) {
+  { s.release_to(cs.mark(), visitor) } -> std::same_as<bool>;
+};
+
+/// Whether all blocks have one size, `S::largest_size` units: no request may exceed it.
+template <class StrategyType>
+concept OneSized = Strategy<StrategyType> && requires {
+  typename std::integral_constant<std::uint64_t, StrategyType::largest_size>;
+};
+
+/// Whether it says what is wrong with a block that is not live: `cs.defect(handle, offset)`,
+/// nothing if the block is live.
+template <class StrategyType>
+concept ExplainsDefects = Strategy<StrategyType> &&
+    requires(const StrategyType cs, Handle handle, std::uint64_t offset) {
+  { cs.defect(handle, offset) } -> std::same_as<std::optional<BlockDefect>>;
+};
+
+/// Whether it counts the bytes that its bookkeeping holds on the heap: `cs.bookkeeping_bytes()`.
+template <class StrategyType>
+concept CountsBookkeeping = Strategy<StrategyType> && requires(const StrategyType cs) {
+  { cs.bookkeeping_bytes() } -> std::same_as<std::uint64_t>;
+};
+
+/// Units that a strategy cannot divide, `S::granularity` if it has it, else one: its capacity and all
+/// sizes are multiples of it.
+template <Strategy StrategyType>
 inline constexpr std::uint64_t granularity_of = [] {
-  if constexpr (requires { S::granularity; }) {
-    return std::uint64_t{S::granularity};
+  if constexpr (requires { StrategyType::granularity; }) {
+    return std::uint64_t{StrategyType::granularity};
   } else {
     return std::uint64_t{1};
   }

@@ -324,7 +324,7 @@ TEST_CASE_TEMPLATE_DEFINE("sizes that cannot be are refused, and nothing changes
     static_cast<void>(pool.acquire(600'000, stream));
     FAIL("more than there is was granted");
   } catch (const allot::OutOfMemory& error) {
-    CHECK(error.reason() == allot::Reason::too_large);
+    CHECK(error.reason() == allot::RefusalReason::too_large);
     CHECK(error.requested() == 600'000);
     CHECK(error.capacity() == 1 * allot::MiB);
     CHECK(error.free() == 1 * allot::MiB - kept.capacity());

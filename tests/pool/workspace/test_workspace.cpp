@@ -31,7 +31,8 @@ class LimitedMemory : public HostMemory {
   static inline int acquired = 0;
 
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
-    if (bytes > largest) throw OutOfMemory{Reason::source, bytes, alignment, largest, 0, largest};
+    if (bytes > largest)
+      throw OutOfMemory{RefusalReason::source, bytes, alignment, largest, 0, largest};
     ++acquired;
     return HostMemory::acquire(bytes, alignment);
   }
@@ -245,7 +246,7 @@ TEST_CASE("the limit is never exceeded, not by rounding either") {
     static_cast<void>(scope.allocate(900));
     CHECK(false);
   } catch (const OutOfMemory& error) {
-    CHECK(error.reason() == Reason::too_large);
+    CHECK(error.reason() == RefusalReason::too_large);
   }
   CHECK(workspace.capacity() == 768);
 }

@@ -4,17 +4,15 @@
 #pragma once
 
 #include <allot/alignment/alignment.hpp>
+#include <allot/arena.hpp>
 #include <allot/strategy/best_fit.hpp>
-#include <allot/strategy/strategy.hpp>
 #include <allot/synchronization/locked.hpp>
-#include <allot/synchronization/synchronization.hpp>
 
 namespace allot::load {
 
 /// Names the policies of a model's memory; the memory itself is the device's.
-template <class P>
-concept WeightPolicy = Strategy<typename P::Strategy> && Alignment<typename P::Alignment> &&
-    Synchronization<typename P::Synchronization> && P::Synchronization::is_thread_safe;
+template <class Policy>
+concept WeightPolicy = PolicySet<Policy> && Policy::Synchronization::is_thread_safe;
 
 /// Best fit at 256 bytes, shared between threads.
 struct DefaultWeights {

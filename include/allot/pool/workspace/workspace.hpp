@@ -292,7 +292,8 @@ class Workspace {
     [[nodiscard]] OutOfMemory beyond_limit(std::uint64_t bytes) const noexcept {
       const std::uint64_t left =
           options.limit_bytes - smaller(options.limit_bytes, stack.capacity());
-      return {Reason::too_large, bytes, AlignmentType::value, left, left, options.limit_bytes};
+      return {RefusalReason::too_large, bytes, AlignmentType::value, left, left,
+              options.limit_bytes};
     }
 
     DeviceType device;

@@ -119,21 +119,15 @@ class PoolChunks {
   /// Sums; `largest_free` is the largest of any.
   [[nodiscard]] Usage usage() const {
     Usage all{};
-    for (const auto& chunk : chunks_) {
-      const Usage usage = chunk->arena.usage();
-      all.capacity += usage.capacity;
-      all.used += usage.used;
-      all.free += usage.free;
-      all.largest_free = larger(all.largest_free, usage.largest_free);
-      all.live_blocks += usage.live_blocks;
-    }
+    for (const auto& chunk : chunks_) all += chunk->arena.usage();
     return all;
   }
 
   /// The error of `bytes` bytes, for which a block of `needed` has no place.
   [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, std::uint64_t needed) const {
     const Usage all = usage();
-    const Reason reason = needed > all.free ? Reason::too_large : Reason::fragmented;
+    const RefusalReason reason =
+        needed > all.free ? RefusalReason::too_large : RefusalReason::fragmented;
     return {reason, bytes, AlignmentType::value, all.free, all.largest_free, all.capacity};
   }
 

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `ThreadNumbers`: small numbers for the threads that live.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+namespace allot::detail {
+
+/// A number for each thread that lives, from 0 on: a thread that ends gives its number back, and
+/// the lowest free one is taken, so that as many threads as shards have one each.
+class ThreadNumbers {
+ public:
+  /// This thread's. Complexity: constant, but for its first call in each thread.
+  [[nodiscard]] static std::uint32_t own() {
+    thread_local const Holder holder{numbers()};
+    return holder.number;
+  }
+
+ private:
+  struct Holder {
+    explicit Holder(ThreadNumbers& all) : numbers{all}, number{all.take()} {}
+    Holder(const Holder&) = delete;
+    Holder& operator=(const Holder&) = delete;
+    ~Holder() { numbers.give_back(number); }
+
+    ThreadNumbers& numbers;
+    const std::uint32_t number;
+  };
+
+  /// Never destroyed: threads may outlive what is.
+  [[nodiscard]] static ThreadNumbers& numbers() {
+    static ThreadNumbers& all = *new ThreadNumbers;
+    return all;
+  }
+
+  [[nodiscard]] std::uint32_t take() {
+    const std::lock_guard lock{mutex_};
+    const auto free = std::find(is_taken_.begin(), is_taken_.end(), false);
+    const auto number = static_cast<std::uint32_t>(free - is_taken_.begin());
+    if (free == is_taken_.end()) {
+      is_taken_.push_back(true);
+    } else {
+      *free = true;
+    }
+    return number;
+  }
+
+  void give_back(std::uint32_t number) {
+    const std::lock_guard lock{mutex_};
+    is_taken_[number] = false;
+  }
+
+  std::mutex mutex_;
+  std::vector<bool> is_taken_;
+};
+
+}  // namespace allot::detail

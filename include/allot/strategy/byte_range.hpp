@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `ByteRange`: a strategy counted in bytes, and how much of it is in use: what an arena is but for
+/// its memory, its threads and its observer.
+#pragma once
+
+#include <allot/core/arguments.hpp>
+#include <allot/core/block.hpp>
+#include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/strategy/strategy.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+namespace allot::detail {
+
+/// \tparam unit  bytes in a unit, a power of two
+template <Strategy StrategyType, std::uint64_t unit>
+class ByteRange {
+ public:
+  /// Bytes that no request may exceed, whatever is free.
+  static constexpr std::uint64_t largest_request = [] {
+    if constexpr (OneSized<StrategyType>) {
+      static_assert(StrategyType::largest_size <= OutOfMemory::unlimited / unit);
+      return StrategyType::largest_size * unit;
+    } else {
+      return OutOfMemory::unlimited;
+    }
+  }();
+
+  /// The units of `bytes` that such a range has: zero if there is not one, or if the strategy does
+  /// not take as many.
+  [[nodiscard]] static constexpr std::uint64_t units_in(std::uint64_t bytes) noexcept {
+    const std::uint64_t units = whole_units(bytes, unit, granularity_of<StrategyType>);
+    return units > largest_capacity_of<StrategyType> ? 0 : units;
+  }
+
+#if defined(__cpp_exceptions)
+  /// The same.
+  /// Throws: `std::invalid_argument` for less than one unit, `std::length_error` for more than the
+  /// strategy takes.
+  [[nodiscard]] static std::uint64_t checked_units_in(std::uint64_t bytes) {
+    const std::uint64_t units = whole_units(bytes, unit, granularity_of<StrategyType>);
+    if (units == 0) throw_too_small(bytes, unit * granularity_of<StrategyType>);
+    if (units > largest_capacity_of<StrategyType>) {
+      throw_too_long(bytes, unit, largest_capacity_of<StrategyType>, wide_name());
+    }
+    return units;
+  }
+#endif
+
+  /// Throws: `std::bad_alloc` for the bookkeeping.
+  explicit ByteRange(std::uint64_t units) : strategy_{units} {}
+
+  /// For what needs no bytes.
+  [[nodiscard]] StrategyType& strategy() noexcept { return strategy_; }
+  [[nodiscard]] const StrategyType& strategy() const noexcept { return strategy_; }
+
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return strategy_.capacity() * unit; }
+
+  /// \param units           of `bytes`
+  /// \param base_alignment  bytes, of the memory: no block can be aligned better
+  [[nodiscard]] std::optional<Block> allocate(std::uint64_t bytes, RequestedUnits units,
+                                              std::uint64_t base_alignment) {
+    if (units.alignment * unit > base_alignment) [[unlikely]]
+      return std::nullopt;
+    return placed(bytes, strategy_.allocate(units.size, units.alignment));
+  }
+  [[nodiscard]] std::optional<Block> allocate_upper(std::uint64_t bytes, RequestedUnits units,
+                                                    std::uint64_t base_alignment) requires
+      DoubleEnded<StrategyType> {
+    if (units.alignment * unit > base_alignment) [[unlikely]]
+      return std::nullopt;
+    return placed(bytes, strategy_.allocate_upper(units.size, units.alignment));
+  }
+
+  [[nodiscard]] bool is_live(const Block& block) const noexcept {
+    return block.offset % unit == 0 && strategy_.is_live(block.handle, block.offset / unit) &&
+           strategy_.block_size(block.handle) * unit == block.size;
+  }
+
+  /// What is wrong with a block that is not live.
+  [[nodiscard]] BlockDefect defect(const Block& block) const noexcept {
+    if constexpr (ExplainsDefects<StrategyType>) {
+      return strategy_.defect(block.handle, block.offset / unit).value_or(BlockDefect::offset);
+    } else {
+      return BlockDefect::stale;
+    }
+  }
+
+  /// Requires: the block is live. The next two require it, too.
+  void deallocate(const Block& block) noexcept {
+    const std::uint64_t requested = strategy_.word(block.handle);
+    strategy_.deallocate(block.handle, block.offset / unit);
+    requested_ -= requested;
+  }
+
+  /// What the caller asked for.
+  [[nodiscard]] std::uint64_t requested(const Block& block) noexcept {
+    return strategy_.word(block.handle);
+  }
+
+  /// The block as it is now; nothing if it could not grow.
+  [[nodiscard]] std::optional<Block> try_expand(const Block& block, std::uint64_t bytes,
+                                                RequestedUnits units) {
+    if (!strategy_.try_expand(block.handle, units.size)) return std::nullopt;
+    return resized(block, larger(bytes, strategy_.word(block.handle)));
+  }
+
+  /// The block as it is now. Requires: it is live and has at least `bytes`.
+  [[nodiscard]] Block shrink(const Block& block, std::uint64_t bytes, RequestedUnits units) {
+    if (units.size < block.size / unit) strategy_.shrink(block.handle, units.size);
+    return resized(block, smaller(bytes, strategy_.word(block.handle)));
+  }
+
+  void reset() {
+    strategy_.reset();
+    requested_ = 0;
+  }
+
+  /// `visitor(block)` for each before it is freed. False: the mark is of another range.
+  template <class Mark, class Visitor>
+  [[nodiscard]] bool release_to(const Mark& mark, Visitor&& visitor) {
+    return strategy_.release_to(mark, [&](const Placement& placement, std::uint64_t requested) {
+      requested_ -= requested;
+      visitor(block_at(placement));
+    });
+  }
+
+  /// `visitor(block)` for every live block.
+  template <class Visitor>
+  void for_each_live(Visitor&& visitor) const {
+    strategy_.for_each_live([&](const Placement& placement) { visitor(block_at(placement)); });
+  }
+
+  /// `visitor(offset, size, used)` for every block in address order.
+  template <class Visitor>
+  void for_each(Visitor& visitor) const {
+    strategy_.for_each([&visitor](std::uint64_t offset, std::uint64_t size, bool used) {
+      visitor(offset * unit, size * unit, used);
+    });
+  }
+
+  /// Why a request that was not granted cannot be.
+  [[nodiscard]] RefusalReason reason_for(RequestedUnits units,
+                                         std::uint64_t base_alignment) const noexcept {
+    if (units.size > largest_request / unit) return RefusalReason::too_large;
+    if (units.alignment * unit > base_alignment) return RefusalReason::alignment;
+    if (units.size > strategy_.capacity() - strategy_.used()) return RefusalReason::too_large;
+    return units.size > strategy_.largest_free() ? RefusalReason::fragmented
+                                                 : RefusalReason::alignment;
+  }
+
+  /// What to throw for a request that was not granted.
+  [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, RequestedUnits units,
+                                    std::uint64_t base_alignment) const noexcept {
+    return {reason_for(units, base_alignment),
+            bytes,
+            units.alignment * unit,
+            capacity() - strategy_.used() * unit,
+            strategy_.largest_free() * unit,
+            capacity(),
+            largest_request};
+  }
+
+  [[nodiscard]] Usage usage() const noexcept {
+    const std::uint64_t used = strategy_.used() * unit;
+    return {.capacity = capacity(),
+            .used = used,
+            .requested = requested_,
+            .padding = used - requested_,
+            .free = capacity() - used,
+            .largest_free = strategy_.largest_free() * unit,
+            .free_blocks = strategy_.free_blocks(),
+            .live_blocks = strategy_.live_blocks(),
+            .peak_used = peak_used_};
+  }
+
+  [[nodiscard]] bool validate() const {
+    const std::uint64_t used = strategy_.used() * unit;
+    return strategy_.validate() && requested_ <= used && used <= peak_used_ &&
+           peak_used_ <= capacity();
+  }
+
+ private:
+  [[nodiscard]] static constexpr const char* wide_name() noexcept {
+    if constexpr (requires { StrategyType::wide_name; }) return StrategyType::wide_name;
+    return nullptr;
+  }
+
+  [[nodiscard]] static Block block_at(const Placement& placement) noexcept {
+    return {placement.offset * unit, placement.size * unit, placement.handle};
+  }
+
+  /// Accounts for a block that the strategy has placed, if it has.
+  [[nodiscard]] std::optional<Block> placed(std::uint64_t bytes,
+                                            const std::optional<Placement>& placement) noexcept {
+    if (!placement) return std::nullopt;
+    strategy_.word(placement->handle) = bytes;
+    requested_ += bytes;
+    peak_used_ = larger(peak_used_, strategy_.used() * unit);
+    return block_at(*placement);
+  }
+
+  /// Accounts for a block whose size the strategy has changed.
+  [[nodiscard]] Block resized(const Block& block, std::uint64_t requested) noexcept {
+    std::uint64_t& word = strategy_.word(block.handle);
+    requested_ += requested - word;
+    word = requested;
+    peak_used_ = larger(peak_used_, strategy_.used() * unit);
+    return {block.offset, strategy_.block_size(block.handle) * unit, block.handle};
+  }
+
+  StrategyType strategy_;
+  std::uint64_t requested_ = 0;
+  std::uint64_t peak_used_ = 0;
+};
+
+}  // namespace allot::detail
