@@ -8,7 +8,7 @@
 #include <allot/core/units.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/plan/cache.hpp>
+#include <allot/load/kv_shape_of.hpp>
 #include <allot/pool/kv/kv_cache.hpp>
 
 #include <algorithm>

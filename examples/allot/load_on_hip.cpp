@@ -32,6 +32,6 @@ allot::load::PlannedDevice ask_hip_device(const std::string& name) {
   allot::load::PlannedDevice planned = allot::load::planned_device(device);
   const allot::hip::DeviceProperties& properties = device.properties();
   if (properties.is_integrated && properties.has_managed_memory)
-    planned.path = allot::load::Path::straight;
+    planned.transfer = allot::load::Transfer::direct;
   return planned;
 }

@@ -74,7 +74,7 @@ nlohmann::ordered_json arenas_json(const allot::load::Plan& plan) {
                       {"capacity", arena.capacity},
                       {"used", arena.used},
                       {"padding", arena.padding},
-                      {"path", allot::load::to_text(arena.path)},
+                      {"path", allot::load::to_text(arena.transfer)},
                       {"rule", arena.rule}});
   }
   return arenas;

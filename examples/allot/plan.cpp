@@ -52,7 +52,7 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
                     {"planned", planned},
                     {"margin", margin(planned)},
                     {"free", is_known ? Json(device.free_bytes) : Json(nullptr)},
-                    {"path", allot::load::to_text(device.path)}});
+                    {"path", allot::load::to_text(device.transfer)}});
   }
   out["devices"] = std::move(list);
   fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -75,8 +75,8 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
                count_text(amount), note);
   };
   fmt::print("  {}, {}\n", device.name,
-             device.path == allot::load::Path::straight ? "read straight into place"
-                                                        : "staged through pinned slots");
+             device.transfer == allot::load::Transfer::direct ? "read straight into place"
+                                                              : "staged through pinned slots");
   row("weights", bytes[0] + bytes[3],
       fmt::format("{} tensors{}", items[0] + items[3],
                   items[3] == 0 ? "" : fmt::format(", {} of them fused", items[3])));
@@ -131,7 +131,7 @@ void plan(const MemoryOptions& options) {
     planned = plan_options(any, devices);
     context.tokens = with_alignment(options.alignment, [&]<class Policy>() {
       return allot::load::largest_context<Policy>(file, planned, ChosenMargin{options.margin},
-                                                  placement_of(options, file));
+                                                  grouping_of(options, file));
     });
     if (context.tokens == 0) {
       planned.cache.reset();

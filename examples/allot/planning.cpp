@@ -3,6 +3,7 @@
 
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
+#include <allot/load/planned_device.hpp>
 
 #include <fmt/core.h>
 
@@ -34,11 +35,11 @@ std::uint64_t ChosenMargin::operator()(std::uint64_t planned) const noexcept {
   }
 }
 
-ChosenPlacement placement_of(const MemoryOptions& options, const allot::gguf::File& file) {
-  if (options.placement == "chunks") return ChosenPlacement{loading::ArenasOf{options.chunk_bytes}};
+ChosenGrouping grouping_of(const MemoryOptions& options, const allot::gguf::File& file) {
+  if (options.placement == "chunks") return ChosenGrouping{loading::ArenasOf{options.chunk_bytes}};
   if (options.placement == "selective")
-    return ChosenPlacement{loading::Selective{loading::MatrixRules::of(file)}};
-  return ChosenPlacement{loading::OneArena{}};
+    return ChosenGrouping{loading::Selective{loading::MatrixRules::of(file)}};
+  return ChosenGrouping{loading::OneArena{}};
 }
 
 std::vector<std::string> device_names(const MemoryOptions& options) {
@@ -70,7 +71,7 @@ loading::PlanOptions plan_options(const MemoryOptions& options,
 loading::Plan make_plan(const MemoryOptions& options, const allot::gguf::File& file,
                         const loading::PlanOptions& planned) {
   return with_alignment(options.alignment, [&]<class Policy>() {
-    return loading::make_plan<Policy>(file, planned, placement_of(options, file));
+    return loading::make_plan<Policy>(file, planned, grouping_of(options, file));
   });
 }
 
@@ -95,7 +96,7 @@ std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options
   for (std::size_t i = 0; i < names.size(); ++i) {
     loading::PlannedDevice device{
         .name = names[i],
-        .path = names[i] == "host" ? loading::Path::straight : loading::Path::staged};
+        .transfer = names[i] == "host" ? loading::Transfer::direct : loading::Transfer::staged};
     try {
       device = ask_device(names[i]);
     } catch (const std::exception& error) {
@@ -106,12 +107,13 @@ std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options
     if (!options.memory.empty()) device.free_bytes = options.memory[i];
     devices.push_back(device);
   }
-  // Several are loaded onto in one way: straight only where all can be.
-  const bool is_straight = std::all_of(
-      devices.begin(), devices.end(),
-      [](const loading::PlannedDevice& device) { return device.path == loading::Path::straight; });
+  // Several are loaded onto in one way: direct only if all can be.
+  const bool is_direct =
+      std::all_of(devices.begin(), devices.end(), [](const loading::PlannedDevice& device) {
+        return device.transfer == loading::Transfer::direct;
+      });
   for (loading::PlannedDevice& device : devices) {
-    if (!is_straight) device.path = loading::Path::staged;
+    if (!is_direct) device.transfer = loading::Transfer::staged;
   }
   return devices;
 }

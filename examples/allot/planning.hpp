@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How the tool's options become a plan: placement, cache and margin chosen at run time.
+/// How the tool's options become a plan: grouping, cache and margin chosen at run time.
 #pragma once
 
 #include <allot/load/check.hpp>
@@ -15,23 +15,23 @@
 
 #include "commands.hpp"
 
-/// A placement that is chosen at run time.
-class ChosenPlacement {
+/// A grouping that is chosen at run time.
+class ChosenGrouping {
  public:
-  template <allot::load::PlacementPolicy P>
-  explicit ChosenPlacement(P placement)
-      : groups_{[placement](auto items, auto chosen, std::uint64_t alignment) {
-          return placement.groups(items, chosen, alignment);
+  template <allot::load::GroupingPolicy Grouping>
+  explicit ChosenGrouping(Grouping grouping)
+      : groups_{[grouping](auto items, auto chosen, std::uint64_t alignment) {
+          return grouping.groups(items, chosen, alignment);
         }} {}
 
-  [[nodiscard]] std::vector<allot::load::Group> groups(std::span<const allot::load::Item> items,
-                                                       std::span<const std::uint32_t> chosen,
-                                                       std::uint64_t alignment) const {
+  [[nodiscard]] std::vector<allot::load::Group> groups(
+      std::span<const allot::load::ItemLayout> items, std::span<const std::uint32_t> chosen,
+      std::uint64_t alignment) const {
     return groups_(items, chosen, alignment);
   }
 
  private:
-  std::function<std::vector<allot::load::Group>(std::span<const allot::load::Item>,
+  std::function<std::vector<allot::load::Group>(std::span<const allot::load::ItemLayout>,
                                                 std::span<const std::uint32_t>, std::uint64_t)>
       groups_;
 };
@@ -47,8 +47,8 @@ class ChosenMargin {
   std::uint64_t percent_ = 0;
 };
 
-[[nodiscard]] ChosenPlacement placement_of(const MemoryOptions& options,
-                                           const allot::gguf::File& file);
+[[nodiscard]] ChosenGrouping grouping_of(const MemoryOptions& options,
+                                         const allot::gguf::File& file);
 
 /// The names in `host` or `hip:0,hip:1`; `hip` is `hip:0`.
 [[nodiscard]] std::vector<std::string> device_names(const MemoryOptions& options);

@@ -193,7 +193,7 @@ load::PlanOptions options_from(fuzz::Choices& choices) {
   for (std::size_t i = 0; i < devices; ++i) {
     options.devices.push_back({.name = "device " + std::to_string(i),
                                .free_bytes = magnitude(choices.number<std::uint8_t>()),
-                               .path = load::Path::staged});
+                               .transfer = load::Transfer::staged});
   }
   options.scratch_bytes = magnitude(choices.number<std::uint8_t>());
   const auto context = choices.number<std::uint8_t>();

@@ -337,7 +337,7 @@ TEST_CASE("managed memory is read into straight") {
   const test::TemporaryFolder folder;
   const gguf::File file{test::write_model(folder.path() / "m.gguf", test::odd_sizes)};
   const load::Plan plan = load::make_plan(file, {.devices = {load::planned_device(device)}});
-  CHECK(plan.arenas[0].path == load::Path::straight);
+  CHECK(plan.arenas[0].transfer == load::Transfer::direct);
   const auto model = load::load(file, plan, device);
   CHECK(model.report().staging_bytes == 0);
   CHECK(!load::verify(file, model));

@@ -49,7 +49,7 @@ TEST_CASE("what is staged equals the file, with rings and streams of every size"
   const gguf::File file{test::write_model(folder.path() / "m.gguf", test::odd_sizes)};
   StagedHostDevice device;
   const load::Plan plan = load::make_plan(file, {.devices = {load::planned_device(device)}});
-  CHECK(plan.arenas[0].path == load::Path::staged);
+  CHECK(plan.arenas[0].transfer == load::Transfer::staged);
   for (const std::uint64_t slot : {4 * KiB, 100'000 * std::uint64_t{1}, 4 * MiB}) {
     for (const std::uint32_t slots : {1U, 4U}) {
       for (const bool direct : {false, true}) {

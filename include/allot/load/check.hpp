@@ -1,189 +1,33 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Whether a plan fits a device, with a margin to spare.
-///
-/// | margin          | keeps free                                            |
-/// |-----------------|-------------------------------------------------------|
-/// | `NoMargin`      | nothing                                               |
-/// | `PercentMargin` | a percentage of the plan                              |
-/// | `UsualMargin`   | the larger of 10 % of the plan and 100 MiB (default)  |
+/// Whether a plan fits the devices that it is for, as they are now, with a margin to spare.
 #pragma once
 
-#include <allot/core/checked.hpp>
-#include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
-#include <allot/load/plan/insufficient_memory.hpp>
-#include <allot/load/plan/make_plan.hpp>
+#include <allot/load/plan/check.hpp>
+#include <allot/load/plan/plan.hpp>
+#include <allot/load/planned_device.hpp>
 
-#include <algorithm>
-#include <concepts>
-#include <cstdint>
-#include <limits>
 #include <span>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
 #include <vector>
 
 namespace allot::load {
 
-/// Bytes to keep free beside a plan of `planned` bytes.
-template <class M>
-concept Margin = requires(const M margin, std::uint64_t planned) {
-  { margin(planned) } -> std::same_as<std::uint64_t>;
-};
-
-struct NoMargin {
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t) const noexcept { return 0; }
-};
-
-struct PercentMargin {
-  std::uint64_t percent;
-
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
-    return checked_multiply(planned / 100, percent)
-        .value_or(std::numeric_limits<std::uint64_t>::max());
-  }
-};
-
-struct UsualMargin {
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
-    return std::max(planned / 10, 100 * MiB);
-  }
-};
-
-static_assert(Margin<NoMargin> && Margin<PercentMargin> && Margin<UsualMargin>);
-
-/// What is required, margin included, beyond what is free; 0 where it fits. All in bytes.
-template <Margin M>
-[[nodiscard]] std::uint64_t deficit_of(std::uint64_t planned, std::uint64_t free, const M& margin) {
-  if (planned == 0) return 0;
-  const std::uint64_t required =
-      checked_add(planned, margin(planned)).value_or(std::numeric_limits<std::uint64_t>::max());
-  return required > free ? required - free : 0;
-}
-
-namespace detail {
-
-/// What of a plan is on a device; all of it where no device is named.
-[[nodiscard]] inline std::vector<const Item*> items_on(const Plan& plan,
-                                                       const std::string* device) {
-  std::vector<const Item*> items;
-  for (const Item& item : plan.items) {
-    if (!item.has_own_memory()) continue;
-    if (device == nullptr || plan.arenas[item.arena].device == *device) items.push_back(&item);
-  }
-  return items;
-}
-
-/// Names what makes most of the difference, and the context that would fit where that is it.
-[[nodiscard]] inline std::string what_to_cut(const Plan& plan, const std::string* device,
-                                             std::uint64_t deficit) {
-  std::vector<const Item*> items = items_on(plan, device);
-  std::uint64_t bytes[4] = {0, 0, 0, 0};
-  std::uint64_t context = 0;
-  for (const Item* item : items) {
-    bytes[static_cast<std::size_t>(item->purpose)] += item->bytes;
-    if (item->purpose == Purpose::cache) context = item->shape.extent[1];
-  }
-  const auto [unfused, cache, scratch, fused] = bytes;
-  const std::uint64_t weights = unfused + fused;
-  std::string text = std::string{"weights "} + ReadableBytes{weights}.c_str();
-  if (cache != 0) {
-    text += std::string{", KV cache "} + ReadableBytes{cache}.c_str() + " for a context of " +
-            std::to_string(context);
-  }
-  if (scratch != 0) text += std::string{", scratch "} + ReadableBytes{scratch}.c_str();
-  if (cache > deficit) {
-    const double kept = static_cast<double>(cache - deficit) / static_cast<double>(cache);
-    const auto fitting = static_cast<std::uint64_t>(kept * static_cast<double>(context));
-    text += "; cut the context: about " + std::to_string(fitting) + " fits";
-    return text;
-  }
-  if (cache > weights) return text + "; cut the context: largest_context finds the one that fits";
-  text += "; free memory, use a smaller quantisation, or lower the margin; largest items:";
-  const std::size_t shown = std::min<std::size_t>(3, items.size());
-  std::partial_sort(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), items.end(),
-                    [](const Item* a, const Item* b) { return a->bytes > b->bytes; });
-  for (std::size_t i = 0; i < shown; ++i) {
-    text += (i == 0 ? " " : ", ") + items[i]->name + " " + ReadableBytes{items[i]->bytes}.c_str();
-  }
-  return text;
-}
-
-template <Margin M>
-void check_bytes(const Plan& plan, std::uint64_t planned, const std::string* device,
-                 const PlannedDevice& has, const M& margin) {
-  const std::uint64_t deficit = deficit_of(planned, has.free_bytes, margin);
-  if (deficit == 0) return;
-  throw InsufficientMemory{has.name, planned, margin(planned), has.free_bytes,
-                           what_to_cut(plan, device, deficit)};
-}
-
-}  // namespace detail
-
 /// Refuses a plan that does not fit, margin included, what the device has free now.
 /// Throws: `InsufficientMemory`.
-template <Device D, Margin M = UsualMargin>
-void check(const Plan& plan, const D& device, const M& margin = {}) {
+template <Device DeviceType, Margin MarginType = UsualMargin>
+void check(const Plan& plan, const DeviceType& device, const MarginType& margin = {}) {
   detail::check_bytes(plan, plan.total_bytes(), nullptr, planned_device(device), margin);
 }
 
 /// The same for several devices: what each has to hold, and a margin for each.
-template <Margin M = UsualMargin>
-void check(const Plan& plan, std::span<const PlannedDevice> devices, const M& margin = {}) {
-  for (const PlannedDevice& device : devices)
-    detail::check_bytes(plan, plan.bytes_on(device.name), &device.name, device, margin);
-}
-template <class D, Margin M = UsualMargin>
-requires Device<std::remove_const_t<D>>
-void check(const Plan& plan, std::span<D> devices, const M& margin = {}) {
+template <class DeviceType, Margin MarginType = UsualMargin>
+requires Device<std::remove_const_t<DeviceType>>
+void check(const Plan& plan, std::span<DeviceType> devices, const MarginType& margin = {}) {
   std::vector<PlannedDevice> now;
-  for (const D& device : devices) now.push_back(planned_device(device));
+  for (const DeviceType& device : devices) now.push_back(planned_device(device));
   check(plan, std::span<const PlannedDevice>{now}, margin);
-}
-
-/// The largest context whose cache fits `options.devices` beside everything else, margin included;
-/// 0 where not even one token's does. What `options.cache` says of the types holds.
-/// Complexity: some sixty plans.
-/// Throws: as `make_plan`; `std::invalid_argument` without devices; `std::runtime_error` for a
-/// model that keeps no cache.
-template <WeightPolicy P = DefaultWeights, Margin M = UsualMargin, PlacementPolicy L = OneArena>
-[[nodiscard]] std::uint64_t largest_context(const gguf::File& file, PlanOptions options,
-                                            const M& margin = {}, const L& placement = {}) {
-  if (options.devices.empty())
-    throw std::invalid_argument{"the largest context is that of devices; name them in the options"};
-  if (!options.cache) options.cache = CacheOptions{1};
-  if (cache_items(file, *options.cache).empty()) {
-    throw std::runtime_error{"the model keeps no KV cache, so any context fits; plan without one"};
-  }
-  const auto fits = [&](std::uint64_t context) {
-    options.cache->context = context;
-    try {
-      const Plan plan = make_plan<P>(file, options, placement);
-      return std::all_of(
-          options.devices.begin(), options.devices.end(), [&](const PlannedDevice& device) {
-            return deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
-          });
-    } catch (const InsufficientMemory&) {
-      return false;
-    }
-  };
-  constexpr std::uint64_t most = std::uint64_t{1} << 32;  // more tokens than any model has seen
-  std::uint64_t fitting = 0;
-  std::uint64_t refused = most;
-  for (std::uint64_t context = 1; context < most; context *= 2) {
-    if (!fits(context)) {
-      refused = context;
-      break;
-    }
-    fitting = context;
-  }
-  while (refused - fitting > 1) {
-    const std::uint64_t middle = fitting + (refused - fitting) / 2;
-    (fits(middle) ? fitting : refused) = middle;
-  }
-  return fitting;
 }
 
 }  // namespace allot::load

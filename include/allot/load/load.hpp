@@ -12,10 +12,12 @@
 #include <allot/load/detail/device_of.hpp>
 #include <allot/load/detail/read_steps.hpp>
 #include <allot/load/detail/upload.hpp>
+#include <allot/load/kv_shape_of.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/model.hpp>
 #include <allot/load/plan/check_plan.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/planned_device.hpp>
 #include <allot/load/progress.hpp>
 #include <allot/load/verify.hpp>
 #include <allot/slice.hpp>

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <allot/core/units.hpp>
-#include <allot/stream/stream_set.hpp>
+#include <allot/stream/stream_choice.hpp>
 
 #include <cstdint>
 #include <stdexcept>

@@ -12,6 +12,7 @@
 #include <allot/load/detail/reference.hpp>
 #include <allot/load/model.hpp>
 #include <allot/load/plan/check_plan.hpp>
+#include <allot/load/plan/layout.hpp>
 #include <allot/stream/readback.hpp>
 
 #include <algorithm>

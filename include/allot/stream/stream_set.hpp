@@ -11,6 +11,7 @@
 
 #include <allot/device/device.hpp>
 #include <allot/stream/settle.hpp>
+#include <allot/stream/stream_choice.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -39,12 +40,6 @@ template <Device DeviceType>
 }
 
 }  // namespace detail
-
-/// Which stream the next work goes to.
-enum class StreamChoice {
-  round_robin,
-  least_outstanding,  ///< the one with the fewest bytes that are not known to be done
-};
 
 /// Streams of a device, which must outlive it. May be used from several threads; each stream takes
 /// work from one at a time. Synchronized before it is released.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Placements, the KV cache, and the division between devices: all without any device.
+// Groupings, the KV cache, and the division between devices: all without any device.
 #include <allot/gguf/file.hpp>
 #include <allot/load/check.hpp>
+#include <allot/load/kv_shape_of.hpp>
 #include <allot/load/plan/cache.hpp>
 #include <allot/load/plan/detail/split.hpp>
 #include <allot/load/plan/grouping.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/plan/matrix_rules.hpp>
 #include <allot/rdna3.hpp>
 
 #include <doctest/doctest.h>
@@ -27,27 +29,25 @@ using namespace allot;
 using namespace allot::load;
 namespace fs = std::filesystem;
 
-struct NotAPlacement {
-  static std::vector<int> groups(std::span<const Item>, std::span<const std::uint32_t>,
+struct NotAGrouping {
+  static std::vector<int> groups(std::span<const ItemLayout>, std::span<const std::uint32_t>,
                                  std::uint64_t) {
     return {};
   }
 };
-static_assert(!PlacementPolicy<int> && !PlacementPolicy<NotAPlacement>);
+static_assert(!GroupingPolicy<int> && !GroupingPolicy<NotAGrouping>);
 static_assert(!Classifier<int> && !Classifier<OneArena>);
 
-Item matrix(std::string name, std::uint64_t columns, std::uint64_t rows) {
+ItemLayout matrix(std::string name, std::uint64_t columns, std::uint64_t rows) {
   return {.name = std::move(name),
           .type = gguf::TensorType::I8,
           .shape = {.extent = {columns, rows, 1, 1}, .rank = 2},
-          .arena = 0,
-          .offset = 0,
           .bytes = columns * rows};
 }
 
 std::vector<std::vector<std::uint32_t>> chunks(std::uint64_t bytes,
                                                const std::vector<std::uint64_t>& sizes) {
-  std::vector<Item> items;
+  std::vector<ItemLayout> items;
   for (const std::uint64_t size : sizes) items.push_back(matrix("t", size, 1));
   std::vector<std::uint32_t> chosen(items.size());
   std::iota(chosen.begin(), chosen.end(), 0U);
@@ -57,7 +57,7 @@ std::vector<std::vector<std::uint32_t>> chunks(std::uint64_t bytes,
   return found;
 }
 
-/// What a plan promises, whatever its placement: every item in its arena, none over another, every
+/// What a plan promises, whatever its grouping: every item in its arena, none over another, every
 /// byte of the file in exactly one step.
 void check_sound(const gguf::File& file, const Plan& plan) {
   std::vector<std::vector<std::pair<std::uint64_t, std::uint64_t>>> ranges(plan.arenas.size());
@@ -141,7 +141,7 @@ TEST_CASE("a tensor just under and at the threshold is not large, one over it is
 
 TEST_CASE("the token embedding of 520 MB is large, whatever else it is") {
   // Qwen2.5-0.5B's, in f32, as a prior system had it: 151,936 x 896 x 4 bytes = 519 MiB.
-  Item embedding = matrix("token_embd.weight", 896, 151'936);
+  ItemLayout embedding = matrix("token_embd.weight", 896, 151'936);
   embedding.type = gguf::TensorType::F32;
   embedding.bytes *= 4;
   CHECK(embedding.bytes == 544'538'624);
@@ -161,10 +161,10 @@ TEST_CASE("projections and matrices with the vocabulary as a dimension are named
   // What a name alone once took along.
   CHECK(rules.rule_of(matrix("blk.0.attn_norm.weight", 64, 64)).empty());
   CHECK(rules.rule_of(matrix("blk.0.attn_output.weight", 64, 64)).empty());
-  Item bias = matrix("blk.0.attn_q.bias", 64, 1);
+  ItemLayout bias = matrix("blk.0.attn_q.bias", 64, 1);
   bias.shape.rank = 1;
   CHECK(rules.rule_of(bias).empty());
-  Item cache = matrix("cache.0.k", 64, 1000);
+  ItemLayout cache = matrix("cache.0.k", 64, 1000);
   cache.purpose = Purpose::cache;
   CHECK(rules.rule_of(cache).empty());
 }
@@ -177,7 +177,7 @@ TEST_CASE("the vocabulary's size is the metadata's") {
   CHECK(!MatrixRules::of(plain).vocabulary);
 }
 
-TEST_CASE("every placement makes a sound plan, with the rules' counts") {
+TEST_CASE("every grouping makes a sound plan, with the rules' counts") {
   const test::TemporaryFolder folder;
   const gguf::File file{test::write_llama(folder.path() / "m.gguf")};
   const PlanOptions options{.cache = CacheOptions{77}, .scratch_bytes = 12'345};
@@ -257,7 +257,7 @@ TEST_CASE("a paged cache has the shape of the layers that keep anything, if they
   CHECK(shape.value_element.elements == 32);
   const KvLayout layout{shape, 16};  // as much as the planned cache of as many tokens
   std::uint64_t planned = 0;
-  for (const load::Item& item :
+  for (const load::ItemLayout& item :
        load::cache_items(file, {16, gguf::TensorType::F16, gguf::TensorType::Q8_0}))
     planned += item.bytes;
   CHECK(layout.token_bytes() * 16 == planned);
@@ -349,9 +349,9 @@ TEST_CASE("a cache that cannot be planned is an error that names the key") {
 }
 
 TEST_CASE("stacks of layers are in the file's order, however many, and what decodes comes last") {
-  std::vector<load::Item> items;
+  std::vector<load::ItemLayout> items;
   const auto add = [&](const std::string& name) {
-    load::Item item{};
+    load::ItemLayout item{};
     item.name = name;
     items.push_back(item);
   };
@@ -379,17 +379,17 @@ TEST_CASE("layers are found by name") {
 }
 
 TEST_CASE("stacks of layers are divided, one after the other: the decoder's last, with its cache") {
-  std::vector<Item> items;
+  std::vector<ItemLayout> items;
   for (const char* stack : {"dec.", "enc."}) {
     for (int layer = 0; layer < 4; ++layer)
       items.push_back(matrix(stack + ("blk." + std::to_string(layer)) + ".w", 1000, 1));
   }
-  Item cache = matrix("cache.3.k", 500, 1);
+  ItemLayout cache = matrix("cache.3.k", 500, 1);
   cache.purpose = Purpose::cache;
   items.push_back(cache);
   const auto assigned = load::detail::split_by_layers(
       items, {{.name = "a", .free_bytes = 6000}, {.name = "b", .free_bytes = 6000}}, 0);
-  CHECK(assigned == std::vector<std::uint32_t>{1, 1, 1, 1, 0, 0, 0, 0, 1});
+  CHECK(assigned == std::vector<std::vector<std::uint32_t>>{{4, 5, 6, 7}, {0, 1, 2, 3, 8}});
 }
 
 TEST_CASE("scratch memory counts before layers are divided") {
@@ -489,7 +489,7 @@ TEST_CASE("what a plan of a hostile size needs is an error, not an overflow") {
                   std::length_error);
 }
 
-TEST_CASE("plans of real layouts are sound in every placement, split over devices too") {
+TEST_CASE("plans of real layouts are sound in every grouping, split over devices too") {
   const auto data = test::data_dir();
   if (!data) return;
   const fs::path script = *data / ".." / "tools" / "mk_sparse_gguf.py";

@@ -7,9 +7,8 @@
 #include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/plan/detail/steps.hpp>
+#include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
-#include <allot/load/plan/transform.hpp>
 
 #include <algorithm>
 #include <cstddef>

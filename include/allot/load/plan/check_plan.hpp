@@ -6,8 +6,8 @@
 #include <allot/core/checked.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
-#include <allot/load/plan/transform.hpp>
 
 #include <algorithm>
 #include <cstddef>

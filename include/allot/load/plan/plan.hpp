@@ -2,13 +2,15 @@
 /// \file
 /// What a plan holds: plain values, in bytes.
 ///
-/// | type           | what it is                                                    |
-/// |----------------|---------------------------------------------------------------|
-/// | `PlannedArena` | one reservation on a device                                   |
-/// | `Item`         | where a tensor, a part of the KV cache or scratch memory goes |
-/// | `Step`         | a range of the file that goes to a range of an arena          |
-/// | `Fusion`       | which tensors lie together as one, and which could not        |
-/// | `Plan`         | all of them                                                   |
+/// | type            | what it is                                                         |
+/// |-----------------|--------------------------------------------------------------------|
+/// | `PlannedDevice` | what a plan needs to know of a device                              |
+/// | `PlannedArena`  | one reservation on a device                                        |
+/// | `ItemLayout`    | a tensor, a part of the KV cache or scratch memory: how it lies    |
+/// | `Item`          | the same, and where                                                |
+/// | `Step`          | a range of the file that goes to a range of an arena               |
+/// | `Fusion`        | which tensors lie together as one, and which could not             |
+/// | `Plan`          | all of them                                                        |
 #pragma once
 
 #include <allot/gguf/tensor.hpp>
@@ -16,6 +18,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,14 +26,21 @@
 namespace allot::load {
 
 /// How bytes get into an arena.
-enum class Path {
-  straight,  ///< the host addresses the memory: the file is read into place
-  staged,    ///< through pinned slots and copies on streams
+enum class Transfer {
+  direct,  ///< the host addresses the memory: the file is read into place
+  staged,  ///< through pinned slots and copies on streams
 };
 
-[[nodiscard]] constexpr const char* to_text(Path path) noexcept {
-  return path == Path::straight ? "straight" : "staged";
+[[nodiscard]] constexpr const char* to_text(Transfer transfer) noexcept {
+  return transfer == Transfer::direct ? "straight" : "staged";
 }
+
+/// What a plan needs to know of a device.
+struct PlannedDevice {
+  std::string name = "host";
+  std::uint64_t free_bytes = std::numeric_limits<std::uint64_t>::max();
+  Transfer transfer = Transfer::direct;
+};
 
 /// One reservation on a device. All in bytes.
 struct PlannedArena {
@@ -39,8 +49,8 @@ struct PlannedArena {
   std::uint64_t alignment;
   std::uint64_t used;
   std::uint64_t padding;  ///< used, but beyond what the items need
-  Path path = Path::straight;
-  std::string rule{};  ///< of the placement: why these items are here
+  Transfer transfer = Transfer::direct;
+  std::string rule{};  ///< of the grouping: why these items are here
 };
 
 /// What an item is for.
@@ -60,13 +70,11 @@ struct PartOf {
   std::uint64_t offset;  ///< bytes from its start
 };
 
-/// Where something goes, and in what form.
-struct Item {
+/// What something is, and how it lies in memory; not yet where.
+struct ItemLayout {
   std::string name;
   gguf::TensorType type;  ///< as it is in memory
   gguf::Shape shape;      ///< likewise
-  std::uint32_t arena;    ///< index into `Plan::arenas`
-  std::uint64_t offset;   ///< bytes from the start of the arena
   std::uint64_t bytes;    ///< from its first to its last, padding included; 0: it has no place
   Purpose purpose = Purpose::weight;
   Strides strides{};
@@ -76,6 +84,12 @@ struct Item {
 
   /// Whether memory is reserved for it; a part lies in another item's.
   [[nodiscard]] bool has_own_memory() const noexcept { return bytes != 0 && !part_of; }
+};
+
+/// Where something goes, and in what form.
+struct Item : ItemLayout {
+  std::uint32_t arena;   ///< index into `Plan::arenas`
+  std::uint64_t offset;  ///< bytes from the start of the arena
 };
 
 /// What happens to bytes on their way.
@@ -100,19 +114,19 @@ struct Step {
   std::uint64_t arena_offset;
   std::uint64_t arena_bytes;  ///< as `bytes`, unless they are transformed
   Transform transform;
-  std::uint32_t item;  ///< the one that is transformed; the first, where several travel together
+  std::uint32_t item;  ///< the one that is transformed; the first, if several travel together
 };
 
 /// What became of tensors that one layer could have as one.
 struct Fusion {
-  std::string layer{};                  ///< as in `blk.3`; empty where names have none
+  std::string layer{};                  ///< as in `blk.3`; empty if names have none
   std::string name{};                   ///< of the fused tensor; empty: nothing was fused
   std::vector<std::string> parts{};     ///< in order
   std::vector<std::string> left_out{};  ///< tensors that stay apart
   std::string reason{};                 ///< why they do
 };
 
-/// How much a rule of the placement took.
+/// How much a rule of the grouping took.
 struct RuleCount {
   std::string rule;
   std::uint64_t items;
@@ -126,7 +140,7 @@ struct Plan {
   std::vector<PlannedArena> arenas;
   std::vector<Item> items;
   std::vector<Step> steps;
-  std::vector<Fusion> fusions{};  ///< layer by layer, where fusing was asked for
+  std::vector<Fusion> fusions{};  ///< layer by layer, if fusing was asked for
 
   /// Bytes that all arenas together reserve.
   [[nodiscard]] std::uint64_t total_bytes() const noexcept {
@@ -158,7 +172,7 @@ struct Plan {
     for (const Item& item : items) count += item.purpose == purpose ? 1 : 0;
     return count;
   }
-  /// What each rule of the placement took, in the order of their first arena.
+  /// What each rule of the grouping took, in the order of their first arena.
   [[nodiscard]] std::vector<RuleCount> rules() const {
     std::vector<RuleCount> counts;
     std::vector<std::size_t> of_arena;

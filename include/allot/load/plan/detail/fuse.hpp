@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Puts tensors of a layer that are multiplied with the same vector one behind the other: one
-/// matrix of more rows. Only rows of one type and length can be; quantisations that mix types by
+/// matrix of more rows. Only rows of one type and length can be; quantizations that mix types by
 /// layer (Q4_K_M) leave some apart, and the plan says which.
 #pragma once
 
+#include <allot/gguf/name_index.hpp>
+#include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/transform.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -38,19 +39,34 @@ struct FusionKind {
   return kinds;
 }
 
-/// Fuses what the options name; appends fused items and reports.
+/// How everything lies, and which tensors lie together.
+struct Layouts {
+  std::vector<ItemLayout> items;
+  std::vector<Fusion> fusions{};
+};
+
+/// Fuses what the options name: fused tensors come behind the others, which become their parts.
 class Fuser {
+  /// The name at a place, for the index.
+  struct NameAt {
+    const Fuser* self;
+    [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
+      return self->items_[place].name;
+    }
+  };
+
  public:
-  Fuser(std::vector<Item>& items, const TransformOptions& options)
-      : items_{items}, options_{options} {
-    for (std::uint32_t i = 0; i < items.size(); ++i) places_.emplace(items[i].name, i);
+  Fuser(std::vector<ItemLayout> tensors, const TransformOptions& options)
+      : items_{std::move(tensors)}, options_{options} {
+    names_.reserve(items_.size());
+    for (std::size_t i = 0; i < items_.size(); ++i) add_name(i);
   }
 
-  [[nodiscard]] std::vector<Fusion> run() {
-    for (const FusionKind& kind : fusion_kinds(options_.fuse)) {
+  [[nodiscard]] Layouts run(const std::vector<FusionKind>& kinds) {
+    for (const FusionKind& kind : kinds) {
       for (const std::string& layer : layers_of(kind)) fuse_layer(kind, layer);
     }
-    return std::move(fusions_);
+    return {std::move(items_), std::move(fusions_)};
   }
 
  private:
@@ -58,29 +74,34 @@ class Fuser {
   /// Each matrix of a part is a step of its own; a file that says it has millions is no model.
   static constexpr std::uint64_t most_copies = 65'536;
 
-  [[nodiscard]] static std::uint64_t matrices_of(const Item& item) {
+  [[nodiscard]] static std::uint64_t matrices_of(const ItemLayout& item) {
     return multiply_sizes(item.shape.extent[2], item.shape.extent[3]);
   }
 
   /// What stands before the parts' names in the file: `blk.0.`; in file order.
   [[nodiscard]] std::vector<std::string> layers_of(const FusionKind& kind) const {
     std::vector<std::string> layers;
-    std::unordered_set<std::string> seen;
-    for (const Item& item : items_) {
+    gguf::NameIndex seen;
+    const auto name_of = [&](std::size_t i) { return std::string_view{layers[i]}; };
+    for (const ItemLayout& item : items_) {
       for (const std::string_view part : kind.parts) {
         const std::string ending = std::string{part} + ".weight";
         if (!item.name.ends_with(ending)) continue;
-        const std::string layer = item.name.substr(0, item.name.size() - ending.size());
-        if ((layer.empty() || layer.ends_with('.')) && seen.insert(layer).second)
-          layers.push_back(layer);
+        std::string layer = item.name.substr(0, item.name.size() - ending.size());
+        if (!layer.empty() && !layer.ends_with('.')) continue;
+        if (seen.add(layer, layers.size(), name_of)) layers.push_back(std::move(layer));
       }
     }
     return layers;
   }
 
   [[nodiscard]] std::uint32_t find(const std::string& name) const {
-    const auto found = places_.find(name);
-    return found == places_.end() ? missing : found->second;
+    const auto found = names_.find(name, NameAt{this});
+    return found ? static_cast<std::uint32_t>(*found) : missing;
+  }
+
+  void add_name(std::size_t number) {
+    static_cast<void>(names_.add(items_[number].name, number, NameAt{this}));
   }
 
   /// Why two neighbours cannot be rows of one matrix; empty where they can.
@@ -95,8 +116,8 @@ class Fuser {
       if (items_[index].transposed) return name(part) + " is transposed";
       if (matrices_of(items_[index]) > most_copies) return name(part) + " has too many matrices";
     }
-    const Item& one = items_[first];
-    const Item& two = items_[second];
+    const ItemLayout& one = items_[first];
+    const ItemLayout& two = items_[second];
     if (one.type != two.type) {
       return name(a) + " is " + std::string{gguf::type_name(one.type)} + ", " + name(b) + " " +
              std::string{gguf::type_name(two.type)};
@@ -160,8 +181,8 @@ class Fuser {
     const auto absent = std::count(biases.begin(), biases.end(), missing);
     if (absent == static_cast<std::ptrdiff_t>(biases.size())) return;
     const auto agree = [&](std::uint32_t index) {
-      const Item& item = items_[index];
-      const Item& first = items_[biases.front()];
+      const ItemLayout& item = items_[index];
+      const ItemLayout& first = items_[biases.front()];
       return item.type == first.type && item.bytes != 0 && !item.transposed &&
              has_own_elements(item.type) && item.shape.rank == first.shape.rank &&
              multiply_sizes(matrices_of(item), item.shape.extent[1]) <= most_copies &&
@@ -187,37 +208,42 @@ class Fuser {
 
   /// Makes one item of several, which lie behind each other along dimension `axis`.
   void fuse(const std::string& name, const std::vector<std::uint32_t>& parts, std::size_t axis) {
-    Item fused = items_[parts.front()];
-    fused.name = name;
-    fused.purpose = Purpose::fused;
-    fused.shape.extent[axis] = 0;
+    const ItemLayout& first = items_[parts.front()];
+    Form form{name, first.type, first.shape, Purpose::fused, first.transposed};
+    form.shape.extent[axis] = 0;
     for (const std::uint32_t part : parts) {
-      const Item& item = items_[part];
-      const auto sum = checked_add(fused.shape.extent[axis], item.shape.extent[axis]);
-      if (!sum) throw_too_large();
-      fused.shape.extent[axis] = *sum;
-      fused.shape.rank = std::max(fused.shape.rank, item.shape.rank);
+      const gguf::Shape& shape = items_[part].shape;
+      form.shape.extent[axis] = add_sizes(form.shape.extent[axis], shape.extent[axis]);
+      form.shape.rank = std::max(form.shape.rank, shape.rank);
     }
-    fused.shape.rank = std::max(fused.shape.rank, static_cast<std::uint32_t>(axis + 1));
-    lay_out(fused, options_.padding);
+    form.shape.rank = std::max(form.shape.rank, static_cast<std::uint32_t>(axis + 1));
+    ItemLayout fused = lay_out(std::move(form), options_.padding);
     const auto index = static_cast<std::uint32_t>(items_.size());
     std::uint64_t before = 0;
     for (const std::uint32_t part : parts) {
-      Item& item = items_[part];
+      ItemLayout& item = items_[part];
       for (std::size_t d = 1; d < item.strides.size(); ++d) item.strides[d] = fused.strides[d];
       if (axis != 0) item.row_bytes = fused.row_bytes;  // a vector's row had no zeros of its own
       item.part_of = PartOf{index, before * fused.strides[axis]};
       item.bytes = extent_of(item);
       before += item.shape.extent[axis];
     }
-    places_.emplace(name, index);
     items_.push_back(std::move(fused));
+    add_name(index);
   }
 
-  std::vector<Item>& items_;
+  std::vector<ItemLayout> items_;
   const TransformOptions& options_;
-  std::unordered_map<std::string, std::uint32_t> places_;
+  gguf::NameIndex names_;
   std::vector<Fusion> fusions_;
 };
+
+/// Fuses what the options name.
+[[nodiscard]] inline Layouts fuse(std::vector<ItemLayout> tensors,
+                                  const TransformOptions& options) {
+  const std::vector<FusionKind> kinds = fusion_kinds(options.fuse);
+  if (kinds.empty()) return {std::move(tensors)};
+  return Fuser{std::move(tensors), options}.run(kinds);
+}
 
 }  // namespace allot::load::detail

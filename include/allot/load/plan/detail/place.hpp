@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Runs the real strategy over bare offsets: where items come to lie in an arena, and how large it
-/// has to be.
+/// The third of a plan's four steps: where everything lies. Runs the real strategy over bare
+/// offsets, and finds how large each arena has to be.
 #pragma once
 
 #include <allot/arena.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
+#include <allot/load/plan/detail/assign.hpp>
+#include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
-#include <allot/load/plan/transform.hpp>
 #include <allot/load/plan/weight_policy.hpp>
-#include <allot/memory/memory.hpp>
 #include <allot/strategy/strategy.hpp>
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -23,23 +24,24 @@
 
 namespace allot::load::detail {
 
-/// The policies of `P` over bare offsets: what a plan is made with. The wide form of a strategy
+/// The policies of `Policy` over bare offsets: what a plan is made with. The wide form of a strategy
 /// puts blocks where the other does, and takes ranges of any length.
-template <WeightPolicy P>
-using PlanningArena = Arena<WideOf<typename P::Strategy>, typename P::Alignment>;
+template <WeightPolicy Policy>
+using PlanningArena = Arena<WideOf<typename Policy::Strategy>, typename Policy::Alignment>;
 
-struct Placed {
+/// Blocks in an arena, one for each of its items.
+struct Blocks {
   std::uint64_t capacity;
-  std::vector<Block> blocks;  // one for each item chosen
+  std::vector<Block> blocks;
 };
 
-/// The chosen items in an arena of that capacity, or nothing where they do not fit.
-template <WeightPolicy P>
-[[nodiscard]] std::optional<Placed> place_all(std::span<const Item> items,
+/// The chosen items in an arena of that capacity, or nothing if they do not fit.
+template <WeightPolicy Policy>
+[[nodiscard]] std::optional<Blocks> place_all(std::span<const ItemLayout> items,
                                               std::span<const std::uint32_t> chosen,
                                               std::uint64_t capacity) {
-  PlanningArena<P> arena{capacity};
-  Placed placed{capacity, {}};
+  PlanningArena<Policy> arena{capacity};
+  Blocks placed{capacity, {}};
   placed.blocks.reserve(chosen.size());
   for (const std::uint32_t index : chosen) {
     const auto block = arena.try_allocate(items[index].bytes);
@@ -51,20 +53,19 @@ template <WeightPolicy P>
 
 /// The smallest capacity that is tried: the items in whole units. A strategy that rounds further
 /// needs what it grants, and at the most what it grants in a range without end.
-template <WeightPolicy P>
-[[nodiscard]] Placed place_in_least(std::span<const Item> items,
+template <WeightPolicy Policy>
+[[nodiscard]] Blocks place_in_least(std::span<const ItemLayout> items,
                                     std::span<const std::uint32_t> chosen) {
   std::uint64_t capacity = 0;
   for (const std::uint32_t index : chosen) {
-    const auto units = checked_align_up(items[index].bytes, P::Alignment::value);
-    const auto sum = units ? checked_add(capacity, *units) : std::nullopt;
-    if (!sum) throw_too_large();
-    capacity = *sum;
+    const auto units = checked_align_up(items[index].bytes, Policy::Alignment::value);
+    if (!units) throw_too_large();
+    capacity = add_sizes(capacity, *units);
   }
-  if (auto placed = place_all<P>(items, chosen, capacity)) return std::move(*placed);
+  if (auto placed = place_all<Policy>(items, chosen, capacity)) return std::move(*placed);
 
   constexpr std::uint64_t endless = std::uint64_t{1} << 63;
-  const auto unbounded = place_all<P>(items, chosen, endless);
+  const auto unbounded = place_all<Policy>(items, chosen, endless);
   if (!unbounded) throw_too_large();
   std::uint64_t granted = 0;
   std::uint64_t end = 0;
@@ -73,9 +74,71 @@ template <WeightPolicy P>
     end = std::max(end, block.offset + block.size);
   }
   for (const std::uint64_t larger : {granted, end, std::bit_ceil(end)}) {
-    if (auto placed = place_all<P>(items, chosen, larger)) return std::move(*placed);
+    if (auto placed = place_all<Policy>(items, chosen, larger)) return std::move(*placed);
   }
   throw_too_large();
+}
+
+/// An item in its place.
+struct PlacedItem {
+  Item item;
+  std::uint64_t granted_end;  // where its block ends in its arena; 0: it has no place
+};
+
+/// Where everything lies.
+struct Placed {
+  std::vector<PlannedArena> arenas;
+  std::vector<PlacedItem> items;
+  std::vector<Fusion> fusions;
+};
+
+/// The place of a part, within an item that has its own.
+[[nodiscard]] inline PlacedItem part_in(const Item& whole, ItemLayout part) {
+  const std::uint64_t offset = whole.offset + part.part_of->offset;
+  const std::uint64_t end = offset + part.bytes;
+  return {{std::move(part), whole.arena, offset}, end};
+}
+
+/// Gives every item its place, and every arena its size.
+/// Throws: `std::length_error`.
+template <WeightPolicy Policy>
+[[nodiscard]] Placed place(Assignment assignment) {
+  struct Place {
+    std::uint32_t arena = 0;
+    Block block{};
+  };
+  std::vector<ItemLayout>& layouts = assignment.layouts.items;
+  std::vector<Place> places(layouts.size());
+  Placed placed{{}, {}, std::move(assignment.layouts.fusions)};
+  for (ArenaItems& of : assignment.arenas) {
+    const Blocks in_arena = place_in_least<Policy>(layouts, of.group.items);
+    PlannedArena arena{.device = std::move(of.device),
+                       .capacity = in_arena.capacity,
+                       .alignment = Policy::Alignment::value,
+                       .used = 0,
+                       .padding = 0,
+                       .transfer = of.transfer,
+                       .rule = std::move(of.group.rule)};
+    for (std::size_t i = 0; i < of.group.items.size(); ++i) {
+      const Block& block = in_arena.blocks[i];
+      places[of.group.items[i]] = {static_cast<std::uint32_t>(placed.arenas.size()), block};
+      arena.used += block.size;
+      arena.padding += block.size - layouts[of.group.items[i]].bytes;
+    }
+    placed.arenas.push_back(std::move(arena));
+  }
+  placed.items.reserve(layouts.size());
+  for (std::size_t i = 0; i < layouts.size(); ++i) {
+    const auto& [arena, block] = places[i];
+    placed.items.push_back(
+        {{std::move(layouts[i]), arena, block.offset}, block.offset + block.size});
+  }
+  for (PlacedItem& part : placed.items) {
+    if (!part.item.part_of) continue;
+    const Item& whole = placed.items[part.item.part_of->item].item;
+    part = part_in(whole, std::move(part.item));
+  }
+  return placed;
 }
 
 }  // namespace allot::load::detail

@@ -3,8 +3,8 @@
 /// Divides a model's items between devices, by whole layers, in proportion to what each has free.
 #pragma once
 
-#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
+#include <allot/gguf/name_index.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/plan.hpp>
 
@@ -16,19 +16,9 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
-namespace allot::load {
-
-/// What a plan needs to know of a device.
-struct PlannedDevice {
-  std::string name = "host";
-  std::uint64_t free_bytes = std::numeric_limits<std::uint64_t>::max();
-  Path path = Path::straight;
-};
-
-namespace detail {
+namespace allot::load::detail {
 
 /// A layer of a stack of layers: `blk.12.` is of the stack without a name, `enc.blk.3.` of `enc.`.
 struct Layer {
@@ -95,57 +85,66 @@ struct Portion {
 /// Where items are in the order of layers: 0 before the first layer; stack after stack, as the file
 /// has them; the output last.
 class LayerOrder {
+  /// The name at a place, for the index.
+  struct NameAt {
+    const LayerOrder* self;
+    [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
+      return self->stacks_[place].name;
+    }
+  };
+
  public:
   static constexpr std::uint64_t output = std::numeric_limits<std::uint64_t>::max();
 
   /// Requires: the items' names outlive this. Complexity: linear.
-  explicit LayerOrder(std::span<const Item> items) {
-    for (const Item& item : items) {
+  explicit LayerOrder(std::span<const ItemLayout> items) {
+    for (const ItemLayout& item : items) {
       const auto layer = layer_of(item.name);
-      if (layer && item.purpose == Purpose::weight) stacks_.emplace(layer->stack, stacks_.size());
+      if (!layer || item.purpose != Purpose::weight) continue;
+      if (names_.add(layer->stack, stacks_.size(), NameAt{this}))
+        stacks_.push_back({layer->stack, stacks_.size()});
     }
-    const auto decoder = stacks_.find("dec.");
-    if (decoder == stacks_.end()) return;
-    for (auto& [stack, place] : stacks_) place -= place > decoder->second ? 1 : 0;
-    decoder->second = stacks_.size() - 1;  // what decodes comes after what encodes
+    const auto decoder = names_.find("dec.", NameAt{this});
+    if (!decoder) return;
+    const std::uint64_t before = stacks_[*decoder].place;
+    for (Stack& stack : stacks_) stack.place -= stack.place > before ? 1 : 0;
+    stacks_[*decoder].place = stacks_.size() - 1;  // what decodes comes after what encodes
   }
 
-  [[nodiscard]] std::uint64_t place_of(const Item& item) const {
+  [[nodiscard]] std::uint64_t place_of(const ItemLayout& item) const {
     const auto layer = layer_of(item.name);
     if (!layer) return item.name.starts_with("output") ? output : 0;
     // The cache is that of the stack that decodes: the one without a name, or the last.
     const bool is_cache = item.purpose == Purpose::cache;
-    const auto found = stacks_.find(is_cache ? std::string_view{} : layer->stack);
-    const std::uint64_t stack = found != stacks_.end() ? found->second : stacks_.size() - 1;
+    const auto found = names_.find(is_cache ? std::string_view{} : layer->stack, NameAt{this});
+    const std::uint64_t stack = found ? stacks_[*found].place : stacks_.size() - 1;
     return ((stack & 0xffffU) << 32) + (layer->number & 0xffffffffU) + 1;
   }
 
  private:
-  std::unordered_map<std::string_view, std::uint64_t> stacks_;  // and where they are in order
+  struct Stack {
+    std::string_view name;
+    std::uint64_t place;  // in the order of layers
+  };
+
+  std::vector<Stack> stacks_;
+  gguf::NameIndex names_;
 };
 
-/// The device of every item. What has no layer goes to the first device, the output to the last.
-/// \param reserved  bytes of each device that are taken already
-/// Throws: `InsufficientMemory` for an item that no device has room for.
-[[nodiscard]] inline std::vector<std::uint32_t> split_by_layers(std::span<const Item> items,
-                                                                std::vector<PlannedDevice> devices,
-                                                                std::uint64_t reserved) {
-  std::vector<std::uint32_t> of_item(items.size(), 0);
-  if (devices.size() == 1) return of_item;
-
-  for (PlannedDevice& device : devices) device.free_bytes -= std::min(device.free_bytes, reserved);
-  const auto roomiest = std::max_element(
-      devices.begin(), devices.end(),
-      [](const PlannedDevice& a, const PlannedDevice& b) { return a.free_bytes < b.free_bytes; });
-  const LayerOrder order{items};
+/// Items by layer, each layer once, in order.
+/// Throws: `InsufficientMemory` for an item that not even the roomiest device has room for.
+[[nodiscard]] inline std::vector<Portion> portions_of(std::span<const ItemLayout> items,
+                                                      const LayerOrder& order,
+                                                      const PlannedDevice& roomiest) {
   std::vector<Portion> portions;
-  for (const Item& item : items) {
+  portions.reserve(items.size());
+  for (const ItemLayout& item : items) {
     const std::uint64_t bytes = item.has_own_memory() ? item.bytes : 0;
-    if (bytes > roomiest->free_bytes) {
-      throw InsufficientMemory{roomiest->name, item.bytes, 0, roomiest->free_bytes,
+    if (bytes > roomiest.free_bytes) {
+      throw InsufficientMemory{roomiest.name, item.bytes, 0, roomiest.free_bytes,
                                item.name + " alone takes " + ReadableBytes{item.bytes}.c_str() +
                                    ", more than any of the devices has free: use one with more "
-                                   "memory, or a smaller quantisation"};
+                                   "memory, or a smaller quantization"};
     }
     portions.push_back({order.place_of(item), static_cast<double>(bytes)});
   }
@@ -160,17 +159,37 @@ class LayerOrder {
     }
   }
   portions.resize(kept);
+  return portions;
+}
 
+/// The items that need memory, for each device; in order. What has no layer goes to the first
+/// device, the output to the last.
+/// \param reserved  bytes of each device that are taken already
+/// Throws: `InsufficientMemory` for an item that no device has room for.
+[[nodiscard]] inline std::vector<std::vector<std::uint32_t>> split_by_layers(
+    std::span<const ItemLayout> items, std::vector<PlannedDevice> devices, std::uint64_t reserved) {
+  std::vector<std::vector<std::uint32_t>> of_device(devices.size());
+  const auto give = [&](std::size_t device, std::size_t item) {
+    if (items[item].has_own_memory()) of_device[device].push_back(static_cast<std::uint32_t>(item));
+  };
+  if (devices.size() == 1) {
+    for (std::size_t i = 0; i < items.size(); ++i) give(0, i);
+    return of_device;
+  }
+  for (PlannedDevice& device : devices) device.free_bytes -= std::min(device.free_bytes, reserved);
+  const auto roomiest = std::max_element(
+      devices.begin(), devices.end(),
+      [](const PlannedDevice& a, const PlannedDevice& b) { return a.free_bytes < b.free_bytes; });
+  const LayerOrder order{items};
+  const std::vector<Portion> portions = portions_of(items, order, *roomiest);
   const std::vector<std::uint32_t> of_portion = divide(portions, devices);
   for (std::size_t i = 0; i < items.size(); ++i) {
     const auto found = std::lower_bound(
         portions.begin(), portions.end(), order.place_of(items[i]),
         [](const Portion& portion, std::uint64_t place) { return portion.layer < place; });
-    of_item[i] = of_portion[static_cast<std::size_t>(found - portions.begin())];
+    give(of_portion[static_cast<std::size_t>(found - portions.begin())], i);
   }
-  return of_item;
+  return of_device;
 }
 
-}  // namespace detail
-
-}  // namespace allot::load
+}  // namespace allot::load::detail

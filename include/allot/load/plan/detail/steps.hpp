@@ -1,25 +1,20 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The steps of a plan: which bytes of the file go where, once every item has its place.
+/// The last of a plan's four steps: which bytes of the file go where.
 #pragma once
 
-#include <allot/core/checked.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/load/plan/detail/place.hpp>
+#include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
-#include <allot/load/plan/transform.hpp>
 
-#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace allot::load::detail {
-
-/// Whether the words of a tensor are not in the machine's byte order.
-[[nodiscard]] inline bool is_swapped(const gguf::File& file,
-                                     const gguf::TensorInfo& tensor) noexcept {
-  return file.shards()[tensor.shard].byte_order() != std::endian::native;
-}
 
 /// Whether `next` continues `step`: the same distance in the file as in the arena, and nothing
 /// between the two but the padding of the block before, which ends at `granted_end`.
@@ -32,43 +27,26 @@ namespace allot::load::detail {
   return next.file_offset - step.file_offset == next.arena_offset - step.arena_offset;
 }
 
-/// The part of a tensor that lies in one run in file and memory, and how often.
-struct Runs {
-  std::uint64_t rows = 1;  // in a run
-  std::size_t first = 1;   // the first dimension that counts runs
-};
-
-/// Requires: not transposed.
-[[nodiscard]] inline Runs runs_of(const Item& item) noexcept {
-  Runs runs;
-  while (runs.first < item.strides.size() &&
-         (item.shape.extent[runs.first] == 1 ||
-          item.strides[runs.first] == runs.rows * item.row_bytes)) {
-    runs.rows *= item.shape.extent[runs.first++];
-  }
-  return runs;
-}
-
+/// Makes the steps one after the other: each may continue the one before.
 class StepMaker {
  public:
-  /// \param granted_ends  for each item, where its block ends in its arena
-  StepMaker(const gguf::File& file, std::span<const Item> items,
-            std::span<const std::uint64_t> granted_ends)
-      : file_{file}, items_{items}, granted_ends_{granted_ends} {}
+  StepMaker(const gguf::File& file, std::span<const PlacedItem> items)
+      : file_{file}, items_{items} {}
 
   [[nodiscard]] std::vector<Step> run() {
     for (std::uint32_t i = 0; i < file_.tensors().size(); ++i) {
-      if (items_[i].bytes != 0) tensor(i);
+      if (items_[i].item.bytes != 0) tensor(i);
     }
     for (std::uint32_t i = 0; i < items_.size(); ++i) {
-      if (items_[i].strides[0] != 0 && items_[i].has_own_memory()) tail(i);
+      const Item& item = items_[i].item;
+      if (item.strides[0] != 0 && item.has_own_memory()) tail(i);
     }
     return std::move(steps_);
   }
 
  private:
   void tensor(std::uint32_t index) {
-    const Item& item = items_[index];
+    const Item& item = items_[index].item;
     const gguf::TensorInfo& tensor = file_.tensors()[index];
     const std::uint64_t file_row = bytes_of_row(tensor.type, tensor.shape.extent[0]);
     Step step{.shard = tensor.shard,
@@ -90,7 +68,7 @@ class StepMaker {
     step.bytes = runs.rows * file_row;
     step.arena_bytes = runs.rows * item.row_bytes;
     const std::uint64_t granted_end =
-        is_plain && extent_of(item) == item.bytes ? granted_ends_[index] : 0;
+        is_plain && extent_of(item) == item.bytes ? items_[index].granted_end : 0;
     each_run(item, runs.first, item.shape.extent.size() - 1, step, granted_end);
   }
 
@@ -124,7 +102,7 @@ class StepMaker {
 
   /// The zeros behind a tensor.
   void tail(std::uint32_t index) {
-    const Item& item = items_[index];
+    const Item& item = items_[index].item;
     const std::uint64_t extent = extent_of(item);
     if (extent == item.bytes) return;
     steps_.push_back({.shard = 0,
@@ -138,16 +116,20 @@ class StepMaker {
   }
 
   const gguf::File& file_;
-  std::span<const Item> items_;
-  std::span<const std::uint64_t> granted_ends_;
+  std::span<const PlacedItem> items_;
   std::vector<Step> steps_;
   std::uint64_t granted_end_ = 0;
 };
 
-[[nodiscard]] inline std::vector<Step> make_steps(const gguf::File& file,
-                                                  std::span<const Item> items,
-                                                  std::span<const std::uint64_t> granted_ends) {
-  return StepMaker{file, items, granted_ends}.run();
+/// The plan, complete.
+[[nodiscard]] inline Plan with_steps(const gguf::File& file, Placed placed) {
+  Plan plan{.arenas = std::move(placed.arenas),
+            .items = {},
+            .steps = StepMaker{file, placed.items}.run(),
+            .fusions = std::move(placed.fusions)};
+  plan.items.reserve(placed.items.size());
+  for (PlacedItem& item : placed.items) plan.items.push_back(std::move(item.item));
+  return plan;
 }
 
 }  // namespace allot::load::detail

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `load::kv_shape_of`: the shape of a paged cache for the model that is loaded.
+#pragma once
+
+#include <allot/pool/kv/kv_shape_of.hpp>
+
+namespace allot::load {
+
+using allot::kv_shape_of;
+
+}  // namespace allot::load

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The second of a plan's four steps: which items share which arena. Devices get whole layers, and
+/// a grouping divides what each got.
+#pragma once
+
+#include <allot/load/plan/cache.hpp>
+#include <allot/load/plan/detail/fuse.hpp>
+#include <allot/load/plan/detail/split.hpp>
+#include <allot/load/plan/grouping.hpp>
+#include <allot/load/plan/plan.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// Items that share an arena.
+struct ArenaItems {
+  std::string device;
+  Transfer transfer;
+  Group group;
+};
+
+/// How everything lies, and in which arena.
+struct Assignment {
+  Layouts layouts;
+  std::vector<ArenaItems> arenas;
+};
+
+/// Adds scratch memory for each device, if there is to be any.
+/// Throws: `InsufficientMemory` for an item that no device has room for.
+template <GroupingPolicy Grouping>
+[[nodiscard]] Assignment assign(Layouts layouts, const std::vector<PlannedDevice>& devices,
+                                std::uint64_t scratch_bytes, const Grouping& grouping,
+                                std::uint64_t alignment) {
+  std::vector<ItemLayout>& items = layouts.items;
+  std::vector<std::vector<std::uint32_t>> of_device =
+      split_by_layers(items, devices, scratch_bytes);
+  for (std::size_t i = 0; scratch_bytes != 0 && i < devices.size(); ++i) {
+    of_device[i].push_back(static_cast<std::uint32_t>(items.size()));
+    items.push_back(scratch_item(devices.size() == 1 ? "scratch" : "scratch." + std::to_string(i),
+                                 scratch_bytes));
+  }
+  std::vector<ArenaItems> arenas;
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    for (Group& group : grouping.groups(items, of_device[i], alignment))
+      arenas.push_back({devices[i].name, devices[i].transfer, std::move(group)});
+  }
+  return {std::move(layouts), std::move(arenas)};
+}
+
+/// What a plan assigned, but with the arenas of one device divided into chunks of at most `bytes`.
+[[nodiscard]] inline Assignment divided(const Plan& plan, const std::string& device,
+                                        std::uint64_t bytes, std::uint64_t alignment) {
+  Assignment assignment{{{plan.items.begin(), plan.items.end()}, plan.fusions}, {}};
+  std::vector<std::vector<std::uint32_t>> of_arena(plan.arenas.size());
+  for (std::size_t i = 0; i < plan.items.size(); ++i) {
+    if (plan.items[i].has_own_memory())
+      of_arena[plan.items[i].arena].push_back(static_cast<std::uint32_t>(i));
+  }
+  for (std::size_t i = 0; i < plan.arenas.size(); ++i) {
+    const PlannedArena& arena = plan.arenas[i];
+    std::vector<Group> groups{{arena.rule, of_arena[i]}};
+    if (arena.device == device)
+      groups = ArenasOf{bytes}.groups(assignment.layouts.items, of_arena[i], alignment);
+    for (Group& group : groups)
+      assignment.arenas.push_back({arena.device, arena.transfer, std::move(group)});
+  }
+  return assignment;
+}
+
+}  // namespace allot::load::detail

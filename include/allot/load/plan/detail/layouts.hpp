@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The first of a plan's four steps: how everything lies that the model needs memory for. Tensors
+/// become what the options ask for, some of them one, and the cache comes behind them.
+#pragma once
+
+#include <allot/gguf/dequantize.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/plan/cache.hpp>
+#include <allot/load/plan/detail/fuse.hpp>
+#include <allot/load/plan/layout.hpp>
+#include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/transform.hpp>
+
+#include <fnmatch.h>
+
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+[[nodiscard]] inline bool matches(const std::string& pattern, const std::string& name) noexcept {
+  return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+}
+
+/// Throws: `std::invalid_argument`.
+inline void check_transforms(const TransformOptions& options) {
+  for (const DequantizeRule& rule : options.dequantize) {
+    if (rule.to != gguf::TensorType::F32 && rule.to != gguf::TensorType::F16 &&
+        rule.to != gguf::TensorType::BF16) {
+      throw std::invalid_argument{"tensors cannot be stored as " +
+                                  std::string{gguf::type_name(rule.to)} + " (" + rule.names +
+                                  "); use F32, F16 or BF16"};
+    }
+  }
+  const std::uint64_t multiple = options.padding.multiple;
+  if (options.padding.where != Padding::none &&
+      (multiple == 0 || multiple % 256 != 0 || multiple > 65'536)) {
+    throw std::invalid_argument{"rows cannot be padded to a multiple of " +
+                                std::to_string(multiple) +
+                                " elements; use a multiple of 256 (a block) up to 65536"};
+  }
+}
+
+/// The type that a tensor has in memory. Throws: `std::invalid_argument` if it cannot have it.
+[[nodiscard]] inline gguf::TensorType stored_type(const gguf::TensorInfo& tensor,
+                                                  const std::string& name,
+                                                  const TransformOptions& options) {
+  for (const DequantizeRule& rule : options.dequantize) {
+    if (!matches(rule.names, name)) continue;
+    if (rule.quantized_only && has_own_elements(tensor.type)) continue;
+    if (tensor.type != rule.to && !gguf::has_values(tensor.type)) {
+      throw std::invalid_argument{"tensor " + name + " is " +
+                                  std::string{gguf::type_name(tensor.type)} +
+                                  ", which holds intermediate results and cannot be dequantized; "
+                                  "leave it out of the rule " +
+                                  rule.names};
+    }
+    return rule.to;
+  }
+  return tensor.type;
+}
+
+[[nodiscard]] inline bool is_to_be_transposed(const gguf::TensorInfo& tensor,
+                                              const std::string& name,
+                                              const TransformOptions& options) noexcept {
+  if (tensor.shape.rank < 2) return false;
+  for (const std::string& pattern : options.transpose) {
+    if (matches(pattern, name)) return true;
+  }
+  return false;
+}
+
+/// Throws: `std::invalid_argument` for a tensor that cannot become what is asked for.
+[[nodiscard]] inline ItemLayout lay_out_tensor(const gguf::TensorInfo& tensor,
+                                               const TransformOptions& options) {
+  Form form{.name = std::string{tensor.name}, .type = tensor.type, .shape = tensor.shape};
+  form.type = stored_type(tensor, form.name, options);
+  form.transposed = is_to_be_transposed(tensor, form.name, options);
+  if (form.transposed) {
+    if (!has_own_elements(form.type)) {
+      throw std::invalid_argument{"tensor " + form.name + " is " +
+                                  std::string{gguf::type_name(form.type)} +
+                                  ", whose blocks run along its rows: it can be transposed only "
+                                  "if it is dequantized too"};
+    }
+    std::swap(form.shape.extent[0], form.shape.extent[1]);
+  }
+  return lay_out(std::move(form), options.padding);
+}
+
+/// Everything but scratch memory, in the order of the plan.
+/// Throws: what `make_plan` says of transforms and of the cache.
+[[nodiscard]] inline Layouts lay_out_model(const gguf::File& file,
+                                           const TransformOptions& transforms,
+                                           const std::optional<CacheOptions>& cache) {
+  check_transforms(transforms);
+  std::vector<ItemLayout> tensors;
+  tensors.reserve(file.tensors().size());
+  for (const gguf::TensorInfo& tensor : file.tensors())
+    tensors.push_back(lay_out_tensor(tensor, transforms));
+  Layouts layouts = fuse(std::move(tensors), transforms);
+  if (cache) {
+    std::vector<ItemLayout> items = cache_items(file, *cache);
+    layouts.items.insert(layouts.items.end(), std::make_move_iterator(items.begin()),
+                         std::make_move_iterator(items.end()));
+  }
+  return layouts;
+}
+
+}  // namespace allot::load::detail

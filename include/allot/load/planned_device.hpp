@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// A device as a plan sees it.
+#pragma once
+
+#include <allot/device/device.hpp>
+#include <allot/load/plan/plan.hpp>
+
+namespace allot::load {
+
+/// The device's name, what it has free now, and how bytes get there.
+template <Device DeviceType>
+[[nodiscard]] PlannedDevice planned_device(const DeviceType& device) {
+  return {.name = device.name(),
+          .free_bytes = device.memory_info().free,
+          .transfer = device.host_addressable() ? Transfer::direct : Transfer::staged};
+}
+
+}  // namespace allot::load
