@@ -88,8 +88,8 @@ class Arena {
   [[nodiscard]] Block allocate(const Request& request) {
     const Units units = detail::units_of(request, unit);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto block = range_.allocate(request.bytes, units, region_.alignment())) [[likely]]
-      return reported(request, *block);
+    if (const auto placement = range_.place(units, region_.alignment())) [[likely]]
+      return made(request, *placement);
     report_refusal(request, units);
     throw range_.refusal(request.bytes, units, region_.alignment());
   }
@@ -102,9 +102,8 @@ class Arena {
   [[nodiscard]] Block allocate_upper(const Request& request) requires DoubleEnded<StrategyType> {
     const Units units = detail::units_of(request, unit);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto block = range_.allocate_upper(request.bytes, units, region_.alignment()))
-        [[likely]]
-      return reported(request, *block);
+    if (const auto placement = range_.place_upper(units, region_.alignment())) [[likely]]
+      return made(request, *placement);
     report_refusal(request, units);
     throw range_.refusal(request.bytes, units, region_.alignment());
   }
@@ -195,12 +194,12 @@ class Arena {
     return try_allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] std::optional<Block> try_allocate(const Request& request) {
-    const std::optional<Units> units = detail::units_or_nothing(request, unit);
-    if (!units) return std::nullopt;
+    const Units units = detail::units_of(request, unit);
+    if (units.size == 0) return std::nullopt;  // without exceptions
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto block = range_.allocate(request.bytes, *units, region_.alignment()))
-      return reported(request, *block);
-    report_refusal(request, *units);
+    if (const auto placement = range_.place(units, region_.alignment()))
+      return made(request, *placement);
+    report_refusal(request, units);
     return std::nullopt;
   }
 
@@ -211,12 +210,12 @@ class Arena {
   }
   [[nodiscard]] std::optional<Block> try_allocate_upper(const Request& request) requires
       DoubleEnded<StrategyType> {
-    const std::optional<Units> units = detail::units_or_nothing(request, unit);
-    if (!units) return std::nullopt;
+    const Units units = detail::units_of(request, unit);
+    if (units.size == 0) return std::nullopt;  // without exceptions
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto block = range_.allocate_upper(request.bytes, *units, region_.alignment()))
-      return reported(request, *block);
-    report_refusal(request, *units);
+    if (const auto placement = range_.place_upper(units, region_.alignment()))
+      return made(request, *placement);
+    report_refusal(request, units);
     return std::nullopt;
   }
 
@@ -236,10 +235,10 @@ class Arena {
   /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and sizes that overflow.
   [[nodiscard]] std::optional<Block> try_expand(
       const Block& block, std::uint64_t bytes) requires Resizable<StrategyType> {
-    const std::optional<Units> units = detail::units_or_nothing(Request{bytes}, unit);
+    const Units units = detail::units_of(Request{bytes}, unit);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (!units || !check_live(block)) return std::nullopt;
-    const std::optional<Block> expanded = range_.try_expand(block, bytes, *units);
+    if (units.size == 0 || !check_live(block)) return std::nullopt;
+    const std::optional<Block> expanded = range_.try_expand(block, bytes, units);
     if (expanded) report_resize(block, *expanded);
     return expanded;
   }
@@ -341,8 +340,9 @@ class Arena {
   Arena(Region&& region, ObserverType&& observer, std::uint64_t units)
       : range_{units}, region_{std::move(region)}, observer_{std::move(observer)} {}
 
-  /// The same block, once it is reported to the region and the observer.
-  [[nodiscard]] Block reported(const Request& request, const Block& block) noexcept {
+  /// The block that was placed, once it is accounted for and reported.
+  [[nodiscard]] Block made(const Request& request, const Placement& placement) noexcept {
+    const Block block = range_.account(placement, request.bytes);
     if constexpr (TracksUse<MemoryType>) region_.mark_used(block.offset, block.size);
     observer_.allocated(block, request);
     return block;

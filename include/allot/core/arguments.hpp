@@ -9,7 +9,6 @@
 #include <allot/core/fixed_text.hpp>
 
 #include <cstdint>
-#include <optional>
 
 #if defined(__cpp_exceptions)
 #include <stdexcept>
@@ -19,18 +18,15 @@ namespace allot::detail {
 
 /// A request in units.
 struct RequestedUnits {
-  std::uint64_t size;
+  std::uint64_t size;  ///< none: the request is one that no arena accepts
   std::uint64_t alignment;
 };
 
-/// Nothing for zero bytes, an alignment that is not a power of two, and a size that overflows.
+/// Bytes, rounded up to units; none for zero bytes and a size that overflows.
 /// \param unit  bytes, a power of two
-[[nodiscard]] constexpr std::optional<RequestedUnits> valid_units(const Request& request,
-                                                                  std::uint64_t unit) noexcept {
-  const std::uint64_t alignment = request.alignment == 0 ? unit : request.alignment;
-  const std::optional<std::uint64_t> raised = checked_add(request.bytes, unit - 1);
-  if (!is_power_of_two(alignment) || request.bytes == 0 || !raised) return std::nullopt;
-  return RequestedUnits{*raised / unit, larger(alignment, unit) / unit};
+[[nodiscard]] constexpr std::uint64_t units_above(std::uint64_t bytes,
+                                                  std::uint64_t unit) noexcept {
+  return bytes > ~std::uint64_t{0} - (unit - 1) ? 0 : (bytes + (unit - 1)) / unit;
 }
 
 /// The units in `bytes`, rounded down to a multiple of `granularity`.
@@ -41,21 +37,23 @@ struct RequestedUnits {
 
 #if defined(__cpp_exceptions)
 
+using Message = FixedText<512>;  // one size for all: each takes time to compile
+
 [[noreturn]] inline void throw_bad_alignment(std::uint64_t alignment) {
-  FixedText<160> text;
+  Message text;
   text << "an alignment of " << alignment << " bytes is not a power of two; use 1, 2, 4, ...";
   throw std::invalid_argument{text.c_str()};
 }
 
 [[noreturn]] inline void throw_bad_size(std::uint64_t bytes) {
-  FixedText<160> text;
+  Message text;
   text << "cannot allocate " << bytes
        << " bytes: a block has at least one byte, and its size in whole units fits 64 bits";
   throw std::invalid_argument{text.c_str()};
 }
 
 [[noreturn]] inline void throw_too_small(std::uint64_t bytes, std::uint64_t unit) {
-  FixedText<160> text;
+  Message text;
   text << "a capacity of " << bytes << " bytes is less than one unit (" << unit
        << " bytes); give at least one unit";
   throw std::invalid_argument{text.c_str()};
@@ -64,7 +62,7 @@ struct RequestedUnits {
 /// \param wide_name  a strategy for longer ranges, or null
 [[noreturn]] inline void throw_too_long(std::uint64_t bytes, std::uint64_t unit,
                                         std::uint64_t most_units, const char* wide_name) {
-  FixedText<320> text;
+  Message text;
   text << "an arena of " << bytes << " bytes has " << bytes / unit << " units of " << unit
        << " bytes, and its strategy takes at most " << most_units << "; use ";
   if (wide_name != nullptr) text << wide_name << ", which takes any number, or ";
@@ -73,14 +71,14 @@ struct RequestedUnits {
 }
 
 [[noreturn]] inline void throw_cannot_shrink(std::uint64_t size, std::uint64_t bytes) {
-  FixedText<160> text;
+  Message text;
   text << "cannot shrink a block of " << size << " bytes to " << bytes
        << " bytes; use try_expand for more";
   throw std::invalid_argument{text.c_str()};
 }
 
 [[noreturn]] inline void throw_cannot_grow(std::uint64_t capacity, std::uint64_t bytes) {
-  FixedText<192> text;
+  Message text;
   text << "cannot grow an arena of " << capacity << " bytes to " << bytes
        << " bytes; give the new capacity, not the difference";
   throw std::invalid_argument{text.c_str()};
@@ -97,32 +95,28 @@ struct RequestedUnits {
   return {.bytes = bytes, .alignment = alignment};
 }
 
-/// As `valid_units`.
-/// Throws: `std::invalid_argument` where that is nothing.
+/// Throws: `std::invalid_argument` for zero bytes, an alignment that is not a power of two, and a
+/// size that overflows. Without exceptions: no units.
 [[nodiscard]] inline RequestedUnits units_of(const Request& request, std::uint64_t unit) {
   const std::uint64_t alignment = request.alignment == 0 ? unit : request.alignment;
+  const std::uint64_t size = units_above(request.bytes, unit);
   if (!is_power_of_two(alignment)) throw_bad_alignment(alignment);
-  const std::optional<RequestedUnits> units = valid_units(request, unit);
-  if (!units) throw_bad_size(request.bytes);
-  return *units;
-}
-
-/// For members that return nothing rather than throw, but for bad arguments.
-[[nodiscard]] inline std::optional<RequestedUnits> units_or_nothing(const Request& request,
-                                                                    std::uint64_t unit) {
-  return units_of(request, unit);
+  if (size == 0) throw_bad_size(request.bytes);
+  return {size, larger(alignment, unit) / unit};
 }
 
 #else
 
-/// An alignment that is not a power of two makes a request that none accepts: one of no bytes.
+/// An alignment that is not a power of two makes a request that no arena accepts: one of no bytes.
 [[nodiscard]] constexpr Request request_of(std::uint64_t bytes, std::uint64_t alignment) noexcept {
   return {.bytes = is_power_of_two(alignment) ? bytes : 0, .alignment = alignment};
 }
 
-[[nodiscard]] constexpr std::optional<RequestedUnits> units_or_nothing(
-    const Request& request, std::uint64_t unit) noexcept {
-  return valid_units(request, unit);
+[[nodiscard]] constexpr RequestedUnits units_of(const Request& request,
+                                                std::uint64_t unit) noexcept {
+  const std::uint64_t alignment = request.alignment == 0 ? unit : request.alignment;
+  if (!is_power_of_two(alignment)) return {0, 1};
+  return {units_above(request.bytes, unit), larger(alignment, unit) / unit};
 }
 
 #endif

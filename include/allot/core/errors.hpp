@@ -140,9 +140,9 @@ class InvalidBlock : public std::invalid_argument {
   [[nodiscard]] BlockDefect defect() const noexcept { return defect_; }
 
  private:
-  [[nodiscard]] static FixedText<224> message(BlockDefect defect, std::uint64_t offset,
+  [[nodiscard]] static FixedText<512> message(BlockDefect defect, std::uint64_t offset,
                                               std::uint64_t size) noexcept {
-    FixedText<224> text;
+    FixedText<512> text;
     text << "invalid block at offset " << offset << ", " << size << " bytes: " << to_text(defect)
          << "; free each block once, in the arena that made it";
     return text;

@@ -60,20 +60,26 @@ class ByteRange {
 
   [[nodiscard]] std::uint64_t capacity() const noexcept { return strategy_.capacity() * unit; }
 
-  /// \param units           of `bytes`
+  /// Where the strategy puts a block; `account` makes one of it.
   /// \param base_alignment  bytes, of the memory: no block can be aligned better
-  [[nodiscard]] std::optional<Block> allocate(std::uint64_t bytes, RequestedUnits units,
-                                              std::uint64_t base_alignment) {
+  [[nodiscard]] std::optional<Placement> place(RequestedUnits units, std::uint64_t base_alignment) {
     if (units.alignment * unit > base_alignment) [[unlikely]]
       return std::nullopt;
-    return placed(bytes, strategy_.allocate(units.size, units.alignment));
+    return strategy_.allocate(units.size, units.alignment);
   }
-  [[nodiscard]] std::optional<Block> allocate_upper(std::uint64_t bytes, RequestedUnits units,
-                                                    std::uint64_t base_alignment) requires
-      DoubleEnded<StrategyType> {
+  [[nodiscard]] std::optional<Placement> place_upper(
+      RequestedUnits units, std::uint64_t base_alignment) requires DoubleEnded<StrategyType> {
     if (units.alignment * unit > base_alignment) [[unlikely]]
       return std::nullopt;
-    return placed(bytes, strategy_.allocate_upper(units.size, units.alignment));
+    return strategy_.allocate_upper(units.size, units.alignment);
+  }
+
+  /// The block that the strategy has just placed, for a request of `bytes`.
+  [[nodiscard]] Block account(const Placement& placement, std::uint64_t bytes) noexcept {
+    strategy_.word(placement.handle) = bytes;
+    requested_ += bytes;
+    peak_used_ = larger(peak_used_, strategy_.used() * unit);
+    return block_at(placement);
   }
 
   [[nodiscard]] bool is_live(const Block& block) const noexcept {
@@ -192,16 +198,6 @@ class ByteRange {
 
   [[nodiscard]] static Block block_at(const Placement& placement) noexcept {
     return {placement.offset * unit, placement.size * unit, placement.handle};
-  }
-
-  /// Accounts for a block that the strategy has placed, if it has.
-  [[nodiscard]] std::optional<Block> placed(std::uint64_t bytes,
-                                            const std::optional<Placement>& placement) noexcept {
-    if (!placement) return std::nullopt;
-    strategy_.word(placement->handle) = bytes;
-    requested_ += bytes;
-    peak_used_ = larger(peak_used_, strategy_.used() * unit);
-    return block_at(*placement);
   }
 
   /// Accounts for a block whose size the strategy has changed.

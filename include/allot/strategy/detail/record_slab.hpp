@@ -7,6 +7,7 @@
 #include <allot/core/block.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/strategy/detail/growing_array.hpp>
+#include <allot/strategy/generation.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -36,13 +37,6 @@ inline constexpr std::uint32_t used_state = 0xffff'ffff;
 inline constexpr std::uint32_t vacant_state = 0xffff'fffe;
 inline constexpr std::uint32_t head_state = 0xffff'fffd;
 inline constexpr std::uint32_t highest_free_state = 0xffff'fffc;
-
-/// Starts the generations of every slab somewhere else, so that handles of two arenas differ.
-/// A builtin of g++ and clang++: <atomic> takes as long to compile as all the rest of an arena.
-[[nodiscard]] inline std::uint32_t next_first_generation() noexcept {
-  static constinit std::uint32_t slabs = 0;
-  return __atomic_add_fetch(&slabs, 1, __ATOMIC_RELAXED) * 0x9e37'79b1U;
-}
 
 /// Hands out records and takes them back. A slot's generation rises with each use as a block and
 /// never returns to its first value: a slot that has run through them all is retired.
