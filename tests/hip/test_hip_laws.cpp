@@ -20,11 +20,16 @@ struct DefaultPool : hip::PooledMemory {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("an arena over HIP's memory obeys every law", A, ArenaOn<hip::DeviceMemory>,
-                   ArenaOn<hip::PinnedMemory>, ArenaOn<hip::ManagedMemory>, ArenaOn<DefaultPool>,
-                   rdna3::ArenaOf<rdna3::Weights, hip::DeviceMemory>,
-                   rdna3::ArenaOf<rdna3::KvPages<4096>, hip::DeviceMemory>,
-                   rdna3::ArenaOf<rdna3::Scratch, hip::DeviceMemory>) {
-  const test::Simulation simulation;
-  test::check_all_laws<A>();
-}
+template <>
+struct test::LawFixture<hip::DeviceMemory> : test::Simulation {};
+template <>
+struct test::LawFixture<hip::PinnedMemory> : test::Simulation {};
+template <>
+struct test::LawFixture<hip::ManagedMemory> : test::Simulation {};
+template <>
+struct test::LawFixture<DefaultPool> : test::Simulation {};
+
+ALLOT_TEST_LAWS(ArenaOn<hip::DeviceMemory>, ArenaOn<hip::PinnedMemory>, ArenaOn<hip::ManagedMemory>,
+                ArenaOn<DefaultPool>, rdna3::ArenaOf<rdna3::Weights, hip::DeviceMemory>,
+                rdna3::ArenaOf<rdna3::KvPages<4096>, hip::DeviceMemory>,
+                rdna3::ArenaOf<rdna3::Scratch, hip::DeviceMemory>);

@@ -5,16 +5,13 @@
 
 using namespace allot;
 
-TEST_CASE_TEMPLATE("an arena with best fit obeys every law", A, Arena<BestFit, AlignTo<1>>,
-                   Arena<BestFit, AlignTo<256>>, Arena<BestFit, AlignTo<4096>>,
-                   Arena<BestFit, AlignTo<256>, Locked<std::mutex>>,
-                   Arena<BestFit, AlignTo<256>, Unsynchronized, HostMemory>,
-                   Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, Ledger>,
-                   Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly,
-                         Observers<Ledger, Unobserved, Ledger>>,
-                   Arena<WideBestFit, AlignTo<1>>, Arena<WideBestFit, AlignTo<256>>) {
-  test::check_all_laws<A>();
-}
+ALLOT_TEST_LAWS(Arena<BestFit, AlignTo<1>>, Arena<BestFit, AlignTo<256>>,
+                Arena<BestFit, AlignTo<4096>>, Arena<BestFit, AlignTo<256>, Locked<std::mutex>>,
+                Arena<BestFit, AlignTo<256>, Unsynchronized, HostMemory>,
+                Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, Ledger>,
+                Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly,
+                      Observers<Ledger, Unobserved, Ledger>>,
+                Arena<WideBestFit, AlignTo<1>>, Arena<WideBestFit, AlignTo<256>>);
 
 TEST_CASE("best fit places every block exactly where its naive model does") {
   test::check_against_model<BestFit, test::NaiveBestFit>();

@@ -5,15 +5,13 @@
 
 using namespace allot;
 
-TEST_CASE_TEMPLATE(
-    "an arena with buddy obeys every law", A, Arena<Buddy, AlignTo<1>>, Arena<Buddy, AlignTo<256>>,
-    Arena<Buddy, AlignTo<4096>>, Arena<Buddy, AlignTo<256>, Locked<std::mutex>>,
+ALLOT_TEST_LAWS(
+    Arena<Buddy, AlignTo<1>>, Arena<Buddy, AlignTo<256>>, Arena<Buddy, AlignTo<4096>>,
+    Arena<Buddy, AlignTo<256>, Locked<std::mutex>>,
     Arena<Buddy, AlignTo<256>, Unsynchronized, HostMemory>,
     Arena<Buddy, AlignTo<256>, Unsynchronized, OffsetsOnly, Ledger>,
     Arena<Buddy, AlignTo<256>, Unsynchronized, OffsetsOnly, Observers<Ledger, Unobserved, Ledger>>,
-    Arena<WideBuddy, AlignTo<1>>, Arena<WideBuddy, AlignTo<256>>) {
-  test::check_all_laws<A>();
-}
+    Arena<WideBuddy, AlignTo<1>>, Arena<WideBuddy, AlignTo<256>>);
 
 TEST_CASE("buddy places every block exactly where its naive model does") {
   test::check_against_model<Buddy, test::NaiveBuddy>();

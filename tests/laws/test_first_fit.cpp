@@ -5,11 +5,9 @@
 
 using namespace allot;
 
-TEST_CASE_TEMPLATE("an arena with first fit obeys every law", A, Arena<FirstFit, AlignTo<1>>,
-                   Arena<FirstFit, AlignTo<256>>, Arena<FirstFit, AlignTo<4096>>,
-                   Arena<WideFirstFit, AlignTo<1>>, Arena<WideFirstFit, AlignTo<256>>) {
-  test::check_all_laws<A>();
-}
+ALLOT_TEST_LAWS(Arena<FirstFit, AlignTo<1>>, Arena<FirstFit, AlignTo<256>>,
+                Arena<FirstFit, AlignTo<4096>>, Arena<WideFirstFit, AlignTo<1>>,
+                Arena<WideFirstFit, AlignTo<256>>);
 
 TEST_CASE("first fit places every block exactly where its naive model does") {
   test::check_against_model<FirstFit, test::NaiveFirstFit>();

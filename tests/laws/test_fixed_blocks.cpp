@@ -5,12 +5,9 @@
 
 using namespace allot;
 
-TEST_CASE_TEMPLATE("an arena with fixed blocks obeys every law", A,
-                   Arena<FixedBlocks<1>, AlignTo<1>>, Arena<FixedBlocks<8>, AlignTo<256>>,
-                   Arena<FixedBlocks<16>, AlignTo<4096>, Locked<std::mutex>>,
-                   Arena<FixedBlocks<4>, AlignTo<256>, Unsynchronized, HostMemory>) {
-  test::check_all_laws<A>();
-}
+ALLOT_TEST_LAWS(Arena<FixedBlocks<1>, AlignTo<1>>, Arena<FixedBlocks<8>, AlignTo<256>>,
+                Arena<FixedBlocks<16>, AlignTo<4096>, Locked<std::mutex>>,
+                Arena<FixedBlocks<4>, AlignTo<256>, Unsynchronized, HostMemory>);
 
 TEST_CASE("fixed blocks are placed exactly where their naive model places them") {
   test::check_against_model<FixedBlocks<1>, test::NaiveFixedBlocks<1>>();

@@ -5,10 +5,8 @@
 
 using namespace allot;
 
-TEST_CASE_TEMPLATE("an arena with good fit obeys every law", A, Arena<GoodFit, AlignTo<1>>,
-                   Arena<GoodFit, AlignTo<256>>, Arena<GoodFit, AlignTo<4096>>) {
-  test::check_all_laws<A>();
-}
+ALLOT_TEST_LAWS(Arena<GoodFit, AlignTo<1>>, Arena<GoodFit, AlignTo<256>>,
+                Arena<GoodFit, AlignTo<4096>>);
 
 TEST_CASE("good fit places every block exactly where its naive model does") {
   test::check_against_model<GoodFit, test::NaiveGoodFit>();

@@ -5,12 +5,9 @@
 
 using namespace allot;
 
-TEST_CASE_TEMPLATE("an arena with linear obeys every law", A, Arena<Linear, AlignTo<1>>,
-                   Arena<Linear, AlignTo<256>>,
-                   Arena<Linear, AlignTo<256>, Unsynchronized, HostMemory>,
-                   Arena<Linear, AlignTo<256>, Locked<std::mutex>, OffsetsOnly, Ledger>) {
-  test::check_all_laws<A>();
-}
+ALLOT_TEST_LAWS(Arena<Linear, AlignTo<1>>, Arena<Linear, AlignTo<256>>,
+                Arena<Linear, AlignTo<256>, Unsynchronized, HostMemory>,
+                Arena<Linear, AlignTo<256>, Locked<std::mutex>, OffsetsOnly, Ledger>);
 
 TEST_CASE("linear places every block exactly where its naive model does") {
   test::check_against_model<Linear, test::NaiveLinear>();

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// A contributor's strategy: the suite runs with what the concept requires, and finds what its
+// handles lack.
+#include "../support/minimal_strategy.hpp"
+#include "laws.hpp"
+
+using namespace allot;
+
+namespace {
+
+/// Its generations start anew in every range, and after every reset.
+class StartsAnew : public test::MinimalStrategy {
+ public:
+  explicit StartsAnew(std::uint64_t capacity) : MinimalStrategy{capacity, 0} {}
+
+  void reset() { free_all(0); }
+  template <class Visitor>
+  void for_each_live(Visitor&&) const {}
+};
+
+static_assert(Resettable<StartsAnew>);
+
+/// The same, with generations from `next_first_generation`.
+class GoesOn : public test::MinimalStrategy {
+ public:
+  using MinimalStrategy::MinimalStrategy;
+
+  void reset() { free_all(next_first_generation()); }
+  template <class Visitor>
+  void for_each_live(Visitor&&) const {}
+};
+
+}  // namespace
+
+ALLOT_TEST_LAWS(Arena<test::MinimalStrategy, AlignTo<1>>, Arena<test::MinimalStrategy>,
+                Arena<test::MinimalStrategy, AlignTo<256>, Locked<>, HostMemory>);
+
+TEST_CASE("a strategy whose generations start anew in every range takes another arena's block") {
+  CHECK(!test::tells_arenas_apart<Arena<StartsAnew>>());
+  CHECK(test::tells_arenas_apart<Arena<GoesOn>>());
+}
+
+TEST_CASE("a strategy whose generations start anew with reset takes a block from before it") {
+  CHECK(!test::tells_what_was_before_reset<Arena<StartsAnew>>());
+  CHECK(test::tells_what_was_before_reset<Arena<GoesOn>>());
+}
