@@ -20,14 +20,14 @@ namespace {
 using namespace allot;
 
 using Offsets = ShardedArena<Arena<BestFit, AlignTo<256>, Locked<>>, 4>;
-using OnHost = ShardedArena<Arena<BestFit, AlignTo<256>, Locked<>, HostMemory>, 3>;
-using Observed = ShardedArena<Arena<GoodFit, AlignTo<1>, Locked<>, OffsetsOnly, Ledger>, 2>;
+using ShardsOnHost = ShardedArena<Arena<BestFit, AlignTo<256>, Locked<>, HostMemory>, 3>;
+using ObservedShards = ShardedArena<Arena<GoodFit, AlignTo<1>, Locked<>, OffsetsOnly, Ledger>, 2>;
 
 template <class A>
-concept HasAddress = requires(const A arena, Block block) {
+concept ShardsHaveAddresses = requires(const A arena, Block block) {
   arena.address(block);
 };
-static_assert(!HasAddress<Offsets> && HasAddress<OnHost>);
+static_assert(!ShardsHaveAddresses<Offsets> && ShardsHaveAddresses<ShardsOnHost>);
 
 template <class A>
 void check_identities(const A& arena) {
@@ -53,7 +53,7 @@ TEST_CASE("shards cover the whole capacity, whatever it is") {
     check_identities(arena);
   }
   CHECK_THROWS_AS(Offsets{3 * 256}, std::invalid_argument);
-  CHECK_THROWS_AS(OnHost{2 * 256}, std::invalid_argument);
+  CHECK_THROWS_AS(ShardsOnHost{2 * 256}, std::invalid_argument);
 }
 
 TEST_CASE("shards of fixed blocks hold whole blocks") {
@@ -137,7 +137,7 @@ TEST_CASE("a block of a shard grows and shrinks where it is") {
 }
 
 TEST_CASE("blocks of host memory lie where their offsets say, aligned as asked") {
-  OnHost arena{12 * MiB};
+  ShardsOnHost arena{12 * MiB};
   for (int i = 0; i < 9; ++i) {
     const Block block = arena.allocate(1 * MiB, 4096);
     auto* const address = static_cast<std::byte*>(arena.address(block));
@@ -151,14 +151,14 @@ TEST_CASE("blocks of host memory lie where their offsets say, aligned as asked")
 TEST_CASE("slices of a sharded arena keep it alive") {
   Slice<HostAccessible> slice;
   {
-    Shared<OnHost> arena{12 * MiB};
+    Shared<ShardsOnHost> arena{12 * MiB};
     slice = arena.allocate(1000);
   }
   std::memset(slice.address(), 7, slice.bytes());
 }
 
 TEST_CASE("every shard's observer is told") {
-  Observed arena{1000};
+  ObservedShards arena{1000};
   static_cast<void>(arena.allocate(300));
   static_cast<void>(arena.allocate(300));
   std::uint64_t allocations = 0;

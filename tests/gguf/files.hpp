@@ -5,10 +5,13 @@
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -53,6 +56,11 @@ inline std::string read_file(const std::filesystem::path& path) {
 
 inline void write_file(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream{path, std::ios::binary} << bytes;
+}
+
+/// Tensor data that a wrong offset shows in: a `gguf::Writer`'s fill function.
+inline void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
+  for (std::byte& byte : piece) byte = static_cast<std::byte>(offset++ % 251);
 }
 
 }  // namespace allot::test

@@ -22,10 +22,6 @@ using test::read_file;
 using test::write_file;
 namespace fs = std::filesystem;
 
-void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
-  for (std::byte& byte : piece) byte = static_cast<std::byte>(offset++ % 251);
-}
-
 /// A small model with every kind of value.
 gguf::Writer small_model() {
   gguf::Writer writer;
@@ -39,9 +35,9 @@ gguf::Writer small_model() {
   writer.add_array<std::int32_t>("test.numbers", numbers);
   const std::string_view words[] = {"a", "", "longer"};
   writer.add_array<std::string_view>("test.words", words);
-  writer.add_tensor("odd", gguf::TensorType::F32, {7, 3}, fill_with_offsets);
-  writer.add_tensor("none", gguf::TensorType::F16, {0, 5}, fill_with_offsets);
-  writer.add_tensor("blocks", gguf::TensorType::Q4_0, {64, 2}, fill_with_offsets);
+  writer.add_tensor("odd", gguf::TensorType::F32, {7, 3}, test::fill_with_offsets);
+  writer.add_tensor("none", gguf::TensorType::F16, {0, 5}, test::fill_with_offsets);
+  writer.add_tensor("blocks", gguf::TensorType::Q4_0, {64, 2}, test::fill_with_offsets);
   return writer;
 }
 
@@ -74,7 +70,7 @@ TEST_CASE("what the writer writes, the reader reads") {
   CHECK(file.find("absent") == nullptr);
   for (const gguf::TensorInfo& tensor : file.tensors()) {
     std::vector<std::byte> expected(static_cast<std::size_t>(tensor.bytes));
-    fill_with_offsets(0, expected);
+    test::fill_with_offsets(0, expected);
     const auto mapped = file.data(tensor);
     CHECK(std::equal(mapped.begin(), mapped.end(), expected.begin(), expected.end()));
     std::vector<std::byte> read(expected.size());
@@ -254,7 +250,7 @@ TEST_CASE("a file that is replaced while it is open is still read as it was") {
   fs::rename(folder.path() / "other", path);
   const gguf::TensorInfo& odd = *file.find("odd");
   std::vector<std::byte> expected(84);
-  fill_with_offsets(0, expected);
+  test::fill_with_offsets(0, expected);
   const auto mapped = file.data(odd);
   CHECK(std::equal(mapped.begin(), mapped.end(), expected.begin(), expected.end()));
 }

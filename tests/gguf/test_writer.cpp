@@ -35,10 +35,6 @@ std::size_t files_in(const fs::path& folder) {
       std::distance(fs::directory_iterator{folder}, fs::directory_iterator{}));
 }
 
-void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
-  for (std::byte& byte : piece) byte = static_cast<std::byte>(offset++ % 251);
-}
-
 /// A writer with one value of each type, its least and its largest.
 template <class T>
 void add_numbers(gguf::Writer& writer, const std::string& name) {
@@ -150,12 +146,12 @@ TEST_CASE("tensors of every rank, type and alignment are read back as they were 
     gguf::Writer writer;
     writer.set_alignment(alignment);
     writer.add_tensor("scalar", TensorType::F64, std::initializer_list<std::uint64_t>{},
-                      fill_with_offsets);
-    writer.add_tensor("odd", TensorType::I8, {3, 1, 1, 1}, fill_with_offsets);
-    writer.add_tensor("none", TensorType::F32, {4, 0}, fill_with_offsets);
+                      test::fill_with_offsets);
+    writer.add_tensor("odd", TensorType::I8, {3, 1, 1, 1}, test::fill_with_offsets);
+    writer.add_tensor("none", TensorType::F32, {4, 0}, test::fill_with_offsets);
     for (const gguf::TypeInfo& info : gguf::tensor_types) {
       writer.add_tensor(std::string{info.name}, info.type, {info.block_elements, 3},
-                        fill_with_offsets);
+                        test::fill_with_offsets);
     }
     writer.write(path);
     CHECK(fs::file_size(path) % alignment == 0);
@@ -168,7 +164,7 @@ TEST_CASE("tensors of every rank, type and alignment are read back as they were 
     for (const gguf::TensorInfo& tensor : file.tensors()) {
       CHECK(tensor.offset % alignment == 0);
       std::vector<std::byte> expected(static_cast<std::size_t>(tensor.bytes));
-      fill_with_offsets(0, expected);
+      test::fill_with_offsets(0, expected);
       const auto bytes = file.data(tensor);
       CHECK(std::equal(bytes.begin(), bytes.end(), expected.begin(), expected.end()));
     }
@@ -261,9 +257,9 @@ TEST_CASE("a shard is full where the next tensor, padded, would take it over the
   gguf::Writer writer;
   writer.add("general.architecture", "test");
   for (const char* name : {"a", "b", "c", "d"})
-    writer.add_tensor(name, TensorType::I8, {100}, fill_with_offsets);
-  writer.add_tensor("large", TensorType::I8, {1000}, fill_with_offsets);
-  writer.add_tensor("e", TensorType::I8, {1}, fill_with_offsets);
+    writer.add_tensor(name, TensorType::I8, {100}, test::fill_with_offsets);
+  writer.add_tensor("large", TensorType::I8, {1000}, test::fill_with_offsets);
+  writer.add_tensor("e", TensorType::I8, {1}, test::fill_with_offsets);
   const auto counts = [&](std::uint64_t most, bool no_tensor_first) {
     gguf::SplitOptions options;
     options.max_bytes = most;
@@ -292,7 +288,7 @@ TEST_CASE("all shards keep the alignment that was asked for") {
     gguf::Writer writer;
     writer.set_alignment(alignment);
     for (const char* name : {"a", "b", "c"})
-      writer.add_tensor(name, TensorType::I8, {33}, fill_with_offsets);
+      writer.add_tensor(name, TensorType::I8, {33}, test::fill_with_offsets);
     gguf::SplitOptions options;
     options.max_tensors = 2;
     const gguf::File file{writer.write_split(folder.path() / "m", options).front()};
@@ -309,7 +305,7 @@ TEST_CASE("all shards keep the alignment that was asked for") {
 TEST_CASE("a model of over 65,535 shards is refused") {
   gguf::Writer writer;
   for (int i = 0; i < 65'536; ++i)
-    writer.add_tensor(std::to_string(i), TensorType::I8, {1}, fill_with_offsets);
+    writer.add_tensor(std::to_string(i), TensorType::I8, {1}, test::fill_with_offsets);
   gguf::SplitOptions options;
   options.max_bytes = 1;
   CHECK_THROWS_WITH_AS(writer.write_split("/nowhere/m", options),
@@ -412,7 +408,7 @@ TEST_CASE("a model of more shards than may be open at once is written whole") {
   const test::TemporaryFolder folder;
   gguf::Writer writer;
   for (int i = 0; i < 300; ++i)
-    writer.add_tensor("t" + std::to_string(i), TensorType::I8, {10}, fill_with_offsets);
+    writer.add_tensor("t" + std::to_string(i), TensorType::I8, {10}, test::fill_with_offsets);
   gguf::SplitOptions options;
   options.max_tensors = 1;
   rlimit before = {};
@@ -451,7 +447,7 @@ TEST_CASE("where writing fails, the old file is as it was, and nothing is left b
 TEST_CASE("a file that grows too large is an error that says so, and leaves nothing") {
   const test::TemporaryFolder folder;
   gguf::Writer writer;
-  writer.add_tensor("a", TensorType::I8, {100'000}, fill_with_offsets);
+  writer.add_tensor("a", TensorType::I8, {100'000}, test::fill_with_offsets);
   rlimit before = {};
   REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
@@ -486,8 +482,8 @@ TEST_CASE("a file keeps its mode and its link where it is written anew") {
 TEST_CASE("progress goes up to all of it, and may end the writing") {
   const test::TemporaryFolder folder;
   gguf::Writer writer;
-  writer.add_tensor("a", TensorType::F32, {1000, 1000}, fill_with_offsets);
-  writer.add_tensor("b", TensorType::I8, {5}, fill_with_offsets);
+  writer.add_tensor("a", TensorType::F32, {1000, 1000}, test::fill_with_offsets);
+  writer.add_tensor("b", TensorType::I8, {5}, test::fill_with_offsets);
   std::uint64_t last = 0;
   std::uint64_t all = 0;
   const auto watch = [&](std::uint64_t done, std::uint64_t total) {
@@ -535,9 +531,9 @@ TEST_CASE("the writer refuses what the reader would") {
                   std::invalid_argument);
   CHECK_THROWS_AS(writer.add_tensor("t", gguf::TensorType::F32, {1, 1, 1, 1, 1}, bytes),
                   std::invalid_argument);
-  CHECK_THROWS_WITH_AS(writer.add_tensor("t", static_cast<TensorType>(99), {32}, fill_with_offsets),
-                       doctest::Contains("no tensor type has the number 99"),
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      writer.add_tensor("t", static_cast<TensorType>(99), {32}, test::fill_with_offsets),
+      doctest::Contains("no tensor type has the number 99"), std::invalid_argument);
   CHECK_THROWS_AS(writer.add("general.alignment", std::uint32_t{32}), std::invalid_argument);
   const test::TemporaryFolder folder;
   writer.write(folder.path() / "model.gguf");

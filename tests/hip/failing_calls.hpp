@@ -52,8 +52,7 @@ inline void fail_every_call(const std::function<void()>& work,
     const std::size_t lost =
         left.device_allocations + left.pinned_allocations + left.streams + left.events;
     // What could not be released is left alone, and was told.
-    const bool is_release = name == "hipFree" || name == "hipHostFree" ||
-                            name == "hipStreamDestroy" || name == "hipEventDestroy";
+    const bool is_release = is_clean_up(name);
     REQUIRE(lost == (is_release ? 1 : 0));
     if (is_release) REQUIRE(told.count() == 1);
   }

@@ -29,6 +29,12 @@ class Simulation {
   }
 };
 
+/// Whether a call of that name releases what it is given: what such a call fails to release is lost.
+inline bool is_clean_up(const std::string& name) {
+  return name == "hipFree" || name == "hipHostFree" || name == "hipStreamDestroy" ||
+         name == "hipEventDestroy";
+}
+
 /// Collects the errors of clean-up, instead of printing them.
 class CleanUpErrors {
  public:

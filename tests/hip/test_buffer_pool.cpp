@@ -37,7 +37,7 @@ struct LayerBuffer {
 };
 
 /// A transformer layer for 256 tokens of 2048 numbers, 16 heads, 2 bytes each.
-constexpr std::array<LayerBuffer, 9> layer{{
+constexpr std::array<LayerBuffer, 9> layer_buffers{{
     {256 * 2048 * 2, 0, 8},              // residual
     {256 * 2048 * 2, 0, 2},              // normed
     {256 * (2048 + 2 * 512) * 2, 1, 4},  // q, k, v
@@ -51,20 +51,15 @@ constexpr std::array<LayerBuffer, 9> layer{{
 
 template <class Pool, class Stream>
 void run_layer(Pool& pool, Stream& stream) {
-  std::array<typename Pool::buffer_type, layer.size()> buffers;
+  std::array<typename Pool::buffer_type, layer_buffers.size()> buffers;
   for (int step = 0; step <= 8; ++step) {
-    for (std::size_t i = 0; i < layer.size(); ++i) {
-      if (layer[i].first == step) buffers[i] = pool.acquire(layer[i].bytes, stream);
+    for (std::size_t i = 0; i < layer_buffers.size(); ++i) {
+      if (layer_buffers[i].first == step) buffers[i] = pool.acquire(layer_buffers[i].bytes, stream);
     }
-    for (std::size_t i = 0; i < layer.size(); ++i) {
-      if (layer[i].last == step) buffers[i].release();
+    for (std::size_t i = 0; i < layer_buffers.size(); ++i) {
+      if (layer_buffers[i].last == step) buffers[i].release();
     }
   }
-}
-
-bool is_clean_up(const std::string& name) {
-  return name == "hipFree" || name == "hipHostFree" || name == "hipStreamDestroy" ||
-         name == "hipEventDestroy";
 }
 
 /// All that a pool does with a device, on streams of both kinds.
@@ -115,7 +110,7 @@ TEST_CASE("ten thousand layers: no miss, no call to the driver or the system all
   CHECK(test::system_allocator_calls() == system);
   CHECK(hipsim::calls() == driver);
   CHECK(pool.stats().misses == misses);
-  CHECK(pool.stats().hits >= 10'000 * layer.size());
+  CHECK(pool.stats().hits >= 10'000 * layer_buffers.size());
   CHECK(pool.stats().waits == 0);
 }
 
@@ -148,7 +143,7 @@ TEST_CASE("on a stream that is not shared, returns record an event, and nothing 
   const std::uint64_t device_asked = hipsim::calls("hipGetDevice");
   const std::uint64_t all = hipsim::calls();
   for (int i = 0; i < 100; ++i) run_layer(pool, stream);
-  CHECK(hipsim::calls("hipEventRecord") - records == 100 * layer.size());
+  CHECK(hipsim::calls("hipEventRecord") - records == 100 * layer_buffers.size());
   CHECK(hipsim::calls() - all ==
         hipsim::calls("hipEventRecord") - records + hipsim::calls("hipGetDevice") - device_asked);
 }
@@ -294,7 +289,7 @@ TEST_CASE("whichever call fails, a pool ends in an error or goes on, and all is 
       const hipsim::Live left = hipsim::live();
       const std::size_t lost =
           left.device_allocations + left.pinned_allocations + left.streams + left.events;
-      REQUIRE(lost == (is_clean_up(name) ? 1 : 0));
+      REQUIRE(lost == (test::is_clean_up(name) ? 1 : 0));
     }
   }
   hipsim::reset();

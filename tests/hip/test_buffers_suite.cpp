@@ -35,9 +35,9 @@ using Gpu = HipDevice<>;
 using Word = std::uint32_t;
 
 /// Pinned memory as words.
-class Pinned {
+class PinnedWords {
  public:
-  explicit Pinned(std::size_t words)
+  explicit PinnedWords(std::size_t words)
       : words_{words}, region_{hip::PinnedMemory{0}.acquire(words * sizeof(Word), 4096)} {}
 
   [[nodiscard]] std::span<Word> words() const {
@@ -54,26 +54,26 @@ class Pinned {
   hip::PinnedMemory::Region region_;
 };
 
-constexpr std::size_t large = std::size_t{1} << 20;  // words: 4 MiB, some time on a link
+constexpr std::size_t large_words = std::size_t{1} << 20;  // words: 4 MiB, some time on a link
 
 }  // namespace
 
 TEST_CASE("a pooled buffer is the next stream's after the work of the one before") {
   Gpu device;
-  std::vector<std::unique_ptr<Pinned>> from;
-  std::vector<std::unique_ptr<Pinned>> to;
+  std::vector<std::unique_ptr<PinnedWords>> from;
+  std::vector<std::unique_ptr<PinnedWords>> to;
   std::array streams{SharedStream<Gpu>{device.make_stream()},
                      SharedStream<Gpu>{device.make_stream()}};
   BufferPool pool{device, 8 * MiB};
-  pool.warm_up({large * sizeof(Word)});
+  pool.warm_up({large_words * sizeof(Word)});
   pool.on_miss(Misses::are_errors);
   void* address = nullptr;
   for (Word i = 0; i < 12; ++i) {
-    from.push_back(std::make_unique<Pinned>(large));
-    to.push_back(std::make_unique<Pinned>(large));
+    from.push_back(std::make_unique<PinnedWords>(large_words));
+    to.push_back(std::make_unique<PinnedWords>(large_words));
     std::fill(from.back()->words().begin(), from.back()->words().end(), i);
     const auto& stream = streams[i % 2];
-    auto buffer = pool.acquire(large * sizeof(Word), stream);
+    auto buffer = pool.acquire(large_words * sizeof(Word), stream);
     if (address == nullptr) address = buffer.address();
     CHECK(buffer.address() == address);  // there is only this one
     device.copy_to_device(buffer.address(), from.back()->data(), buffer.size(), *stream);
@@ -87,14 +87,14 @@ TEST_CASE("a pooled buffer is the next stream's after the work of the one before
 
 TEST_CASE("named buffers keep their contents as they grow, on two streams") {
   Gpu device;
-  const Pinned from{large};
-  const Pinned to{large};
+  const PinnedWords from{large_words};
+  const PinnedWords to{large_words};
   std::array streams{device.make_stream(), device.make_stream()};
   NamedBuffers buffers{device, 64 * MiB};
-  for (Word i = 0; i < large; ++i) from.words()[i] = i * 2'654'435'761U;
+  for (Word i = 0; i < large_words; ++i) from.words()[i] = i * 2'654'435'761U;
   buffers.add<Word>("grows", 100, {.growth = Growth::ratio(3, 2), .asynchronous_readback = true});
   std::uint64_t written = 0;
-  for (std::uint64_t elements = 100; elements <= large; elements = elements * 2 + 1) {
+  for (std::uint64_t elements = 100; elements <= large_words; elements = elements * 2 + 1) {
     auto& stream = streams[written % 2];
     buffers.ensure_capacity<Word>("grows", elements, stream);
     buffers.write<Word>("grows", written, from.words().subspan(written, elements - written),
@@ -111,35 +111,35 @@ TEST_CASE("named buffers keep their contents as they grow, on two streams") {
 
 TEST_CASE("readbacks come in order, each with the bytes of its time") {
   Gpu device;
-  const Pinned from{large};
+  const PinnedWords from{large_words};
   auto stream = device.make_stream();
   BufferPool pool{device, 32 * MiB};
-  Readback<Word, Gpu> readback{device, large};
+  Readback<Word, Gpu> readback{device, large_words};
   for (Word i = 0; i < 20; ++i) {
     device.synchronize(stream);  // what was written before is on the device
     std::fill(from.words().begin(), from.words().end(), i);
     {
-      const auto source = pool.acquire(large * sizeof(Word), stream);
+      const auto source = pool.acquire(large_words * sizeof(Word), stream);
       device.copy_to_device(source.address(), from.data(), source.size(), stream);
       readback.start(source.slice(), stream);
     }
     if (i == 0) continue;
     const auto words = readback.wait();
-    CHECK(words.size() == large);
+    CHECK(words.size() == large_words);
     CHECK(std::all_of(words.begin(), words.end(), [&](Word word) { return word == i - 1; }));
   }
 }
 
 TEST_CASE("a result behind an event is there when the copies before it are") {
   Gpu device;
-  const Pinned from{large};
-  const Pinned to{large};
+  const PinnedWords from{large_words};
+  const PinnedWords to{large_words};
   auto memory = device.memory();
-  const auto region = memory.acquire(large * sizeof(Word), 256);
+  const auto region = memory.acquire(large_words * sizeof(Word), 256);
   std::fill(from.words().begin(), from.words().end(), 7U);
   auto stream = device.make_stream();
-  device.copy_to_device(region.address(), from.data(), large * sizeof(Word), stream);
-  device.copy_to_host(to.data(), region.address(), large * sizeof(Word), stream);
+  device.copy_to_device(region.address(), from.data(), large_words * sizeof(Word), stream);
+  device.copy_to_host(to.data(), region.address(), large_words * sizeof(Word), stream);
   auto done = device.make_event();
   device.record(done, stream);
   const auto sum = when_done(device, std::move(done), [&to] { return to.holds(7) ? 1 : 0; });
@@ -150,13 +150,13 @@ TEST_CASE("a result behind an event is there when the copies before it are") {
 
 TEST_CASE("streams of a set wait for each other on the device") {
   Gpu device;
-  const Pinned from{large};
-  const Pinned to{large};
+  const PinnedWords from{large_words};
+  const PinnedWords to{large_words};
   auto memory = device.memory();
-  const auto region = memory.acquire(2 * large * sizeof(Word), 256);
+  const auto region = memory.acquire(2 * large_words * sizeof(Word), 256);
   auto* const first = static_cast<Word*>(region.address());
-  auto* const second = first + large;
-  constexpr std::uint64_t bytes = large * sizeof(Word);
+  auto* const second = first + large_words;
+  constexpr std::uint64_t bytes = large_words * sizeof(Word);
   StreamSet streams{device, {"upload", "compute", "readback"}};
   for (Word i = 1; i <= 5; ++i) {
     std::fill(from.words().begin(), from.words().end(), i);
@@ -180,9 +180,9 @@ TEST_CASE("streams of a set wait for each other on the device") {
 
 TEST_CASE("a workspace holds what each scope writes, at the same addresses again and again") {
   Gpu device;
-  const Pinned from{large / 4};
-  const Pinned to{large / 4};
-  constexpr std::uint64_t bytes = large / 4 * sizeof(Word);
+  const PinnedWords from{large_words / 4};
+  const PinnedWords to{large_words / 4};
+  constexpr std::uint64_t bytes = large_words / 4 * sizeof(Word);
   Workspace workspace{device, {.minimum_bytes = 1 * MiB}};
   std::vector<void*> addresses;
   for (Word round = 0; round < 6; ++round) {

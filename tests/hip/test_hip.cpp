@@ -22,7 +22,7 @@ namespace {
 using namespace allot;
 
 template <class M>
-using ArenaOn = Arena<BestFit, AlignTo<256>, Locked<>, M>;
+using BestFitOn = Arena<BestFit, AlignTo<256>, Locked<>, M>;
 
 }  // namespace
 
@@ -61,7 +61,7 @@ TEST_CASE("no device is one clear error, whatever is tried first") {
 TEST_CASE("memory is of the device that was current, and is freed with any other current") {
   const test::Simulation simulation{{.devices = {{}, {}}}};
   REQUIRE(hipSetDevice(1) == hipSuccess);
-  std::optional<ArenaOn<hip::DeviceMemory>> arena{std::in_place, 1 * MiB};
+  std::optional<BestFitOn<hip::DeviceMemory>> arena{std::in_place, 1 * MiB};
   CHECK(hipsim::used(1) == 1 * MiB);
   REQUIRE(hipSetDevice(0) == hipSuccess);
   arena.reset();
@@ -80,7 +80,7 @@ TEST_CASE("pools are refused where the device has none, and keep their stream al
     CHECK_THROWS_AS(hip::PooledMemory{0}, hip::Error);
   }
   const test::Simulation simulation;
-  std::optional<ArenaOn<hip::PooledMemory>> arena;
+  std::optional<BestFitOn<hip::PooledMemory>> arena;
   {
     const hip::PooledMemory memory{0};
     arena.emplace(1 * MiB, memory);
@@ -92,7 +92,7 @@ TEST_CASE("pools are refused where the device has none, and keep their stream al
 
 TEST_CASE("what runs out of memory asks the reclaimers, and then the device once more") {
   const test::Simulation simulation{{.devices = {{.memory = 10 * MiB}}}};
-  std::optional<ArenaOn<hip::DeviceMemory>> cache{std::in_place, 8 * MiB, hip::DeviceMemory{0}};
+  std::optional<BestFitOn<hip::DeviceMemory>> cache{std::in_place, 8 * MiB, hip::DeviceMemory{0}};
   std::vector<std::string> asked;
   {
     const Reclaimer reclaimer{[&](std::string_view device, std::uint64_t bytes) -> std::uint64_t {
@@ -102,15 +102,15 @@ TEST_CASE("what runs out of memory asks the reclaimers, and then the device once
       cache.reset();
       return freed;
     }};
-    const ArenaOn<hip::DeviceMemory> arena{5 * MiB, hip::DeviceMemory{0}};
+    const BestFitOn<hip::DeviceMemory> arena{5 * MiB, hip::DeviceMemory{0}};
     CHECK(asked == std::vector<std::string>{"hip:0 " + std::to_string(5 * MiB)});
     // Nothing left to give: refused after one attempt.
     const std::uint64_t before = hipsim::calls("hipMalloc");
-    CHECK_THROWS_AS((ArenaOn<hip::DeviceMemory>{6 * MiB, hip::DeviceMemory{0}}), OutOfMemory);
+    CHECK_THROWS_AS((BestFitOn<hip::DeviceMemory>{6 * MiB, hip::DeviceMemory{0}}), OutOfMemory);
     CHECK(asked.size() == 2);
     CHECK(hipsim::calls("hipMalloc") == before + 1);
   }
-  CHECK_THROWS_AS((ArenaOn<hip::DeviceMemory>{20 * MiB, hip::DeviceMemory{0}}), OutOfMemory);
+  CHECK_THROWS_AS((BestFitOn<hip::DeviceMemory>{20 * MiB, hip::DeviceMemory{0}}), OutOfMemory);
   CHECK(asked.size() == 2);
 }
 
@@ -150,9 +150,9 @@ TEST_CASE("pinned memory that is refused asks for the host's, and says nothing o
 TEST_CASE("what a pool keeps is given back where memory is wanted") {
   const test::Simulation simulation{{.devices = {{.memory = 10 * MiB}}}};
   HipDevice<hip::PooledMemory> device;
-  { const ArenaOn<hip::PooledMemory> arena{4 * MiB, device.memory()}; }
+  { const BestFitOn<hip::PooledMemory> arena{4 * MiB, device.memory()}; }
   CHECK(hipsim::calls("hipMemPoolCreate") == 1);
-  CHECK_THROWS_AS((ArenaOn<hip::DeviceMemory>{20 * MiB, hip::DeviceMemory{0}}), OutOfMemory);
+  CHECK_THROWS_AS((BestFitOn<hip::DeviceMemory>{20 * MiB, hip::DeviceMemory{0}}), OutOfMemory);
   CHECK(hipsim::calls("hipMemPoolTrimTo") == 1);
 }
 
@@ -186,7 +186,7 @@ TEST_CASE("a stream that cannot be waited for has its device waited for") {
 
 TEST_CASE("HIP's own handle of an interior address opens at the base; ours does not") {
   const test::Simulation simulation;
-  ArenaOn<hip::DeviceMemory> arena{64 * KiB, hip::DeviceMemory{0}};
+  BestFitOn<hip::DeviceMemory> arena{64 * KiB, hip::DeviceMemory{0}};
   const Block first = arena.allocate(4096);
   const Block second = arena.allocate(4096);
   hipIpcMemHandle_t of_base{};

@@ -11,7 +11,7 @@ using namespace allot;
 namespace {
 
 template <class M>
-using ArenaOn = Arena<BestFit, AlignTo<256>, Locked<>, M>;
+using LawfulOn = Arena<BestFit, AlignTo<256>, Locked<>, M>;
 
 /// A pool of the current device, as an arena makes it by default.
 struct DefaultPool : hip::PooledMemory {
@@ -29,7 +29,8 @@ struct test::LawFixture<hip::ManagedMemory> : test::Simulation {};
 template <>
 struct test::LawFixture<DefaultPool> : test::Simulation {};
 
-ALLOT_TEST_LAWS(ArenaOn<hip::DeviceMemory>, ArenaOn<hip::PinnedMemory>, ArenaOn<hip::ManagedMemory>,
-                ArenaOn<DefaultPool>, rdna3::ArenaOf<rdna3::Weights, hip::DeviceMemory>,
+ALLOT_TEST_LAWS(LawfulOn<hip::DeviceMemory>, LawfulOn<hip::PinnedMemory>,
+                LawfulOn<hip::ManagedMemory>, LawfulOn<DefaultPool>,
+                rdna3::ArenaOf<rdna3::Weights, hip::DeviceMemory>,
                 rdna3::ArenaOf<rdna3::KvPages<4096>, hip::DeviceMemory>,
                 rdna3::ArenaOf<rdna3::Scratch, hip::DeviceMemory>);

@@ -44,11 +44,6 @@ struct Model {
 // Under the thread sanitizer, where a load takes ten times as long, some calls fail, not each.
 constexpr std::uint64_t call_step = test::has_thread_sanitizer ? 7 : 1;
 
-bool is_clean_up(const std::string& name) {
-  return name == "hipFree" || name == "hipHostFree" || name == "hipStreamDestroy" ||
-         name == "hipEventDestroy";
-}
-
 }  // namespace
 
 TEST_CASE("a load commits no crime, early or late, and leaves nothing behind") {
@@ -213,7 +208,7 @@ TEST_CASE(
       const std::size_t lost =
           left.device_allocations + left.pinned_allocations + left.streams + left.events;
       // Where the call that failed was to release something, that alone is left, and was told.
-      const bool may_be_lost = is_clean_up(name);
+      const bool may_be_lost = test::is_clean_up(name);
       REQUIRE(lost == (may_be_lost ? 1 : 0));
       if (may_be_lost) REQUIRE(told.count() == 1);
       if (!may_be_lost) REQUIRE(hipsim::used() == 0);

@@ -33,9 +33,9 @@ constexpr BufferConfig plain{
     .growth = Growth::exact(), .minimum = 0, .asynchronous_readback = true};
 
 /// Pinned values, to write from and to read into.
-class Pinned {
+class PinnedValues {
  public:
-  explicit Pinned(std::size_t count, Int first = 0)
+  explicit PinnedValues(std::size_t count, Int first = 0)
       : region_{hip::PinnedMemory{0}.acquire(count * sizeof(Int), alignof(Int))}, count_{count} {
     std::iota(values().begin(), values().end(), first);
   }
@@ -56,7 +56,7 @@ class Pinned {
 };
 
 bool holds(Buffers& buffers, std::string_view name, std::size_t count, Int first) {
-  const Pinned seen{count, 99};
+  const PinnedValues seen{count, 99};
   buffers.read<Int>(name, 0, seen.values());
   return seen.counts_from(first);
 }
@@ -82,8 +82,8 @@ TEST_CASE("resizes keep the data on any stream, whenever the streams do their wo
   for (const auto schedule : {hipsim::Schedule::eager, hipsim::Schedule::late}) {
     const test::Simulation simulation{{.schedule = schedule}};
     WatchedDevice device;
-    const Pinned values{20'000};
-    const Pinned seen{20'000, 5};
+    const PinnedValues values{20'000};
+    const PinnedValues seen{20'000, 5};
     Buffers buffers{device, 4 * MiB};
     auto one = device.make_stream();
     auto two = device.make_stream();
@@ -106,7 +106,7 @@ TEST_CASE("resizes keep the data on any stream, whenever the streams do their wo
 TEST_CASE("freed memory is not used again while copies may touch it") {
   const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
   WatchedDevice device;
-  const Pinned values{1000};
+  const PinnedValues values{1000};
   Buffers buffers{device, 64 * KiB};
   auto stream = device.make_stream();
   // The arena holds sixteen of these; each is written, grown out of its place and freed in flight.
@@ -128,7 +128,7 @@ TEST_CASE("freed memory is not used again while copies may touch it") {
 TEST_CASE("writes and reads of steady state make no event") {
   const test::Simulation simulation;
   WatchedDevice device;
-  const Pinned values{1000};
+  const PinnedValues values{1000};
   Buffers buffers{device, 64 * KiB};
   auto stream = device.make_stream();
   buffers.add<Int>("x", 1000, plain);
@@ -146,7 +146,7 @@ TEST_CASE("buffers, handles and the stream go in any order while copies run") {
   do {
     const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
     WatchedDevice device;
-    const Pinned values{1000};
+    const PinnedValues values{1000};
     std::optional stream{device.make_stream()};
     auto buffers = std::make_unique<Buffers>(device, 1 * MiB);
     std::optional old{buffers->add<Int>("x", 1000, plain)};
@@ -206,7 +206,7 @@ const Operation operations[] = {
 
 /// In this order in the arena of 74 KiB: 39.25 KiB that are freed but in flight, the buffers and
 /// their walls, 16 KiB that are free.
-void prepare(Buffers& buffers, hip::Stream& stream, const std::vector<Pinned>& values) {
+void prepare(Buffers& buffers, hip::Stream& stream, const std::vector<PinnedValues>& values) {
   buffers.add<Int>("large", 10'000, plain);
   const char* const names[] = {"a", "b", "c"};
   for (std::size_t i = 0; i < 3; ++i) {
@@ -233,7 +233,7 @@ TEST_CASE("whatever call fails, buffers are as they were, and a second attempt s
         const test::Simulation simulation{{.schedule = schedule}};
         const test::CleanUpErrors errors;
         WatchedDevice device;
-        std::vector<Pinned> values;
+        std::vector<PinnedValues> values;
         for (const Int first : {10U, 20U, 30U}) values.emplace_back(1000, first);
         auto stream = device.make_stream();
         auto other = device.make_stream();
@@ -297,7 +297,7 @@ TEST_CASE("nothing is freed in flight even where waiting fails, too") {
   const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
   const test::CleanUpErrors errors;
   WatchedDevice device;
-  const Pinned values{1000, 10};
+  const PinnedValues values{1000, 10};
   Buffers buffers{device, 64 * KiB};
   auto stream = device.make_stream();
   buffers.add<Int>("a", 1000, plain);
@@ -339,7 +339,7 @@ TEST_CASE("two threads with a stream each share buffers on a device") {
   Buffers buffers{device, 1 * MiB, MemoryLimit::bytes(200'000)};
   std::array<bool, 2> is_right{true, true};
   const auto work = [&](std::size_t number) {
-    const Pinned values{1000, static_cast<Int>(number)};
+    const PinnedValues values{1000, static_cast<Int>(number)};
     auto stream = device.make_stream();
     const std::string own = "of thread " + std::to_string(number);
     std::mt19937_64 random{test::first_seed() + number};

@@ -5,7 +5,7 @@
 
 namespace {
 
-thread_local std::uint64_t calls = 0;
+thread_local std::uint64_t counted_calls = 0;
 
 }  // namespace
 
@@ -14,34 +14,34 @@ thread_local std::uint64_t calls = 0;
 extern "C" {
 void* __real_malloc(std::size_t bytes);
 void* __wrap_malloc(std::size_t bytes) {
-  ++calls;
+  ++counted_calls;
   return __real_malloc(bytes);
 }
 void* __real_realloc(void* memory, std::size_t bytes);
 void* __wrap_realloc(void* memory, std::size_t bytes) {
-  ++calls;
+  ++counted_calls;
   return __real_realloc(memory, bytes);
 }
 void* __real__Znwm(std::size_t bytes);
 void* __wrap__Znwm(std::size_t bytes) {
-  ++calls;
+  ++counted_calls;
   return __real__Znwm(bytes);
 }
 void* __real__ZnwmSt11align_val_t(std::size_t bytes, std::size_t alignment);
 void* __wrap__ZnwmSt11align_val_t(std::size_t bytes, std::size_t alignment) {
-  ++calls;
+  ++counted_calls;
   return __real__ZnwmSt11align_val_t(bytes, alignment);
 }
 void __real__ZdlPv(void* memory);
 void __wrap__ZdlPv(void* memory) {
-  ++calls;
+  ++counted_calls;
   __real__ZdlPv(memory);
 }
 void __real__ZdlPvm(void* memory, std::size_t bytes);
 void __wrap__ZdlPvm(void* memory, std::size_t bytes) {
-  ++calls;
+  ++counted_calls;
   __real__ZdlPvm(memory, bytes);
 }
 }
 
-std::uint64_t allot::test::system_allocator_calls() noexcept { return calls; }
+std::uint64_t allot::test::system_allocator_calls() noexcept { return counted_calls; }

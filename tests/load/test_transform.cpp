@@ -124,13 +124,13 @@ void check_parts(const Model& model) {
 }
 
 // Under the thread sanitizer what one thread computes needs no second look, and one size is enough.
-const std::vector<std::uint64_t> slots =
+const std::vector<std::uint64_t> usual_slot_sizes =
     test::has_thread_sanitizer ? std::vector<std::uint64_t>{70'001}
                                : std::vector<std::uint64_t>{4 * KiB, 70'001, 16 * MiB};
 
 /// Loads onto the host and onto a device of staged memory, with slots of several sizes.
 void check_everywhere(const gguf::File& file, const TransformOptions& transforms,
-                      const std::vector<std::uint64_t>& slot_sizes = slots) {
+                      const std::vector<std::uint64_t>& slot_sizes = usual_slot_sizes) {
   const Plan plan = load::make_plan(file, {.transforms = transforms});
   HostDevice host;
   const auto model = load::load(file, plan, host);

@@ -164,7 +164,7 @@ namespace {
 
 /// Tells how many nodes are taken.
 template <class Key, bool IsSized>
-class Counted : public TreePool<Key, IsSized> {
+class CountedPool : public TreePool<Key, IsSized> {
   using Shape = TreeShape<Key, IsSized>;
 
  public:
@@ -187,8 +187,8 @@ class Counted : public TreePool<Key, IsSized> {
 }  // namespace
 
 TEST_CASE_TEMPLATE("no map takes more nodes than the bound allows for it", P,
-                   Counted<std::uint32_t, false>, Counted<std::uint32_t, true>,
-                   Counted<std::uint64_t, false>, Counted<std::uint64_t, true>) {
+                   CountedPool<std::uint32_t, false>, CountedPool<std::uint32_t, true>,
+                   CountedPool<std::uint64_t, false>, CountedPool<std::uint64_t, true>) {
   using Key = typename P::Key;
   for (const std::uint32_t range : {30U, 60U, 120U, 1000U}) {
     INFO("ALLOT_SEED=" << allot::test::first_seed() << ", keys below " << range);

@@ -14,7 +14,7 @@ namespace {
 using namespace allot;
 using test::Outcome;
 
-Outcome run(const std::string& example, const std::string& arguments = "") {
+Outcome run_example(const std::string& example, const std::string& arguments = "") {
   const char* const folder = std::getenv("ALLOT_EXAMPLES");
   REQUIRE_MESSAGE(folder != nullptr, "ALLOT_EXAMPLES is the folder of the built examples");
   return test::run_program(std::string{folder} + "/" + example, arguments);
@@ -40,7 +40,7 @@ void check_refused(const Outcome& outcome, int status, const std::string& part) 
 }  // namespace
 
 TEST_CASE("pooled_matmul: every product is right, every acquisition a hit, nothing is allocated") {
-  const Outcome outcome = run("pooled_matmul", "6");
+  const Outcome outcome = run_example("pooled_matmul", "6");
   CHECK_MESSAGE(outcome.status == 0, outcome.error);
   for (const std::string way : {"pooled ", "asynchronous ", "batched "}) {
     const std::size_t at = outcome.out.find("\n" + way);
@@ -48,51 +48,51 @@ TEST_CASE("pooled_matmul: every product is right, every acquisition a hit, nothi
     const std::string line = outcome.out.substr(at + 1, outcome.out.find('\n', at + 1) - at - 1);
     CHECK_MESSAGE(says(line, "hit rate 100.0 %   0 misses   0 allocations"), line);
   }
-  check_refused(run("pooled_matmul", "none"), 2, "usage: pooled_matmul");
+  check_refused(run_example("pooled_matmul", "none"), 2, "usage: pooled_matmul");
 }
 
 TEST_CASE("kv_cache: blocks are shared and copied, and take less than contiguous caches") {
-  const Outcome outcome = run("kv_cache", "40 16");
+  const Outcome outcome = run_example("kv_cache", "40 16");
   CHECK_MESSAGE(outcome.status == 0, outcome.error);
   for (const std::string line :
        {"blocks hit in a prefix", "blocks copied on write", "peak memory", "contiguous caches"})
     CHECK_MESSAGE(says(outcome.out, line), outcome.out);
-  CHECK(run("kv_cache", "40 16").out == outcome.out);
+  CHECK(run_example("kv_cache", "40 16").out == outcome.out);
   if (const auto model = real_model()) {
-    const Outcome of_model = run("kv_cache", "10 4 " + *model);
+    const Outcome of_model = run_example("kv_cache", "10 4 " + *model);
     CHECK_MESSAGE(of_model.status == 0, of_model.error);
     CHECK(says(of_model.out, "5 layers, 4 KV heads, keys of 8 and values of 8 elements"));
   }
-  check_refused(run("kv_cache", "0"), 2, "usage: kv_cache");
-  check_refused(run("kv_cache", "1 1 /dev/null"), 1, "kv_cache: /dev/null");
-  check_refused(run("kv_cache", "1 1"), 1, "out of blocks");
+  check_refused(run_example("kv_cache", "0"), 2, "usage: kv_cache");
+  check_refused(run_example("kv_cache", "1 1 /dev/null"), 1, "kv_cache: /dev/null");
+  check_refused(run_example("kv_cache", "1 1"), 1, "out of blocks");
 }
 
 TEST_CASE("gguf_metadata prints what a file says") {
   if (const auto model = real_model()) {
-    const Outcome outcome = run("gguf_metadata", *model + " 1 2");
+    const Outcome outcome = run_example("gguf_metadata", *model + " 1 2");
     CHECK_MESSAGE(outcome.status == 0, outcome.error);
     CHECK(says(outcome.out, "llama, 48 tensors\ncontext of 2048 tokens\n512 tokens\n"));
     CHECK(says(outcome.out, "       1  <s>\n       2  </s>\n"));
   }
-  check_refused(run("gguf_metadata", "/dev/null"), 1, "/dev/null");
-  check_refused(run("gguf_metadata"), 2, "sage");
+  check_refused(run_example("gguf_metadata", "/dev/null"), 1, "/dev/null");
+  check_refused(run_example("gguf_metadata"), 2, "sage");
 }
 
 TEST_CASE("gguf_dequantize prints a tensor's values") {
   if (const auto model = real_model()) {
-    const Outcome outcome = run("gguf_dequantize", *model + " blk.0.attn_q.weight");
+    const Outcome outcome = run_example("gguf_dequantize", *model + " blk.0.attn_q.weight");
     CHECK_MESSAGE(outcome.status == 0, outcome.error);
     CHECK(says(outcome.out, "first "));
     CHECK(says(outcome.out, "mean "));
-    check_refused(run("gguf_dequantize", *model + " no.such.tensor"), 1, "no.such.tensor");
+    check_refused(run_example("gguf_dequantize", *model + " no.such.tensor"), 1, "no.such.tensor");
   }
-  check_refused(run("gguf_dequantize", "/dev/null"), 1, "/dev/null");
-  check_refused(run("gguf_dequantize"), 2, "sage");
+  check_refused(run_example("gguf_dequantize", "/dev/null"), 1, "/dev/null");
+  check_refused(run_example("gguf_dequantize"), 2, "sage");
 }
 
 TEST_CASE("policy_comparison compares") {
-  const Outcome outcome = run("policy_comparison");
+  const Outcome outcome = run_example("policy_comparison");
   CHECK_MESSAGE(outcome.status == 0, outcome.error);
   CHECK(says(outcome.out, "BestFit"));
 }
