@@ -20,10 +20,10 @@
 #include <allot/load/planned_device.hpp>
 #include <allot/load/progress.hpp>
 #include <allot/load/verify.hpp>
+#include <allot/os/clock.hpp>
 #include <allot/slice.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -137,7 +137,7 @@ void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace>
            std::span<D> devices, const ProgressCallback& progress, const LoadOptions& options,
            LoadReport& report) {
   if (plan.steps.empty()) {
-    detail::report(progress, {0, 0});
+    notify(progress, {0, 0});
   } else if (is_straight(devices)) {
     if (options.direct_io) {
       report.fallbacks.emplace_back(
@@ -174,7 +174,7 @@ template <WeightPolicy P = DefaultWeights, Device D>
   for (const Step& step : plan.steps) detail::check_step(step, file, plan);
   detail::check_apart(plan.steps);
 
-  const auto start = std::chrono::steady_clock::now();
+  const double start = os::seconds();
   Plan followed = plan;
   LoadReport report;
   auto [arenas, places] = detail::reserve<P>(file, followed, devices, report.fallbacks);
@@ -194,7 +194,7 @@ template <WeightPolicy P = DefaultWeights, Device D>
   detail::bring(file, followed, places, devices, progress, options, report);
   report.bytes = detail::bytes_of(followed.steps);
   report.device_allocations = arenas.size();
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = os::seconds() - start;
   return ModelType{std::move(followed), std::move(arenas), std::move(tensors), std::move(report)};
 }
 

@@ -5,13 +5,12 @@
 
 #include <allot/core/units.hpp>
 
-#include <condition_variable>
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
-#include <exception>
-#include <functional>
-#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace allot::load {
@@ -22,8 +21,69 @@ struct Progress {
   std::uint64_t total;
 };
 
-/// Returns whether to go on.
-using ProgressCallback = std::function<bool(const Progress&)>;
+/// Anything that can be called with a `Progress` and returns whether to go on; or nothing. Copies
+/// what it is made of, as `std::function` does, whose header takes longer to compile than a loader.
+class ProgressCallback {
+  template <class Function>
+  static constexpr bool is_callback =
+      !std::same_as<std::remove_cvref_t<Function>, ProgressCallback> &&
+      requires(std::decay_t<Function> & function, const Progress& progress) {
+    { function(progress) } -> std::convertible_to<bool>;
+  };
+
+ public:
+  ProgressCallback() noexcept = default;
+  ProgressCallback(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
+  /// Empty if `function` is a null pointer, or an empty `std::function`.
+  template <class Function>
+  requires is_callback<Function> ProgressCallback(
+      Function&& function) {  // NOLINT(google-explicit-constructor)
+    using Stored = std::decay_t<Function>;
+    constexpr bool may_be_empty = std::is_pointer_v<Stored> || requires {
+      typename Stored::result_type;
+      { function == nullptr } -> std::convertible_to<bool>;
+    };
+    if constexpr (may_be_empty) {
+      if (function == nullptr) return;
+    }
+    target_ = new Target<Stored>{std::forward<Function>(function)};
+  }
+  ProgressCallback(const ProgressCallback& other)
+      : target_{other.target_ == nullptr ? nullptr : other.target_->copy()} {}
+  ProgressCallback(ProgressCallback&& other) noexcept
+      : target_{std::exchange(other.target_, nullptr)} {}
+  ProgressCallback& operator=(ProgressCallback other) noexcept {
+    std::swap(target_, other.target_);
+    return *this;
+  }
+  ~ProgressCallback() { delete target_; }
+
+  /// Whether there is anything to call.
+  [[nodiscard]] explicit operator bool() const noexcept { return target_ != nullptr; }
+  /// Requires: it is not empty. Throws: what is called throws.
+  bool operator()(const Progress& progress) const { return target_->call(progress); }
+
+ private:
+  struct Callable {
+    Callable() = default;
+    Callable(const Callable&) = delete;
+    Callable& operator=(const Callable&) = delete;
+    virtual ~Callable() = default;
+    virtual bool call(const Progress& progress) = 0;
+    [[nodiscard]] virtual Callable* copy() const = 0;
+  };
+
+  template <class Function>
+  struct Target final : Callable {
+    template <class From>
+    explicit Target(From&& from) : function(std::forward<From>(from)) {}
+    bool call(const Progress& progress) override { return static_cast<bool>(function(progress)); }
+    [[nodiscard]] Callable* copy() const override { return new Target{function}; }
+    Function function;
+  };
+
+  Callable* target_ = nullptr;
+};
 
 /// The progress callback returned false; nothing stays reserved.
 class Cancelled : public std::runtime_error {
@@ -35,52 +95,8 @@ class Cancelled : public std::runtime_error {
 
 namespace detail {
 
-/// What threads have done so far, and the first error among them.
-class SharedProgress {
- public:
-  explicit SharedProgress(std::uint64_t total) noexcept : total_{total} {}
-
-  void add(std::uint64_t bytes) {
-    {
-      const std::scoped_lock lock{mutex_};
-      done_ += bytes;
-    }
-    changed_.notify_one();
-  }
-
-  void fail(std::exception_ptr error) noexcept {
-    {
-      const std::scoped_lock lock{mutex_};
-      if (!error_) error_ = std::move(error);
-    }
-    changed_.notify_one();
-  }
-
-  /// Throws: the first error.
-  [[nodiscard]] Progress now() {
-    const std::scoped_lock lock{mutex_};
-    if (error_) std::rethrow_exception(error_);
-    return {done_, total_};
-  }
-
-  /// Waits until more than `seen` bytes are done. Throws: the first error.
-  [[nodiscard]] Progress wait_beyond(std::uint64_t seen) {
-    std::unique_lock lock{mutex_};
-    changed_.wait(lock, [&] { return done_ > seen || error_; });
-    if (error_) std::rethrow_exception(error_);
-    return {done_, total_};
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::uint64_t done_ = 0;
-  const std::uint64_t total_;
-  std::exception_ptr error_;
-};
-
-/// Tells the callback, on this thread. Throws: `Cancelled`, what the callback throws.
-inline void report(const ProgressCallback& callback, const Progress& progress) {
+/// Calls back, on this thread. Throws: `Cancelled`, what the callback throws.
+inline void notify(const ProgressCallback& callback, const Progress& progress) {
   if (callback && !callback(progress)) throw Cancelled{progress};
 }
 

@@ -5,8 +5,9 @@
 
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/detail/crew.hpp>
-#include <allot/load/detail/tiles.hpp>
+#include <allot/load/detail/pieces.hpp>
+#include <allot/load/detail/work.hpp>
+#include <allot/load/detail/worker_pool.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/progress.hpp>
 
@@ -17,65 +18,6 @@
 #include <vector>
 
 namespace allot::load::detail {
-
-/// Cuts steps that read bytes as they are into pieces that end at multiples of `piece_bytes` in the
-/// arena, so that no two threads fault in the same huge page, and no two copies write to one page.
-[[nodiscard]] inline std::vector<Step> cut(std::span<const Step> steps, std::uint64_t piece_bytes) {
-  std::vector<Step> pieces;
-  for (Step rest : steps) {
-    while (rest.bytes != 0) {
-      Step piece = rest;
-      piece.bytes = std::min(rest.bytes, piece_bytes - rest.arena_offset % piece_bytes);
-      piece.arena_bytes = piece.bytes;
-      rest.file_offset += piece.bytes;
-      rest.arena_offset += piece.bytes;
-      rest.bytes -= piece.bytes;
-      pieces.push_back(piece);
-    }
-  }
-  return pieces;
-}
-
-/// Bytes that steps put in place.
-[[nodiscard]] inline std::uint64_t bytes_of(std::span<const Step> steps) noexcept {
-  std::uint64_t total = 0;
-  for (const Step& step : steps) total += step.arena_bytes;
-  return total;
-}
-
-/// Steps that read bytes as they are, and the others in tiles.
-class Work {
- public:
-  /// \param plan        its steps must outlive this
-  /// \param most_bytes  of a tile
-  Work(const gguf::File& file, const Plan& plan, std::uint64_t most_bytes) {
-    for (const Step& step : plan.steps) {
-      if (step.transform == Transform::none) {
-        plain_.push_back(step);
-      } else if (step.arena_bytes != 0) {
-        tilings_.emplace_back(file, plan, step, most_bytes);
-        ends_.push_back(tiles() + tilings_.back().size());
-      }
-    }
-  }
-
-  [[nodiscard]] std::span<const Step> plain() const noexcept { return plain_; }
-
-  /// How many tiles there are. Complexity: constant.
-  [[nodiscard]] std::uint64_t tiles() const noexcept { return ends_.empty() ? 0 : ends_.back(); }
-
-  /// Complexity: O(log n) in the steps.
-  [[nodiscard]] Tile tile(std::uint64_t number) const noexcept {
-    const auto end = std::upper_bound(ends_.begin(), ends_.end(), number);
-    const auto at = static_cast<std::size_t>(end - ends_.begin());
-    return tilings_[at][number - (at == 0 ? 0 : ends_[at - 1])];
-  }
-
- private:
-  std::vector<Step> plain_;
-  std::vector<Tiling> tilings_;
-  std::vector<std::uint64_t> ends_;  // for each tiling, how many tiles there are up to its last
-};
 
 /// Makes memory that is about to be written ready; may be null.
 using Populate = void (*)(std::byte* first, std::uint64_t bytes) noexcept;
@@ -103,28 +45,22 @@ inline void read_steps(const gguf::File& file, const Plan& plan, std::span<std::
   constexpr std::uint64_t piece_bytes = 4 * MiB;
   const Work work{file, plan, piece_bytes};
   const std::vector<Step> pieces = cut(work.plain(), piece_bytes);
-  SharedProgress shared{bytes_of(plan.steps)};
-  Crew crew{pieces.size() + work.tiles(), shared, [&](std::size_t i) {
-              if (i < pieces.size()) {
-                read_piece(file, pieces[i], bases[pieces[i].arena], populate);
-                shared.add(pieces[i].bytes);
-              } else {
-                const Tile tile = work.tile(i - pieces.size());
-                make_tile_in_place(file, plan, tile, bases[tile.step->arena]);
-                shared.add(tile.bytes);
-              }
-            }};
-  Progress told = shared.now();
-  report(progress, told);
-  crew.start((readers != 0 ? readers : usual_readers()) - 1);
-  while (crew.do_one()) {
-    told = shared.now();
-    report(progress, told);
-  }
-  while (told.done < told.total) {
-    told = shared.wait_beyond(told.done);
-    report(progress, told);
-  }
+  ByteCount done{bytes_of(plan.steps)};
+  WorkerPool pool{pieces.size() + work.tiles(), [&](std::size_t i) {
+                    if (i < pieces.size()) {
+                      read_piece(file, pieces[i], bases[pieces[i].arena], populate);
+                      done.add(pieces[i].bytes);
+                    } else {
+                      work.with_tile(i - pieces.size(), [&](const auto& tile) {
+                        make_tile_in_place(file, plan, tile, bases[tile.step->arena]);
+                        done.add(tile.bytes);
+                      });
+                    }
+                  }};
+  notify(progress, done.now());
+  pool.start((readers != 0 ? readers : usual_readers()) - 1);
+  while (pool.do_one()) notify(progress, done.now());
+  while (pool.wait_for_more()) notify(progress, done.now());
 }
 
 }  // namespace allot::load::detail

@@ -10,11 +10,10 @@
 #include <allot/device/device.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/os/direct_file.hpp>
+#include <allot/os/monitor.hpp>
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,12 +22,12 @@
 
 namespace allot::load::detail {
 
-template <Device D>
+template <Device DeviceType>
 class StagingRing {
  public:
-  /// Where the system refuses, slots of half the size are tried, down to 1 MiB or what was asked
+  /// If the system refuses, slots of half the size are tried, down to 1 MiB or what was asked
   /// for. Throws: `OutOfMemory`.
-  StagingRing(D& device, const LoadOptions& options, std::vector<std::string>& fallbacks)
+  StagingRing(DeviceType& device, const LoadOptions& options, std::vector<std::string>& fallbacks)
       : slot_bytes_{options.slot_bytes}, slots_(options.slots) {
     auto memory = device.staging_memory();
     for (;;) {
@@ -70,7 +69,7 @@ class StagingRing {
     std::uint64_t bytes;
   };
 
-  /// A slot that is held: given back with the scope, in flight where it was launched.
+  /// A slot that is held: given back with the scope, in flight if it was launched.
   class Held {
    public:
     Held(StagingRing& ring, std::size_t slot) noexcept : ring_{&ring}, slot_{slot} {}
@@ -90,8 +89,8 @@ class StagingRing {
 
   /// Waits for a slot. Deadlock is impossible while each thread holds at most one.
   [[nodiscard]] Held take() {
-    std::unique_lock lock{mutex_};
-    given_back_.wait(lock, [&] { return waiting_count_ != 0; });
+    os::Monitor::Lock lock{monitor_};
+    lock.wait([this] { return waiting_count_ != 0; });
     const std::size_t slot = waiting_[first_waiting_];
     first_waiting_ = (first_waiting_ + 1) % waiting_.size();
     --waiting_count_;
@@ -101,18 +100,17 @@ class StagingRing {
  private:
   void give_back(std::size_t slot) noexcept {
     {
-      const std::scoped_lock lock{mutex_};
+      const os::Monitor::Lock lock{monitor_};
       waiting_[(first_waiting_ + waiting_count_++) % waiting_.size()] = slot;
     }
-    given_back_.notify_one();
+    monitor_.notify_one();
   }
 
   std::uint64_t slot_bytes_;
   std::uint64_t room_ = 0;
-  typename D::staging_memory_type::Region region_;
+  typename DeviceType::staging_memory_type::Region region_;
   std::vector<std::optional<Flight>> slots_;
-  std::mutex mutex_;
-  std::condition_variable given_back_;
+  os::Monitor monitor_;
   std::vector<std::size_t> waiting_;  // a circle: room for all, so that giving back cannot fail
   std::size_t first_waiting_ = 0;
   std::size_t waiting_count_ = 0;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Reads batches past the page cache, if that is asked for and can be had.
+#pragma once
+
+#include <allot/gguf/file.hpp>
+#include <allot/load/detail/batches.hpp>
+#include <allot/os/direct_file.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// Files that are read past the page cache, if that is asked for and can be had.
+class DirectFiles {
+ public:
+  DirectFiles(const gguf::File& file, bool wanted, std::vector<std::string>& fallbacks) {
+    if (!wanted) return;
+    for (const gguf::Shard& shard : file.shards()) files_.emplace_back(shard);
+    if (all_are_open()) return;
+    files_.clear();
+    fallbacks.push_back("the file system has no direct reads; read through the page cache");
+  }
+
+  [[nodiscard]] bool in_use() const noexcept { return !files_.empty(); }
+  [[nodiscard]] bool were_refused() const noexcept { return refused_.load(); }
+
+  /// Reads a batch into a slot and returns where its first byte is.
+  [[nodiscard]] const std::byte* read(const gguf::Shard& shard, const Batch& batch,
+                                      std::span<std::byte> slot) {
+    if (in_use() && !were_refused()) {
+      const std::byte* const first = files_[batch.shard].read(batch.file_offset, batch.bytes, slot);
+      if (first != nullptr) return first;
+      refused_.store(true);
+    }
+    shard.read(batch.file_offset, slot.first(static_cast<std::size_t>(batch.bytes)));
+    return slot.data();
+  }
+
+ private:
+  [[nodiscard]] bool all_are_open() const noexcept {
+    for (const DirectFile& file : files_) {
+      if (!file.is_open()) return false;
+    }
+    return true;
+  }
+
+  std::vector<DirectFile> files_;
+  std::atomic<bool> refused_{false};
+};
+
+}  // namespace allot::load::detail

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `Lane`: the way to one device, on several streams.
+#pragma once
+
+#include <allot/device/device.hpp>
+#include <allot/load/load_options.hpp>
+#include <allot/os/monitor.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// One device's streams, and an event for each slot that is on its way there.
+template <Device DeviceType>
+class Lane {
+ public:
+  Lane(DeviceType& device, const LoadOptions& options, std::size_t slots) : device_{&device} {
+    for (std::size_t i = 0; i < slots; ++i) events_.push_back(device.make_event());
+    for (std::uint32_t i = 0; i < options.streams; ++i)
+      streams_.push_back(std::make_unique<Stream>(device.make_stream()));
+  }
+
+  /// The stream that is next, or has the fewest bytes on their way.
+  [[nodiscard]] std::size_t choose(StreamChoice choice) noexcept {
+    if (choice == StreamChoice::round_robin)
+      return next_.fetch_add(1, std::memory_order_relaxed) % streams_.size();
+    std::size_t least = 0;
+    for (std::size_t i = 1; i < streams_.size(); ++i) {
+      if (streams_[i]->outstanding.load(std::memory_order_relaxed) <
+          streams_[least]->outstanding.load(std::memory_order_relaxed)) {
+        least = i;
+      }
+    }
+    return least;
+  }
+
+  /// Calls `copies(device, stream)` and has the slot's event stand for them. If that throws, what
+  /// was begun is waited for: another reader may take the slot before it hears that the load failed.
+  template <class Copies>
+  void submit(std::size_t stream, std::size_t slot, std::uint64_t bytes, Copies&& copies) {
+    Stream& chosen = *streams_[stream];
+    const os::Monitor::Lock lock{chosen.monitor};
+    try {
+      copies(*device_, chosen.stream);
+      device_->record(events_[slot], chosen.stream);
+    } catch (...) {
+      wait_quietly(chosen.stream);
+      throw;
+    }
+    chosen.outstanding.fetch_add(bytes, std::memory_order_relaxed);
+  }
+
+  /// Waits for what was submitted last out of a slot.
+  void wait(std::size_t stream, std::size_t slot, std::uint64_t bytes) {
+    device_->synchronize(events_[slot]);
+    streams_[stream]->outstanding.fetch_sub(bytes, std::memory_order_relaxed);
+  }
+
+  void synchronize() {
+    for (const auto& stream : streams_) device_->synchronize(stream->stream);
+  }
+
+ private:
+  struct Stream {
+    explicit Stream(typename DeviceType::stream_type made) : stream{std::move(made)} {}
+    os::Monitor monitor;
+    typename DeviceType::stream_type stream;
+    std::atomic<std::uint64_t> outstanding{0};
+  };
+
+  /// The error that is on its way already says what is wrong.
+  void wait_quietly(typename DeviceType::stream_type& stream) noexcept {
+    try {
+      device_->synchronize(stream);
+    } catch (...) {
+    }
+  }
+
+  DeviceType* device_;
+  std::vector<typename DeviceType::event_type> events_;
+  std::vector<std::unique_ptr<Stream>> streams_;  // released first: they wait for their copies
+  std::atomic<std::size_t> next_{0};
+};
+
+}  // namespace allot::load::detail

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Steps that read bytes as they are, cut into pieces that threads can read at once.
+#pragma once
+
+#include <allot/core/units.hpp>
+#include <allot/load/plan/plan.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// Cuts steps that read bytes as they are into pieces that end at multiples of `piece_bytes` in the
+/// arena, so that no two threads fault in the same huge page, and no two copies write to one page.
+[[nodiscard]] inline std::vector<Step> cut(std::span<const Step> steps, std::uint64_t piece_bytes) {
+  std::vector<Step> pieces;
+  for (Step rest : steps) {
+    while (rest.bytes != 0) {
+      Step piece = rest;
+      piece.bytes = std::min(rest.bytes, piece_bytes - rest.arena_offset % piece_bytes);
+      piece.arena_bytes = piece.bytes;
+      rest.file_offset += piece.bytes;
+      rest.arena_offset += piece.bytes;
+      rest.bytes -= piece.bytes;
+      pieces.push_back(piece);
+    }
+  }
+  return pieces;
+}
+
+/// The same into pieces of at most a slot. The first are smaller, each twice the one before: the
+/// link has something to do while the first slots are still filled.
+[[nodiscard]] inline std::vector<Step> cut_gradually(std::span<const Step> steps,
+                                                     std::uint64_t slot_bytes) {
+  std::vector<Step> first;
+  std::vector<Step> rest{steps.begin(), steps.end()};
+  std::size_t from = 0;
+  for (std::uint64_t most = slot_bytes / 16; most >= 64 * KiB && most < slot_bytes; most *= 2) {
+    if (from == rest.size()) break;
+    Step& step = rest[from];
+    Step piece = step;
+    piece.bytes = std::min(most, step.bytes);
+    piece.arena_bytes = piece.bytes;
+    first.push_back(piece);
+    step.file_offset += piece.bytes;
+    step.arena_offset += piece.bytes;
+    step.bytes -= piece.bytes;
+    if (step.bytes == 0) ++from;
+  }
+  const std::vector<Step> others = cut(std::span{rest}.subspan(from), slot_bytes);
+  first.insert(first.end(), others.begin(), others.end());
+  return first;
+}
+
+/// Bytes that steps put in place.
+[[nodiscard]] inline std::uint64_t bytes_of(std::span<const Step> steps) noexcept {
+  std::uint64_t total = 0;
+  for (const Step& step : steps) total += step.arena_bytes;
+  return total;
+}
+
+}  // namespace allot::load::detail

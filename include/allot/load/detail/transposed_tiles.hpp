@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Steps that transpose, in tiles, as `tiles.hpp` has the others.
+#pragma once
+
+#include <allot/core/units.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/detail/convert.hpp>
+#include <allot/load/detail/tiles.hpp>
+#include <allot/load/plan/plan.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// Some rows and columns of one of the file's matrices; without rows, the zeros behind the columns.
+struct TransposedTile {
+  const Step* step;
+  std::uint64_t at;          // the first byte, of the step's in the arena
+  std::uint64_t bytes;       // in the arena
+  std::uint64_t slot_bytes;  // that it takes in a slot
+  std::uint64_t matrix;
+  std::uint64_t first_row;
+  std::uint64_t rows;
+  std::uint64_t first_column;
+  std::uint64_t columns;
+};
+
+/// A step that transposes, as tiles of at most `most_bytes`: some columns of many rows, so that what
+/// goes to one place in the arena is long; whole blocks of columns, so that nothing is read twice.
+class TransposedTiling {
+ public:
+  /// Requires: as `Tiling`.
+  TransposedTiling(const gguf::File& file, const Plan& plan, const Step& step,
+                   std::uint64_t most_bytes)
+      : step_{&step},
+        most_bytes_{most_bytes},
+        rows_{plan.items[step.item].shape.extent[0]},
+        columns_{plan.items[step.item].shape.extent[1]},
+        row_bytes_{plan.items[step.item].row_bytes},
+        size_of_one_{gguf::type_info(plan.items[step.item].type).block_bytes} {
+    const auto& extent = plan.items[step.item].shape.extent;
+    const std::uint64_t usual_columns = most_bytes < 1 * MiB ? 256 : 1024;
+    const std::uint64_t block = gguf::type_info(file.tensors()[step.item].type).block_elements;
+    const std::uint64_t most_columns = std::max<std::uint64_t>(1024, 64 * KiB / rows_);
+
+    width_ = std::max(block, std::min(usual_columns, most_bytes / size_of_one_) / block * block);
+    const std::uint64_t whole = std::min(most_columns, most_bytes / (rows_ * size_of_one_));
+    width_ = std::min(std::max(width_, whole / block * block), columns_);
+    height_ = std::min(rows_, most_bytes / (width_ * size_of_one_));
+    parts_ = parts_of(rows_, height_) + (zeros() != 0 ? 1 : 0);
+    size_ = extent[2] * extent[3] * parts_of(columns_, width_) * parts_;
+  }
+
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+  /// Requires: `number` below `size()`.
+  [[nodiscard]] TransposedTile operator[](std::uint64_t number) const noexcept {
+    const std::uint64_t strips = parts_of(columns_, width_);
+    const std::uint64_t strip = number / parts_;
+    const std::uint64_t matrix = strip / strips;
+    const std::uint64_t row = number % parts_ * height_;
+    const std::uint64_t column = strip % strips * width_;
+    const std::uint64_t columns = std::min(width_, columns_ - column);
+    const std::uint64_t first = (matrix * columns_ + column) * row_bytes_;
+    if (row >= rows_) {
+      return {.step = step_,
+              .at = first + rows_ * size_of_one_,
+              .bytes = columns * zeros(),
+              .slot_bytes = std::min(zeros(), most_bytes_),
+              .matrix = matrix,
+              .first_row = 0,
+              .rows = 0,
+              .first_column = column,
+              .columns = columns};
+    }
+    const std::uint64_t rows = std::min(height_, rows_ - row);
+    const std::uint64_t bytes = columns * rows * size_of_one_;
+    return {.step = step_,
+            .at = first + row * size_of_one_,
+            .bytes = bytes,
+            .slot_bytes = bytes,
+            .matrix = matrix,
+            .first_row = row,
+            .rows = rows,
+            .first_column = column,
+            .columns = columns};
+  }
+
+ private:
+  /// Bytes behind each of the columns.
+  [[nodiscard]] std::uint64_t zeros() const noexcept { return row_bytes_ - rows_ * size_of_one_; }
+
+  const Step* step_;
+  std::uint64_t most_bytes_;
+  std::uint64_t rows_;  // of the file's matrices
+  std::uint64_t columns_;
+  std::uint64_t row_bytes_;  // of a column in memory
+  std::uint64_t size_of_one_;
+  std::uint64_t width_;   // columns of a tile
+  std::uint64_t height_;  // rows of a tile
+  std::uint64_t parts_;   // of a strip of columns, one for the zeros
+  std::uint64_t size_;
+};
+
+/// Writes a tile's columns, one every `column_bytes` from `out` on.
+inline void transpose(const Conversion& conversion, const Plan& plan, const TransposedTile& tile,
+                      std::byte* out, std::uint64_t column_bytes) {
+  const std::uint64_t size = gguf::type_info(conversion.to).block_bytes;
+  const std::uint64_t block = gguf::type_info(conversion.from).block_elements;
+  const auto& extent = plan.items[tile.step->item].shape.extent;
+  const std::uint64_t units = tile.columns / block;
+  const std::uint64_t first = conversion.file_offset +
+                              (tile.matrix * extent[0] + tile.first_row) * conversion.file_row +
+                              tile.first_column / block * conversion.unit_from;
+  std::vector<std::byte> values(
+      static_cast<std::size_t>(std::min(scattered_rows, tile.rows) * tile.columns * size));
+  const bool is_whole = tile.columns == extent[1];  // its rows lie one behind the other
+  BlockReader reader{conversion};
+  if (is_whole) reader.start(first, tile.rows * conversion.file_row);
+  for (std::uint64_t done = 0; done < tile.rows; done += scattered_rows) {
+    const std::uint64_t rows = std::min(scattered_rows, tile.rows - done);
+    if (is_whole) {
+      convert_units(conversion, reader, rows * units, values.data());
+    } else {
+      for (std::uint64_t i = 0; i < rows; ++i) {
+        reader.start(first + (done + i) * conversion.file_row, units * conversion.unit_from);
+        convert_units(conversion, reader, units, values.data() + i * tile.columns * size);
+      }
+    }
+    std::byte* const to = out + done * size;
+    switch (size) {
+      case 1:
+        scatter<1>(values.data(), rows, tile.columns, to, column_bytes);
+        break;
+      case 2:
+        scatter<2>(values.data(), rows, tile.columns, to, column_bytes);
+        break;
+      case 4:
+        scatter<4>(values.data(), rows, tile.columns, to, column_bytes);
+        break;
+      default:
+        scatter<8>(values.data(), rows, tile.columns, to, column_bytes);
+        break;
+    }
+  }
+}
+
+/// Makes a tile in a slot, column behind column.
+inline void make_tile(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
+                      std::span<std::byte> slot) {
+  const auto out = slot.first(static_cast<std::size_t>(tile.slot_bytes));
+  if (tile.rows == 0) {
+    std::fill(out.begin(), out.end(), std::byte{0});
+  } else {
+    transpose(Conversion{file, plan, *tile.step}, plan, tile, out.data(),
+              out.size() / tile.columns);
+  }
+}
+
+/// Calls `copy(to, from, bytes)` for each run of a tile in the arena: `to` in bytes from the
+/// arena's start, `from` from the slot's.
+template <class Copy>
+void each_run_of(const Plan& plan, const TransposedTile& tile, Copy&& copy) {
+  const std::uint64_t first = tile.step->arena_offset + tile.at;
+  const std::uint64_t row_bytes = plan.items[tile.step->item].row_bytes;
+  if (tile.bytes == tile.columns * row_bytes) {
+    copy(first, std::uint64_t{0}, tile.bytes);
+    return;
+  }
+  const std::uint64_t piece = tile.bytes / tile.columns;
+  for (std::uint64_t column = 0; column < tile.columns; ++column) {
+    const std::uint64_t to = first + column * row_bytes;
+    if (tile.rows != 0) {
+      copy(to, column * piece, piece);
+      continue;
+    }
+    for (std::uint64_t at = 0; at < piece; at += tile.slot_bytes)  // the same zeros again
+      copy(to + at, std::uint64_t{0}, std::min(tile.slot_bytes, piece - at));
+  }
+}
+
+/// Makes a tile where it belongs, in memory that the host addresses.
+inline void make_tile_in_place(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
+                               std::byte* arena) {
+  if (tile.rows != 0) {
+    transpose(Conversion{file, plan, *tile.step}, plan, tile,
+              arena + tile.step->arena_offset + tile.at, plan.items[tile.step->item].row_bytes);
+    return;
+  }
+  each_run_of(plan, tile, [&](std::uint64_t to, std::uint64_t, std::uint64_t bytes) {
+    std::fill_n(arena + to, static_cast<std::size_t>(bytes), std::byte{0});
+  });
+}
+
+}  // namespace allot::load::detail

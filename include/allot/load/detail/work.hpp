@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What there is to do for a plan: steps that read bytes as they are, and the others in tiles.
+#pragma once
+
+#include <allot/gguf/file.hpp>
+#include <allot/load/detail/tiles.hpp>
+#include <allot/load/detail/transposed_tiles.hpp>
+#include <allot/load/plan/plan.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// The tiles of several steps, numbered.
+template <class TilingType>
+class Tiles {
+ public:
+  void add(TilingType tiling) {
+    ends_.push_back(size() + tiling.size());
+    tilings_.push_back(std::move(tiling));
+  }
+
+  /// Complexity: constant.
+  [[nodiscard]] std::uint64_t size() const noexcept { return ends_.empty() ? 0 : ends_.back(); }
+
+  /// Complexity: O(log n) in the steps.
+  [[nodiscard]] auto operator[](std::uint64_t number) const noexcept {
+    const auto end = std::upper_bound(ends_.begin(), ends_.end(), number);
+    const auto at = static_cast<std::size_t>(end - ends_.begin());
+    return tilings_[at][number - (at == 0 ? 0 : ends_[at - 1])];
+  }
+
+ private:
+  std::vector<TilingType> tilings_;
+  std::vector<std::uint64_t> ends_;  // for each tiling, how many tiles there are up to its last
+};
+
+class Work {
+ public:
+  /// \param plan        its steps must outlive this
+  /// \param most_bytes  of a tile
+  Work(const gguf::File& file, const Plan& plan, std::uint64_t most_bytes) {
+    for (const Step& step : plan.steps) {
+      if (step.transform == Transform::none) {
+        plain_.push_back(step);
+      } else if (step.arena_bytes == 0) {
+        continue;
+      } else if (step.transform == Transform::transpose) {
+        transposed_.add({file, plan, step, most_bytes});
+      } else {
+        in_order_.add({file, plan, step, most_bytes});
+      }
+    }
+  }
+
+  [[nodiscard]] std::span<const Step> plain() const noexcept { return plain_; }
+
+  /// How many tiles there are. Complexity: constant.
+  [[nodiscard]] std::uint64_t tiles() const noexcept {
+    return in_order_.size() + transposed_.size();
+  }
+
+  /// Calls `make(tile)`. Complexity: O(log n) in the steps.
+  template <class Make>
+  void with_tile(std::uint64_t number, Make&& make) const {
+    if (number < in_order_.size()) {
+      make(in_order_[number]);
+    } else {
+      make(transposed_[number - in_order_.size()]);
+    }
+  }
+
+ private:
+  std::vector<Step> plain_;
+  Tiles<Tiling> in_order_;
+  Tiles<TransposedTiling> transposed_;
+};
+
+}  // namespace allot::load::detail

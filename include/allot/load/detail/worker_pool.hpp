@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `WorkerPool`: numbered jobs, done by the thread that waits for them and by threads of its own.
+#pragma once
+
+#include <allot/load/progress.hpp>
+#include <allot/os/monitor.hpp>
+#include <allot/os/thread.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <utility>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// Jobs are taken in order. The first that throws stops the pool; its error goes to the thread that
+/// waits.
+///
+/// \tparam Job  called with a number, from several threads at once
+template <class Job>
+class WorkerPool {
+ public:
+  /// \param jobs  the numbers are below this
+  WorkerPool(std::size_t jobs, Job job) : jobs_{jobs}, job_{std::move(job)} {}
+
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  /// Jobs that are under way are finished, no others begun.
+  ~WorkerPool() { stopping_.store(true, std::memory_order_relaxed); }
+
+  /// Starts at most `count` threads beside the caller's. Throws: `std::system_error`.
+  void start(std::size_t count) {
+    const std::size_t useful = std::min(count, jobs_);
+    threads_.reserve(useful);
+    for (std::size_t i = 0; i < useful; ++i) {
+      threads_.emplace_back([](void* self) { static_cast<WorkerPool*>(self)->work(); }, this);
+    }
+  }
+
+  /// Does one job on this thread; false if all are taken.
+  /// Throws: what the job throws, or the first error of another thread.
+  bool do_one() {
+    if (!do_next()) return false;
+    const os::Monitor::Lock lock{monitor_};
+    rethrow();
+    seen_ = finished_;
+    return true;
+  }
+
+  /// Waits until more jobs are done than when this thread last looked; false if all were.
+  /// Throws: the first error.
+  [[nodiscard]] bool wait_for_more() {
+    if (seen_ == jobs_) return false;
+    os::Monitor::Lock lock{monitor_};
+    lock.wait([this] { return error_ || finished_ > seen_; });
+    rethrow();
+    seen_ = finished_;
+    return true;
+  }
+
+  /// Waits until the threads have done what is left. Throws: the first error.
+  void finish() {
+    threads_.clear();
+    rethrow();
+  }
+
+ private:
+  bool do_next() {
+    const std::size_t job = next_.fetch_add(1, std::memory_order_relaxed);
+    if (job >= jobs_) return false;
+    job_(job);
+    {
+      const os::Monitor::Lock lock{monitor_};
+      ++finished_;
+    }
+    monitor_.notify_one();
+    return true;
+  }
+
+  void work() noexcept {
+    try {
+      while (!stopping_.load(std::memory_order_relaxed) && do_next()) {
+      }
+    } catch (...) {
+      stopping_.store(true, std::memory_order_relaxed);
+      {
+        const os::Monitor::Lock lock{monitor_};
+        if (!error_) error_ = std::current_exception();
+      }
+      monitor_.notify_one();
+    }
+  }
+
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+  const std::size_t jobs_;
+  Job job_;
+  std::atomic<std::size_t> next_{0};
+  std::atomic<bool> stopping_{false};
+  os::Monitor monitor_;
+  std::size_t finished_ = 0;         // guarded
+  std::exception_ptr error_;         // guarded
+  std::size_t seen_ = 0;             // of those finished, by the thread that waits
+  std::vector<os::Thread> threads_;  // released first: they use the rest
+};
+
+/// Bytes that are done, counted by several threads.
+class ByteCount {
+ public:
+  explicit ByteCount(std::uint64_t total) noexcept : total_{total} {}
+  void add(std::uint64_t bytes) noexcept { done_.fetch_add(bytes, std::memory_order_relaxed); }
+  [[nodiscard]] Progress now() const noexcept {
+    return {done_.load(std::memory_order_relaxed), total_};
+  }
+
+ private:
+  std::atomic<std::uint64_t> done_{0};
+  const std::uint64_t total_;
+};
+
+/// How many threads read if the caller does not say: as many as there are processors, 16 at most.
+[[nodiscard]] inline std::size_t usual_readers() noexcept {
+  return std::min<std::size_t>(os::processors(), 16);
+}
+
+}  // namespace allot::load::detail

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `os::seconds`: a clock that only goes forward.
+#pragma once
+
+#include <time.h>
+
+namespace allot::os {
+
+/// Seconds since some moment before this process.
+[[nodiscard]] inline double seconds() noexcept {
+  ::timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+}  // namespace allot::os

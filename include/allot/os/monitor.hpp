@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `os::Monitor`: a mutex, and a condition of what it guards, from the system itself: `<mutex>` and
+/// `<condition_variable>` take more time to compile than all that waits with them.
+#pragma once
+
+#include <pthread.h>
+
+namespace allot::os {
+
+class Monitor {
+ public:
+  Monitor() noexcept = default;
+  Monitor(const Monitor&) = delete;
+  Monitor& operator=(const Monitor&) = delete;
+  ~Monitor() {
+    ::pthread_cond_destroy(&changed_);
+    ::pthread_mutex_destroy(&mutex_);
+  }
+
+  /// Holds the monitor to the end of its scope.
+  class Lock {
+   public:
+    explicit Lock(Monitor& monitor) noexcept : monitor_{monitor} {
+      ::pthread_mutex_lock(&monitor_.mutex_);
+    }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+    ~Lock() { ::pthread_mutex_unlock(&monitor_.mutex_); }
+
+    /// Waits until `holds()` is true; other threads may hold the monitor meanwhile.
+    template <class Condition>
+    void wait(Condition&& holds) {
+      while (!holds()) ::pthread_cond_wait(&monitor_.changed_, &monitor_.mutex_);
+    }
+
+   private:
+    Monitor& monitor_;
+  };
+
+  /// Wakes one thread that waits, to look again.
+  void notify_one() noexcept { ::pthread_cond_signal(&changed_); }
+
+ private:
+  ::pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  ::pthread_cond_t changed_ = PTHREAD_COND_INITIALIZER;
+};
+
+}  // namespace allot::os

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `os::Thread`: a thread of the system, without what `<thread>` takes to compile.
+#pragma once
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <system_error>
+#include <utility>
+
+namespace allot::os {
+
+/// Joined by its destructor.
+class Thread {
+ public:
+  /// Calls `work(context)` on a thread of its own. `work` must not throw.
+  /// Throws: `std::system_error` if the system has no more threads.
+  Thread(void (*work)(void*), void* context) : start_{new Start{work, context}} {
+    const int error = ::pthread_create(
+        &thread_, nullptr,
+        [](void* start) -> void* {
+          const auto [call, with] = *static_cast<Start*>(start);
+          call(with);
+          return nullptr;
+        },
+        start_);
+    if (error == 0) return;
+    delete start_;
+    throw std::system_error{error, std::generic_category(), "cannot start a thread"};
+  }
+  Thread(Thread&& other) noexcept
+      : thread_{other.thread_}, start_{std::exchange(other.start_, nullptr)} {}
+  Thread& operator=(Thread&&) = delete;
+  ~Thread() {
+    if (start_ == nullptr) return;
+    ::pthread_join(thread_, nullptr);
+    delete start_;
+  }
+
+ private:
+  struct Start {
+    void (*call)(void*);
+    void* with;
+  };
+
+  ::pthread_t thread_{};
+  Start* start_;  // null: another has the thread
+};
+
+/// Processors that are online; at least 1.
+[[nodiscard]] inline std::size_t processors() noexcept {
+  const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
+  return online < 1 ? 1 : static_cast<std::size_t>(online);
+}
+
+}  // namespace allot::os
