@@ -243,10 +243,12 @@ class Arena {
     return expanded;
   }
 
-  /// As `reserve` and `grow`, but return false if it cannot be had.
+  /// As `reserve` and `grow`, but return false if it cannot be had. (Without exceptions the program
+  /// ends if the host has no memory for bookkeeping.)
   [[nodiscard]] bool try_reserve(std::uint64_t blocks) requires Reservable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    return detail::completes([&] { range_.strategy().reserve(blocks); });
+    return blocks <= Range::most_blocks &&
+           detail::completes([&] { range_.strategy().reserve(blocks); });
   }
   [[nodiscard]] bool try_grow(std::uint64_t capacity_bytes) requires can_grow {
     const std::uint64_t units = Range::units_in(capacity_bytes);

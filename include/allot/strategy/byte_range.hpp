@@ -30,6 +30,9 @@ class ByteRange {
     }
   }();
 
+  /// More live blocks cannot be had, as handles have 32-bit indices, and a block may need two.
+  static constexpr std::uint64_t most_blocks = 0x7fff'0000;
+
   /// The units of `bytes` that such a range has: zero if there is not one, or if the strategy does
   /// not take as many.
   [[nodiscard]] static constexpr std::uint64_t units_in(std::uint64_t bytes) noexcept {

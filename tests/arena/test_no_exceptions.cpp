@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// Compiled without exceptions and RTTI: an arena gives what it can without them.
+#include <allot/arena.hpp>
+#include <allot/memory/host_memory.hpp>
+#include <allot/observer/ledger.hpp>
+#include <allot/strategy/best_fit.hpp>
+#include <allot/strategy/buddy.hpp>
+#include <allot/strategy/first_fit.hpp>
+#include <allot/strategy/fixed_blocks.hpp>
+#include <allot/strategy/good_fit.hpp>
+#include <allot/strategy/linear.hpp>
+#include <allot/synchronization/locked.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+#if defined(__cpp_exceptions) || defined(__GXX_RTTI)
+#error "compile this with -fno-exceptions -fno-rtti"
+#endif
+
+namespace {
+
+using namespace allot;
+
+using Null = Arena<BestFit>;
+using OnHost = Arena<BestFit, AlignTo<256>, Unsynchronized, HostMemory>;
+using Observed = Arena<Linear, AlignTo<256>, Locked<>, HostMemory, Ledger>;
+
+template <class A>
+concept Throws = std::is_constructible_v<A, std::uint64_t> || requires(A arena, Block block) {
+  arena.allocate(1);
+} || requires(A arena, Block block) {
+  arena.deallocate(block);
+} || requires(A arena, Block block) {
+  arena.shrink(block, 1);
+} || requires(A arena) {
+  arena.reserve(1);
+} || requires(A arena) {
+  arena.grow(1);
+} || requires(A arena, Block block) {
+  arena.address(block);
+};
+
+static_assert(!Throws<Null> && !Throws<OnHost> && !Throws<Observed>);
+static_assert(std::is_same_v<decltype(Null::try_make(1)), std::unique_ptr<Null>>);
+
+/// Everything that an arena has without exceptions, once. Whether it did what it says.
+template <class A>
+bool works(std::uint64_t bytes) {
+  const auto arena = A::try_make(16 * bytes);
+  if (arena == nullptr) return false;
+  std::vector<Block> blocks;
+  while (const auto block = arena->try_allocate(bytes)) blocks.push_back(*block);
+  bool right = !blocks.empty() && arena->usage().live_blocks == blocks.size();
+  for (const Block& block : blocks) right = right && arena->owns(block);
+  std::uint64_t end = 0;
+  arena->for_each([&](std::uint64_t offset, std::uint64_t size, bool) {
+    right = right && offset == end;
+    end += size;
+  });
+  right = right && end == arena->capacity() && arena->validate();
+  right = right && arena->try_reserve(100);
+  right = right && arena->try_deallocate(blocks[0]) && !arena->try_deallocate(blocks[0]);
+  arena->reset();
+  return right && arena->usage().used == 0 && !arena->owns(blocks[1]);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("an arena of every strategy works without exceptions", S, BestFit, FirstFit,
+                   GoodFit, Buddy, Linear, WideBestFit, FixedBlocks<4>) {
+  CHECK(works<Arena<S>>(1024));
+  CHECK(works<Arena<S, AlignTo<256>, Locked<>, HostMemory, Ledger>>(1024));
+}
+
+TEST_CASE("without exceptions bad arguments give nothing, null or false") {
+  CHECK(Null::try_make(0) == nullptr);
+  CHECK(Null::try_make(255) == nullptr);
+  CHECK(OnHost::try_make(std::uint64_t{1} << 62) == nullptr);  // no system has as much
+
+  const auto arena = OnHost::try_make(1 * MiB);
+  CHECK(arena != nullptr);
+  if (arena == nullptr) return;
+  const auto block = arena->try_allocate(1000, 4096);
+  CHECK(block);
+  if (!block) return;
+  const Usage usage = arena->usage();
+  constexpr std::uint64_t highest = ~std::uint64_t{0};
+  CHECK(!arena->try_allocate(0));
+  CHECK(!arena->try_allocate(highest));
+  CHECK(!arena->try_allocate(1, 0));
+  CHECK(!arena->try_allocate(1, 48));
+  CHECK(!arena->try_allocate({.bytes = 1, .alignment = 3}));
+  CHECK(!arena->try_allocate(2 * MiB));
+  CHECK(!arena->try_expand(*block, 0));
+  CHECK(!arena->try_expand(*block, highest));
+  CHECK(!arena->try_reserve(highest));
+  Block elsewhere = *block;
+  elsewhere.offset += 256;
+  CHECK(!arena->try_expand(elsewhere, 2000));
+  CHECK(!arena->try_deallocate(elsewhere));
+  CHECK(arena->try_address(elsewhere) == nullptr);
+  CHECK(arena->try_address(Block{}) == nullptr);
+  CHECK(arena->usage() == usage);
+}
+
+TEST_CASE("without exceptions a block has an address that can be written, and grows in place") {
+  const auto arena = OnHost::try_make(1 * MiB);
+  CHECK(arena != nullptr);
+  if (arena == nullptr) return;
+  const auto block = arena->try_allocate({.bytes = 1000, .alignment = 4096, .name = "weights"});
+  CHECK(block);
+  if (!block) return;
+  void* const address = arena->try_address(*block);
+  CHECK(address == static_cast<std::byte*>(arena->base_address()) + block->offset);
+  std::memset(address, 7, 1000);
+  const auto expanded = arena->try_expand(*block, 3000);
+  CHECK(expanded);
+  if (!expanded) return;
+  CHECK(expanded->size == 3072);
+  CHECK(!arena->owns(*block));
+  CHECK(arena->try_deallocate(*expanded));
+}
+
+TEST_CASE("without exceptions an arena grows, but not beyond what its strategy takes") {
+  const auto arena = Null::try_make(1024);
+  CHECK(arena != nullptr);
+  if (arena == nullptr) return;
+  CHECK(!arena->try_grow(512));
+  CHECK(!arena->try_grow(std::uint64_t{1} << 41));
+  CHECK(arena->capacity() == 1024);
+  CHECK(arena->try_grow(4096));
+  CHECK(arena->try_allocate(4096));
+  CHECK(Null::try_make(std::uint64_t{1} << 41) == nullptr);
+  CHECK(Arena<WideBestFit>::try_make(std::uint64_t{1} << 41) != nullptr);
+}
+
+TEST_CASE("without exceptions both ends of a range serve, and observers hear of it") {
+  const auto arena = Observed::try_make(64 * KiB);
+  CHECK(arena != nullptr);
+  if (arena == nullptr) return;
+  const auto lower = arena->try_allocate(100);
+  const auto upper = arena->try_allocate_upper(100);
+  CHECK(lower);
+  if (!lower) return;
+  CHECK(upper);
+  if (!upper) return;
+  CHECK(upper->offset == 64 * KiB - 256);
+  CHECK(!arena->try_allocate_upper(0));
+  CHECK(!arena->try_allocate(128 * KiB));
+  arena->reset();
+  const Ledger ledger = arena->with_observer([](const Ledger& l) { return l; });
+  CHECK(ledger.allocations() == 2);
+  CHECK(ledger.deallocations() == 2);
+  CHECK(ledger.refusals() == 1);
+}
