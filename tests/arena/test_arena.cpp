@@ -51,6 +51,27 @@ concept CanBeComposed = requires {
   typename Arena<S, A, L, M, O>;
 };
 
+struct Set {
+  using Strategy = BestFit;
+  using Alignment = AlignTo<64>;
+  using Synchronization = Locked<>;
+};
+struct SetWithoutAlignment {
+  using Strategy = BestFit;
+  using Synchronization = Locked<>;
+};
+struct SetWithoutStrategy : Set {
+  using Strategy = int;
+};
+
+static_assert(PolicySet<Set> && !PolicySet<SetWithoutAlignment> && !PolicySet<SetWithoutStrategy>);
+static_assert(!PolicySet<int>);
+static_assert(std::is_same_v<ArenaOf<Set>, Arena<BestFit, AlignTo<64>, Locked<>>>);
+static_assert(std::is_same_v<ArenaOf<Set, HostMemory, Ledger>,
+                             Arena<BestFit, AlignTo<64>, Locked<>, HostMemory, Ledger>>);
+static_assert(std::is_same_v<decltype(Null::try_make(1)), std::unique_ptr<Null>>);
+static_assert(std::is_constructible_v<OnHost, std::uint64_t, HostMemory>);
+
 static_assert(CanBeComposed<BestFit, AlignTo<1>, Unsynchronized, OffsetsOnly, Unobserved>);
 static_assert(!CanBeComposed<int, AlignTo<1>, Unsynchronized, OffsetsOnly, Unobserved>);
 static_assert(!CanBeComposed<BestFit, int, Unsynchronized, OffsetsOnly, Unobserved>);
@@ -109,6 +130,51 @@ TEST_CASE("an observer is told of what was allocated, freed and refused") {
   CHECK(ledger.allocated_bytes() == 512);
   CHECK(ledger.deallocated_bytes() == 512);
   CHECK(ledger.largest_request() == 300);
+}
+
+TEST_CASE("an arena that cannot be had is an empty pointer when it is tried for") {
+  CHECK(Null::try_make(255) == nullptr);
+  CHECK(Null::try_make(std::uint64_t{1} << 42) == nullptr);  // beyond what best fit takes
+  CHECK(OnHost::try_make(std::uint64_t{1} << 39) != nullptr);
+  CHECK(Arena<WideBestFit, AlignTo<256>, Unsynchronized, HostMemory>::try_make(std::uint64_t{1}
+                                                                               << 62) == nullptr);
+  const auto arena = Observed::try_make(1024);
+  REQUIRE(arena != nullptr);
+  CHECK(arena->capacity() == 1024);
+}
+
+TEST_CASE("a member that tries does as the one that throws, and says whether it did") {
+  OnHost arena{1 * MiB};
+  const Block block = arena.allocate(1000);
+  CHECK(arena.try_address(block) == arena.address(block));
+  CHECK(arena.try_deallocate(block));
+  const Usage usage = arena.usage();
+  CHECK(!arena.try_deallocate(block));
+  CHECK(arena.try_address(block) == nullptr);
+  CHECK(arena.usage() == usage);
+  CHECK(arena.try_reserve(1000));
+  CHECK(!arena.try_reserve(~std::uint64_t{0}));
+  Null offsets{1024};
+  CHECK(!offsets.try_grow(512));
+  CHECK(!offsets.try_grow(std::uint64_t{1} << 42));
+  CHECK(offsets.try_grow(2048));
+  CHECK(offsets.capacity() == 2048);
+}
+
+TEST_CASE("a request has one meaning in each of its spellings") {
+  Null arena{64 * KiB};
+  CHECK(arena.allocate(100).size == 256);
+  CHECK(arena.allocate(100, 1).offset == 256);
+  CHECK(arena.allocate(100, 4096).offset == 4096);
+  CHECK(arena.allocate({.bytes = 100, .alignment = 4096}).offset == 8192);
+  CHECK(arena.allocate({.bytes = 100}).offset == 512);
+  CHECK_THROWS_WITH_AS(static_cast<void>(arena.allocate(100, 0)),
+                       "an alignment of 0 bytes is not a power of two; use 1, 2, 4, ...",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(Null{255},
+                       "a capacity of 255 bytes is less than one unit (256 bytes); give at least "
+                       "one unit",
+                       std::invalid_argument);
 }
 
 TEST_CASE("the peak stays when blocks are freed") {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <allot/alignment/alignment.hpp>
+#include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
@@ -70,4 +71,48 @@ TEST_CASE("the longest out-of-memory message is whole") {
   const OutOfMemory error{RefusalReason::fragmented, highest, highest, highest, highest, highest};
   const std::string message = error.what();
   CHECK(message.ends_with("ask for smaller pieces"));
+}
+
+TEST_CASE("usages add, and the sum keeps both identities") {
+  const Usage one{.capacity = 1024,
+                  .used = 768,
+                  .requested = 700,
+                  .padding = 68,
+                  .free = 256,
+                  .largest_free = 256,
+                  .free_blocks = 1,
+                  .live_blocks = 3,
+                  .peak_used = 1024};
+  const Usage other{.capacity = 4096,
+                    .used = 1024,
+                    .requested = 1000,
+                    .padding = 24,
+                    .free = 3072,
+                    .largest_free = 1536,
+                    .free_blocks = 2,
+                    .live_blocks = 1,
+                    .peak_used = 2048};
+  Usage sum = one;
+  sum += other;
+  CHECK(sum == Usage{.capacity = 5120,
+                     .used = 1792,
+                     .requested = 1700,
+                     .padding = 92,
+                     .free = 3328,
+                     .largest_free = 1536,
+                     .free_blocks = 3,
+                     .live_blocks = 4,
+                     .peak_used = 3072});
+  CHECK(sum.used + sum.free == sum.capacity);
+  CHECK(sum.requested + sum.padding == sum.used);
+}
+
+TEST_CASE("fragmentation is the part of the free bytes that no one block can have") {
+  CHECK(Usage{}.fragmentation() == 0);
+  Usage usage{};
+  usage.free = 1024;
+  usage.largest_free = 1024;
+  CHECK(usage.fragmentation() == 0);
+  usage.largest_free = 256;
+  CHECK(usage.fragmentation() == 0.75);
 }

@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -40,6 +41,37 @@ static_assert(!Memory<RegionHasNoAlignment>);
 static_assert(!Memory<AcquiresAnotherType>);
 static_assert(!Memory<FlagIsNoConstant>);
 static_assert(std::is_empty_v<OffsetsOnly::Region>);
+
+// What a memory can do besides: each of these breaks one expression.
+struct Plain {
+  static constexpr bool host_accessible = true;
+  static constexpr bool device_accessible = false;
+  using Region = AcquiresAnotherType::Region;
+  Region acquire(std::uint64_t, std::uint64_t) { return {}; }
+};
+struct AddressIsATypedPointer : Plain {
+  struct Region : Plain::Region {
+    [[nodiscard]] char* address() const noexcept { return nullptr; }
+  };
+  Region acquire(std::uint64_t, std::uint64_t) { return {}; }
+};
+struct MarksOnlyUsed : Plain {
+  struct Region : Plain::Region {
+    void mark_used(std::uint64_t, std::uint64_t) noexcept {}
+  };
+  Region acquire(std::uint64_t, std::uint64_t) { return {}; }
+};
+struct TriesButMayThrow : Plain {
+  std::optional<Region> try_acquire(std::uint64_t, std::uint64_t) { return {}; }
+};
+
+static_assert(Memory<Plain> && Memory<AddressIsATypedPointer> && Memory<MarksOnlyUsed>);
+static_assert(Addressable<HostMemory> && !Addressable<OffsetsOnly> && !Addressable<Plain>);
+static_assert(!Addressable<AddressIsATypedPointer> && !Addressable<NotAPolicy>);
+static_assert(TracksUse<HostMemory> && !TracksUse<OffsetsOnly> && !TracksUse<MarksOnlyUsed>);
+static_assert(GrowableMemory<OffsetsOnly> && !GrowableMemory<HostMemory>);
+static_assert(TryAcquirable<HostMemory> && !TryAcquirable<OffsetsOnly>);
+static_assert(!TryAcquirable<Plain> && !TryAcquirable<TriesButMayThrow>);
 
 }  // namespace
 
@@ -100,3 +132,14 @@ TEST_CASE("what is not in a live block is poisoned, what is in one is not") {
   CHECK(poisoned(right + 2000));
 }
 #endif
+
+TEST_CASE("what the system refuses is nothing where memory is tried for") {
+  HostMemory memory;
+  CHECK(!memory.try_acquire(~std::uint64_t{0}, 256));
+  CHECK(!memory.try_acquire(std::uint64_t{1} << 62, 256));
+  CHECK(!memory.try_acquire(0, 1));
+  CHECK(!memory.try_acquire(100, 4 * MiB));
+  const auto region = memory.try_acquire(100, 1);
+  REQUIRE(region.has_value());
+  CHECK(region->address() != nullptr);
+}

@@ -76,6 +76,51 @@ static_assert(!Strategy<CountsIn32Bits>);
 static_assert(!Strategy<UsedIsNotConst>);
 static_assert(!Strategy<ValidatesNothing>);
 
+// What a strategy can do besides: each of these breaks one expression.
+struct OnlyExpands : Whole {
+  using Whole::Whole;
+  bool try_expand(Handle, std::uint64_t) { return false; }
+};
+struct ShrinksToAValue : OnlyExpands {
+  using OnlyExpands::OnlyExpands;
+  bool shrink(Handle, std::uint64_t) { return false; }
+};
+struct ResetsUnseen : Whole {
+  using Whole::Whole;
+  void reset() {}
+};
+struct ReservesNothing : Whole {
+  using Whole::Whole;
+  void reserve() {}
+};
+struct GrowsBySteps : Whole {
+  using Whole::Whole;
+  void grow() {}
+};
+struct UpperWithoutAlignment : Whole {
+  using Whole::Whole;
+  std::optional<Placement> allocate_upper(std::uint64_t) { return {}; }
+};
+struct MarksOnly : Whole {
+  using Whole::Whole;
+  [[nodiscard]] int mark() const { return 0; }
+};
+struct ReleasesSilently : MarksOnly {
+  using MarksOnly::MarksOnly;
+  bool release_to(int) { return true; }
+};
+
+static_assert(Resizable<BestFit> && Resizable<Linear> && !Resizable<Whole>);
+static_assert(!Resizable<OnlyExpands> && !Resizable<ShrinksToAValue> && !Resizable<NotAPolicy>);
+static_assert(Resettable<Buddy> && !Resettable<Whole> && !Resettable<ResetsUnseen>);
+static_assert(Reservable<GoodFit> && !Reservable<Whole> && !Reservable<ReservesNothing>);
+static_assert(Growable<FirstFit> && !Growable<Whole> && !Growable<GrowsBySteps>);
+static_assert(DoubleEnded<Linear> && !DoubleEnded<BestFit> && !DoubleEnded<UpperWithoutAlignment>);
+static_assert(Markable<Linear> && !Markable<BestFit>);
+static_assert(!Markable<MarksOnly> && !Markable<ReleasesSilently>);
+static_assert(!OneSized<BestFit> && ExplainsDefects<BestFit> && !ExplainsDefects<Whole>);
+static_assert(CountsBookkeeping<Linear> && !CountsBookkeeping<Whole>);
+
 }  // namespace
 
 TEST_CASE("a slot that has run through its generations is retired") {

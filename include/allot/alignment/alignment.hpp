@@ -17,15 +17,13 @@ namespace allot {
 
 /// What `Arena` asks of an alignment policy.
 ///
-/// | expression | meaning                                                             |
-/// |------------|---------------------------------------------------------------------|
-/// | `A::value` | constant `std::uint64_t`, a power of two: bytes in one unit         |
-template <class A>
+/// `AlignmentType::value` is a constant `std::uint64_t`, a power of two: the bytes in one unit.
+template <class AlignmentType>
 concept Alignment = requires {
-  { &A::value } -> std::same_as<const std::uint64_t*>;
+  { &AlignmentType::value } -> std::same_as<const std::uint64_t*>;
 }
-&&requires { typename std::integral_constant<std::uint64_t, A::value>; }
-&&std::has_single_bit(A::value);
+&&requires { typename std::integral_constant<std::uint64_t, AlignmentType::value>; }
+&&std::has_single_bit(AlignmentType::value);
 
 /// Offsets and sizes are multiples of `Bytes`, and so are default alignments.
 template <std::uint64_t Bytes>

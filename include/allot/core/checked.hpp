@@ -6,7 +6,6 @@
 
 #include <bit>
 #include <cstdint>
-#include <limits>
 #include <optional>
 
 namespace allot {
@@ -14,25 +13,25 @@ namespace allot {
 /// `a + b`, or nothing where it exceeds 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a,
                                                                  std::uint64_t b) noexcept {
-  if (a > std::numeric_limits<std::uint64_t>::max() - b) return std::nullopt;
+  if (a > ~std::uint64_t{0} - b) return std::nullopt;
   return a + b;
 }
 
 /// `a * b`, or nothing where it exceeds 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a,
                                                                       std::uint64_t b) noexcept {
-  if (b != 0 && a > std::numeric_limits<std::uint64_t>::max() / b) return std::nullopt;
+  if (b != 0 && a > ~std::uint64_t{0} / b) return std::nullopt;
   return a * b;
 }
 
 /// `std::max` and `std::min`, for what every arena includes: all of <algorithm> takes a third of
 /// the time that an arena takes to compile.
-template <class T>
-[[nodiscard]] constexpr T larger(T a, T b) noexcept {
+template <class Number>
+[[nodiscard]] constexpr Number larger(Number a, Number b) noexcept {
   return a < b ? b : a;
 }
-template <class T>
-[[nodiscard]] constexpr T smaller(T a, T b) noexcept {
+template <class Number>
+[[nodiscard]] constexpr Number smaller(Number a, Number b) noexcept {
   return b < a ? b : a;
 }
 

@@ -191,24 +191,26 @@ static_assert(Observer<LeakTracker>);
 
 namespace detail {
 
-template <class O>
-inline constexpr bool reports_leaks = requires(const O& observer, std::span<const Leak> leaks) {
+template <class ObserverType>
+inline constexpr bool reports_leaks = requires(const ObserverType& observer,
+                                               std::span<const Leak> leaks) {
   observer.report(leaks);
 };
-template <class... Os>
-inline constexpr bool reports_leaks<Observers<Os...>> = (reports_leaks<Os> || ...);
+template <class... ObserverTypes>
+inline constexpr bool reports_leaks<Observers<ObserverTypes...>> = (reports_leaks<ObserverTypes> ||
+                                                                    ...);
 
 /// Hands leaks to the leak trackers among an arena's observers.
-template <class O>
-void report_leaks(const O& observer, std::span<const Leak> leaks) {
-  if constexpr (reports_leaks<O>) observer.report(leaks);
+template <class ObserverType>
+void report_leaks(const ObserverType& observer, std::span<const Leak> leaks) {
+  if constexpr (reports_leaks<ObserverType>) observer.report(leaks);
 }
-template <class... Os>
-void report_leaks(const Observers<Os...>& observers, std::span<const Leak> leaks) {
+template <class... ObserverTypes>
+void report_leaks(const Observers<ObserverTypes...>& observers, std::span<const Leak> leaks) {
   [&]<std::size_t... Places>(std::index_sequence<Places...>) {
     (report_leaks(observers.template get<Places>(), leaks), ...);
   }
-  (std::index_sequence_for<Os...>{});
+  (std::index_sequence_for<ObserverTypes...>{});
 }
 
 }  // namespace detail

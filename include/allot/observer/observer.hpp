@@ -24,9 +24,9 @@ namespace allot {
 /// | `o.allocated(block, request)` | noexcept, after a block was made                           |
 /// | `o.deallocated(block)`        | noexcept, after a block was freed                          |
 /// | `o.refused(request, reason)`  | noexcept, after a valid request could not be granted       |
-template <class O>
-concept Observer = std::move_constructible<O> &&
-    requires(O o, const Block& block, const Request& request, RefusalReason reason) {
+template <class ObserverType>
+concept Observer = std::move_constructible<ObserverType> &&
+    requires(ObserverType o, const Block& block, const Request& request, RefusalReason reason) {
   { o.allocated(block, request) }
   noexcept;
   { o.deallocated(block) }

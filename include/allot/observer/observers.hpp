@@ -13,11 +13,11 @@
 namespace allot {
 
 /// Tells each in the order of its arguments.
-template <Observer... Os>
+template <Observer... ObserverTypes>
 class Observers {
  public:
   Observers() = default;
-  explicit Observers(Os... observers) requires(sizeof...(Os) > 0)
+  explicit Observers(ObserverTypes... observers) requires(sizeof...(ObserverTypes) > 0)
       : observers_{std::move(observers)...} {}
 
   void allocated(const Block& block, const Request& request) noexcept {
@@ -41,17 +41,17 @@ class Observers {
   [[nodiscard]] const auto& get() const noexcept {
     return std::get<Place>(observers_);
   }
-  template <class O>
-  [[nodiscard]] O& get() noexcept {
-    return std::get<O>(observers_);
+  template <class ObserverType>
+  [[nodiscard]] ObserverType& get() noexcept {
+    return std::get<ObserverType>(observers_);
   }
-  template <class O>
-  [[nodiscard]] const O& get() const noexcept {
-    return std::get<O>(observers_);
+  template <class ObserverType>
+  [[nodiscard]] const ObserverType& get() const noexcept {
+    return std::get<ObserverType>(observers_);
   }
 
  private:
-  std::tuple<Os...> observers_;
+  std::tuple<ObserverTypes...> observers_;
 };
 
 static_assert(Observer<Observers<>> && Observer<Observers<Unobserved>>);

@@ -19,7 +19,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -66,18 +65,22 @@ template <class Type>
   return text.substr(first, text.find_first_of(";]", first) - first);
 }
 
+/// Its address stands for a type, also without RTTI.
+template <class Type>
+inline constexpr char type_mark = 0;
+
 /// What a buffer holds.
 struct ElementType {
-  const std::type_info* info;
+  const char* mark;
   std::string_view name;
   std::uint64_t bytes;
 
   template <class Type>
   [[nodiscard]] static ElementType of() noexcept {
-    return {&typeid(Type), type_name<Type>(), sizeof(Type)};
+    return {&type_mark<Type>, type_name<Type>(), sizeof(Type)};
   }
   friend bool operator==(const ElementType& a, const ElementType& b) noexcept {
-    return *a.info == *b.info;
+    return a.mark == b.mark;
   }
 };
 
