@@ -6,6 +6,7 @@
 #include <allot/gguf/file.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/os/input_file.hpp>
 
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
@@ -56,33 +57,33 @@ allot::HostMemory::Region fresh_memory(std::uint64_t bytes, bool huge_pages) {
 }
 
 void plain_pread(benchmark::State& state) {
-  const allot::gguf::Shard shard{path};
+  const allot::os::InputFile input{path};
   for (auto _ : state) {
-    const auto region = fresh_memory(shard.size(), state.range(0) != 0);
+    const auto region = fresh_memory(input.size(), state.range(0) != 0);
     auto* const to = static_cast<std::byte*>(region.address());
-    in_parallel(shard.size(), [&](std::uint64_t at, std::uint64_t count) {
-      shard.read(at, {to + at, static_cast<std::size_t>(count)});
+    in_parallel(input.size(), [&](std::uint64_t at, std::uint64_t count) {
+      input.read(at, {to + at, static_cast<std::size_t>(count)});
     });
   }
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(shard.size()));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(input.size()));
 }
 
 void plain_memcpy(benchmark::State& state) {
-  const allot::gguf::Shard shard{path};
+  const allot::os::InputFile input{path};
   const int descriptor = ::open(path.c_str(), O_RDONLY);
   void* const from =
-      ::mmap(nullptr, shard.size(), PROT_READ, MAP_SHARED | MAP_POPULATE, descriptor, 0);
+      ::mmap(nullptr, input.size(), PROT_READ, MAP_SHARED | MAP_POPULATE, descriptor, 0);
   ::close(descriptor);
   if (from == MAP_FAILED) return state.SkipWithError("cannot map the file");
   for (auto _ : state) {
-    const auto region = fresh_memory(shard.size(), state.range(0) != 0);
+    const auto region = fresh_memory(input.size(), state.range(0) != 0);
     auto* const to = static_cast<std::byte*>(region.address());
-    in_parallel(shard.size(), [&](std::uint64_t at, std::uint64_t count) {
+    in_parallel(input.size(), [&](std::uint64_t at, std::uint64_t count) {
       std::memcpy(to + at, static_cast<const std::byte*>(from) + at, count);
     });
   }
-  ::munmap(from, shard.size());
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(shard.size()));
+  ::munmap(from, input.size());
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(input.size()));
 }
 
 void allot_load(benchmark::State& state) {

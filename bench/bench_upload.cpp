@@ -7,7 +7,7 @@
 // Without FILE it writes a model of 1 GiB into the temporary folder, in the form of a llama.
 #include <allot/device/hip_device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>

@@ -124,7 +124,7 @@ void print_json(const InspectOptions& options, const gguf::File& file, std::uint
         {"tensors", total.tensors}, {"elements", total.elements}, {"bytes", total.bytes}};
   }
   Json shards = Json::array();
-  for (const gguf::Shard& shard : file.shards()) shards.push_back(printable(shard.path().string()));
+  for (const gguf::Shard& shard : file.shards()) shards.push_back(printable(shard.path()));
   Json known = Json::object();
   for (const auto& [key, value] : facts(file)) known[printable(key)] = value;
   Json out = {{"file", printable(options.file)},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/os/peak_memory.hpp>
 
 #include <fmt/core.h>
 
@@ -83,7 +84,7 @@ void print_text(const MemoryOptions& options, const Result& result) {
     fmt::print("  instead            {}\n", printable(text));
   fmt::print("  time               {:.3f} s, {:.2f} GiB/s\n", report.seconds,
              gib_per_second(report));
-  fmt::print("  peak memory        {}\n", size_text(peak_resident_bytes()));
+  fmt::print("  peak memory        {}\n", size_text(allot::os::peak_resident_bytes()));
   fmt::print("  verified           {}\n", result.verified ? "every byte" : "no (--verify)");
 }
 

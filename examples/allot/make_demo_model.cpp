@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Writes a GGUF file with the tensor table of Qwen2.5-0.5B-Instruct Q4_K_M and random contents.
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <fmt/core.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <allot/gguf/copy.hpp>
+#include <allot/gguf/writer/copy.hpp>
 
 #include <fmt/core.h>
 

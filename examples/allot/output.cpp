@@ -2,12 +2,9 @@
 #include "output.hpp"
 
 #include <allot/core/units.hpp>
-#include <allot/device/host_device.hpp>
+#include <allot/os/terminal.hpp>
 
 #include <fmt/core.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -180,25 +177,16 @@ void print_fusions(const allot::load::Plan& plan) {
   }
 }
 
-void refuse_to_overwrite(const std::vector<std::filesystem::path>& paths) {
+void refuse_to_overwrite(const std::vector<std::string>& paths) {
   std::string there;
   std::error_code none;
-  for (const std::filesystem::path& path : paths) {
-    if (std::filesystem::is_regular_file(path, none))
-      there += (there.empty() ? "" : ", ") + path.string();
+  for (const std::string& path : paths) {
+    if (std::filesystem::is_regular_file(path, none)) there += (there.empty() ? "" : ", ") + path;
   }
   if (!there.empty()) throw std::runtime_error{there + " is there already; --force replaces it"};
 }
 
-std::uint64_t peak_resident_bytes() {
-  const std::string status = allot::host_memory_info::read("/proc/self/status");
-  if (const auto high_water = allot::host_memory_info::field(status, "VmHWM")) return *high_water;
-  rusage usage{};  // no /proc; may count the parent's memory up to the fork
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
-}
-
-ProgressBar::ProgressBar() : is_terminal_{::isatty(STDERR_FILENO) == 1} {}
+ProgressBar::ProgressBar() : is_terminal_{allot::os::has_terminal()} {}
 
 ProgressBar::~ProgressBar() {
   if (drawn_) fmt::print(stderr, "\r\x1b[K");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What the tool's commands share: sizes as text, a progress bar, peak memory, and the choice of an
+/// What the tool's commands share: sizes as text, a progress bar, and the choice of an
 /// alignment at run time.
 #pragma once
 
@@ -41,10 +41,7 @@ void print_fusions(const allot::load::Plan& plan);
 void print_rules(const allot::load::Plan& plan);
 
 /// Throws: `std::runtime_error` naming those of the files that are there already.
-void refuse_to_overwrite(const std::vector<std::filesystem::path>& paths);
-
-/// This process's highest resident memory in bytes, 0 where the system does not say.
-std::uint64_t peak_resident_bytes();
+void refuse_to_overwrite(const std::vector<std::string>& paths);
 
 /// Draws a bar on standard error while a load goes on, where that is a terminal.
 class ProgressBar {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <allot/gguf/copy.hpp>
+#include <allot/gguf/writer/copy.hpp>
 
 #include <fmt/core.h>
 
@@ -18,7 +18,7 @@ void split(const RewriteOptions& options) {
   if (options.max_tensors != 0) how.max_tensors = options.max_tensors;
   how.no_tensor_first_split = options.no_tensor_first_split;
   if (!options.force) refuse_to_overwrite(writer.split_paths(options.out, how));
-  std::vector<std::filesystem::path> paths;
+  std::vector<std::string> paths;
   {
     ProgressBar bar;
     how.progress = [&](std::uint64_t done, std::uint64_t total) { bar.draw({done, total}); };
@@ -30,7 +30,7 @@ void split(const RewriteOptions& options) {
   for (const gguf::TensorInfo& tensor : written.tensors()) ++tensors[tensor.shard];
   nlohmann::ordered_json shards = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    shards.push_back({{"file", printable(paths[i].string())},
+    shards.push_back({{"file", printable(paths[i])},
                       {"tensors", tensors[i]},
                       {"bytes", written.shards()[i].size()}});
   }
@@ -45,7 +45,7 @@ void split(const RewriteOptions& options) {
   fmt::print("Split {} into {} file{}\n", printable(options.file), paths.size(),
              paths.size() == 1 ? "" : "s");
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    fmt::print("  {}  {} tensors, {}\n", printable(paths[i].string()), tensors[i],
+    fmt::print("  {}  {} tensors, {}\n", printable(paths[i]), tensors[i],
                size_text(written.shards()[i].size()));
   }
 }

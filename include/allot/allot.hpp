@@ -15,11 +15,11 @@
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
 #include <allot/gguf/byte_order.hpp>
-#include <allot/gguf/copy.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/float16.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/copy.hpp>
+#include <allot/gguf/writer/writer.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>

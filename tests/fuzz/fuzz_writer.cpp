@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the writer accepts, the reader reads back identical; a file that is read, copied by the
 // writer, reads the same.
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <functional>
 #include <optional>

@@ -6,7 +6,7 @@
 // there: the small ones as they are, of the others the first 4 KiB, and a small one with the same
 // keys, arrays cut short, and the same tensors, cut to a block. The shards of a model are one seed.
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <fstream>
 #include <iostream>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <doctest/doctest.h>
 

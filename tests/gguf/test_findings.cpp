@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the fuzz targets of tests/fuzz found, made anew: each finding is a case here.
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include <allot/gguf/copy.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/writer/copy.hpp>
 
 #include <doctest/doctest.h>
 

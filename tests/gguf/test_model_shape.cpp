@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/model_shape.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <cstdint>
 #include <functional>

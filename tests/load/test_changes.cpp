@@ -3,7 +3,7 @@
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
 

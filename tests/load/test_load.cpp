@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>

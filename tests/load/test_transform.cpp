@@ -6,7 +6,7 @@
 #include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <cstddef>
 #include <cstdint>

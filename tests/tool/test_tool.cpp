@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <doctest/doctest.h>
 #include <sys/inotify.h>

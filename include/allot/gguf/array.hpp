@@ -4,19 +4,16 @@
 /// is copied.
 #pragma once
 
+#include <allot/gguf/string_indexes.hpp>
 #include <allot/gguf/value_type.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <unordered_map>
 #include <vector>
 
 namespace allot::gguf {
@@ -42,34 +39,6 @@ class Elements {
  private:
   const std::byte* first_;
   std::uint64_t count_;
-};
-
-/// Where the strings of arrays begin, found out when one is asked for by its number. One for a
-/// whole file; several threads may ask at once.
-class StringIndexes {
- public:
-  /// Positions relative to the array's first string.
-  using Index = std::vector<std::uint64_t>;
-
-  /// Complexity: constant, and linear in the array the first time.
-  [[nodiscard]] const Index& of(const std::byte* first, std::uint64_t count, bool wide) {
-    const std::scoped_lock lock{mutex_};
-    Index& index = indexes_[first];
-    if (index.empty()) {
-      Index built(static_cast<std::size_t>(count));
-      std::uint64_t at = 0;
-      for (std::uint64_t& position : built) {
-        position = at;
-        at += (wide ? 8 : 4) + detail::load_length(first + at, wide);
-      }
-      index.swap(built);
-    }
-    return index;
-  }
-
- private:
-  std::mutex mutex_;
-  std::unordered_map<const std::byte*, Index> indexes_;  // its references stay valid
 };
 
 /// The strings of an array: a forward range, nothing copied; and by number, through an index that
@@ -124,9 +93,9 @@ class Strings {
   /// Requires: `i < size()`. Complexity: constant; the first time for an array linear, and one
   /// allocation of 8 bytes a string, which the file keeps. Several threads may ask at once.
   [[nodiscard]] std::string_view operator[](std::uint64_t i) const {
-    const StringIndexes::Index* index = index_.load();
-    if (index == nullptr) index_.store(index = &indexes_->of(first_, count_, wide_));
-    return *Iterator{first_ + (*index)[static_cast<std::size_t>(i)], 1, wide_};
+    const std::uint64_t* index = index_.load();
+    if (index == nullptr) index_.store(index = indexes_->of(first_, count_, wide_));
+    return *Iterator{first_ + index[i], 1, wide_};
   }
 
   /// All of them, as a list of one's own. Complexity: linear; one allocation.
@@ -138,7 +107,8 @@ class Strings {
   }
 
  private:
-  /// Set once; a view may be copied while another thread sets it.
+  /// Set once; a view may be copied while another thread sets it. The compiler's atomics: a reader
+  /// of numbers need not pay for <atomic>.
   class IndexPointer {
    public:
     IndexPointer() = default;
@@ -147,15 +117,15 @@ class Strings {
       store(other.load());
       return *this;
     }
-    [[nodiscard]] const StringIndexes::Index* load() const noexcept {
-      return pointer_.load(std::memory_order_acquire);
+    [[nodiscard]] const std::uint64_t* load() const noexcept {
+      return __atomic_load_n(&pointer_, __ATOMIC_ACQUIRE);
     }
-    void store(const StringIndexes::Index* index) noexcept {
-      pointer_.store(index, std::memory_order_release);
+    void store(const std::uint64_t* index) noexcept {
+      __atomic_store_n(&pointer_, index, __ATOMIC_RELEASE);
     }
 
    private:
-    std::atomic<const StringIndexes::Index*> pointer_ = nullptr;
+    const std::uint64_t* pointer_ = nullptr;
   };
 
   const std::byte* first_;

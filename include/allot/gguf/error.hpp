@@ -3,8 +3,9 @@
 /// `gguf::ParseError`: what is wrong with a file, and where.
 #pragma once
 
+#include <allot/os/file_error.hpp>
+
 #include <cstdint>
-#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -15,19 +16,21 @@ namespace allot::gguf {
 /// broke.
 class ParseError : public std::runtime_error {
  public:
-  ParseError(std::filesystem::path path, std::uint64_t offset, std::string rule)
-      : std::runtime_error{path.string() + ": byte " + std::to_string(offset) + ": " + rule},
+  ParseError(std::string path, std::uint64_t offset, std::string rule)
+      : std::runtime_error{path + ": byte " + std::to_string(offset) + ": " + rule},
         path_{std::move(path)},
         offset_{offset},
         rule_{std::move(rule)} {}
+  explicit ParseError(const os::FileError& error)
+      : ParseError{error.path(), error.offset(), error.what()} {}
 
-  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
   /// Bytes from the start of the file.
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
   [[nodiscard]] const std::string& rule() const noexcept { return rule_; }
 
  private:
-  std::filesystem::path path_;
+  std::string path_;
   std::uint64_t offset_;
   std::string rule_;
 };

@@ -15,7 +15,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -24,6 +23,10 @@
 #include <vector>
 
 namespace allot::gguf {
+
+namespace detail {
+class Parser;
+}
 
 /// One metadata value: a view, valid as long as its `File`.
 class Value {
@@ -125,7 +128,7 @@ class Metadata {
   [[nodiscard]] auto end() const noexcept { return values_.end(); }
 
  private:
-  friend class MetadataParser;
+  friend class detail::Parser;
 
   void reserve(std::size_t count) {
     values_.reserve(count);
@@ -135,13 +138,13 @@ class Metadata {
   /// False where the key is there already.
   [[nodiscard]] bool add(std::string_view key, ValueType type, const std::byte* raw, bool wide) {
     if (!places_.add(key, values_.size(), NameAt{this})) return false;
-    values_.emplace_back(key, type, raw, wide, *indexes_);
+    values_.emplace_back(key, type, raw, wide, indexes_.front());
     return true;
   }
 
   std::vector<Value> values_;
   NameIndex places_;
-  std::unique_ptr<StringIndexes> indexes_ = std::make_unique<StringIndexes>();
+  std::vector<StringIndexes> indexes_ = std::vector<StringIndexes>(1);  // one, which stays in place
 };
 
 }  // namespace allot::gguf

@@ -5,33 +5,63 @@
 /// the host's byte order in place, as they are passed: what views it need not know the file's.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/error.hpp>
+#include <allot/gguf/input.hpp>
 #include <allot/gguf/limits.hpp>
-#include <allot/gguf/shard.hpp>
+#include <allot/os/input_file.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <new>
-#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace allot::gguf {
 
+/// The bytes of a metadata section. They stay in place when this is moved.
+class MetadataBytes {
+ public:
+  MetadataBytes() noexcept = default;
+  MetadataBytes(MetadataBytes&& other) noexcept : bytes_{std::exchange(other.bytes_, nullptr)} {}
+  MetadataBytes& operator=(MetadataBytes&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~MetadataBytes() { std::free(bytes_); }
+
+  [[nodiscard]] std::byte* data() const noexcept { return bytes_; }
+
+  /// Keeps what is there, up to the new size. False if there is no memory for it.
+  [[nodiscard]] bool resize(std::uint64_t bytes) noexcept {
+    void* const resized = std::realloc(bytes_, bytes);
+    if (resized == nullptr) return false;
+    bytes_ = static_cast<std::byte*>(resized);
+    return true;
+  }
+
+  /// Where a text of this section begins: bytes from the start of the file.
+  [[nodiscard]] std::uint64_t position_of(std::string_view text) const noexcept {
+    return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(text.data()) - bytes_);
+  }
+
+ private:
+  std::byte* bytes_ = nullptr;
+};
+
 /// Reads forward through the metadata section. Positions are bytes from the start of the file; the
-/// bytes themselves stay where they are only once `finish` was called.
+/// bytes themselves stay where they are only when `finish` was called.
 class MetadataSection {
  public:
-  explicit MetadataSection(const Shard& shard) noexcept : shard_{&shard} {}
+  explicit MetadataSection(const os::InputFile& file) noexcept : file_{file} {}
 
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
-  [[nodiscard]] std::uint64_t remaining() const noexcept { return shard_->size() - position_; }
+  [[nodiscard]] std::uint64_t remaining() const noexcept { return file_.size() - position_; }
 
   /// Throws: `ParseError` unless the file has `bytes` more; `what` names what they are.
   void require(std::uint64_t bytes, const char* what) const {
@@ -45,11 +75,11 @@ class MetadataSection {
   [[nodiscard]] bool is_swapped() const noexcept { return is_swapped_; }
 
   /// Reads a number.
-  template <class T>
-  [[nodiscard]] T take(const char* what) {
-    const std::uint64_t at = skip_numbers(1, sizeof(T), what);
-    T value;
-    std::memcpy(&value, bytes_.get() + at, sizeof(T));
+  template <class Number>
+  [[nodiscard]] Number take(const char* what) {
+    const std::uint64_t at = skip_numbers(1, sizeof(Number), what);
+    Number value;
+    std::memcpy(&value, bytes_.data() + at, sizeof(Number));
     return value;
   }
 
@@ -67,7 +97,7 @@ class MetadataSection {
   std::uint64_t skip_numbers(std::uint64_t count, std::uint32_t width, const char* what) {
     const std::uint64_t at = skip(count * width, what);
     if (is_swapped_) {
-      detail::swap_words(bytes_.get() + at, static_cast<std::size_t>(count), width, width);
+      detail::swap_words(bytes_.data() + at, static_cast<std::size_t>(count), width, width);
     }
     return at;
   }
@@ -77,12 +107,12 @@ class MetadataSection {
   template <class Length>
   [[nodiscard]] std::uint64_t skip_strings_at_hand(std::uint64_t count) noexcept {
     if (is_swapped_) return count;
-    const std::byte* const bytes = bytes_.get();
+    const std::byte* const bytes = bytes_.data();
     std::uint64_t at = position_;
     for (; count != 0 && held_ - at >= sizeof(Length); --count) {
       Length length;
       std::memcpy(&length, bytes + at, sizeof length);
-      if (length > std::min(held_ - at - sizeof length, limits::string_bytes)) break;
+      if (length > smaller(held_ - at - sizeof length, limits::string_bytes)) break;
       at += sizeof length + length;
     }
     position_ = at;
@@ -92,59 +122,45 @@ class MetadataSection {
   /// Gives back what was read beyond the current position. From now on the bytes stay in place.
   void finish() {
     if (position_ == 0) return;
-    if (void* fitted = std::realloc(bytes_.get(), position_)) adopt(fitted);
+    static_cast<void>(bytes_.resize(position_));  // if it cannot shrink, it stays
     room_ = held_ = position_;
   }
 
+  /// Hands the bytes over. Requires: `finish` was called.
+  [[nodiscard]] MetadataBytes release() noexcept { return std::move(bytes_); }
+
   /// Valid until the next `take` or `skip`; after `finish`, as long as the section.
   [[nodiscard]] const std::byte* at(std::uint64_t position) const noexcept {
-    return bytes_.get() + position;
+    return bytes_.data() + position;
   }
   [[nodiscard]] std::string_view text(std::uint64_t position, std::uint64_t length) const noexcept {
     return {reinterpret_cast<const char*>(at(position)), static_cast<std::size_t>(length)};
   }
 
-  /// Where a text of this section begins: bytes from the start of the file.
-  [[nodiscard]] std::uint64_t position_of(std::string_view text) const noexcept {
-    return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(text.data()) -
-                                      bytes_.get());
-  }
-
   /// Throws: `ParseError` at the current position.
   [[noreturn]] void fail(std::string rule) const { fail(position_, std::move(rule)); }
   [[noreturn]] void fail(std::uint64_t position, std::string rule) const {
-    throw ParseError{shard_->path(), position, std::move(rule)};
+    throw ParseError{file_.path(), position, std::move(rule)};
   }
 
  private:
-  struct Free {
-    void operator()(std::byte* bytes) const noexcept { std::free(bytes); }
-  };
-
-  void adopt(void* bytes) noexcept {
-    static_cast<void>(bytes_.release());
-    bytes_.reset(static_cast<std::byte*>(bytes));
-  }
-
   /// Steps double from 32 KiB to 64 KiB, which is in the processor's cache yet when it is looked
   /// at. Room is address space, which becomes memory as it is filled: growing it would copy.
   void read_to(std::uint64_t end) {
-    const std::uint64_t step = std::clamp<std::uint64_t>(held_, 32 * KiB, 64 * KiB);
-    const std::uint64_t wanted = std::min(shard_->size(), std::max(end, held_ + step));
+    const std::uint64_t step = smaller(larger(held_, 32 * KiB), 64 * KiB);
+    const std::uint64_t wanted = smaller(file_.size(), larger(end, held_ + step));
     if (wanted > room_) {
       const std::uint64_t more = room_ == 0 ? 64 * KiB : room_ < 128 * KiB ? 192 * KiB : 16 * MiB;
-      const std::uint64_t room = std::min(shard_->size(), std::max(wanted, room_ + more));
-      void* const grown = std::realloc(bytes_.get(), room);
-      if (grown == nullptr) throw std::bad_alloc{};
-      adopt(grown);
+      const std::uint64_t room = smaller(file_.size(), larger(wanted, room_ + more));
+      if (!bytes_.resize(room)) throw std::bad_alloc{};
       room_ = room;
     }
-    shard_->read(held_, {bytes_.get() + held_, static_cast<std::size_t>(wanted - held_)});
+    read_input(file_, held_, {bytes_.data() + held_, static_cast<std::size_t>(wanted - held_)});
     held_ = wanted;
   }
 
-  const Shard* shard_;
-  std::unique_ptr<std::byte, Free> bytes_;
+  const os::InputFile& file_;
+  MetadataBytes bytes_;
   std::uint64_t room_ = 0;  ///< bytes reserved
   std::uint64_t held_ = 0;  ///< of which hold what the file has
   std::uint64_t position_ = 0;

@@ -3,9 +3,9 @@
 /// `gguf::NameIndex`: finds names in a list, in constant time whatever a file names its parts.
 #pragma once
 
-#include <sys/auxv.h>
+#include <allot/core/checked.hpp>
+#include <allot/os/random_seed.hpp>
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +23,7 @@ class NameIndex {
   /// More places than any list here has: the reader refuses longer ones.
   static constexpr std::uint64_t most = std::uint64_t{1} << 31;
 
-  /// Makes room for so many names, so that adding them allocates nothing.
+  /// Makes room for that many names, so that adding them allocates nothing.
   void reserve(std::size_t names) {
     if (names * 2 > slots_.size()) rehash(names);
   }
@@ -43,7 +43,7 @@ class NameIndex {
   /// Complexity: constant on average.
   template <class NameOf>
   [[nodiscard]] bool add(std::string_view name, std::size_t place, NameOf&& name_of) {
-    if ((count_ + 1) * 2 > slots_.size()) rehash(std::max<std::size_t>(8, count_ * 2));
+    if ((count_ + 1) * 2 > slots_.size()) rehash(larger<std::size_t>(8, count_ * 2));
     const std::uint32_t hashed = hash(name);
     Slot& slot = slots_[locate(name, hashed, name_of)];
     if (slot.place != 0) return false;
@@ -84,13 +84,7 @@ class NameIndex {
   }
 
   [[nodiscard]] static std::uint64_t seed() {
-    static const std::uint64_t chosen = [] {
-      std::uint64_t random = 0x2545f4914f6cdd1dU;
-      // Sixteen bytes that the kernel gives each process.
-      if (const unsigned long at = ::getauxval(AT_RANDOM))
-        std::memcpy(&random, reinterpret_cast<const void*>(at), sizeof random);
-      return random | 1;
-    }();
+    static const std::uint64_t chosen = os::random_seed() | 1;
     return chosen;
   }
 
@@ -105,7 +99,7 @@ class NameIndex {
     std::uint64_t state = seed_ ^ name.size();
     while (!name.empty()) {
       std::uint64_t word = 0;
-      const std::size_t bytes = std::min(name.size(), sizeof word);
+      const std::size_t bytes = smaller(name.size(), sizeof word);
       std::memcpy(&word, name.data(), bytes);
       state = fold(state ^ word, 0x9e3779b97f4a7c15U ^ seed_);
       name.remove_prefix(bytes);

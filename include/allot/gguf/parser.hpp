@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Parses one GGUF container: header, metadata, tensor table. Everything is checked before anyone
-/// uses it. Source: the GGUF specification (ggml, docs/gguf.md); where ggml and it differ, the more
+/// `gguf::parse`: one GGUF container: header, metadata, tensor table. Everything is checked before
+/// anything is used. Source: the GGUF specification (ggml, docs/gguf.md); where ggml and it differ, the more
 /// permissive reading is taken as long as it is memory-safe.
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/gguf/detail/tensor_bytes.hpp>
+#include <allot/gguf/input.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
 #include <allot/gguf/metadata_section.hpp>
 #include <allot/gguf/name_index.hpp>
-#include <allot/gguf/shard.hpp>
 #include <allot/gguf/tensor.hpp>
+#include <allot/gguf/tensor_bytes.hpp>
+#include <allot/os/input_file.hpp>
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,11 +30,9 @@ namespace allot::gguf {
 static_assert(std::endian::native == std::endian::little,
               "the reader tells byte orders by a little-endian host's view of them");
 
-/// What one container holds. The views point into `section`.
+/// What one container holds. The views point into `bytes`.
 struct Container {
-  explicit Container(const Shard& shard) noexcept : section{shard} {}
-
-  MetadataSection section;
+  MetadataBytes bytes;
   Metadata metadata;
   std::vector<TensorInfo> tensors;  ///< `shard` is still 0
   std::uint32_t version = 0;
@@ -42,12 +41,13 @@ struct Container {
   std::uint64_t data_offset = 0;
 };
 
-/// Fills a `Container`. Complexity: linear in the metadata section, n log n in the tensors.
-class MetadataParser {
+namespace detail {
+
+class Parser {
  public:
-  /// Throws: `ParseError`.
-  MetadataParser(const Shard& shard, Container& into)
-      : file_{shard}, out_{into}, in_{into.section} {
+  explicit Parser(const os::InputFile& file) noexcept : file_{file}, in_{file} {}
+
+  [[nodiscard]] Container parse() {
     header();
     pairs_.reserve(at_first(value_count_));
     for (std::uint64_t i = 0; i < value_count_; ++i) pair();
@@ -60,6 +60,8 @@ class MetadataParser {
     data_section();
     check_tensors();
     check_overlaps();
+    out_.bytes = in_.release();
+    return std::move(out_);
   }
 
  private:
@@ -80,15 +82,15 @@ class MetadataParser {
 
   /// Room for what a file announces, before it has shown that it holds as much.
   [[nodiscard]] static std::size_t at_first(std::uint64_t count) noexcept {
-    return static_cast<std::size_t>(std::min<std::uint64_t>(count, 4096));
+    return static_cast<std::size_t>(smaller<std::uint64_t>(count, 4096));
   }
 
   void header() {
-    recognise();
+    recognize();
     out_.version = in_.take<std::uint32_t>("the version");
     if (is_big_endian(out_.version)) {
       out_.byte_order = std::endian::big;
-      out_.version = detail::swapped(out_.version);
+      out_.version = swapped(out_.version);
       in_.swap_numbers();
     }
     if (out_.version < 1 || out_.version > 3) {
@@ -109,7 +111,7 @@ class MetadataParser {
       in_.fail(value_count_at, std::to_string(value_count_) + " metadata pairs do not fit the " +
                                    std::to_string(in_.remaining()) + " bytes that follow");
     }
-    if (std::max(tensor_count_, value_count_) > limits::names) {
+    if (larger(tensor_count_, value_count_) > limits::names) {
       in_.fail(at, std::to_string(tensor_count_) + " tensors and " + std::to_string(value_count_) +
                        " metadata pairs; at most 2^31 of each are supported");
     }
@@ -121,7 +123,7 @@ class MetadataParser {
   }
 
   /// Tells what a file that is no GGUF is instead.
-  void recognise() {
+  void recognize() {
     if (file_.size() < 4) {
       in_.fail(
           0, "the file has " + std::to_string(file_.size()) + " bytes, too few for a GGUF header");
@@ -132,12 +134,12 @@ class MetadataParser {
     if (magic == "FUGG") {
       // Converters to big-endian that swapped the magic, too; else from before GGUF was settled.
       std::uint32_t version = 0;
-      if (file_.size() >= 8) file_.read(4, std::as_writable_bytes(std::span{&version, 1}));
+      if (file_.size() >= 8) read_input(file_, 4, std::as_writable_bytes(std::span{&version, 1}));
       if (is_big_endian(version)) return;
       in_.fail(0, "the magic is FUGG: a container from before GGUF was settled; convert it anew");
     }
-    std::string start(static_cast<std::size_t>(std::min<std::uint64_t>(file_.size(), 23)), '\0');
-    file_.read(0, std::as_writable_bytes(std::span{start}));
+    std::string start(static_cast<std::size_t>(smaller<std::uint64_t>(file_.size(), 23)), '\0');
+    read_input(file_, 0, std::as_writable_bytes(std::span{start}));
     if (start.starts_with("version https://git-lfs")) {
       in_.fail(0, "a git-lfs pointer, not the model itself; fetch it with: git lfs pull");
     }
@@ -258,7 +260,7 @@ class MetadataParser {
                                                  : ", which is unknown, so its size is too"));
     }
     info.type = type->type;
-    info.bytes = detail::checked_tensor_bytes(
+    info.bytes = checked_tensor_bytes(
         info.shape, *type, [&](const std::string& what) { in_.fail(shape_at, of(name) + what); });
     const std::uint64_t offset_at = in_.position();
     info.offset = in_.take<std::uint64_t>("a tensor's offset");
@@ -357,9 +359,9 @@ class MetadataParser {
     }
   }
 
-  const Shard& file_;
-  Container& out_;
-  MetadataSection& in_;
+  const os::InputFile& file_;
+  MetadataSection in_;
+  Container out_;
   bool wide_ = true;
   std::uint64_t tensor_count_ = 0;
   std::uint64_t value_count_ = 0;
@@ -367,5 +369,13 @@ class MetadataParser {
   std::vector<PendingPair> pairs_;
   std::vector<PendingTensor> tensors_;
 };
+
+}  // namespace detail
+
+/// Reads and checks everything in front of the tensor data. Throws: `ParseError`.
+/// Complexity: linear in the metadata section, n log n in the tensors.
+[[nodiscard]] inline Container parse(const os::InputFile& file) {
+  return detail::Parser{file}.parse();
+}
 
 }  // namespace allot::gguf

@@ -3,9 +3,12 @@
 /// How the files of a split model are named, and their keys. Source: llama.cpp, tools/gguf-split.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
 
 namespace allot::gguf {
 
@@ -13,15 +16,34 @@ inline constexpr const char* split_no_key = "split.no";
 inline constexpr const char* split_count_key = "split.count";
 inline constexpr const char* split_tensors_key = "split.tensors.count";
 
+/// Whether a key tells of a model's shards, not of the model.
+[[nodiscard]] inline bool is_split_key(std::string_view key) noexcept {
+  return key == split_no_key || key == split_count_key || key == split_tensors_key;
+}
+
+/// What the name of every shard ends with: `-of-00009.gguf`.
+[[nodiscard]] inline std::string split_ending(std::uint16_t count) {
+  char ending[32];
+  std::snprintf(ending, sizeof ending, "-of-%05u.gguf", static_cast<unsigned>(count));
+  return ending;
+}
+
 /// `PREFIX-00002-of-00009.gguf`. \param number  from 0
-[[nodiscard]] inline std::filesystem::path split_path(const std::filesystem::path& prefix,
-                                                      std::uint16_t number, std::uint16_t count) {
-  char ending[40];
-  std::snprintf(ending, sizeof ending, "-%05u-of-%05u.gguf", number + 1U,
-                static_cast<unsigned>(count));
-  std::filesystem::path path = prefix;
-  path += ending;
-  return path;
+[[nodiscard]] inline std::string split_path(std::string_view prefix, std::uint16_t number,
+                                            std::uint16_t count) {
+  char digits[16];
+  std::snprintf(digits, sizeof digits, "-%05u", number + 1U);
+  return std::string{prefix} + digits + split_ending(count);
+}
+
+/// What stands in front of a shard's number; nothing if no shard of so many is named like this.
+[[nodiscard]] inline std::optional<std::string_view> split_prefix(std::string_view path,
+                                                                  std::uint16_t count) {
+  const std::string ending = split_ending(count);
+  const std::size_t tail = ending.size() + std::string_view{"-00001"}.size();
+  const std::size_t name = path.size() - (path.rfind('/') + 1);
+  if (name < tail || !path.ends_with(ending)) return std::nullopt;
+  return path.substr(0, path.size() - tail);
 }
 
 }  // namespace allot::gguf

@@ -8,9 +8,7 @@
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 #include <allot/memory/memory.hpp>
-
-#include <sys/mman.h>
-#include <unistd.h>
+#include <allot/os/pages.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -60,7 +58,7 @@ class HostMemory {
     ~Region() {
       if (address_ == nullptr) return;
       unpoison(0, bytes_);
-      ::munmap(address_, bytes_);
+      os::unmap_pages(address_, bytes_);
     }
 
     [[nodiscard]] void* address() const noexcept { return address_; }
@@ -106,14 +104,7 @@ class HostMemory {
   /// mapping of the process that is to be written whole: kernels before 5.14 refuse it, and lose
   /// nothing.
   static void populate(std::byte* first, std::uint64_t bytes) noexcept {
-#if defined(MADV_POPULATE_WRITE)
-    const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    const std::uint64_t front = reinterpret_cast<std::uintptr_t>(first) & (page - 1);
-    ::madvise(first - front, bytes + front, MADV_POPULATE_WRITE);
-#else
-    static_cast<void>(first);
-    static_cast<void>(bytes);
-#endif
+    os::populate_pages(first, bytes);
   }
 
 #if defined(__cpp_exceptions)
@@ -131,19 +122,14 @@ class HostMemory {
   [[nodiscard]] std::optional<Region> try_acquire(std::uint64_t bytes,
                                                   std::uint64_t alignment) noexcept {
     const auto rounded = checked_align_up(bytes, base_alignment);
-    const auto mapped = rounded ? checked_add(*rounded, base_alignment) : std::nullopt;
-    if (bytes == 0 || alignment > base_alignment || !mapped) return std::nullopt;
-    void* const start = ::mmap(nullptr, *mapped, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (start == MAP_FAILED) return std::nullopt;
-    auto* const first = static_cast<std::byte*>(start);
-    const std::uint64_t front =
-        (0 - reinterpret_cast<std::uintptr_t>(start)) & (base_alignment - 1);
-    if (front != 0) ::munmap(first, front);
-    if (const std::uint64_t back = base_alignment - front; back != 0)
-      ::munmap(first + front + *rounded, back);
-    if (options_.huge_pages) ::madvise(first + front, *rounded, MADV_HUGEPAGE);
-    return Region{first + front, *rounded};
+    if (bytes == 0 || alignment > base_alignment || !rounded ||
+        !checked_add(*rounded, base_alignment)) {
+      return std::nullopt;
+    }
+    std::byte* const first = os::map_pages(*rounded, base_alignment);
+    if (first == nullptr) return std::nullopt;
+    if (options_.huge_pages) os::prefer_huge_pages(first, *rounded);
+    return Region{first, *rounded};
   }
 
  private:

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Reads past the page cache (`O_DIRECT`): for models that are read once, or larger than memory.
+/// `os::DirectFile`: reads that go past the page cache, in whole blocks of the file.
 #pragma once
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
-#include <allot/gguf/error.hpp>
-#include <allot/gguf/shard.hpp>
+#include <allot/os/file_error.hpp>
+#include <allot/os/input_file.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -14,18 +14,17 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 #include <utility>
 
-namespace allot::load::detail {
+namespace allot::os {
 
-/// A shard, opened once more for direct reads.
+/// A file, opened once more for direct reads.
 class DirectFile {
  public:
-  /// What offsets, sizes and addresses of direct reads are multiples of, bytes: what every file
-  /// system takes whose blocks are no larger.
+  /// What offsets, sizes and addresses of direct reads are multiples of, bytes: enough for every
+  /// file system whose blocks are no larger.
   static constexpr std::uint64_t alignment = 4 * KiB;
 
   /// Bytes that a buffer must have for a read of `bytes`.
@@ -33,24 +32,24 @@ class DirectFile {
     return align_down(bytes + 2 * alignment - 1, alignment);
   }
 
-  /// The file that is open, even where its path names another by now.
-  explicit DirectFile(const gguf::Shard& shard)
-      : shard_{&shard},
-        descriptor_{::open(("/proc/self/fd/" + std::to_string(shard.descriptor())).c_str(),
+  /// \param file  must outlive this
+  explicit DirectFile(const InputFile& file)
+      : file_{&file},
+        descriptor_{::open(("/proc/self/fd/" + std::to_string(file.descriptor())).c_str(),
                            O_RDONLY | O_CLOEXEC | O_DIRECT)} {}
   DirectFile(DirectFile&& other) noexcept
-      : shard_{other.shard_}, descriptor_{std::exchange(other.descriptor_, -1)} {}
+      : file_{other.file_}, descriptor_{std::exchange(other.descriptor_, -1)} {}
   DirectFile& operator=(DirectFile&&) = delete;
   ~DirectFile() {
     if (descriptor_ >= 0) ::close(descriptor_);
   }
 
-  /// False where the file system has no direct reads.
+  /// False if the file system has no direct reads.
   [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
 
   /// Reads `bytes` bytes from `offset` on into `buffer`, which begins at a multiple of `alignment`
-  /// and has `room_for(bytes)`. Returns where they begin in it; null where the file system refuses
-  /// this read. Throws: `gguf::ParseError`.
+  /// and has `room_for(bytes)`. Returns where they begin in it; null if the file system refuses
+  /// this read. Throws: `FileError`.
   [[nodiscard]] const std::byte* read(std::uint64_t offset, std::uint64_t bytes,
                                       std::span<std::byte> buffer) const {
     const std::uint64_t first = align_down(offset, alignment);
@@ -63,26 +62,19 @@ class DirectFile {
                   static_cast<::off_t>(first + at));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0 && errno == EINVAL) return nullptr;
-      if (got < 0) {
-        throw gguf::ParseError{shard_->path(), first + at,
-                               std::string{"cannot read: "} + std::strerror(errno)};
-      }
+      if (got < 0) throw FileError{file_->path(), first + at, "cannot read: " + reason()};
       const std::uint64_t next = at + static_cast<std::uint64_t>(got);
       if (next >= front + bytes) break;
-      // Cut short inside a block: where that is the end of the file, the next read gets nothing.
-      if (align_down(next, alignment) == at) {
-        throw gguf::ParseError{shard_->path(), first + next,
-                               "the file ends here, " + std::to_string(front + bytes - next) +
-                                   " bytes short; it was cut off or changed while open"};
-      }
+      // Cut short inside a block: if that is the end of the file, the next read gets nothing.
+      if (align_down(next, alignment) == at) file_->throw_ended(first + next, front + bytes - next);
       at = align_down(next, alignment);
     }
     return buffer.data() + front;
   }
 
  private:
-  const gguf::Shard* shard_;
+  const InputFile* file_;
   int descriptor_;
 };
 
-}  // namespace allot::load::detail
+}  // namespace allot::os

@@ -20,7 +20,7 @@ class DirectFiles {
  public:
   DirectFiles(const gguf::File& file, bool wanted, std::vector<std::string>& fallbacks) {
     if (!wanted) return;
-    for (const gguf::Shard& shard : file.shards()) files_.emplace_back(shard);
+    for (const gguf::Shard& shard : file.shards()) files_.emplace_back(shard.file());
     if (all_are_open()) return;
     files_.clear();
     fallbacks.push_back("the file system has no direct reads; read through the page cache");
@@ -33,7 +33,7 @@ class DirectFiles {
   [[nodiscard]] const std::byte* read(const gguf::Shard& shard, const Batch& batch,
                                       std::span<std::byte> slot) {
     if (in_use() && !were_refused()) {
-      const std::byte* const first = files_[batch.shard].read(batch.file_offset, batch.bytes, slot);
+      const std::byte* const first = read_directly(batch, slot);
       if (first != nullptr) return first;
       refused_.store(true);
     }
@@ -42,14 +42,23 @@ class DirectFiles {
   }
 
  private:
+  [[nodiscard]] const std::byte* read_directly(const Batch& batch,
+                                               std::span<std::byte> slot) const {
+    try {
+      return files_[batch.shard].read(batch.file_offset, batch.bytes, slot);
+    } catch (const os::FileError& error) {
+      throw gguf::ParseError{error};
+    }
+  }
+
   [[nodiscard]] bool all_are_open() const noexcept {
-    for (const DirectFile& file : files_) {
+    for (const os::DirectFile& file : files_) {
       if (!file.is_open()) return false;
     }
     return true;
   }
 
-  std::vector<DirectFile> files_;
+  std::vector<os::DirectFile> files_;
   std::atomic<bool> refused_{false};
 };
 

@@ -32,8 +32,8 @@ class StagingRing {
     auto memory = device.staging_memory();
     for (;;) {
       try {
-        room_ = DirectFile::room_for(slot_bytes_);
-        region_ = memory.acquire(room_ * slots_.size(), DirectFile::alignment);
+        room_ = os::DirectFile::room_for(slot_bytes_);
+        region_ = memory.acquire(room_ * slots_.size(), os::DirectFile::alignment);
         break;
       } catch (const OutOfMemory&) {
         if (slot_bytes_ / 2 < 1 * MiB) throw;

@@ -11,8 +11,7 @@
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/transform.hpp>
-
-#include <fnmatch.h>
+#include <allot/os/pattern.hpp>
 
 #include <cstdint>
 #include <iterator>
@@ -25,7 +24,7 @@
 namespace allot::load::detail {
 
 [[nodiscard]] inline bool matches(const std::string& pattern, const std::string& name) noexcept {
-  return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+  return os::matches(pattern.c_str(), name.c_str());
 }
 
 /// Throws: `std::invalid_argument`.

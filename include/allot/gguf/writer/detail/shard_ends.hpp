@@ -5,7 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/gguf/write_options.hpp>
+#include <allot/gguf/writer/options.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -7,9 +7,9 @@
 ///     writer.add_array("some.table", gguf::NestedArray{std::span{rows}});
 #pragma once
 
-#include <allot/gguf/detail/encoder.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/value_type.hpp>
+#include <allot/gguf/writer/detail/encoder.hpp>
 
 #include <algorithm>
 #include <cstddef>

@@ -10,7 +10,7 @@
 #include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/split_names.hpp>
-#include <allot/gguf/writer.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -31,11 +31,6 @@ inline void add_tensor(Writer& writer, const File& file, const TensorInfo& tenso
                       shard.read(offset + at, piece);
                       if (shard.byte_order() != std::endian::little) swap_byte_order(type, piece);
                     });
-}
-
-/// Whether a key tells of a model's shards, not of the model.
-[[nodiscard]] inline bool is_split_key(std::string_view key) noexcept {
-  return key == split_no_key || key == split_count_key || key == split_tensors_key;
 }
 
 /// A writer of everything that a model has, but for the keys that tell of its shards. Tensors

@@ -10,22 +10,22 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/gguf/detail/encoder.hpp>
-#include <allot/gguf/detail/shard_ends.hpp>
-#include <allot/gguf/detail/tensor_bytes.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
-#include <allot/gguf/nested_array.hpp>
-#include <allot/gguf/output_file.hpp>
 #include <allot/gguf/split_names.hpp>
 #include <allot/gguf/tensor.hpp>
-#include <allot/gguf/write_options.hpp>
+#include <allot/gguf/writer/detail/encoder.hpp>
+#include <allot/gguf/writer/detail/shape.hpp>
+#include <allot/gguf/writer/detail/shard_ends.hpp>
+#include <allot/gguf/writer/nested_array.hpp>
+#include <allot/gguf/writer/options.hpp>
+#include <allot/os/output_file.hpp>
+#include <allot/os/path.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 #include <initializer_list>
 #include <span>
@@ -130,18 +130,18 @@ class Writer {
   /// fails, nothing has changed.
   /// Throws: `std::runtime_error` naming the file and the system's reason; what `Fill` and
   /// `progress` throw.
-  void write(const std::filesystem::path& path, const WriteOptions& options = {}) const {
+  void write(const os::Path& path, const WriteOptions& options = {}) const {
     Progress progress{options.progress, data_bytes_};
-    OutputFile out = write_part(
-        {path, 0, tensors_.size(), SplitPairs{0, detail::Encoder{pairs_.version()}}, true}, options,
-        progress);
+    os::OutputFile out = write_part(
+        {path.text(), 0, tensors_.size(), SplitPairs{0, detail::Encoder{pairs_.version()}}, true},
+        options, progress);
     out.commit();
   }
 
   /// The files that `write_split` would write. Throws: as it does for what is asked.
-  [[nodiscard]] std::vector<std::filesystem::path> split_paths(const std::filesystem::path& prefix,
-                                                               const SplitOptions& options) const {
-    std::vector<std::filesystem::path> paths;
+  [[nodiscard]] std::vector<std::string> split_paths(const os::Path& prefix,
+                                                     const SplitOptions& options) const {
+    std::vector<std::string> paths;
     for (const Part& part : divide(prefix, options)) paths.push_back(part.path);
     return paths;
   }
@@ -151,27 +151,26 @@ class Writer {
   /// bytes. The first shard has the metadata, and each `split.no`, `split.count` and
   /// `split.tensors.count`. Where it fails, nothing has changed, unless the last step does, when
   /// all are written: giving them their names one by one. A program that is killed before leaves
-  /// nothing behind, as `OutputFile` says, where there are up to 128.
+  /// nothing behind, as `os::OutputFile` says, where there are up to 128.
   /// Throws: `std::invalid_argument` where that makes more than 65,535 shards, or there are
   /// `split.*` keys already; else as `write`.
   /// Source of the rule, the names and the keys: llama.cpp, tools/gguf-split.
-  std::vector<std::filesystem::path> write_split(const std::filesystem::path& prefix,
-                                                 const SplitOptions& options) const {
+  std::vector<std::string> write_split(const os::Path& prefix, const SplitOptions& options) const {
     const std::vector<Part> parts = divide(prefix, options);
     Progress progress{options.progress, data_bytes_};
-    std::vector<OutputFile> files;
-    std::vector<std::filesystem::path> paths;
+    std::vector<os::OutputFile> files;
+    std::vector<std::string> paths;
     files.reserve(parts.size());
     // Unnamed files stay open, and a process has only so many descriptors.
     constexpr std::size_t most_open = 128;
-    const auto partial =
-        parts.size() > most_open ? OutputFile::Partial::named : OutputFile::Partial::unnamed;
+    const auto partial = parts.size() > most_open ? os::OutputFile::Partial::named
+                                                  : os::OutputFile::Partial::unnamed;
     for (const Part& part : parts) {
       files.push_back(write_part(part, options, progress, partial));
       paths.push_back(part.path);
     }
-    for (OutputFile& file : files) file.give_name();
-    for (OutputFile& file : files) file.commit();
+    for (os::OutputFile& file : files) file.give_name();
+    for (os::OutputFile& file : files) file.commit();
     return paths;
   }
 
@@ -195,7 +194,7 @@ class Writer {
 
   /// A file to write: tensors from `first` on, before `last`.
   struct Part {
-    std::filesystem::path path;
+    std::string path;
     std::size_t first;
     std::size_t last;
     SplitPairs split_pairs;
@@ -269,7 +268,7 @@ class Writer {
   }
 
   /// Which tensors go into which shard.
-  [[nodiscard]] std::vector<Part> divide(const std::filesystem::path& prefix,
+  [[nodiscard]] std::vector<Part> divide(const os::Path& prefix,
                                          const SplitOptions& options) const {
     for (const char* key : {split_no_key, split_count_key, split_tensors_key}) {
       if (keys_.contains(key))
@@ -281,7 +280,7 @@ class Writer {
     std::vector<Part> parts;
     for (std::size_t i = 0; i < ends.size(); ++i) {
       const auto number = static_cast<std::uint16_t>(i);
-      parts.push_back({split_path(prefix, number, count), i == 0 ? 0 : ends[i - 1], ends[i],
+      parts.push_back({split_path(prefix.text(), number, count), i == 0 ? 0 : ends[i - 1], ends[i],
                        split_pairs(number, count), i == 0});
     }
     return parts;
@@ -328,10 +327,10 @@ class Writer {
     return front;
   }
 
-  [[nodiscard]] OutputFile write_part(
+  [[nodiscard]] os::OutputFile write_part(
       const Part& part, const WriteOptions& options, Progress& progress,
-      OutputFile::Partial partial = OutputFile::Partial::unnamed) const {
-    OutputFile out{part.path, partial};
+      os::OutputFile::Partial partial = os::OutputFile::Partial::unnamed) const {
+    os::OutputFile out{part.path, partial};
     out.write(front_matter(part).bytes());
     std::vector<std::byte> piece;
     for (std::size_t i = part.first; i < part.last; ++i) {
@@ -350,7 +349,7 @@ class Writer {
     return out;
   }
 
-  static void write_tensor(OutputFile& out, const Tensor& tensor, std::vector<std::byte>& piece,
+  static void write_tensor(os::OutputFile& out, const Tensor& tensor, std::vector<std::byte>& piece,
                            Progress& progress) {
     const std::uint64_t block = type_info(tensor.type).block_bytes;
     const std::uint64_t whole_blocks = (1U << 20) / block * block;

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `gguf::StringIndexes`: where the strings of a file's arrays begin.
+#pragma once
+
+#include <allot/gguf/name_index.hpp>
+#include <allot/gguf/value_type.hpp>
+#include <allot/os/mutex.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace allot::gguf {
+
+/// Where the strings of arrays begin, found out when one is asked for by its number. One for a
+/// whole file; several threads may ask at once.
+class StringIndexes {
+ public:
+  /// The positions of an array's strings, relative to the first; valid as long as this.
+  /// Requires: `count` is not 0. Complexity: constant, and linear in the array the first time.
+  [[nodiscard]] const std::uint64_t* of(const std::byte* first, std::uint64_t count, bool wide) {
+    const os::Lock lock{mutex_};
+    if (const auto found = places_.find(bytes_of(first), FirstAt{this}))
+      return arrays_[*found].positions.data();
+    std::vector<std::uint64_t> built(static_cast<std::size_t>(count));
+    std::uint64_t at = 0;
+    for (std::uint64_t& position : built) {
+      position = at;
+      at += (wide ? 8 : 4) + detail::load_length(first + at, wide);
+    }
+    arrays_.push_back({first, std::move(built)});  // moving a list does not move its elements
+    static_cast<void>(places_.add(bytes_of(first), arrays_.size() - 1, FirstAt{this}));
+    return arrays_.back().positions.data();
+  }
+
+ private:
+  struct Indexed {
+    const std::byte* first;
+    std::vector<std::uint64_t> positions;
+  };
+  /// An address as the index takes names.
+  [[nodiscard]] static std::string_view bytes_of(const std::byte* const& address) noexcept {
+    return {reinterpret_cast<const char*>(&address), sizeof address};
+  }
+  struct FirstAt {
+    const StringIndexes* self;
+    [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
+      return bytes_of(self->arrays_[place].first);
+    }
+  };
+
+  os::Mutex mutex_;
+  std::vector<Indexed> arrays_;
+  NameIndex places_;
+};
+
+}  // namespace allot::gguf

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `os::FileError`: why the system does not read or write a file.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace allot::os {
+
+/// What `errno` means.
+[[nodiscard]] inline std::string reason() { return std::strerror(errno); }
+
+/// The message says what could not be done and why; the file's name is apart from it.
+class FileError : public std::runtime_error {
+ public:
+  FileError(std::string path, std::uint64_t offset, const std::string& problem)
+      : std::runtime_error{problem}, path_{std::move(path)}, offset_{offset} {}
+
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  /// Bytes from the start of the file.
+  [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+
+ private:
+  std::string path_;
+  std::uint64_t offset_;
+};
+
+}  // namespace allot::os

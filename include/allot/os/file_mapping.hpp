@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `os::FileMapping`: a file's bytes as memory.
+#pragma once
+
+#include <allot/os/file_error.hpp>
+#include <allot/os/input_file.hpp>
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace allot::os {
+
+/// A whole file, mapped to be read. Touching it faults if the file was truncated meanwhile.
+class FileMapping {
+ public:
+  /// Nothing is mapped.
+  FileMapping() noexcept = default;
+
+  /// Throws: `FileError`.
+  explicit FileMapping(const InputFile& file) : size_{static_cast<std::size_t>(file.size())} {
+    if (size_ == 0) return;
+    void* const start = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.descriptor(), 0);
+    if (start == MAP_FAILED) throw FileError{file.path(), 0, "cannot map: " + reason()};
+    start_ = static_cast<const std::byte*>(start);
+  }
+
+  FileMapping(FileMapping&& other) noexcept
+      : start_{std::exchange(other.start_, nullptr)}, size_{std::exchange(other.size_, 0)} {}
+  FileMapping& operator=(FileMapping&& other) noexcept {
+    std::swap(start_, other.start_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~FileMapping() {
+    if (start_ != nullptr) ::munmap(const_cast<std::byte*>(start_), size_);
+  }
+
+  /// False for a file without bytes, too.
+  [[nodiscard]] bool is_mapped() const noexcept { return start_ != nullptr; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {start_, size_}; }
+
+ private:
+  const std::byte* start_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace allot::os

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `os::InputFile`: a file open for reading, from any offset, by any thread.
+#pragma once
+
+#include <allot/os/file_error.hpp>
+#include <allot/os/path.hpp>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace allot::os {
+
+/// A regular file. It is the file that was opened, even if its path names another by now.
+class InputFile {
+ public:
+  /// Throws: `FileError` if it cannot be opened, or is not a regular file.
+  explicit InputFile(Path path) : path_{std::move(path).text()} {
+    // A pipe without a writer would block here for ever; regular files know no O_NONBLOCK.
+    descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor_ < 0) throw FileError{path_, 0, "cannot open: " + reason()};
+    struct stat status = {};
+    if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+      ::close(descriptor_);
+      throw FileError{path_, 0, "not a regular file"};
+    }
+    size_ = static_cast<std::uint64_t>(status.st_size);
+  }
+
+  InputFile(InputFile&& other) noexcept
+      : path_{std::move(other.path_)},
+        descriptor_{std::exchange(other.descriptor_, -1)},
+        size_{other.size_} {}
+  InputFile& operator=(InputFile&&) = delete;
+
+  ~InputFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  /// For reads of other kinds. The object closes it.
+  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+  /// Bytes in the file, when it was opened.
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+  /// Fills `into` with the bytes from `offset` on. Several threads may read at once.
+  /// Throws: `FileError` if the file ends before that, or cannot be read.
+  void read(std::uint64_t offset, std::span<std::byte> into) const {
+    constexpr std::size_t most = std::size_t{1} << 30;
+    while (!into.empty()) {
+      const std::size_t wanted = into.size() < most ? into.size() : most;
+      const ::ssize_t got = ::pread(descriptor_, into.data(), wanted, static_cast<::off_t>(offset));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw FileError{path_, offset, "cannot read: " + reason()};
+      if (got == 0) throw_ended(offset, into.size());
+      into = into.subspan(static_cast<std::size_t>(got));
+      offset += static_cast<std::uint64_t>(got);
+    }
+  }
+
+  [[noreturn]] void throw_ended(std::uint64_t offset, std::uint64_t missing) const {
+    throw FileError{path_, offset,
+                    "the file ends here, " + std::to_string(missing) +
+                        " bytes short; it was cut off or changed while open"};
+  }
+
+ private:
+  std::string path_;
+  int descriptor_ = -1;
+  std::uint64_t size_ = 0;
+};
+
+}  // namespace allot::os

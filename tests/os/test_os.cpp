@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+#include <allot/core/units.hpp>
+#include <allot/os/direct_file.hpp>
+#include <allot/os/file_error.hpp>
+#include <allot/os/file_mapping.hpp>
+#include <allot/os/host_memory_info.hpp>
+#include <allot/os/input_file.hpp>
+#include <allot/os/mutex.hpp>
+#include <allot/os/pages.hpp>
+#include <allot/os/path.hpp>
+#include <allot/os/pattern.hpp>
+#include <allot/os/peak_memory.hpp>
+#include <allot/os/random_seed.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "support/test_data.hpp"
+
+namespace {
+
+using namespace allot;
+namespace fs = std::filesystem;
+
+void write_file(const fs::path& path, std::string_view text) {
+  std::ofstream{path, std::ios::binary} << text;
+}
+
+std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+TEST_CASE("a path is taken as text or as std::filesystem::path") {
+  const auto taken = [](const os::Path& path) { return path.text(); };
+  CHECK(taken("a/b") == "a/b");
+  CHECK(taken(std::string{"a/b"}) == "a/b");
+  CHECK(taken(std::string_view{"a/b"}) == "a/b");
+  CHECK(taken(fs::path{"a"} / "b") == "a/b");
+  static_assert(!std::is_convertible_v<int, os::Path>);
+  static_assert(!std::is_convertible_v<std::vector<char>, os::Path>);
+}
+
+TEST_CASE("a file's name stands behind the last slash, its folder before") {
+  CHECK(os::file_name_of("a/b/c.txt") == "c.txt");
+  CHECK(os::folder_of("a/b/c.txt") == "a/b/");
+  CHECK(os::file_name_of("c.txt") == "c.txt");
+  CHECK(os::folder_of("c.txt").empty());
+  CHECK(os::folder_of("/c.txt") == "/");
+  CHECK(os::file_name_of("a/").empty());
+}
+
+TEST_CASE("a file is read from any offset, and its end is an error that says how much is missing") {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "file";
+  write_file(path, "0123456789");
+  os::InputFile file{path};
+  CHECK(file.size() == 10);
+  CHECK(file.path() == path);
+  std::array<std::byte, 4> into;
+  file.read(3, into);
+  CHECK(text_of(into) == "3456");
+  try {
+    file.read(8, into);
+    FAIL("read beyond the end");
+  } catch (const os::FileError& error) {
+    CHECK(error.path() == path);
+    CHECK(error.offset() == 10);
+    CHECK(std::string_view{error.what()}.find("2 bytes short") != std::string_view::npos);
+  }
+  const os::InputFile moved{std::move(file)};
+  moved.read(0, into);
+  CHECK(text_of(into) == "0123");
+}
+
+TEST_CASE("a file is still the one that was opened if its name goes to another") {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "file";
+  write_file(path, "old");
+  const os::InputFile file{path};
+  write_file(folder.path() / "new", "new");
+  fs::rename(folder.path() / "new", path);
+  std::array<std::byte, 3> into;
+  file.read(0, into);
+  CHECK(text_of(into) == "old");
+  CHECK(text_of(os::FileMapping{file}.bytes()) == "old");
+}
+
+TEST_CASE("what is not there or is not a regular file cannot be opened, and the error says why") {
+  const test::TemporaryFolder folder;
+  const auto problem_of = [](const fs::path& path) -> std::string {
+    try {
+      os::InputFile file{path};
+    } catch (const os::FileError& error) {
+      CHECK(error.path() == path);
+      return error.what();
+    }
+    return "opened";
+  };
+  CHECK(problem_of(folder.path() / "none") == "cannot open: No such file or directory");
+  CHECK(problem_of(folder.path()) == "not a regular file");
+}
+
+TEST_CASE("a mapping has the file's bytes, and one of an empty file has none") {
+  const test::TemporaryFolder folder;
+  write_file(folder.path() / "file", "0123456789");
+  write_file(folder.path() / "empty", "");
+  os::FileMapping mapping{os::InputFile{folder.path() / "file"}};
+  CHECK(text_of(mapping.bytes()) == "0123456789");
+  const os::FileMapping moved{std::move(mapping)};
+  CHECK(text_of(moved.bytes()) == "0123456789");
+  const os::FileMapping empty{os::InputFile{folder.path() / "empty"}};
+  CHECK(empty.bytes().empty());
+  CHECK(!os::FileMapping{}.is_mapped());
+}
+
+TEST_CASE("direct reads give any range of a file, and say if the file is too short") {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "file";
+  std::string bytes(3 * 4096 + 100, ' ');
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>('a' + i * 7 % 23);
+  write_file(path, bytes);
+  const os::InputFile file{path};
+  const os::DirectFile direct{file};
+  if (!direct.is_open()) return;  // the file system has no direct reads
+  const std::uint64_t room = os::DirectFile::room_for(bytes.size());
+  std::byte* const memory = os::map_pages(align_down(room + 4095, 4096), 4096);
+  REQUIRE(memory != nullptr);
+  const std::span buffer{memory, static_cast<std::size_t>(room)};
+  const std::pair<std::uint64_t, std::uint64_t> ranges[] = {
+      {0, 1}, {0, 4096}, {1, 4096}, {4095, 2}, {5000, 7388}, {12'287, 101}, {0, bytes.size()}};
+  for (const auto& [offset, size] : ranges) {
+    INFO(offset, " ", size);
+    const std::byte* const first = direct.read(offset, size, buffer);
+    if (first == nullptr) break;  // refused: the file system has larger blocks
+    CHECK(text_of({first, static_cast<std::size_t>(size)}) == bytes.substr(offset, size));
+  }
+  CHECK_THROWS_AS(static_cast<void>(direct.read(12'000, 1000, buffer)), os::FileError);
+  os::unmap_pages(memory, align_down(room + 4095, 4096));
+}
+
+TEST_CASE("pages are mapped at the alignment asked for, hold zeros, and can be filled at once") {
+  std::byte* const first = os::map_pages(4 * MiB, 2 * MiB);
+  REQUIRE(first != nullptr);
+  CHECK(reinterpret_cast<std::uintptr_t>(first) % (2 * MiB) == 0);
+  os::prefer_huge_pages(first, 4 * MiB);
+  os::populate_pages(first + 100, 1 * MiB);
+  CHECK(std::all_of(first, first + 4 * MiB, [](std::byte byte) { return byte == std::byte{0}; }));
+  first[4 * MiB - 1] = std::byte{1};
+  os::unmap_pages(first, 4 * MiB);
+  CHECK(os::map_pages(std::uint64_t{1} << 60, 2 * MiB) == nullptr);
+}
+
+TEST_CASE("a number in a file of the system ends at what is not a digit, and may be too large") {
+  using namespace host_memory_info;
+  CHECK(number("12 kB\n") == 12);
+  CHECK(number(" \t\n7") == 7);
+  CHECK(number("18446744073709551615") == ~std::uint64_t{0});
+  CHECK(!number("18446744073709551616"));
+  CHECK(!number("99999999999999999999999"));
+  CHECK(!number("max\n"));
+  CHECK(!number(""));
+  CHECK(!number(" \n"));
+  CHECK(!number("-1"));
+}
+
+TEST_CASE("a file of the system is read whole, and one that is not there is empty text") {
+  const test::TemporaryFolder folder;
+  const std::string bytes(10'000, 'x');
+  write_file(folder.path() / "file", bytes);
+  CHECK(host_memory_info::read(folder.path() / "file") == bytes);
+  CHECK(host_memory_info::read(folder.path() / "none").empty());
+  CHECK(host_memory_info::read(folder.path()).empty());
+}
+
+TEST_CASE("control groups are asked from a process's own up to the root, in either hierarchy") {
+  const test::TemporaryFolder folder;
+  const auto put = [&](const fs::path& group, const std::string& limit, const std::string& usage,
+                       bool unified) {
+    fs::create_directories(folder.path() / group);
+    write_file(folder.path() / group / (unified ? "memory.max" : "memory.limit_in_bytes"), limit);
+    write_file(folder.path() / group / (unified ? "memory.current" : "memory.usage_in_bytes"),
+               usage);
+  };
+  put("", "9000\n", "1000\n", true);
+  put("a", "1000\n", "400\n", true);
+  put("a/b", "max\n", "100\n", true);
+  put("memory/x", "500\n", "700\n", false);
+  put("memory/y/z", "500\n", "100\n", false);
+  const auto left = [&](std::string_view membership) {
+    return host_memory_info::left_by_groups(membership, folder.path());
+  };
+  CHECK(left("0::/a/b\n") == 600);
+  CHECK(left("0::/a/b") == 600);
+  CHECK(left("0::/a/b/\n") == 600);
+  CHECK(left("0::/\n") == 8000);
+  CHECK(left("0::/none/deeper\n") == 8000);
+  CHECK(left("4:cpu,memory:/x\n0::/a\n") == 0);
+  CHECK(left("5:memory:/y/z\n3:cpu:/x\n") == 400);
+  CHECK(left("3:cpu,memoryless:/x\n") == ~std::uint64_t{0});
+  CHECK(left("garbage\n\n:\n") == ~std::uint64_t{0});
+  CHECK(left("") == ~std::uint64_t{0});
+}
+
+TEST_CASE("the system says what memory the host and this process have") {
+  const MemoryInfo memory = host_memory();
+  CHECK(memory.free > 0);
+  CHECK(memory.total > 0);
+  CHECK(os::peak_resident_bytes() > 0);
+  CHECK(os::random_seed() == os::random_seed());
+}
+
+TEST_CASE("patterns are those of a shell, and a slash is a letter like others") {
+  CHECK(os::matches("blk.*.attn_[qk].weight", "blk.12.attn_q.weight"));
+  CHECK(!os::matches("blk.*.attn_[qk].weight", "blk.12.attn_v.weight"));
+  CHECK(os::matches("a*c", "a/b/c"));
+  CHECK(os::matches("a?c", "abc"));
+}
+
+TEST_CASE("a mutex lets one thread at a time in") {
+  os::Mutex mutex;
+  int count = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int k = 0; k < 1000; ++k) {
+        const os::Lock lock{mutex};
+        ++count;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(count == 4000);
+}
