@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
+#include <allot/strategy/detail/free_index.hpp>
+#include <allot/strategy/detail/order_trees.hpp>
+#include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/first_fit.hpp>
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>
 
 #include <doctest/doctest.h>
 
+#include <cstdint>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -120,6 +125,79 @@ static_assert(Markable<Linear> && !Markable<BestFit>);
 static_assert(!Markable<MarksOnly> && !Markable<ReleasesSilently>);
 static_assert(!OneSized<BestFit> && ExplainsDefects<BestFit> && !ExplainsDefects<Whole>);
 static_assert(CountsBookkeeping<Linear> && !CountsBookkeeping<Whole>);
+
+/// Everything that `FreeIndex` asks, so that the variants below each break one expression.
+struct WholeIndex {
+  struct Found {
+    std::uint32_t record;
+    std::uint64_t size;
+  };
+  WholeIndex() = default;
+  WholeIndex(detail::RecordSlab&, std::uint64_t) {}
+  void ensure(std::uint64_t) {}
+  void clear() noexcept {}
+  void insert(std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
+  void erase(std::uint32_t) noexcept {}
+  void erase(const Found&) noexcept {}
+  void rekey(std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
+  void replace(const Found&, std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
+  [[nodiscard]] std::optional<Found> find(std::uint64_t, std::uint64_t) const noexcept {
+    return {};
+  }
+  [[nodiscard]] bool prefers(std::uint64_t, const Found&) const noexcept { return false; }
+  [[nodiscard]] std::uint64_t size(std::uint32_t) const noexcept { return 0; }
+  [[nodiscard]] std::uint64_t largest() const noexcept { return 0; }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return 0; }
+  [[nodiscard]] bool is_valid(std::uint64_t) const { return true; }
+};
+
+struct NeedsNoRecords : WholeIndex {
+  explicit NeedsNoRecords(std::uint64_t) {}
+};
+struct FindsRecordsOnly : WholeIndex {
+  using WholeIndex::WholeIndex;
+  [[nodiscard]] std::uint32_t find(std::uint64_t, std::uint64_t) const noexcept { return 0; }
+};
+struct FindChangesIt : WholeIndex {
+  using WholeIndex::WholeIndex;
+  std::optional<Found> find(std::uint64_t, std::uint64_t) noexcept { return {}; }
+};
+struct ErasesRecordsOnly : WholeIndex {
+  using WholeIndex::WholeIndex;
+  void erase(std::uint32_t) noexcept {}
+};
+struct InsertMayThrow : WholeIndex {
+  using WholeIndex::WholeIndex;
+  void insert(std::uint32_t, std::uint64_t, std::uint64_t) {}
+};
+struct FoundHasNoSize : WholeIndex {
+  struct Found {
+    std::uint32_t record;
+  };
+  using WholeIndex::erase;
+  using WholeIndex::WholeIndex;
+  void erase(const Found&) noexcept {}
+  void replace(const Found&, std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
+  [[nodiscard]] std::optional<Found> find(std::uint64_t, std::uint64_t) const noexcept {
+    return {};
+  }
+  [[nodiscard]] bool prefers(std::uint64_t, const Found&) const noexcept { return false; }
+};
+struct StaysWhereItIs : WholeIndex {
+  using WholeIndex::WholeIndex;
+  StaysWhereItIs& operator=(StaysWhereItIs&&) = delete;
+};
+
+static_assert(detail::FreeIndex<WholeIndex>);
+static_assert(!detail::FreeIndex<int>);
+static_assert(!detail::FreeIndex<NeedsNoRecords>);
+static_assert(!detail::FreeIndex<FindsRecordsOnly>);
+static_assert(!detail::FreeIndex<FindChangesIt>);
+static_assert(!detail::FreeIndex<ErasesRecordsOnly>);
+static_assert(!detail::FreeIndex<InsertMayThrow>);
+static_assert(!detail::FreeIndex<FoundHasNoSize>);
+static_assert(!detail::FreeIndex<StaysWhereItIs>);
+static_assert(!detail::FreeIndex<detail::OrderTrees<std::uint32_t>>);
 
 }  // namespace
 

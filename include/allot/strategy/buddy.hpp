@@ -8,6 +8,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/order_trees.hpp>
+#include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/strategy.hpp>
 
 #include <bit>
@@ -20,13 +21,14 @@ namespace allot {
 namespace detail {
 
 /// `Buddy` and `WideBuddy`.
-/// \tparam Key  of the free index: unsigned, its highest value above the capacity
-template <class Key>
+/// \tparam KeyType  of the free index: unsigned, its highest value above the capacity
+template <class KeyType>
 class BuddyRange : public BlockSequence {
  public:
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
-  explicit BuddyRange(std::uint64_t capacity) : BlockSequence{capacity}, index_{capacity} {
+  explicit BuddyRange(std::uint64_t capacity)
+      : BlockSequence{capacity}, index_{records_, capacity} {
     records_.ensure(most_pieces);
     index_.ensure(records_.capacity());
     append(index_, 0, capacity);
@@ -40,8 +42,8 @@ class BuddyRange : public BlockSequence {
     const std::uint64_t orders = free_orders() & (0 - larger(granted, alignment));
     if (orders == 0) return std::nullopt;
     const int order = std::countr_zero(orders);
-    ensure(static_cast<std::uint64_t>(order) + spare_records);
-    const std::uint32_t chosen = index_.take_lowest(records_, order);
+    ensure(index_, static_cast<std::uint64_t>(order) + spare_records);
+    const std::uint32_t chosen = index_.take_lowest(static_cast<std::uint32_t>(order));
     --free_blocks_;
     split(chosen, std::uint64_t{1} << order, granted);
     return make_used(chosen, granted);
@@ -52,7 +54,7 @@ class BuddyRange : public BlockSequence {
     if (!is_live(handle, offset)) return false;
     const std::uint64_t size = size_of(records_, records_[handle.index]);
     end_use(size);
-    merge(index_, handle.index, std::countr_zero(size));
+    merge(index_, handle.index, size);
     return true;
   }
 
@@ -75,7 +77,7 @@ class BuddyRange : public BlockSequence {
     }
     for (std::uint64_t half = held; half < granted; half *= 2) {
       const std::uint32_t next = records_[handle.index].next;
-      index_.erase(records_, std::countr_zero(half), next);
+      index_.erase(next);
       --free_blocks_;
       remove(next);
     }
@@ -90,7 +92,7 @@ class BuddyRange : public BlockSequence {
   void shrink(Handle handle, std::uint64_t size) {
     const std::uint64_t held = block_size(handle);
     const std::uint64_t granted = std::bit_ceil(size);
-    ensure(most_pieces);
+    ensure(index_, most_pieces);
     split(handle.index, held, granted);
     used_ -= held - granted;
   }
@@ -98,7 +100,7 @@ class BuddyRange : public BlockSequence {
   /// Frees every block. Complexity: linear in the blocks.
   /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
   void reset() {
-    ensure(most_pieces);
+    ensure(index_, most_pieces);
     index_.clear();
     remove(make_one());
     free_blocks_ = 0;
@@ -110,13 +112,8 @@ class BuddyRange : public BlockSequence {
   /// blocks: they are indexed anew.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
-    ensure(most_pieces);
-    Index grown{capacity};
-    grown.ensure(records_.capacity());
-    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
-      if (!is_free(i)) continue;
-      grown.insert(records_, std::countr_zero(size_of(records_, records_[i])), i);
-    }
+    ensure(index_, most_pieces);
+    Index grown = make_index<Index>(capacity, no_record);
     append(grown, capacity_, capacity);
     index_ = std::move(grown);
     capacity_ = capacity;
@@ -134,7 +131,7 @@ class BuddyRange : public BlockSequence {
     const std::uint64_t lower = orders - smaller(orders, upper);
     const std::uint64_t free = (std::uint64_t{1} << upper) + lower * most + orders;
     const std::uint64_t all = smaller(most + free, capacity_) + most_pieces;
-    ensure(all - smaller(all, live_blocks_ + free_blocks_));
+    ensure(index_, all - smaller(all, live_blocks_ + free_blocks_));
   }
 
   /// Complexity: constant.
@@ -154,7 +151,7 @@ class BuddyRange : public BlockSequence {
       const bool is_lower = (record.offset & size) == 0;
       if (is_lower && is_free(record.next) && size_of(records_, after) == size) return false;
     }
-    return index_.is_valid(records_, free_blocks_);
+    return index_.is_valid(free_blocks_);
   }
 
   /// Bytes of bookkeeping on the heap.
@@ -163,24 +160,16 @@ class BuddyRange : public BlockSequence {
   }
 
  private:
-  using Index = OrderTrees<Key>;
+  using Index = OrderTrees<KeyType>;
 
   [[nodiscard]] std::uint64_t free_orders() const noexcept { return index_.orders(); }
-
-  /// Makes room for `count` records, and for all the free blocks that there can come to be.
-  void ensure(std::uint64_t count) {
-    if (records_.vacant() >= count) [[likely]]
-      return;
-    index_.ensure(records_.capacity_for(count));
-    records_.ensure(count);
-  }
 
   /// Splits the upper halves off a block until it has `granted` units.
   void split(std::uint32_t block, std::uint64_t size, std::uint64_t granted) noexcept {
     while (size > granted) {
       size /= 2;
       const std::uint32_t upper = insert_after(block, records_[block].offset + size);
-      add_free(index_, upper, std::countr_zero(size));
+      add_free(index_, upper, size);
     }
   }
 
@@ -194,31 +183,30 @@ class BuddyRange : public BlockSequence {
       const std::uint32_t piece = insert_after(records_[list_head].previous, offset);
       offset += size;
       records_[list_head].offset = offset;
-      merge(index, piece, std::countr_zero(size));
+      merge(index, piece, size);
     }
   }
 
-  void add_free(Index& index, std::uint32_t block, int order) noexcept {
+  void add_free(Index& index, std::uint32_t block, std::uint64_t size) noexcept {
     make_free(block);
-    index.insert(records_, order, block);
+    index.insert(block, records_[block].offset, size);
   }
 
   /// Joins a block that is neither used nor free with its buddies, as far as they are free.
-  void merge(Index& index, std::uint32_t block, int order) noexcept {
-    for (;; ++order) {
+  void merge(Index& index, std::uint32_t block, std::uint64_t size) noexcept {
+    for (;; size *= 2) {
       const Record& merged = records_[block];
-      const std::uint64_t size = std::uint64_t{1} << order;
       const bool is_upper = (merged.offset & size) != 0;
       const std::uint32_t buddy = is_upper ? merged.previous : merged.next;
       if (!is_free(buddy) || records_[buddy].free_size != size) break;
       if (records_[buddy].offset != (merged.offset ^ size)) break;
-      index.erase(records_, order, buddy);
+      index.erase(buddy);
       --free_blocks_;
       const std::uint32_t lower = is_upper ? buddy : block;
       remove(is_upper ? block : buddy);
       block = lower;
     }
-    add_free(index, block, order);
+    add_free(index, block, size);
   }
 
   static constexpr std::uint64_t most_pieces = 2 * 64 + spare_records;  // of `append`, or a split

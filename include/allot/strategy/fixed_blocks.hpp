@@ -7,7 +7,7 @@
 #include <allot/core/block.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/strategy/detail/number_set.hpp>
-#include <allot/strategy/detail/record_slab.hpp>
+#include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/strategy.hpp>
 
 #include <cstdint>

@@ -1,121 +1,136 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Free blocks by offset, each part of the map knowing its largest size, so that the lowest block
+/// Free blocks by offset, each part of the tree knowing its largest size, so that the lowest block
 /// which can hold a request is found in O(log n).
 #pragma once
 
 #include <allot/strategy/detail/block_sequence.hpp>
-#include <allot/strategy/detail/record_slab.hpp>
-#include <allot/strategy/detail/tree_pool.hpp>
+#include <allot/strategy/detail/free_index.hpp>
+#include <allot/strategy/detail/records.hpp>
+#include <allot/strategy/detail/tree/balance.hpp>
+#include <allot/strategy/detail/tree/check.hpp>
+#include <allot/strategy/detail/tree/node.hpp>
+#include <allot/strategy/detail/tree/search.hpp>
+#include <allot/strategy/detail/tree/sized.hpp>
 
 #include <cstdint>
+#include <optional>
 
 namespace allot::detail {
 
-/// \tparam Key  unsigned, its highest value not below the capacity
-template <class Key>
+/// \tparam KeyType  unsigned, its highest value above the capacity
+template <class KeyType>
 class AddressTree {
  public:
-  explicit AddressTree(std::uint64_t) noexcept {}
+  struct Found {
+    std::uint32_t record;
+    std::uint64_t size;
+    tree::Path path;
+  };
+
+  AddressTree(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, nodes_{records} {}
 
   /// Makes room for all the free blocks that a slab of so many records can come to hold.
   /// Throws: `std::bad_alloc`.
-  void ensure(std::uint64_t records) { trees_.ensure(Trees::nodes_for((records + 1) / 2, 1)); }
+  void ensure(std::uint64_t records) { nodes_.ensure(Nodes::nodes_for((records + 1) / 2, 1)); }
 
   /// Forgets every block. Complexity: constant.
   void clear() noexcept {
     root_ = {};
-    trees_.clear();
+    nodes_.clear();
   }
 
   /// Complexity: O(log n), like all below but `is_valid`.
-  void insert(RecordSlab& records, std::uint32_t record, std::uint64_t offset,
-              std::uint64_t size) noexcept {
-    records[record].free_size = size;
-    trees_.insert(records, root_, 0, static_cast<Key>(offset), record, static_cast<Key>(size));
+  void insert(std::uint32_t record, std::uint64_t offset, std::uint64_t size) noexcept {
+    (*records_)[record].free_size = size;
+    tree::insert(nodes_, root_, 0, static_cast<Key>(offset), record, static_cast<Key>(size));
   }
 
-  void erase(RecordSlab& records, std::uint32_t record) noexcept {
-    TreeCursor cursor;
-    trees_.seek(root_, static_cast<Key>(records[record].offset), cursor);
-    trees_.erase_at(records, root_, 0, cursor);
+  void erase(std::uint32_t record) noexcept {
+    tree::Path path;
+    tree::seek(nodes_, root_, static_cast<Key>((*records_)[record].offset), path);
+    tree::erase_at(nodes_, root_, 0, path);
+  }
+  void erase(const Found& found) noexcept {
+    tree::Path path = found.path;
+    tree::erase_at(nodes_, root_, 0, path);
   }
 
-  /// Moves or resizes a block, which is still what it was; its place in the order stays the same.
-  void rekey(RecordSlab& records, std::uint32_t record, std::uint64_t offset,
-             std::uint64_t size) noexcept {
-    TreeCursor cursor;
-    trees_.seek(root_, static_cast<Key>(records[record].offset), cursor);
-    records[record].free_size = size;
-    trees_.rekey_at(root_, cursor, static_cast<Key>(offset), record, static_cast<Key>(size));
+  void rekey(std::uint32_t record, std::uint64_t offset, std::uint64_t size) noexcept {
+    tree::Path path;
+    tree::seek(nodes_, root_, static_cast<Key>((*records_)[record].offset), path);
+    change(path, record, offset, size);
+  }
+  void replace(const Found& found, std::uint32_t record, std::uint64_t offset,
+               std::uint64_t size) noexcept {
+    change(found.path, record, offset, size);
   }
 
-  /// The block with the lowest offset that holds `size` units at a multiple of `alignment`, or
-  /// `no_record`. What was found may be erased or replaced by the members below. For alignments
-  /// above one unit, blocks below size + alignment - 1 units are looked at one by one.
-  [[nodiscard]] std::uint32_t find(const RecordSlab&, std::uint64_t size,
-                                   std::uint64_t alignment) noexcept {
-    if (alignment == 1)
-      return trees_.find_sized(root_, size, found_, [](Key, Key) noexcept { return true; });
-    return trees_.find_sized(root_, size, found_, [&](Key offset, Key available) noexcept {
+  /// The block with the lowest offset that holds `size` units at a multiple of `alignment`. For
+  /// alignments above one unit, blocks below size + alignment - 1 units are looked at one by one.
+  [[nodiscard]] std::optional<Found> find(std::uint64_t size,
+                                          std::uint64_t alignment) const noexcept {
+    if (alignment == 1) return find_accepted(size, [](Key, Key) noexcept { return true; });
+    return find_accepted(size, [&](Key offset, Key available) noexcept {
       return fits(offset, available, size, alignment);
     });
   }
 
   /// The size of a block that is in the index.
-  [[nodiscard]] static std::uint64_t size(const RecordSlab& records,
-                                          std::uint32_t record) noexcept {
-    return records[record].free_size;
-  }
-
-  /// The size of what the last `find` returned.
-  [[nodiscard]] static std::uint64_t found_size(const RecordSlab& records,
-                                                std::uint32_t found) noexcept {
-    return records[found].free_size;
+  [[nodiscard]] std::uint64_t size(std::uint32_t record) const noexcept {
+    return (*records_)[record].free_size;
   }
 
   /// Whether a block behind all others comes before what was found: never.
-  [[nodiscard]] static bool prefers(const RecordSlab&, std::uint64_t, std::uint32_t) noexcept {
-    return false;
-  }
+  [[nodiscard]] static bool prefers(std::uint64_t, const Found&) noexcept { return false; }
 
-  /// Erases the block that the last `find` returned. Requires: nothing has changed since.
-  void erase_found(RecordSlab& records) noexcept { trees_.erase_at(records, root_, 0, found_); }
-
-  /// Another block takes the place of what the last `find` returned: a part of it.
-  /// Requires: nothing has changed since.
-  void replace_found(RecordSlab& records, std::uint32_t record, std::uint64_t offset,
-                     std::uint64_t size) noexcept {
-    records[record].free_size = size;
-    trees_.rekey_at(root_, found_, static_cast<Key>(offset), record, static_cast<Key>(size));
-  }
-
-  /// Size of the largest block, 0 where there is none.
-  [[nodiscard]] std::uint64_t largest(const RecordSlab&) const noexcept {
-    return trees_.largest(root_);
-  }
+  /// Size of the largest block, 0 if there is none.
+  [[nodiscard]] std::uint64_t largest() const noexcept { return root_.sizes.largest(); }
 
   /// Bytes of bookkeeping on the heap.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return trees_.bytes(); }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
 
-  /// Whether the map is right and holds `expected` free blocks. Complexity: linear.
-  [[nodiscard]] bool is_valid(const RecordSlab& records, std::uint64_t expected) const noexcept {
+  /// Whether the tree is right and holds `expected` free blocks. Complexity: linear.
+  [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
     std::uint64_t count = 0;
-    const bool right =
-        trees_.is_valid(records, root_, 0, [&](Key key, std::uint32_t value, Key size) {
-          ++count;
-          return records[value].state <= highest_free_state && records[value].offset == key &&
-                 size_of(records, records[value]) == size && records[value].free_size == size;
-        });
-    return right && count == expected;
+    const auto is_right = [&](Key key, std::uint32_t value, Key size) {
+      const Record& record = (*records_)[value];
+      ++count;
+      return record.state <= highest_free_state && record.offset == key &&
+             size_of(*records_, record) == size && record.free_size == size;
+    };
+    return tree::is_valid(nodes_, root_, 0, is_right) && count == expected;
   }
 
  private:
-  using Trees = TreePool<Key, true>;
+  using Key = KeyType;
+  using Nodes = tree::Nodes<Key, true>;
 
-  typename Trees::Root root_;
-  TreeCursor found_;
-  Trees trees_;
+  template <class Predicate>
+  [[nodiscard]] std::optional<Found> find_accepted(std::uint64_t size,
+                                                   Predicate accepts) const noexcept {
+    std::optional<Found> found{std::in_place};
+    found->record = tree::find_sized(nodes_, root_, size, found->path, accepts);
+    if (found->record == no_record) {
+      found.reset();
+    } else {
+      found->size = this->size(found->record);
+    }
+    return found;
+  }
+
+  void change(const tree::Path& path, std::uint32_t record, std::uint64_t offset,
+              std::uint64_t size) noexcept {
+    (*records_)[record].free_size = size;
+    tree::rekey_at(nodes_, root_, path, static_cast<Key>(offset), record, static_cast<Key>(size));
+  }
+
+  RecordSlab* records_;
+  typename Nodes::Root root_;
+  Nodes nodes_;
 };
+
+static_assert(FreeIndex<AddressTree<std::uint32_t>>);
+static_assert(FreeIndex<AddressTree<std::uint64_t>>);
 
 }  // namespace allot::detail

@@ -6,45 +6,14 @@
 
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
-#include <allot/core/errors.hpp>
-#include <allot/strategy/detail/record_slab.hpp>
-
-#include <boost/intrusive/circular_list_algorithms.hpp>
+#include <allot/strategy/detail/records.hpp>
 
 #include <cstdint>
-#include <optional>
 
 namespace allot::detail {
 
-/// How Boost.Intrusive's algorithms reach a record's links: a "pointer" is a slab and an index.
-struct AddressOrderTraits {
-  struct NodePointer {
-    RecordSlab* slab;
-    std::uint32_t index;
-
-    friend bool operator==(const NodePointer&, const NodePointer&) noexcept = default;
-  };
-
-  using node = Record;
-  using node_ptr = NodePointer;
-  using const_node_ptr = NodePointer;
-
-  static node_ptr get_next(const const_node_ptr& n) noexcept {
-    return {n.slab, (*n.slab)[n.index].next};
-  }
-  static node_ptr get_previous(const const_node_ptr& n) noexcept {
-    return {n.slab, (*n.slab)[n.index].previous};
-  }
-  static void set_next(const node_ptr& n, const node_ptr& next) noexcept {
-    (*n.slab)[n.index].next = next.index;
-  }
-  static void set_previous(const node_ptr& n, const node_ptr& previous) noexcept {
-    (*n.slab)[n.index].previous = previous.index;
-  }
-};
-
 /// The members that a strategy of this kind offers as they are; the strategy adds where blocks go.
-class BlockSequence {
+class BlockSequence : public LiveBlocks {
  public:
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
@@ -54,31 +23,17 @@ class BlockSequence {
     Record& head = records_[list_head];
     head.offset = capacity;  // where the last block ends
     head.state = head_state;
-    Order::init(node(list_head));
+    head.previous = list_head;
+    head.next = list_head;
   }
 
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] std::uint64_t used() const noexcept { return used_; }
   [[nodiscard]] std::uint64_t free_blocks() const noexcept { return free_blocks_; }
-  [[nodiscard]] std::uint64_t live_blocks() const noexcept { return live_blocks_; }
-
-  /// Requires: `handle` is live.
-  [[nodiscard]] std::uint64_t& word(Handle handle) noexcept { return records_[handle.index].word; }
 
   /// Requires: `handle` is live.
   [[nodiscard]] std::uint64_t block_size(Handle handle) const noexcept {
     return size_of(records_, records_[handle.index]);
-  }
-
-  /// Complexity: constant, whatever the handle holds.
-  [[nodiscard]] bool is_live(Handle handle, std::uint64_t offset) const noexcept {
-    return records_.is_live(handle) && records_[handle.index].offset == offset;
-  }
-
-  /// What is wrong with a block, or nothing where it is live. Complexity: constant.
-  [[nodiscard]] std::optional<BlockDefect> defect(Handle handle,
-                                                  std::uint64_t offset) const noexcept {
-    return records_.defect(handle, offset);
   }
 
   /// Calls `visitor(offset, size, used)` for every block in address order. The visitor must not
@@ -103,15 +58,9 @@ class BlockSequence {
   }
 
  protected:
-  using Order = boost::intrusive::circular_list_algorithms<AddressOrderTraits>;
-
   static constexpr std::uint32_t list_head = 0;
   static constexpr std::uint64_t spare_records = 2;  // what one allocation may need
   static constexpr std::uint64_t most_blocks = 0xffff'ffff;
-
-  [[nodiscard]] AddressOrderTraits::NodePointer node(std::uint32_t index) noexcept {
-    return {&records_, index};
-  }
 
   [[nodiscard]] bool is_free(std::uint32_t index) const noexcept {
     return records_[index].state <= highest_free_state;
@@ -121,14 +70,21 @@ class BlockSequence {
   /// to be set. Requires: a vacant record.
   [[nodiscard]] std::uint32_t insert_after(std::uint32_t previous, std::uint64_t offset) noexcept {
     const std::uint32_t index = records_.acquire();
-    records_[index].offset = offset;
-    Order::link_after(node(previous), node(index));
+    Record& record = records_[index];
+    Record& before = records_[previous];
+    record.offset = offset;
+    record.previous = previous;
+    record.next = before.next;
+    records_[before.next].previous = index;
+    before.next = index;
     return index;
   }
 
   void remove(std::uint32_t index) noexcept {
-    Order::unlink(node(index));
-    records_.release(index, records_[index]);
+    Record& record = records_[index];
+    records_[record.next].previous = record.previous;
+    records_[record.previous].next = record.next;
+    records_.release(index, record);
   }
 
   /// Makes the record a free block and counts it.
@@ -172,6 +128,29 @@ class BlockSequence {
     return all - smaller(all, live_blocks_ + free_blocks_);
   }
 
+  /// Makes room for `count` records, and in the index for all the free blocks that there can be.
+  /// Throws: `std::bad_alloc`; no block has changed.
+  template <class Index>
+  void ensure(Index& index, std::uint64_t count) {
+    if (records_.vacant() >= count) [[likely]]
+      return;
+    index.ensure(records_.capacity_for(count));
+    records_.ensure(count);
+  }
+
+  /// Makes an index for a range of `capacity` units, with every free block in it but `left_out`.
+  /// Throws: `std::bad_alloc`; no block has changed. Complexity: O(n log n) in the free blocks.
+  template <class Index>
+  [[nodiscard]] Index make_index(std::uint64_t capacity, std::uint32_t left_out) {
+    Index index{records_, capacity};
+    index.ensure(records_.capacity());
+    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
+      if (!is_free(i) || i == left_out) continue;
+      index.insert(i, records_[i].offset, size_of(records_, records_[i]));
+    }
+    return index;
+  }
+
   /// Moves the end of the range. Requires: not below the end of the last block.
   void set_capacity(std::uint64_t capacity) noexcept {
     capacity_ = capacity;
@@ -209,10 +188,8 @@ class BlockSequence {
            live == live_blocks_ && free == free_blocks_;
   }
 
-  RecordSlab records_;
   std::uint64_t capacity_;
   std::uint64_t used_ = 0;
-  std::uint64_t live_blocks_ = 0;
   std::uint64_t free_blocks_ = 0;
 };
 

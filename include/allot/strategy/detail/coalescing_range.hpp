@@ -7,7 +7,8 @@
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
-#include <allot/strategy/detail/record_slab.hpp>
+#include <allot/strategy/detail/free_index.hpp>
+#include <allot/strategy/detail/records.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -15,16 +16,15 @@
 
 namespace allot::detail {
 
-/// \tparam Index  a free index with the members of `SizeBins`
-///
 /// The free block at the end of the range, the tail, is kept out of the index: a range that only
 /// grows never touches the index at all. `prefers` says whether it is the better choice.
-template <class Index>
+template <FreeIndex Index>
 class CoalescingRange : public BlockSequence {
  public:
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
-  explicit CoalescingRange(std::uint64_t capacity) : BlockSequence{capacity}, index_{capacity} {
+  explicit CoalescingRange(std::uint64_t capacity)
+      : BlockSequence{capacity}, index_{records_, capacity} {
     index_.ensure(records_.capacity());
     tail_ = insert_after(list_head, 0);
     make_free(tail_);
@@ -33,19 +33,20 @@ class CoalescingRange : public BlockSequence {
   /// The block starts at the lowest multiple of `alignment` in the free block that the index chose;
   /// what is left over on either side stays free.
   /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
-  [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
+  [[gnu::always_inline]] [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size,
+                                                                         std::uint64_t alignment) {
     if (records_.vacant() < spare_records) [[unlikely]]
-      ensure(spare_records);
+      ensure(index_, spare_records);
     if (alignment != 1) [[unlikely]]
-      return place_aligned(size, alignment);
-    const std::uint32_t chosen = index_.find(records_, size, 1);
+      return allocate_aligned(size, alignment);
+    const std::optional<Found> found = index_.find(size, 1);
     if (tail_ != no_record) {
       const std::uint64_t available = capacity_ - records_[tail_].offset;
-      if (available >= size && (chosen == no_record || index_.prefers(records_, available, chosen)))
+      if (available >= size && (!found || index_.prefers(available, *found)))
         return carve_tail(available, size);
     }
-    if (chosen == no_record) return std::nullopt;
-    return carve(chosen, size);
+    if (!found) return std::nullopt;
+    return carve(*found, size);
   }
 
   /// Returns false, and changes nothing, where no such block is live.
@@ -92,14 +93,14 @@ class CoalescingRange : public BlockSequence {
     if (is_free(next)) {
       move_start(next, records_[next].offset - freed, size_of(records_, records_[next]) + freed);
     } else {
-      ensure(1);
+      ensure(index_, 1);
       const std::uint64_t start = records_[handle.index].offset + size;
       const std::uint32_t rest = insert_after(handle.index, start);
       make_free(rest);
       if (next == list_head) {
         tail_ = rest;
       } else {
-        index_.insert(records_, rest, start, freed);
+        index_.insert(rest, start, freed);
       }
     }
     used_ -= freed;
@@ -116,14 +117,8 @@ class CoalescingRange : public BlockSequence {
   /// blocks: they are indexed anew.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
-    ensure(1 + spare_records);
-    Index grown{capacity};
-    grown.ensure(records_.capacity());
-    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
-      if (!is_free(i) || i == tail_) continue;
-      grown.insert(records_, i, records_[i].offset, size_of(records_, records_[i]));
-    }
-    index_ = std::move(grown);
+    ensure(index_, 1 + spare_records);
+    index_ = make_index<Index>(capacity, tail_);
     if (tail_ == no_record) {
       tail_ = insert_after(records_[list_head].previous, capacity_);
       make_free(tail_);
@@ -134,12 +129,12 @@ class CoalescingRange : public BlockSequence {
   /// Takes memory for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
   /// calls the system allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
-  void reserve(std::uint64_t blocks) { ensure(records_for(blocks)); }
+  void reserve(std::uint64_t blocks) { ensure(index_, records_for(blocks)); }
 
   /// Complexity: the index's: O(log n), for lists linear in the highest bin.
   [[nodiscard]] std::uint64_t largest_free() const noexcept {
     const std::uint64_t last = tail_ == no_record ? 0 : size_of(records_, records_[tail_]);
-    return larger(last, index_.largest(records_));
+    return larger(last, index_.largest());
   }
 
   /// Complexity: linear.
@@ -155,7 +150,7 @@ class CoalescingRange : public BlockSequence {
     }
     if (tail_ != (last_was_free ? last : no_record)) return false;
     const std::uint64_t indexed = free_blocks_ - (last_was_free ? 1 : 0);
-    return index_.is_valid(records_, indexed);
+    return index_.is_valid(indexed);
   }
 
   /// Bytes of bookkeeping on the heap.
@@ -164,58 +159,53 @@ class CoalescingRange : public BlockSequence {
   }
 
  private:
-  /// Makes room for `count` records, and for all the free blocks that there can come to be.
-  void ensure(std::uint64_t count) {
-    if (records_.vacant() >= count) return;
-    index_.ensure(records_.capacity_for(count));
-    records_.ensure(count);
-  }
+  using Found = typename Index::Found;
 
   /// Takes a free block out of the index.
   void take_out(std::uint32_t block) noexcept {
     if (block == tail_) {
       tail_ = no_record;
     } else {
-      index_.erase(records_, block);
+      index_.erase(block);
     }
   }
 
   /// Lets a free block begin at `start`, where it has `size` units.
   void move_start(std::uint32_t block, std::uint64_t start, std::uint64_t size) noexcept {
-    if (block != tail_) index_.rekey(records_, block, start, size);
+    if (block != tail_) index_.rekey(block, start, size);
     records_[block].offset = start;
   }
 
-  [[gnu::noinline]] std::optional<Placement> place_aligned(std::uint64_t size,
-                                                           std::uint64_t alignment) noexcept {
-    std::uint32_t chosen = index_.find(records_, size, alignment);
+  [[gnu::noinline]] std::optional<Placement> allocate_aligned(std::uint64_t size,
+                                                              std::uint64_t alignment) noexcept {
+    const std::optional<Found> found = index_.find(size, alignment);
     if (tail_ != no_record) {
       const std::uint64_t start = records_[tail_].offset;
       const std::uint64_t available = capacity_ - start;
       if (fits(start, available, size, alignment) &&
-          (chosen == no_record || index_.prefers(records_, available, chosen)))
-        chosen = tail_;
+          (!found || index_.prefers(available, *found))) {
+        const std::uint64_t front = (0 - start) & (alignment - 1);
+        return front != 0 ? carve_tail_behind(front, size) : carve_tail(available, size);
+      }
     }
-    if (chosen == no_record) return std::nullopt;
-    const std::uint64_t start = records_[chosen].offset;
-    const std::uint64_t front = (0 - start) & (alignment - 1);
-    if (front != 0) return carve_behind(chosen, front, size);
-    return chosen == tail_ ? carve_tail(capacity_ - start, size) : carve(chosen, size);
+    if (!found) return std::nullopt;
+    const std::uint64_t front = (0 - records_[found->record].offset) & (alignment - 1);
+    return front != 0 ? carve_behind(*found, front, size) : carve(*found, size);
   }
 
   /// Takes the first `size` units of what the index found; its record becomes the new block's.
-  [[gnu::always_inline]] Placement carve(std::uint32_t chosen, std::uint64_t size) noexcept {
-    const std::uint64_t back = index_.found_size(records_, chosen) - size;
+  [[gnu::always_inline]] Placement carve(const Found& found, std::uint64_t size) noexcept {
+    const std::uint64_t back = found.size - size;
     if (back != 0) {
-      const std::uint64_t start = records_[chosen].offset + size;
-      const std::uint32_t rest = insert_after(chosen, start);
+      const std::uint64_t start = records_[found.record].offset + size;
+      const std::uint32_t rest = insert_after(found.record, start);
       records_[rest].state = 0;
-      index_.replace_found(records_, rest, start, back);
+      index_.replace(found, rest, start, back);
     } else {
-      index_.erase_found(records_);
+      index_.erase(found);
       --free_blocks_;
     }
-    return make_used(chosen, size);
+    return make_used(found.record, size);
   }
 
   /// The same with the tail, which has `available` units.
@@ -231,27 +221,32 @@ class CoalescingRange : public BlockSequence {
     return make_used(chosen, size);
   }
 
-  /// Takes `size` units behind the first `front` of the free block `chosen`; its record stays with
-  /// what is left in front.
-  Placement carve_behind(std::uint32_t chosen, std::uint64_t front, std::uint64_t size) noexcept {
-    const std::uint64_t start = records_[chosen].offset;
-    const std::uint64_t back = size_of(records_, records_[chosen]) - front - size;
-    const bool was_tail = chosen == tail_;
-    const std::uint32_t taken = insert_after(chosen, start + front);
-    if (was_tail) {
-      tail_ = no_record;
-      index_.insert(records_, chosen, start, front);
-    } else {
-      index_.replace_found(records_, chosen, start, front);
-    }
+  /// Takes `size` units behind the first `front` of what the index found; its record stays with what
+  /// is left in front.
+  Placement carve_behind(const Found& found, std::uint64_t front, std::uint64_t size) noexcept {
+    const std::uint64_t start = records_[found.record].offset;
+    const std::uint64_t back = found.size - front - size;
+    const std::uint32_t taken = insert_after(found.record, start + front);
+    index_.replace(found, found.record, start, front);
     if (back != 0) {
       const std::uint32_t rest = insert_after(taken, start + front + size);
       make_free(rest);
-      if (was_tail) {
-        tail_ = rest;
-      } else {
-        index_.insert(records_, rest, start + front + size, back);
-      }
+      index_.insert(rest, start + front + size, back);
+    }
+    return make_used(taken, size);
+  }
+
+  /// The same with the tail: what is left in front of the block goes into the index.
+  Placement carve_tail_behind(std::uint64_t front, std::uint64_t size) noexcept {
+    const std::uint32_t before = tail_;
+    const std::uint64_t start = records_[before].offset;
+    const std::uint64_t back = capacity_ - start - front - size;
+    const std::uint32_t taken = insert_after(before, start + front);
+    tail_ = no_record;
+    index_.insert(before, start, front);
+    if (back != 0) {
+      tail_ = insert_after(taken, start + front + size);
+      make_free(tail_);
     }
     return make_used(taken, size);
   }
@@ -264,7 +259,7 @@ class CoalescingRange : public BlockSequence {
     }
     tail_ = freed;
     if (const std::uint32_t before = records_[freed].previous; is_free(before)) {
-      index_.erase(records_, before);
+      index_.erase(before);
       remove(freed);
       tail_ = before;
       --free_blocks_;
@@ -282,20 +277,20 @@ class CoalescingRange : public BlockSequence {
     if (before.state <= highest_free_state) {
       std::uint64_t end = after.offset;
       if (after.state <= highest_free_state) {
-        end += index_.size(records_, next);
-        index_.erase(records_, next);
+        end += index_.size(next);
+        index_.erase(next);
         --free_blocks_;
         remove(next);
       }
-      index_.rekey(records_, previous, before.offset, end - before.offset);
+      index_.rekey(previous, before.offset, end - before.offset);
       remove(freed);
     } else if (after.state <= highest_free_state) {
-      index_.rekey(records_, next, start, index_.size(records_, next) + after.offset - start);
+      index_.rekey(next, start, index_.size(next) + after.offset - start);
       after.offset = start;
       remove(freed);
     } else {
       make_free(freed);
-      index_.insert(records_, freed, start, after.offset - start);
+      index_.insert(freed, start, after.offset - start);
     }
   }
 

@@ -4,7 +4,7 @@
 /// its words that are not empty, and so on up to one word (van Emde Boas, 1975, with 64 children).
 #pragma once
 
-#include <allot/strategy/detail/growing_array.hpp>
+#include <allot/strategy/detail/records.hpp>
 
 #include <bit>
 #include <cstdint>
@@ -146,7 +146,7 @@ class NumberSet {
   std::uint64_t bound_ = 0;
   std::uint32_t levels_ = 0;
   std::uint64_t begin_[most_levels] = {};  // of each level, in `words_`
-  GrowingArray<std::uint64_t, 1, std::uint64_t{1} << 40> words_;
+  TrivialVector<std::uint64_t, 1, std::uint64_t{1} << 40> words_;
 };
 
 }  // namespace allot::detail

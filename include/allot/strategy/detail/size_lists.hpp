@@ -7,10 +7,11 @@
 #include <allot/core/checked.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/float_bins.hpp>
-#include <allot/strategy/detail/growing_array.hpp>
-#include <allot/strategy/detail/record_slab.hpp>
+#include <allot/strategy/detail/free_index.hpp>
+#include <allot/strategy/detail/records.hpp>
 
 #include <cstdint>
+#include <optional>
 
 namespace allot::detail {
 
@@ -20,8 +21,14 @@ class SizeLists {
  public:
   using Bins = FloatBins<6>;
 
+  struct Found {
+    std::uint32_t record;
+    std::uint64_t size;
+  };
+
   /// Throws: `std::bad_alloc`.
-  explicit SizeLists(std::uint64_t capacity) : bins_{Bins::bin_of(capacity) + 1} {
+  SizeLists(RecordSlab& records, std::uint64_t capacity)
+      : records_{&records}, bins_{Bins::bin_of(capacity) + 1} {
     firsts_.ensure(bins_);
     clear();
   }
@@ -35,8 +42,9 @@ class SizeLists {
   /// Lists need no memory of their own.
   static void ensure(std::uint64_t) noexcept {}
 
-  [[gnu::always_inline]] void insert(RecordSlab& records, std::uint32_t index, std::uint64_t,
+  [[gnu::always_inline]] void insert(std::uint32_t index, std::uint64_t,
                                      std::uint64_t size) noexcept {
+    RecordSlab& records = *records_;
     const std::uint32_t bin = Bins::bin_of(size);
     const std::uint32_t first = firsts_[bin];
     Record& record = records[index];
@@ -48,7 +56,8 @@ class SizeLists {
     marked_.insert(bin);
   }
 
-  [[gnu::always_inline]] void erase(RecordSlab& records, std::uint32_t index) noexcept {
+  [[gnu::always_inline]] void erase(std::uint32_t index) noexcept {
+    RecordSlab& records = *records_;
     const Record& record = records[index];
     const std::uint32_t bin = record.state;
     const std::uint32_t before = record.link[0];
@@ -59,66 +68,51 @@ class SizeLists {
     firsts_[bin] = first;
     marked_.erase_if(bin, first == list_end);
   }
+  [[gnu::always_inline]] void erase(const Found& found) noexcept { erase(found.record); }
 
-  /// Moves or resizes a block, which is still what it was.
-  void rekey(RecordSlab& records, std::uint32_t index, std::uint64_t offset,
-             std::uint64_t size) noexcept {
-    erase(records, index);
-    insert(records, index, offset, size);
+  void rekey(std::uint32_t index, std::uint64_t offset, std::uint64_t size) noexcept {
+    erase(index);
+    insert(index, offset, size);
+  }
+  void replace(const Found& found, std::uint32_t index, std::uint64_t offset,
+               std::uint64_t size) noexcept {
+    erase(found.record);
+    insert(index, offset, size);
   }
 
-  /// The first block of the request's own bin where it holds it, else the first of the next bin
-  /// above; `no_record` where there is none. For an alignment above one unit, where that does not
-  /// hold it either: the first of a bin in which every block is large enough.
-  [[gnu::always_inline]] [[nodiscard]] std::uint32_t find(const RecordSlab& records,
-                                                          std::uint64_t size,
-                                                          std::uint64_t alignment) noexcept {
+  /// The first block of the request's own bin if it holds it, else the first of the next bin above.
+  /// For an alignment above one unit, if that does not hold it either: the first of a bin in which
+  /// every block is large enough.
+  [[gnu::always_inline]] [[nodiscard]] std::optional<Found> find(
+      std::uint64_t size, std::uint64_t alignment) const noexcept {
     const std::uint32_t own = Bins::bin_of(size);
     std::uint32_t bin = marked_.next(own);
-    if (bin == marked_.none) return no_record;
+    if (bin == marked_.none) return std::nullopt;
     if (bin == own) {
-      found_ = firsts_[bin];
-      if (holds(records, found_, size, alignment)) return found_;
+      const Found first = first_of(bin);
+      if (holds(first, size, alignment)) return first;
       bin = marked_.next(own + 1);
-      if (bin == marked_.none) return no_record;
+      if (bin == marked_.none) return std::nullopt;
     }
-    found_ = firsts_[bin];
-    if (alignment != 1 && !holds(records, found_, size, alignment))
-      found_ = find_sure(size, alignment);
-    return found_;
+    const Found found = first_of(bin);
+    if (alignment != 1 && !holds(found, size, alignment)) return find_sure(size, alignment);
+    return found;
   }
 
   /// The size of a block that is in the index.
-  [[nodiscard]] static std::uint64_t size(const RecordSlab& records, std::uint32_t index) noexcept {
-    return size_of(records, records[index]);
-  }
-
-  /// The size of what the last `find` returned.
-  [[nodiscard]] static std::uint64_t found_size(const RecordSlab& records,
-                                                std::uint32_t found) noexcept {
-    return size_of(records, records[found]);
+  [[nodiscard]] std::uint64_t size(std::uint32_t index) const noexcept {
+    return size_of(*records_, (*records_)[index]);
   }
 
   /// Whether a block of `size` units behind all others comes before what was found.
-  [[nodiscard]] static bool prefers(const RecordSlab& records, std::uint64_t size,
-                                    std::uint32_t found) noexcept {
-    return Bins::bin_of(size) < records[found].state;
-  }
-
-  /// Erases the block that the last `find` returned. Requires: nothing has changed since.
-  void erase_found(RecordSlab& records) noexcept { erase(records, found_); }
-
-  /// Another block takes the place of what the last `find` returned: a part of it.
-  /// Requires: nothing has changed since.
-  void replace_found(RecordSlab& records, std::uint32_t index, std::uint64_t offset,
-                     std::uint64_t size) noexcept {
-    erase(records, found_);
-    insert(records, index, offset, size);
+  [[nodiscard]] bool prefers(std::uint64_t size, const Found& found) const noexcept {
+    return Bins::bin_of(size) < (*records_)[found.record].state;
   }
 
   /// Size of the largest block, 0 where there is none. Complexity: linear in the highest bin.
-  [[nodiscard]] std::uint64_t largest(const RecordSlab& records) const noexcept {
+  [[nodiscard]] std::uint64_t largest() const noexcept {
     if (marked_.is_empty()) return 0;
+    const RecordSlab& records = *records_;
     std::uint64_t largest = 0;
     for (std::uint32_t i = firsts_[marked_.highest()]; i != list_end; i = records[i].link[1]) {
       largest = larger(largest, size_of(records, records[i]));
@@ -130,7 +124,8 @@ class SizeLists {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return firsts_.bytes(); }
 
   /// Whether lists and bitmap agree and hold `expected` free blocks. Complexity: linear.
-  [[nodiscard]] bool is_valid(const RecordSlab& records, std::uint64_t expected) const noexcept {
+  [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
+    const RecordSlab& records = *records_;
     std::uint64_t count = 0;
     for (std::uint32_t bin = 0; bin < bins_; ++bin) {
       if (marked_.contains(bin) == (firsts_[bin] == list_end)) return false;
@@ -147,28 +142,34 @@ class SizeLists {
 
  private:
   // The slab's first record heads the address order and is never free. Lists end with it, and it
-  // takes the writes that it would cost mispredicted branches to avoid.
+  // absorbs writes, which saves a branch that mispredicts.
   static constexpr std::uint32_t list_end = 0;
 
-  [[nodiscard]] static bool holds(const RecordSlab& records, std::uint32_t index,
-                                  std::uint64_t size, std::uint64_t alignment) noexcept {
-    const Record& record = records[index];
-    return fits(record.offset, size_of(records, record), size, alignment);
+  [[nodiscard]] Found first_of(std::uint32_t bin) const noexcept {
+    return {firsts_[bin], size(firsts_[bin])};
   }
 
-  [[nodiscard]] std::uint32_t find_sure(std::uint64_t size,
-                                        std::uint64_t alignment) const noexcept {
+  [[nodiscard]] bool holds(const Found& found, std::uint64_t size,
+                           std::uint64_t alignment) const noexcept {
+    return fits((*records_)[found.record].offset, found.size, size, alignment);
+  }
+
+  [[nodiscard]] std::optional<Found> find_sure(std::uint64_t size,
+                                               std::uint64_t alignment) const noexcept {
     const auto enough = checked_add(size, alignment - 1);
-    if (!enough) return no_record;
+    if (!enough) return std::nullopt;
     const bool is_lowest = Bins::excess_of(*enough) == 0;
     const std::uint32_t bin = marked_.next(Bins::bin_of(*enough) + (is_lowest ? 0 : 1));
-    return bin == marked_.none ? no_record : firsts_[bin];
+    if (bin == marked_.none) return std::nullopt;
+    return first_of(bin);
   }
 
+  RecordSlab* records_;
   std::uint32_t bins_;
-  std::uint32_t found_ = no_record;
   TwoLevelBitmap<Bins::count> marked_;
-  GrowingArray<std::uint32_t, 1, Bins::count> firsts_;  // of each bin, or list_end
+  TrivialVector<std::uint32_t, 1, Bins::count> firsts_;  // of each bin, or list_end
 };
+
+static_assert(FreeIndex<SizeLists>);
 
 }  // namespace allot::detail

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include <allot/strategy/detail/tree_pool.hpp>
+#include <allot/strategy/detail/records.hpp>
+#include <allot/strategy/detail/tree/balance.hpp>
+#include <allot/strategy/detail/tree/check.hpp>
+#include <allot/strategy/detail/tree/node.hpp>
+#include <allot/strategy/detail/tree/search.hpp>
+#include <allot/strategy/detail/tree/sized.hpp>
 
 #include <doctest/doctest.h>
 
@@ -13,7 +18,7 @@ namespace {
 
 using namespace allot::detail;
 
-/// A map of a pool beside a `std::map`, with a record for each entry.
+/// A tree of a pool beside a `std::map`, with a record for each entry.
 template <class Key, bool IsSized>
 class Pair {
  public:
@@ -24,38 +29,40 @@ class Pair {
 
   explicit Pair(std::uint64_t entries) {
     records_.ensure(entries + 1);
-    pool_.ensure(Pool::nodes_for(entries, 1));
+    nodes_.ensure(Nodes::nodes_for(entries, 1));
   }
 
   void insert(Key key, Key size) {
     const std::uint32_t record = records_.acquire();
     model_[key] = {record, size};
-    pool_.insert(records_, root_, map, key, record, size);
+    tree::insert(nodes_, root_, number, key, record, size);
   }
 
-  /// The lowest entry from `key` on is the model's, in both ways to find it.
-  [[nodiscard]] bool finds(Key key, TreeCursor& cursor) const {
+  /// The lowest entry from `key` on is the model's, and so is the lowest one that is accepted.
+  [[nodiscard]] bool finds(Key key) const {
     const auto expected = model_.lower_bound(key);
-    const std::uint32_t found = pool_.find(root_, key, cursor);
-    if (expected == model_.end()) return found == no_record;
-    return found == expected->second.record && cursor.key == expected->first;
+    const tree::Entry found = tree::find(nodes_, root_, number, key);
+    if (expected == model_.end()) return found.value == no_record;
+    return found.value == expected->second.record && found.key == expected->first &&
+           (IsSized || records_[found.value].state == found.location) && finds_accepted(key);
   }
 
-  void erase_from(Key key, bool by_cursor) {
+  void erase_from(Key key, bool by_search) {
     const auto erased = model_.lower_bound(key);
     if (erased == model_.end()) return;
     const std::uint32_t record = erased->second.record;
-    if (by_cursor || IsSized) {
-      TreeCursor cursor;
-      REQUIRE(finds(key, cursor));
-      pool_.erase_at(records_, root_, map, cursor);
-    } else if constexpr (!IsSized) {
-      const std::uint32_t location = records_[record].state;
-      if (location < Pool::in_leaf) {
-        CHECK(Pool::map_of(location) == map);
-        pool_.erase_short(records_, root_, location);
-      } else if (pool_.erase_tall(records_, location)) {
-        pool_.balance_at(records_, root_, map, erased->first);
+    if constexpr (IsSized) {
+      tree::Path path;
+      tree::seek(nodes_, root_, erased->first, path);
+      tree::erase_at(nodes_, root_, number, path);
+    } else {
+      const std::uint32_t location =
+          by_search ? tree::find(nodes_, root_, number, key).location : records_[record].state;
+      if (location < tree::in_leaf) {
+        CHECK(tree::tree_of(location) == number);
+        tree::remove(nodes_, root_, location);
+      } else if (tree::erase_tall(nodes_, location)) {
+        tree::balance_at(nodes_, root_, number, erased->first);
       }
     }
     records_.release(record, records_[record]);
@@ -70,10 +77,10 @@ class Pair {
     const Key high = std::next(moved) == model_.end() ? moved->first + 5 : std::next(moved)->first;
     const Key to = low + static_cast<Key>(random() % (high - low));
     const Key size = 1 + static_cast<Key>(random() % 1000);
-    TreeCursor cursor;
-    pool_.seek(root_, moved->first, cursor);
+    tree::Path path;
+    tree::seek(nodes_, root_, moved->first, path);
     const std::uint32_t record = moved->second.record;
-    pool_.rekey_at(root_, cursor, to, record, size);
+    tree::rekey_at(nodes_, root_, path, to, record, size);
     model_.erase(moved);
     model_[to] = {record, size};
   }
@@ -86,21 +93,22 @@ class Pair {
       expected = entry.record;
       break;
     }
-    TreeCursor cursor;
-    return pool_.find_sized(root_, size, cursor, accepts) == expected;
+    tree::Path path;
+    return tree::find_sized(nodes_, root_, size, path, accepts) == expected;
   }
 
   [[nodiscard]] bool is_valid() const {
     std::size_t count = 0;
     const bool valid =
-        pool_.is_valid(records_, root_, map, [&](Key key, std::uint32_t record, Key size) {
+        tree::is_valid(nodes_, root_, number, [&](Key key, std::uint32_t record, Key size) {
           ++count;
           const auto entry = model_.find(key);
           return entry != model_.end() && entry->second.record == record &&
                  (!IsSized || entry->second.size == size);
         });
-    const bool ends = model_.empty() ? root_.is_empty()
-                                     : pool_.last(root_) == std::prev(model_.end())->second.record;
+    const bool ends = model_.empty()
+                          ? root_.is_empty()
+                          : tree::last(nodes_, root_) == std::prev(model_.end())->second.record;
     return valid && ends && count == model_.size();
   }
 
@@ -108,13 +116,24 @@ class Pair {
   [[nodiscard]] std::uint32_t height() const { return root_.height; }
 
  private:
-  using Pool = TreePool<Key, IsSized>;
+  using Nodes = tree::Nodes<Key, IsSized>;
 
-  static constexpr std::uint32_t map = 3;
+  [[nodiscard]] bool finds_accepted(Key key) const {
+    const auto accepts = [](std::uint32_t record) { return record % 3 != 0; };
+    std::uint32_t expected = no_record;
+    for (auto entry = model_.lower_bound(key); entry != model_.end(); ++entry) {
+      if (!accepts(entry->second.record)) continue;
+      expected = entry->second.record;
+      break;
+    }
+    return tree::find_accepted(nodes_, root_, number, key, accepts).value == expected;
+  }
+
+  static constexpr std::uint32_t number = 3;
 
   RecordSlab records_;
-  Pool pool_;
-  typename Pool::Root root_;
+  Nodes nodes_{records_};
+  typename Nodes::Root root_;
   std::map<Key, Entry> model_;
 };
 
@@ -126,7 +145,7 @@ struct Kind {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("a map of a tree pool does what a std::map does", K, Kind<std::uint32_t, false>,
+TEST_CASE_TEMPLATE("a tree does what a std::map does", K, Kind<std::uint32_t, false>,
                    Kind<std::uint32_t, true>, Kind<std::uint64_t, false>,
                    Kind<std::uint64_t, true>) {
   const std::uint64_t steps = allot::test::operations(20'000);
@@ -151,8 +170,7 @@ TEST_CASE_TEMPLATE("a map of a tree pool does what a std::map does", K, Kind<std
       } else {
         compared.erase_from(key, random() % 2 == 0);
       }
-      TreeCursor cursor;
-      REQUIRE(compared.finds(static_cast<std::uint32_t>(random() % range), cursor));
+      REQUIRE(compared.finds(static_cast<std::uint32_t>(random() % range)));
       if (step % 8 == 0) REQUIRE(compared.is_valid());
       highest = std::max(highest, compared.height());
     }
@@ -162,63 +180,55 @@ TEST_CASE_TEMPLATE("a map of a tree pool does what a std::map does", K, Kind<std
 
 namespace {
 
-/// Tells how many nodes are taken.
-template <class Key, bool IsSized>
-class CountedPool : public TreePool<Key, IsSized> {
-  using Shape = TreeShape<Key, IsSized>;
-
- public:
-  [[nodiscard]] std::uint64_t nodes_in_use() const {
-    std::uint64_t vacant = 0;
-    for (std::uint32_t i = this->Shape::first_vacant_; i != no_record;
-         i = this->Shape::nodes_[i].value[0])
-      ++vacant;
-    return this->Shape::touched_ - vacant;
-  }
-
-  /// For one map of so many entries, exactly: the bound for many maps is their sum.
-  [[nodiscard]] static bool holds_bound(std::uint64_t nodes, std::uint64_t entries) {
-    const std::uint64_t leaf = Shape::fewest - 1;
-    const std::uint64_t alone = Shape::fewest_alone;
-    return nodes == 0 || nodes * leaf <= entries + leaf - alone;
-  }
-};
+/// For one tree of so many entries, exactly: the bound for many trees is their sum.
+template <bool IsSized>
+[[nodiscard]] bool holds_bound(std::uint64_t nodes, std::uint64_t entries) {
+  const std::uint64_t leaf = tree::fewest<IsSized> - 1;
+  const std::uint64_t alone = tree::fewest_alone;
+  return nodes == 0 || nodes * leaf <= entries + leaf - alone;
+}
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("no map takes more nodes than the bound allows for it", P,
-                   CountedPool<std::uint32_t, false>, CountedPool<std::uint32_t, true>,
-                   CountedPool<std::uint64_t, false>, CountedPool<std::uint64_t, true>) {
-  using Key = typename P::Key;
+TEST_CASE_TEMPLATE("no tree takes more nodes than the bound allows for it", Nodes,
+                   tree::Nodes<std::uint32_t, false>, tree::Nodes<std::uint32_t, true>,
+                   tree::Nodes<std::uint64_t, false>, tree::Nodes<std::uint64_t, true>) {
+  using Key = typename Nodes::Key;
   for (const std::uint32_t range : {30U, 60U, 120U, 1000U}) {
     INFO("ALLOT_SEED=" << allot::test::first_seed() << ", keys below " << range);
     std::mt19937_64 random{allot::test::first_seed() + range};
     RecordSlab records;
     records.ensure(range + 1);
-    P pool;
-    pool.ensure(range);
-    typename P::Root root;
+    Nodes nodes{records};
+    nodes.ensure(range);
+    typename Nodes::Root root;
     std::map<Key, std::uint32_t> live;
     for (std::uint64_t step = 0; step < allot::test::operations(40'000); ++step) {
       const auto key = static_cast<Key>(random() % range);
       const bool grows = step / (4 * range) % 2 == 0;
       if (live.count(key) == 0 && grows) {
         live[key] = records.acquire();
-        pool.insert(records, root, 0, key, live[key], 1);
+        tree::insert(nodes, root, 0, key, live[key], 1);
       } else if (!live.empty() && !grows) {
         const auto lowest =
             live.lower_bound(key) == live.end() ? live.begin() : live.lower_bound(key);
-        TreeCursor cursor;
-        if constexpr (requires { pool.seek(root, key, cursor); }) {
-          pool.seek(root, lowest->first, cursor);
+        if constexpr (Nodes::is_sized) {
+          tree::Path path;
+          tree::seek(nodes, root, lowest->first, path);
+          tree::erase_at(nodes, root, 0, path);
         } else {
-          REQUIRE(pool.find(root, lowest->first, cursor) == lowest->second);
+          const tree::Entry found = tree::find(nodes, root, 0, lowest->first);
+          REQUIRE(found.value == lowest->second);
+          if (found.location < tree::in_leaf) {
+            tree::remove(nodes, root, found.location);
+          } else if (tree::erase_tall(nodes, found.location)) {
+            tree::balance_at(nodes, root, 0, lowest->first);
+          }
         }
-        pool.erase_at(records, root, 0, cursor);
         records.release(lowest->second, records[lowest->second]);
         live.erase(lowest);
       }
-      REQUIRE(P::holds_bound(pool.nodes_in_use(), live.size()));
+      REQUIRE(holds_bound<Nodes::is_sized>(nodes.in_use(), live.size()));
     }
   }
 }

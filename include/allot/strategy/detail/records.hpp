@@ -1,22 +1,113 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The bookkeeping records of a strategy: 32 bytes each, named by 32-bit indices. A record stands
-/// for a used or a free block, or is vacant.
+/// The bookkeeping of a strategy: records of 32 bytes, named by 32-bit indices. A record stands for a
+/// used or a free block, or is vacant.
+///
+/// | type            | what it is                                                  |
+/// |-----------------|-------------------------------------------------------------|
+/// | `TrivialVector` | memory that grows, for records and for the nodes of indexes |
+/// | `RecordSlab`    | hands out records and takes them back                       |
+/// | `LiveBlocks`    | what a strategy says of a live block by its record          |
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
-#include <allot/strategy/detail/growing_array.hpp>
 #include <allot/strategy/generation.hpp>
 
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
 #include <optional>
+#include <type_traits>
+#include <utility>
 
 namespace allot::detail {
 
+/// Objects named by their indices, in one piece. It grows by `std::realloc`, which moves the pages of
+/// what is large and copies none of them. Indices are not checked.
+/// \tparam Object  trivial: neither initialized nor destroyed
+/// \tparam Step    how many more there are at least when it grows; one in 32 beyond that
+/// \tparam Most    how many there can be
+template <class Object, std::uint32_t Step, std::uint64_t Most>
+class TrivialVector {
+  static_assert(std::is_trivially_copyable_v<Object> && std::is_trivially_destructible_v<Object>);
+
+ public:
+  TrivialVector() = default;
+  TrivialVector(TrivialVector&& other) noexcept { swap(other); }
+  TrivialVector& operator=(TrivialVector&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~TrivialVector() { std::free(memory_); }
+
+  [[nodiscard]] Object& operator[](std::uint64_t index) noexcept { return objects_[index]; }
+  [[nodiscard]] const Object& operator[](std::uint64_t index) const noexcept {
+    return objects_[index];
+  }
+
+  /// How many objects there is room for.
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+
+  /// The capacity after `ensure(count)`.
+  [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
+    if (count <= capacity_) return capacity_;
+    return larger(count, capacity_ + larger<std::uint64_t>(Step, capacity_ / 32));
+  }
+
+  /// Bytes held.
+  [[nodiscard]] std::uint64_t bytes() const noexcept {
+    return capacity_ == 0 ? 0 : capacity_ * sizeof(Object) + alignof(Object);
+  }
+
+  /// Makes room for `count` objects in all. References to objects are no longer valid.
+  /// Throws: `std::bad_alloc`; nothing has changed.
+  void ensure(std::uint64_t count) {
+    if (count > capacity_) grow(capacity_for(count));
+  }
+
+ private:
+  void swap(TrivialVector& other) noexcept {
+    std::swap(objects_, other.objects_);
+    std::swap(memory_, other.memory_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+  void grow(std::uint64_t capacity) {
+    if (capacity > Most) throw_bad_alloc();
+    const std::size_t shift_before = shift();
+    void* const grown = std::realloc(memory_, capacity * sizeof(Object) + alignof(Object));
+    if (grown == nullptr) throw_bad_alloc();
+    memory_ = grown;
+    std::byte* const bytes = static_cast<std::byte*>(grown);
+    if (shift() != shift_before && capacity_ != 0)
+      std::memmove(bytes + shift(), bytes + shift_before, capacity_ * sizeof(Object));
+    objects_ = reinterpret_cast<Object*>(bytes + shift());
+    capacity_ = capacity;
+  }
+
+  /// Bytes from what `realloc` returned to the first object.
+  [[nodiscard]] std::size_t shift() const noexcept {
+    return (0 - reinterpret_cast<std::uintptr_t>(memory_)) % alignof(Object);
+  }
+
+  /// Ends as the system's own refusal would, also where exceptions are disabled.
+  [[noreturn]] static void throw_bad_alloc() {
+    for (;;) static_cast<void>(::operator new(std::numeric_limits<std::ptrdiff_t>::max()));
+  }
+
+  Object* objects_ = nullptr;
+  void* memory_ = nullptr;
+  std::uint64_t capacity_ = 0;
+};
+
 /// One block of a range, free or used. Half a cache line, so that none straddles two. A used
-/// block's size is not kept: it ends where the next one begins. A free block's is kept by its
-/// index, so that whoever chose it need not wait for the next record, too.
+/// block's size is not kept: it ends where the next one begins. A free block's is kept for its
+/// index, which saves loading the next record.
 struct alignas(32) Record {
   std::uint64_t offset;
   union {
@@ -134,7 +225,7 @@ class RecordSlab {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return records_.bytes(); }
 
  private:
-  GrowingArray<Record, 256, 0xffff'0000> records_;  // indices stay below every special value
+  TrivialVector<Record, 256, 0xffff'0000> records_;  // indices stay below every special value
   std::uint64_t vacant_ = 0;
   std::uint32_t first_vacant_ = no_record;
   std::uint32_t touched_ = 0;  // records at and above this index were never used
@@ -146,5 +237,34 @@ class RecordSlab {
                                            const Record& record) noexcept {
   return records[record.next].offset - record.offset;
 }
+
+/// The part of a strategy that is the same for all that keep a record for each live block.
+class LiveBlocks {
+ public:
+  [[nodiscard]] std::uint64_t live_blocks() const noexcept { return live_blocks_; }
+
+  /// Requires: `handle` is live.
+  [[nodiscard]] std::uint64_t& word(Handle handle) noexcept { return records_[handle.index].word; }
+
+  /// Complexity: constant, whatever the handle holds.
+  [[nodiscard]] bool is_live(Handle handle, std::uint64_t offset) const noexcept {
+    return records_.is_live(handle) && records_[handle.index].offset == offset;
+  }
+
+  /// What is wrong with a block, or nothing if it is live. Complexity: constant.
+  [[nodiscard]] std::optional<BlockDefect> defect(Handle handle,
+                                                  std::uint64_t offset) const noexcept {
+    return records_.defect(handle, offset);
+  }
+
+ protected:
+  LiveBlocks() = default;
+  LiveBlocks(const LiveBlocks&) = delete;  // a free index points to the records
+  LiveBlocks& operator=(const LiveBlocks&) = delete;
+  ~LiveBlocks() = default;
+
+  RecordSlab records_;
+  std::uint64_t live_blocks_ = 0;
+};
 
 }  // namespace allot::detail

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `FreeIndex`: what `CoalescingRange` asks of an index of free blocks. It decides which free block
+/// a request takes: the difference between `BestFit`, `FirstFit` and `GoodFit`.
+#pragma once
+
+#include <allot/strategy/detail/records.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+
+namespace allot::detail {
+
+/// `i` is an index, `ci` a const one, over the slab `records`; `record` names a free block by its
+/// record. Sizes, offsets and alignments are units.
+///
+/// | expression                        | meaning                                                   |
+/// |-----------------------------------|-----------------------------------------------------------|
+/// | `I{records, capacity}`            | empty; may throw `std::bad_alloc`                         |
+/// | `i.ensure(count)`                 | room for the free blocks of a slab of `count` records; the only other one to throw, with no block changed |
+/// | `i.clear()`                       | forgets every block                                       |
+/// | `i.insert(record, offset, size)`  | puts a block in; its record's state and union are the index's until `erase` |
+/// | `i.erase(record)`                 | takes it out                                              |
+/// | `i.rekey(record, offset, size)`   | moves or resizes it, in the same place in address order; the record has its old offset |
+/// | `ci.find(size, alignment)`        | the block to take, as `std::optional<I::Found>`: `record`, `size`, and where the index has it |
+/// | `i.erase(found)`                  | takes out what `find` found                               |
+/// | `i.replace(found, record, offset, size)` | a part of what was found takes its place           |
+/// | `ci.prefers(size, found)`         | whether a block of `size` behind all others is the better choice |
+/// | `ci.size(record)`                 | the size of a block that is in the index                  |
+/// | `ci.largest()`                    | the largest size, 0 if there is no block                  |
+/// | `ci.bytes()`                      | what it holds on the heap                                 |
+/// | `ci.is_valid(count)`              | whether every invariant holds, with `count` blocks; linear |
+///
+/// What was found can be erased or replaced until the index changes.
+template <class Index>
+concept FreeIndex = std::constructible_from<Index, RecordSlab&, std::uint64_t> &&
+    std::is_nothrow_move_assignable_v<Index> &&
+    requires(Index i, const Index ci, const typename Index::Found found, std::uint32_t record,
+             std::uint64_t units) {
+  { found.record } -> std::same_as<const std::uint32_t&>;
+  { found.size } -> std::same_as<const std::uint64_t&>;
+  { i.ensure(units) } -> std::same_as<void>;
+  { i.clear() }
+  noexcept->std::same_as<void>;
+  { i.insert(record, units, units) }
+  noexcept->std::same_as<void>;
+  { i.erase(record) }
+  noexcept->std::same_as<void>;
+  { i.rekey(record, units, units) }
+  noexcept->std::same_as<void>;
+  { ci.find(units, units) }
+  noexcept->std::same_as<std::optional<typename Index::Found>>;
+  { i.erase(found) }
+  noexcept->std::same_as<void>;
+  { i.replace(found, record, units, units) }
+  noexcept->std::same_as<void>;
+  { ci.prefers(units, found) }
+  noexcept->std::same_as<bool>;
+  { ci.size(record) }
+  noexcept->std::same_as<std::uint64_t>;
+  { ci.largest() }
+  noexcept->std::same_as<std::uint64_t>;
+  { ci.bytes() }
+  noexcept->std::same_as<std::uint64_t>;
+  { ci.is_valid(units) } -> std::same_as<bool>;
+};
+
+}  // namespace allot::detail

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Whether a tree is as it should be: what `validate` of a strategy asks of its free index.
+#pragma once
+
+#include <allot/strategy/detail/tree/node.hpp>
+
+#include <cstdint>
+
+namespace allot::detail::tree {
+
+/// \tparam Visitor  `visitor(key, value, size)` is true of an entry that is right
+template <class Pool, class Visitor>
+class Check {
+  using Key = typename Pool::Key;
+  using Root = typename Pool::Root;
+
+ public:
+  Check(const Pool& nodes, Visitor& visitor) noexcept : nodes_{nodes}, visitor_{visitor} {}
+
+  [[nodiscard]] bool is_right(const Root& root, std::uint32_t tree) const {
+    if (root.height == 0) return is_right_leaf(root, tree * 16, 0, Root::no_key);
+    return !root.is_empty() &&
+           has_right_children(root, root.height - 1U, root.count == 1, 0, Root::no_key);
+  }
+
+ private:
+  /// A node at `level`, its keys from `lowest` on and below `bound`.
+  [[nodiscard]] bool is_right_node(std::uint32_t index, std::uint32_t level, bool is_only,
+                                   Key lowest, Key bound) const {
+    const auto& node = nodes_[index];
+    if (level != 0) {
+      return node.count > (is_only ? few_children : fewest<Pool::is_sized> - 1) &&
+             has_right_children(node, level - 1, false, lowest, bound);
+    }
+    return node.count >= (is_only ? fewest_alone : fewest<Pool::is_sized>)&&is_right_leaf(
+                             node, in_leaf + index * 16, lowest, bound);
+  }
+
+  /// The same for the children, at `level`, of a node or a root.
+  template <class Parent>
+  [[nodiscard]] bool has_right_children(const Parent& parent, std::uint32_t level, bool is_only,
+                                        Key lowest, Key bound) const {
+    if (!has_right_end(parent) || parent.key[0] > lowest) return false;
+    for (std::uint32_t i = 0; i < parent.count; ++i) {
+      const Key low = i == 0 ? lowest : parent.key[i];
+      const Key high = i + 1U < parent.count ? parent.key[i + 1] : bound;
+      if (low < lowest || low >= high) return false;
+      if (parent.sizes.get(i) != nodes_[parent.value[i]].sizes.largest()) return false;
+      if (!is_right_node(parent.value[i], level, is_only, low, high)) return false;
+    }
+    return true;
+  }
+
+  template <class Leaf>
+  [[nodiscard]] bool is_right_leaf(const Leaf& leaf, std::uint32_t location, Key lowest,
+                                   Key bound) const {
+    if (!has_right_end(leaf)) return false;
+    for (std::uint32_t i = 0; i < leaf.count; ++i) {
+      if (leaf.key[i] < lowest || leaf.key[i] >= bound) return false;
+      if (!nodes_.tracks(leaf.value[i], location + i)) return false;
+      if (!visitor_(leaf.key[i], leaf.value[i], leaf.sizes.get(i))) return false;
+    }
+    return true;
+  }
+
+  template <class Node>
+  [[nodiscard]] static bool has_right_end(const Node& node) noexcept {
+    if (node.count > Node::most) return false;
+    for (std::uint32_t i = node.count; i <= Node::most; ++i) {
+      if (node.key[i] != Node::no_key || node.sizes.get(i) != 0) return false;
+    }
+    return true;
+  }
+
+  const Pool& nodes_;
+  Visitor& visitor_;
+};
+
+/// Whether nodes are filled, ordered and summed up as they should be, and
+/// `visitor(key, value, size)` is true of every entry. Complexity: linear.
+template <class Pool, class Visitor>
+[[nodiscard]] bool is_valid(const Pool& nodes, const typename Pool::Root& root, std::uint32_t tree,
+                            Visitor visitor) {
+  return Check<Pool, Visitor>{nodes, visitor}.is_right(root, tree);
+}
+
+}  // namespace allot::detail::tree

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The nodes of a free index's B+-trees: a few entries of a key, a 32-bit value and, in some trees,
+/// a size, in two cache lines or three; and the pool that many trees take their nodes from.
+///
+/// The passes over a node have a fixed length and no branches, so that a compiler makes a handful
+/// of vector instructions of each.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/strategy/detail/records.hpp>
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+namespace allot::detail::tree {
+
+/// The sizes of a node's entries; 0 behind the last.
+template <class KeyType, std::uint32_t Count>
+struct Sizes {
+  KeyType of[Count];
+
+  void clear() noexcept {
+    for (KeyType& size : of) size = 0;
+  }
+  void set(std::uint32_t at, KeyType size) noexcept { of[at] = size; }
+  [[nodiscard]] KeyType get(std::uint32_t at) const noexcept { return of[at]; }
+  void move(std::uint32_t to, std::uint32_t from, std::uint32_t count) noexcept {
+    std::memmove(of + to, of + from, count * sizeof(KeyType));
+  }
+  [[nodiscard]] KeyType largest() const noexcept {
+    KeyType largest = 0;
+    for (const KeyType size : of) largest = size > largest ? size : largest;
+    return largest;
+  }
+};
+
+/// The same for entries that have no sizes: all are 0.
+template <class KeyType>
+struct NoSizes {
+  static void clear() noexcept {}
+  static void set(std::uint32_t, KeyType) noexcept {}
+  [[nodiscard]] static KeyType get(std::uint32_t) noexcept { return 0; }
+  static void move(std::uint32_t, std::uint32_t, std::uint32_t) noexcept {}
+  [[nodiscard]] static KeyType largest() noexcept { return 0; }
+};
+
+/// Up to `Most` entries. The keys behind them are the highest one, which no entry has.
+template <class KeyType, std::uint32_t Most, bool IsSized>
+struct Entries {
+  using Key = KeyType;
+
+  static constexpr Key no_key = std::numeric_limits<Key>::max();
+  static constexpr std::uint32_t most = Most;
+
+  Key key[Most + 1];
+  std::uint32_t value[Most];
+  std::uint16_t count;
+  std::uint16_t height;  ///< of a tree, if this is its root
+  [[no_unique_address]] std::conditional_t<IsSized, Sizes<Key, Most + 1>, NoSizes<Key>> sizes;
+
+  void clear() noexcept {
+    for (Key& each : key) each = no_key;
+    sizes.clear();
+    count = 0;
+  }
+
+  /// Where a key is. Requires: it is there; entries in any order.
+  [[nodiscard]] std::uint32_t position_of(Key wanted) const noexcept {
+    Key position = 0;
+    for (std::uint32_t i = 0; i <= Most; ++i) {
+      position |= key[i] == wanted ? static_cast<Key>(i) : 0;
+    }
+    return static_cast<std::uint32_t>(position);
+  }
+
+  /// The lowest key that is at least `bound`, or `no_key`. Entries in any order.
+  [[nodiscard]] Key lowest_from(Key bound) const noexcept {
+    using Signed = std::make_signed_t<Key>;
+    // Distances from `bound`, those of lower keys wrapping round to above all others, and all less
+    // half the range: signed numbers are what vector instructions compare.
+    const Key origin = static_cast<Key>(bound + (Key{1} << (std::numeric_limits<Key>::digits - 1)));
+    auto nearest = static_cast<Signed>(no_key - origin);
+    for (const Key other : key) {
+      const auto distance = static_cast<Signed>(other - origin);
+      nearest = distance < nearest ? distance : nearest;
+    }
+    return static_cast<Key>(static_cast<Key>(nearest) + origin);
+  }
+
+  /// The last of the sorted keys that is at most `wanted`. Requires: the first one is; `wanted` is
+  /// not `no_key`.
+  [[nodiscard]] std::uint32_t child_of(Key wanted) const noexcept {
+    Key above = 0;
+    for (const Key other : key) above += other > wanted ? 1 : 0;
+    return Most - static_cast<std::uint32_t>(above);
+  }
+
+  /// Requires: room.
+  void append(Key new_key, std::uint32_t new_value, Key size) noexcept {
+    const std::uint32_t at = count++;
+    key[at] = new_key;
+    value[at] = new_value;
+    sizes.set(at, size);
+  }
+
+  /// The last entry takes the place of the one removed.
+  void remove_unordered(std::uint32_t at) noexcept {
+    const std::uint32_t last = --count;
+    key[at] = key[last];
+    value[at] = value[last];
+    sizes.set(at, sizes.get(last));
+    key[last] = no_key;
+    sizes.set(last, 0);
+  }
+
+  /// Keeps the order. Requires: room.
+  void insert_ordered(std::uint32_t at, Key new_key, std::uint32_t new_value, Key size) noexcept {
+    const std::uint32_t behind = count++ - at;
+    std::memmove(key + at + 1, key + at, behind * sizeof(Key));
+    std::memmove(value + at + 1, value + at, behind * sizeof(std::uint32_t));
+    sizes.move(at + 1, at, behind);
+    key[at] = new_key;
+    value[at] = new_value;
+    sizes.set(at, size);
+  }
+
+  /// Keeps the order.
+  void remove_ordered(std::uint32_t at) noexcept {
+    const std::uint32_t behind = --count - at;
+    std::memmove(key + at, key + at + 1, (behind + 1) * sizeof(Key));
+    std::memmove(value + at, value + at + 1, behind * sizeof(std::uint32_t));
+    sizes.move(at, at + 1, behind);
+    sizes.set(count, 0);
+  }
+};
+
+inline constexpr std::uint32_t in_leaf = 0x8000'0000;
+
+// Nodes have at least so many entries, but for a tree's only leaf: a tree of changing size does not
+// move each time. The larger nodes of sized entries may be filled less loosely.
+template <bool IsSized>
+inline constexpr std::uint32_t fewest = IsSized ? 8 : 7;
+inline constexpr std::uint32_t fewest_alone = 4;
+// A root takes over the children of its only node when these have become so few: with one more, the
+// node is one of five for four leaves, as many as `nodes_for` allows.
+inline constexpr std::uint32_t few_children = 3;
+
+/// The nodes of many trees, and the records that the entries' values are indices of.
+/// \tparam KeyType  unsigned; its highest value is not a key
+/// \tparam IsSized  whether each entry has a size, and each one above the leaves the largest below
+///
+/// If entries have no sizes, a record's state says where its entry is, its location: entry n of the
+/// root of tree t is at 16 t + n, entry n of leaf l at in_leaf + 16 l + n.
+template <class KeyType, bool IsSized = false>
+class Nodes {
+ public:
+  using Key = KeyType;
+  static constexpr bool is_sized = IsSized;
+
+  struct alignas(64) Node : Entries<Key, 15, IsSized> {};  // whole cache lines
+
+  /// A tree, in one cache line if keys have 32 bits. At height 0 its entries are those of the tree;
+  /// above, they are nodes, each with the lowest key that can be in it.
+  struct Root : Entries<Key, sizeof(Key) == 4 ? 7 : 3, IsSized> {
+    Root() noexcept {
+      this->clear();
+      this->height = 0;
+    }
+
+    [[nodiscard]] bool is_empty() const noexcept { return this->count == 0; }
+
+    /// Whether all entries are in one leaf.
+    [[nodiscard]] bool has_one_leaf() const noexcept {
+      return this->height == 1 && this->count == 1;
+    }
+  };
+
+  explicit Nodes(RecordSlab& records) noexcept : records_{&records} {}
+
+  [[nodiscard]] Node& operator[](std::uint32_t index) noexcept { return nodes_[index]; }
+  [[nodiscard]] const Node& operator[](std::uint32_t index) const noexcept { return nodes_[index]; }
+
+  /// The most nodes that `entries` entries in at most `trees` trees can take. A tree of
+  /// `fewest_alone` takes one, and nodes that are as empty as can be, one for each `fewest` - 1
+  /// entries.
+  [[nodiscard]] static constexpr std::uint64_t nodes_for(std::uint64_t entries,
+                                                         std::uint64_t trees) noexcept {
+    constexpr std::uint64_t leaf = fewest<IsSized> - 1;
+    constexpr std::uint64_t alone = fewest_alone;
+    return (entries + (leaf - alone) * smaller(entries / alone, trees)) / leaf + 1;
+  }
+
+  /// Makes room for `nodes` nodes in all. Nothing else here calls the system allocator.
+  /// Throws: `std::bad_alloc`; nothing has changed.
+  void ensure(std::uint64_t nodes) { nodes_.ensure(nodes); }
+
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
+
+  /// Takes every node back. The roots are the caller's to clear.
+  void clear() noexcept {
+    first_vacant_ = no_record;
+    touched_ = 0;
+  }
+
+  [[nodiscard]] std::uint32_t make() noexcept {
+    const std::uint32_t index = first_vacant_ != no_record ? first_vacant_ : touched_++;
+    Node& node = nodes_[index];
+    if (index == first_vacant_) first_vacant_ = node.value[0];
+    node.clear();
+    return index;
+  }
+
+  void release(std::uint32_t index) noexcept {
+    nodes_[index].value[0] = first_vacant_;
+    first_vacant_ = index;
+  }
+
+  /// Tells a record where its entry is.
+  void track([[maybe_unused]] std::uint32_t record,
+             [[maybe_unused]] std::uint32_t location) const noexcept {
+    if constexpr (!IsSized) (*records_)[record].state = location;
+  }
+
+  /// Whether a record knows that its entry is there.
+  [[nodiscard]] bool tracks(std::uint32_t record, std::uint32_t location) const noexcept {
+    return IsSized || (*records_)[record].state == location;
+  }
+
+  /// How many nodes are part of a tree. Complexity: linear in the others.
+  [[nodiscard]] std::uint64_t in_use() const noexcept {
+    std::uint64_t vacant = 0;
+    for (std::uint32_t i = first_vacant_; i != no_record; i = nodes_[i].value[0]) ++vacant;
+    return touched_ - vacant;
+  }
+
+ private:
+  TrivialVector<Node, 32, in_leaf / 16 - 1> nodes_;  // so that locations stay below used_state
+  std::uint32_t first_vacant_ = no_record;
+  std::uint32_t touched_ = 0;  // nodes at and above this index were never used
+  RecordSlab* records_;
+};
+
+}  // namespace allot::detail::tree
