@@ -4,31 +4,63 @@
 /// a memory policy that is refused asks them all before it asks the system once more.
 #pragma once
 
+#include <allot/core/callback.hpp>
+
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace allot {
 
 /// Gives back memory of a device, if it can, and returns how many bytes.
 /// \param device  its name, `hip:0`, or `host` where pinned memory is wanted
 /// \param bytes   what is wanted
-using Reclaim = std::function<std::uint64_t(std::string_view device, std::uint64_t bytes)>;
+using Reclaim = Callback<std::uint64_t(std::string_view device, std::uint64_t bytes)>;
 
 namespace detail {
 
 struct ReclaimerEntry {
   std::recursive_mutex mutex;  // a reclaimer may unregister itself
-  std::shared_ptr<const Reclaim> reclaim;
+  Reclaim reclaim;
+  bool is_called = false;
+  bool is_registered = true;
+
+  // Guarded by the list's mutex.
+  std::uint64_t number = 0;
+  std::shared_ptr<ReclaimerEntry> next;
 };
 
+/// The registered reclaimers, in the order of their registration. A linked list, as all that a
+/// vector of them needs would cost each file that includes this more than all else here.
 struct ReclaimerList {
   std::mutex mutex;
-  std::vector<std::shared_ptr<ReclaimerEntry>> entries;
+  std::shared_ptr<ReclaimerEntry> first;
+  std::uint64_t last_number = 0;
+
+  void add(const std::shared_ptr<ReclaimerEntry>& entry) {
+    const std::scoped_lock lock{mutex};
+    entry->number = ++last_number;
+    std::shared_ptr<ReclaimerEntry>* link = &first;
+    while (*link != nullptr) link = &(*link)->next;
+    *link = entry;
+  }
+
+  void remove(ReclaimerEntry& entry) {
+    const std::scoped_lock lock{mutex};
+    std::shared_ptr<ReclaimerEntry>* link = &first;
+    while (link->get() != &entry) link = &(*link)->next;
+    *link = std::move(entry.next);
+  }
+
+  /// The first one registered after that of a number; null if there is none.
+  [[nodiscard]] std::shared_ptr<ReclaimerEntry> after(std::uint64_t number) {
+    const std::scoped_lock lock{mutex};
+    const std::shared_ptr<ReclaimerEntry>* entry = &first;
+    while (*entry != nullptr && (*entry)->number <= number) entry = &(*entry)->next;
+    return *entry;
+  }
 };
 
 inline ReclaimerList& reclaimers() {
@@ -43,21 +75,18 @@ inline ReclaimerList& reclaimers() {
 class Reclaimer {
  public:
   explicit Reclaimer(Reclaim reclaim) : entry_{std::make_shared<detail::ReclaimerEntry>()} {
-    entry_->reclaim = std::make_shared<const Reclaim>(std::move(reclaim));
-    const std::scoped_lock lock{detail::reclaimers().mutex};
-    detail::reclaimers().entries.push_back(entry_);
+    entry_->reclaim = std::move(reclaim);
+    detail::reclaimers().add(entry_);
   }
   Reclaimer(const Reclaimer&) = delete;
   Reclaimer& operator=(const Reclaimer&) = delete;
 
   /// Waits for a call that is under way on another thread.
   ~Reclaimer() {
-    {
-      const std::scoped_lock lock{detail::reclaimers().mutex};
-      std::erase(detail::reclaimers().entries, entry_);
-    }
+    detail::reclaimers().remove(*entry_);
     const std::scoped_lock lock{entry_->mutex};
-    entry_->reclaim = nullptr;
+    entry_->is_registered = false;
+    if (!entry_->is_called) entry_->reclaim = nullptr;  // else the call that this is in does so
   }
 
  private:
@@ -65,19 +94,34 @@ class Reclaimer {
 };
 
 /// Asks the reclaimers, in the order of their registration, until they gave back `bytes` bytes of
-/// that device. Returns how many they did. Throws: what a reclaimer throws; `std::bad_alloc`.
+/// that device. Returns how many they did. Throws: what a reclaimer throws.
 inline std::uint64_t reclaim_memory(std::string_view device, std::uint64_t bytes) {
-  std::vector<std::shared_ptr<detail::ReclaimerEntry>> entries;
-  {
-    const std::scoped_lock lock{detail::reclaimers().mutex};
-    entries = detail::reclaimers().entries;
-  }
+  /// One call of a reclaimer, which may be called again within it.
+  struct Call {
+    explicit Call(detail::ReclaimerEntry& called) noexcept
+        : entry{called}, is_outermost{!std::exchange(called.is_called, true)} {}
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call() {
+      if (!is_outermost) return;
+      entry.is_called = false;
+      if (!entry.is_registered) entry.reclaim = nullptr;
+    }
+
+    detail::ReclaimerEntry& entry;
+    bool is_outermost;
+  };
+
   std::uint64_t reclaimed = 0;
-  for (const auto& entry : entries) {
-    if (reclaimed >= bytes) break;
+  std::uint64_t last = 0;
+  while (reclaimed < bytes) {
+    const std::shared_ptr<detail::ReclaimerEntry> entry = detail::reclaimers().after(last);
+    if (entry == nullptr) break;
+    last = entry->number;
     const std::scoped_lock lock{entry->mutex};
-    const std::shared_ptr<const Reclaim> reclaim = entry->reclaim;  // it may unregister itself
-    if (reclaim != nullptr) reclaimed += (*reclaim)(device, bytes - reclaimed);
+    if (!entry->is_registered) continue;
+    const Call call{*entry};
+    reclaimed += entry->reclaim(device, bytes - reclaimed);
   }
   return reclaimed;
 }

@@ -10,17 +10,17 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/callback.hpp>
+#include <allot/core/chrono.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/core/units.hpp>
 #include <allot/observer/observer.hpp>
 #include <allot/observer/observers.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -53,7 +53,7 @@ struct Leak {
 }
 
 /// Told of leaks, where nothing can be thrown: what it throws is lost.
-using LeakReport = std::function<void(std::span<const Leak>)>;
+using LeakReport = Callback<void(std::span<const Leak>)>;
 
 /// While one lives, blocks that this thread allocates count as made there. For layers over an
 /// arena, whose callers matter more than they do. The innermost one counts.

@@ -9,23 +9,20 @@
 /// | `result.then(f)`                 | when `result` is, and `f` was called with its value    |
 #pragma once
 
+#include <allot/core/callback.hpp>
+#include <allot/core/chrono.hpp>
 #include <allot/device/device.hpp>
 
-#include <algorithm>
-#include <chrono>
 #include <concepts>
 #include <condition_variable>
 #include <exception>
-#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
-#include <thread>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace allot {
 
@@ -35,15 +32,20 @@ class BrokenPromise : public std::runtime_error {
   BrokenPromise() : std::runtime_error{"the work that was to give this result ended without one"} {}
 };
 
+/// What an `AsyncResult<void>` has as its value.
+struct NoValue {
+  friend constexpr bool operator==(NoValue, NoValue) noexcept = default;
+};
+
 namespace detail {
 
 template <class Value>
-using Stored = std::conditional_t<std::is_void_v<Value>, std::monostate, Value>;
+using Stored = std::conditional_t<std::is_void_v<Value>, NoValue, Value>;
 
 /// What is called when a result is settled. It adds what follows in turn to the front of the list,
 /// instead of calling it: a chain of any length needs no call stack as deep.
 struct Follower {
-  std::function<void(std::list<Follower>&)> call;
+  Callback<void(std::list<Follower>&)> call;
 
   static void call_all(std::list<Follower>& followers) {
     while (!followers.empty()) {
@@ -62,9 +64,9 @@ class AsyncState {
 
   /// How a result that no thread completes is asked for: by polling, and by waiting.
   struct Source {
-    std::function<bool()> is_done;
-    std::function<void()> wait;
-    std::function<value_type()> make;
+    Callback<bool()> is_done;
+    Callback<void()> wait;
+    Callback<value_type()> make;
   };
 
   AsyncState() = default;
@@ -123,17 +125,19 @@ class AsyncState {
   }
 
   [[nodiscard]] bool wait_until(std::chrono::steady_clock::time_point deadline) {
+    const auto settled = [this] { return is_settled(); };
     std::unique_lock lock{mutex_};
-    if (!source_) return changed_.wait_until(lock, deadline, [&] { return is_settled(); });
-    lock.unlock();
+    if (!source_) return changed_.wait_until(lock, deadline, settled);
     // Devices have no wait with a limit: ask, at first often.
-    for (std::chrono::nanoseconds pause{1'000}; !is_ready();) {
+    for (std::chrono::nanoseconds pause{1'000};;) {
+      lock.unlock();
+      if (is_ready()) return true;
       const auto left = deadline - std::chrono::steady_clock::now();
       if (left <= left.zero()) return false;
-      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, left));
-      pause = std::min<std::chrono::nanoseconds>(pause * 2, std::chrono::milliseconds{1});
+      lock.lock();
+      if (changed_.wait_for(lock, pause < left ? pause : left, settled)) return true;
+      if (pause < std::chrono::milliseconds{1}) pause *= 2;
     }
-    return true;
   }
 
   [[nodiscard]] const value_type* try_get() {
@@ -142,7 +146,7 @@ class AsyncState {
   }
 
   /// Calls `next` once this is settled: now, or by the thread that settles it.
-  void when_settled(std::function<void(std::list<Follower>&)> next) {
+  void when_settled(Callback<void(std::list<Follower>&)> next) {
     std::list<Follower> followers;
     followers.push_back({std::move(next)});
     {

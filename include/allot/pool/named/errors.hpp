@@ -8,14 +8,14 @@
 /// | `LimitExceeded` | a buffer, or all together, would exceed a limit   | `std::bad_alloc` |
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/pool/named/config.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <new>
-#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -92,13 +92,13 @@ struct ElementType {
 /// Insertions, deletions and replacements of a character that make `b` of `a` (Levenshtein 1966).
 [[nodiscard]] inline std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
   for (std::size_t i = 1; i <= a.size(); ++i) {
     std::size_t diagonal = std::exchange(row[0], i);
     for (std::size_t j = 1; j <= b.size(); ++j) {
       const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
       diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+      row[j] = smaller(replaced, smaller(row[j], row[j - 1]) + 1);
     }
   }
   return row[b.size()];
@@ -107,15 +107,23 @@ struct ElementType {
 /// The three names nearest to one that is not there, nearest first. `names` is a range of pairs.
 template <class Names>
 [[nodiscard]] std::string nearest_names(std::string_view name, const Names& names) {
-  std::vector<std::pair<std::size_t, std::string_view>> nearest;
+  struct Near {
+    std::size_t distance = std::numeric_limits<std::size_t>::max();
+    std::string_view name;
+  };
+  Near nearest[3];
   for (const auto& entry : names) {
-    nearest.emplace_back(edit_distance(name, entry.first), entry.first);
-    std::sort(nearest.begin(), nearest.end());
-    if (nearest.size() > 3) nearest.pop_back();
+    Near next{edit_distance(name, entry.first), entry.first};
+    for (Near& near : nearest) {
+      const bool is_nearer =
+          next.distance != near.distance ? next.distance < near.distance : next.name < near.name;
+      if (is_nearer) std::swap(near, next);
+    }
   }
   std::string text;
-  for (const auto& [distance, near_name] : nearest) {
-    text += (text.empty() ? "" : ", ") + in_quotes(near_name);
+  for (const Near& near : nearest) {
+    if (near.distance == Near{}.distance) break;
+    text += (text.empty() ? "" : ", ") + in_quotes(near.name);
   }
   return text;
 }

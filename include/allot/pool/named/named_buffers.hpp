@@ -12,6 +12,7 @@
 
 #include <allot/alignment/alignment.hpp>
 #include <allot/arena.hpp>
+#include <allot/core/chrono.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/device/device.hpp>
 #include <allot/pool/named/byte_budget.hpp>
@@ -24,7 +25,6 @@
 #include <allot/strategy/best_fit.hpp>
 #include <allot/synchronization/locked.hpp>
 
-#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>

@@ -10,10 +10,10 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/chrono.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/observer/leak_tracker.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -4,6 +4,7 @@
 /// nothing here allocates but for a class or a stream that is new.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/pool/buffers/detail/stream_order.hpp>
 #include <allot/pool/buffers/pooled_buffer.hpp>
 #include <allot/pool/buffers/size_classes.hpp>
@@ -11,13 +12,11 @@
 
 #include <boost/intrusive/list.hpp>
 
-#include <algorithm>
-#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <memory>
-#include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -41,73 +40,94 @@ struct PoolClass {
   PoolClassStats stats;
   std::uint64_t in_making = 0;  // acquisitions that hold a reference to this
   std::size_t place = 0;        // among all classes
+  PoolClass* next = nullptr;    // of its bucket, if classes are hashed
+  std::uint64_t wanted = 0;     // buffers, while a warm-up counts them
   std::vector<ClassList<DeviceType>> lanes{};
 };
 
-/// Finds classes by their size: in a table where they can be numbered.
+/// Finds classes by their size: in an array if they can be numbered, else in a hash table that is
+/// chained through them (<unordered_map> would cost each file that includes this more than all of
+/// the pool).
 template <Device DeviceType, SizeClasses Classes>
 class ClassTable {
+  using Class = PoolClass<DeviceType>;
   static constexpr bool is_numbered = requires { Classes::count; };
 
  public:
-  [[nodiscard]] PoolClass<DeviceType>* find(std::uint64_t units) const noexcept {
+  ClassTable() {
+    if constexpr (is_numbered) index_.resize(Classes::count);
+  }
+
+  [[nodiscard]] Class* find(std::uint64_t units) const noexcept {
     if constexpr (is_numbered) {
       return index_[Classes::index_of(units)];
     } else {
-      const auto found = index_.find(units);
-      return found == index_.end() ? nullptr : found->second;
+      if (index_.empty()) return nullptr;
+      Class* found = index_[bucket_of(units)];
+      while (found != nullptr && found->units != units) found = found->next;
+      return found;
     }
   }
 
   /// A class that was not there. Throws: `std::bad_alloc`; nothing has changed.
-  [[nodiscard]] PoolClass<DeviceType>& add(std::uint64_t units, std::uint64_t unit,
-                                           std::size_t lanes) {
-    auto made = std::make_unique<PoolClass<DeviceType>>(PoolClass<DeviceType>{
-        .units = units, .stats = {.capacity = units * unit}, .place = classes_.size()});
+  [[nodiscard]] Class& add(std::uint64_t units, std::uint64_t unit, std::size_t lanes) {
+    auto made = std::make_unique<Class>(
+        Class{.units = units, .stats = {.capacity = units * unit}, .place = classes_.size()});
     made->lanes.resize(lanes);
+    if constexpr (!is_numbered) make_buckets(classes_.size() + 1);
     classes_.push_back(std::move(made));
-    PoolClass<DeviceType>& added = *classes_.back();
+    Class& added = *classes_.back();
     if constexpr (is_numbered) {
       index_[Classes::index_of(units)] = &added;
     } else {
-      try {
-        index_.emplace(units, &added);
-      } catch (...) {
-        classes_.pop_back();
-        throw;
-      }
+      insert(added);
     }
     return added;
   }
 
-  /// Where classes are without number, one without buffers is forgotten. Complexity: constant.
-  void forget_if_empty(PoolClass<DeviceType>& old) noexcept {
+  /// If classes have no number, one without buffers is forgotten. Complexity: constant.
+  void forget_if_empty(Class& old) noexcept {
     if constexpr (!is_numbered) {
       if (old.stats.in_use + old.stats.cached + old.in_making != 0) return;
-      index_.erase(old.units);
+      Class** link = &index_[bucket_of(old.units)];
+      while (*link != &old) link = &(*link)->next;
+      *link = old.next;
       classes_.back()->place = old.place;
       std::swap(classes_[old.place], classes_.back());
       classes_.pop_back();
     }
   }
 
-  [[nodiscard]] const std::vector<std::unique_ptr<PoolClass<DeviceType>>>& all() const noexcept {
-    return classes_;
+  [[nodiscard]] const std::vector<std::unique_ptr<Class>>& all() const noexcept { return classes_; }
+
+  /// The figures of all, by size. Throws: `std::bad_alloc`.
+  [[nodiscard]] std::vector<PoolClassStats> stats() const {
+    std::list<PoolClassStats> sorted;  // which sorts itself, without <algorithm>
+    for (const auto& each : classes_) sorted.push_back(each->stats);
+    sorted.sort([](const auto& a, const auto& b) { return a.capacity < b.capacity; });
+    return {sorted.begin(), sorted.end()};
   }
 
  private:
-  std::vector<std::unique_ptr<PoolClass<DeviceType>>> classes_;
-  typename std::conditional_t<is_numbered,
-                              std::array<PoolClass<DeviceType>*,
-                                         [] {
-                                           if constexpr (is_numbered) {
-                                             return Classes::count;
-                                           } else {
-                                             return std::size_t{1};
-                                           }
-                                         }()>,
-                              std::unordered_map<std::uint64_t, PoolClass<DeviceType>*>>
-      index_{};
+  [[nodiscard]] std::size_t bucket_of(std::uint64_t units) const noexcept {
+    // Fibonacci hashing: the upper bits of the product depend on all bits of the size.
+    return static_cast<std::size_t>((units * 0x9E3779B97F4A7C15) >> 32) & (index_.size() - 1);
+  }
+
+  void insert(Class& added) noexcept {
+    Class*& bucket = index_[bucket_of(added.units)];
+    added.next = std::exchange(bucket, &added);
+  }
+
+  /// As many buckets as classes, or more. Throws: `std::bad_alloc`; nothing has changed.
+  void make_buckets(std::size_t classes) {
+    if (classes <= index_.size()) return;
+    index_ = std::vector<Class*>(std::bit_ceil(2 * classes));
+    for (const auto& each : classes_) insert(*each);
+  }
+
+  std::vector<std::unique_ptr<Class>> classes_;
+  std::vector<Class*> index_;  // by number, or by hash
 };
 
 template <Device DeviceType, SizeClasses Classes>
@@ -128,7 +148,7 @@ class CachedEntries {
     for (const auto& each : table_.all()) {
       if (each->lanes.size() < lanes) each->lanes.resize(lanes);
     }
-    lanes_ = std::max(lanes_, lanes);
+    lanes_ = larger(lanes_, lanes);
   }
 
   /// The best of a class for a stream: last used there, else ready for it, else returned longest
@@ -178,6 +198,7 @@ class CachedEntries {
   /// Longest ago first.
   [[nodiscard]] AgeList<DeviceType>& by_age() noexcept { return by_age_; }
   [[nodiscard]] const auto& classes() const noexcept { return table_.all(); }
+  [[nodiscard]] std::vector<PoolClassStats> class_stats() const { return table_.stats(); }
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 

@@ -10,8 +10,7 @@
 #include <allot/pool/buffers/stats.hpp>
 #include <allot/synchronization/synchronization.hpp>
 
-#include <algorithm>
-#include <condition_variable>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -72,7 +71,10 @@ class PoolChunks {
   [[nodiscard]] bool grow(std::unique_lock<std::mutex>& lock, std::uint64_t needed,
                           std::exception_ptr& refused) {
     if (is_growing_) {
-      grown_.wait(lock, [this] { return !is_growing_; });
+      const std::uint32_t before = attempts_.load();
+      lock.unlock();
+      attempts_.wait(before);
+      lock.lock();
       return true;
     }
     const std::uint64_t bytes = next_size(needed);
@@ -88,7 +90,8 @@ class PoolChunks {
     }
     lock.lock();
     is_growing_ = false;
-    grown_.notify_all();
+    ++attempts_;
+    attempts_.notify_all();
     if (error) std::rethrow_exception(error);
     if (chunk == nullptr || chunk->arena.usage().largest_free < needed) return false;
     chunks_.push_back(std::move(chunk));
@@ -132,8 +135,10 @@ class PoolChunks {
   }
 
   [[nodiscard]] bool validate() const {
-    return std::all_of(chunks_.begin(), chunks_.end(),
-                       [](const auto& chunk) { return chunk->arena.validate(); });
+    for (const auto& chunk : chunks_) {
+      if (!chunk->arena.validate()) return false;
+    }
+    return true;
   }
 
  private:
@@ -167,8 +172,8 @@ class PoolChunks {
   std::uint64_t growth_;
   std::uint64_t max_capacity_;
   std::vector<std::unique_ptr<Chunk>> chunks_;
-  std::condition_variable grown_;
   bool is_growing_ = false;
+  std::atomic<std::uint32_t> attempts_{0};  // to grow, that have ended
 };
 
 }  // namespace allot::detail

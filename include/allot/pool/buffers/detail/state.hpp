@@ -13,7 +13,6 @@
 #include <allot/pool/buffers/size_classes.hpp>
 #include <allot/pool/buffers/stats.hpp>
 
-#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -43,8 +42,8 @@ class PoolState final : public PoolBase<DeviceType> {
   PoolState(const DeviceType& device, std::uint64_t capacity, const PoolOptions& options)
       : device_{device}, chunks_{device_, capacity, options}, streams_{device_}, options_{options} {
     if (!options.reclaimable) return;
-    reclaimer_.emplace([this, name = std::string{device_.name()}](std::string_view wanted_of,
-                                                                  std::uint64_t bytes) {
+    reclaimer_ = std::make_unique<Reclaimer>([this, name = std::string{device_.name()}](
+                                                 std::string_view wanted_of, std::uint64_t bytes) {
       return wanted_of == name ? give_back(bytes) : 0;
     });
   }
@@ -117,20 +116,18 @@ class PoolState final : public PoolBase<DeviceType> {
           checked_add(total, wanted.back() * AlignmentType::value).value_or(PoolOptions::unlimited);
     }
     if (total > options_.max_cached) throw_above_cap(total, options_.max_cached, 0);
-    std::sort(wanted.begin(), wanted.end());
 
     std::unique_lock lock{mutex_};
     Made made{*this};
     made.entries.reserve(sizes.size());
-    for (auto first = wanted.begin(); first != wanted.end();) {
-      const auto last = std::upper_bound(first, wanted.end(), *first);
-      Class& of = cached_.class_of(*first, AlignmentType::value);
-      made.classes.emplace_back(*this, of, 0);
-      const auto count = static_cast<std::uint64_t>(last - first);
-      for (std::uint64_t there = of.stats.cached; there < count; ++there) {
+    for (const std::uint64_t units : wanted)
+      made.want(cached_.class_of(units, AlignmentType::value));
+    made.end_wants();
+    for (const Making& making : made.classes) {
+      Class& of = making.of_;
+      for (std::uint64_t there = of.stats.cached; there < making.wanted_; ++there) {
         made.entries.push_back(&make(lock, of, of.stats.capacity, Evict::nothing));
       }
-      first = last;
     }
     total = 0;
     for (const Entry* const entry : made.entries) total += entry->capacity;
@@ -179,9 +176,7 @@ class PoolState final : public PoolBase<DeviceType> {
     all.cached_buffers = cached_.count();
     all.capacity = chunks_.capacity();
     all.chunks = chunks_.count();
-    for (const auto& each : cached_.classes()) all.classes.push_back(each->stats);
-    std::sort(all.classes.begin(), all.classes.end(),
-              [](const auto& a, const auto& b) { return a.capacity < b.capacity; });
+    all.classes = cached_.class_stats();
     return all;
   }
 
@@ -216,6 +211,7 @@ class PoolState final : public PoolBase<DeviceType> {
     Making(const Making&) = delete;
     Making& operator=(const Making&) = delete;
     ~Making() {
+      of_.wanted = 0;
       state_.streams_.moved(lane_);
       --of_.in_making;
       state_.cached_.forget_if_empty(of_);
@@ -224,6 +220,7 @@ class PoolState final : public PoolBase<DeviceType> {
     PoolState& state_;
     Class& of_;
     std::uint32_t lane_;
+    std::uint64_t wanted_ = 0;  // buffers, by a warm-up
   };
 
   /// Entries that nobody has yet: freed, unless they are taken out.
@@ -233,6 +230,15 @@ class PoolState final : public PoolBase<DeviceType> {
     Made& operator=(const Made&) = delete;
     ~Made() {
       for (Entry* const entry : entries) state_.free(*entry);
+    }
+
+    /// Counts one more buffer of a class. The mutex is held from the first one to `end_wants`.
+    void want(Class& of) {
+      if (of.wanted == 0) classes.emplace_back(state_, of, 0);
+      ++of.wanted;
+    }
+    void end_wants() noexcept {
+      for (Making& making : classes) making.wanted_ = std::exchange(making.of_.wanted, 0);
     }
 
     PoolState& state_;
@@ -388,7 +394,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
   PoolAccount account_;
   std::uint64_t ticks_ = 0;
-  std::optional<Reclaimer> reclaimer_;
+  std::unique_ptr<Reclaimer> reclaimer_;
 };
 
 }  // namespace allot::detail

@@ -5,14 +5,14 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/os/random.hpp>
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <optional>
-#include <random>
 #include <span>
 #include <vector>
 
@@ -40,11 +40,8 @@ class PrefixIndex {
         buckets_(blocks == 0 ? 0 : std::bit_ceil(larger<std::uint64_t>(blocks, 2)), none),
         tokens_(blocks * block_tokens_) {
     if (blocks == 0) return;
-    std::random_device seeds;
-    std::seed_seq seed{seeds(), seeds(), seeds(), seeds()};
-    std::mt19937_64 keys{seed};
     keys_.resize(3 + block_tokens_);
-    for (std::uint64_t& key : keys_) key = keys();
+    os::fill_with_random_bits(keys_);
   }
 
   [[nodiscard]] bool exists() const noexcept { return !entries_.empty(); }
@@ -62,7 +59,7 @@ class PrefixIndex {
     for (Number i = buckets_[bucket(hash)]; i != none; i = entries_[i].next) {
       const Entry& entry = entries_[i];
       if (entry.hash == hash && entry.prefix == prefix &&
-          std::equal(wanted.begin(), wanted.end(), tokens(i).begin()))
+          std::memcmp(wanted.data(), tokens(i).data(), wanted.size_bytes()) == 0)
         return i;
     }
     return std::nullopt;
@@ -96,7 +93,7 @@ class PrefixIndex {
   /// A block's place is taken by another one, which has no entry. The tokens go with it.
   void move(Number from, Number to) noexcept {
     if (!exists()) return;
-    std::copy(tokens(from).begin(), tokens(from).end(), tokens(to).begin());
+    std::memcpy(tokens(to).data(), tokens(from).data(), tokens(from).size_bytes());
     if (!contains(from)) return;
     *link_to(from) = to;
     Entry& entry = entries_[to];

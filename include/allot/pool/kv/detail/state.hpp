@@ -11,9 +11,9 @@
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/stats.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <optional>
 #include <span>
@@ -301,7 +301,7 @@ class KvState {
   void copy_tokens(Number from, Number to, std::uint64_t count) noexcept {
     if (index_.exists()) {
       const auto tokens = index_.tokens(from).first(static_cast<std::size_t>(count));
-      std::copy(tokens.begin(), tokens.end(), index_.tokens(to).begin());
+      std::memcpy(index_.tokens(to).data(), tokens.data(), tokens.size_bytes());
     }
     set_filled(to, count);
   }
@@ -313,11 +313,27 @@ class KvState {
       const Number block = into.blocks[static_cast<std::size_t>(into.tokens / each)];
       const auto piece = tokens.first(smaller(tokens.size(), each - at));
       if (index_.exists())
-        std::copy(piece.begin(), piece.end(), index_.tokens(block).subspan(at).begin());
+        std::memcpy(index_.tokens(block).subspan(at).data(), piece.data(), piece.size_bytes());
       set_filled(block, at + piece.size());
       into.tokens += piece.size();
       tokens = tokens.subspan(piece.size());
     }
+  }
+
+  /// Where a block was moved that is not below the lowest that was. Complexity: logarithmic.
+  [[nodiscard]] static Number new_number(const std::vector<typename PoolType::Moved>& moves,
+                                         Number block) noexcept {
+    std::size_t first = 0;
+    std::size_t last = moves.size() - 1;
+    while (first != last) {
+      const std::size_t middle = first + (last - first) / 2;
+      if (moves[middle].from > block) {
+        first = middle + 1;
+      } else {
+        last = middle;
+      }
+    }
+    return moves[first].to;
   }
 
   /// Has the tables name the new blocks. The moves are ordered by `from`, the highest first.
@@ -329,10 +345,7 @@ class KvState {
     for (Table& table : tables_) {
       for (Number& block : table.blocks) {
         if (block < moves.back().from) continue;
-        const auto moved = std::lower_bound(
-            moves.begin(), moves.end(), block,
-            [](const typename PoolType::Moved& move, Number number) { return move.from > number; });
-        block = moved->to;
+        block = new_number(moves, block);
         ++updated;
       }
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/chrono.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/device/device.hpp>
 #include <allot/observer/leak_tracker.hpp>
@@ -14,7 +15,6 @@
 #include <allot/pool/named/stats.hpp>
 #include <allot/slice.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <list>

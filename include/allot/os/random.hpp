@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Random numbers of the system, that no other process knows: keys of hash tables.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#if __has_include(<sys/random.h>)
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <stdexcept>
+#else
+#include <random>
+#endif
+
+namespace allot::os {
+
+/// Fills all words. Throws: `std::runtime_error` if the system has no random numbers.
+inline void fill_with_random_bits(std::span<std::uint64_t> words) {
+#if __has_include(<sys/random.h>)
+  constexpr std::size_t words_at_once = 256 / sizeof(std::uint64_t);  // that the system gives
+  while (!words.empty()) {
+    const auto piece = words.first(words.size() < words_at_once ? words.size() : words_at_once);
+    if (::getentropy(piece.data(), piece.size_bytes()) != 0)
+      throw std::runtime_error{"the system has no random numbers: getentropy failed"};
+    words = words.subspan(piece.size());
+  }
+#else
+  std::random_device random;
+  for (std::uint64_t& word : words) word = std::uint64_t{random()} << 32 | random();
+#endif
+}
+
+}  // namespace allot::os
