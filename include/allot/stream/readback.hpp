@@ -14,7 +14,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/device/device.hpp>
 #include <allot/slice.hpp>
-#include <allot/stream/settle.hpp>
+#include <allot/stream/wait_noexcept.hpp>
 
 #include <array>
 #include <cstddef>
@@ -52,7 +52,7 @@ class Readback {
   /// Waits for what is under way: it goes into memory that ends here.
   ~Readback() {
     for (Buffer& buffer : buffers_) {
-      if (buffer.is_flying) detail::settle(*device_, buffer.event);
+      if (buffer.is_flying) detail::wait_noexcept(*device_, buffer.event);
     }
   }
 
@@ -131,7 +131,7 @@ class Readback {
       try {
         device_->record(buffer.event, stream);
       } catch (...) {
-        detail::settle(*device_, stream);
+        detail::wait_noexcept(*device_, stream);
         throw;
       }
       buffer.source = source;

@@ -10,8 +10,8 @@
 #pragma once
 
 #include <allot/device/device.hpp>
-#include <allot/stream/settle.hpp>
 #include <allot/stream/stream_choice.hpp>
+#include <allot/stream/wait_noexcept.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -75,7 +75,7 @@ class StreamSet {
   StreamSet(const StreamSet&) = delete;
   StreamSet& operator=(const StreamSet&) = delete;
   ~StreamSet() {
-    for (const auto& stream : streams_) detail::settle(*device_, stream->stream);
+    for (const auto& stream : streams_) detail::wait_noexcept(*device_, stream->stream);
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return streams_.size(); }
@@ -219,7 +219,7 @@ class StreamSet {
         const std::scoped_lock lock{counting};
         noted.push_back({std::move(event), bytes});
       } catch (...) {
-        detail::settle(device, stream);
+        detail::wait_noexcept(device, stream);
         throw;
       }
     }

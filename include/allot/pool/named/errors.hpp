@@ -11,6 +11,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/pool/named/config.hpp>
+#include <allot/pool/named/element_type.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -56,34 +57,6 @@ class LimitExceeded : public std::bad_alloc {
 
 namespace detail {
 
-/// A type as its users write it, as far as the compiler tells.
-template <class Type>
-[[nodiscard]] constexpr std::string_view type_name() noexcept {
-  const std::string_view text =
-      __PRETTY_FUNCTION__;  // "... [with Type = float; ...]", "[Type = float]"
-  const std::size_t first = text.find("Type = ") + 7;
-  return text.substr(first, text.find_first_of(";]", first) - first);
-}
-
-/// Its address stands for a type, also without RTTI.
-template <class Type>
-inline constexpr char type_mark = 0;
-
-/// What a buffer holds.
-struct ElementType {
-  const char* mark;
-  std::string_view name;
-  std::uint64_t bytes;
-
-  template <class Type>
-  [[nodiscard]] static ElementType of() noexcept {
-    return {&type_mark<Type>, type_name<Type>(), sizeof(Type)};
-  }
-  friend bool operator==(const ElementType& a, const ElementType& b) noexcept {
-    return a.mark == b.mark;
-  }
-};
-
 /// In quotes; a very long one cut off, so that messages keep their numbers.
 [[nodiscard]] inline std::string in_quotes(std::string_view name) {
   return "\"" + std::string{name.substr(0, 96)} + (name.size() > 96 ? "...\"" : "\"");
@@ -104,7 +77,8 @@ struct ElementType {
   return row[b.size()];
 }
 
-/// The three names nearest to one that is not there, nearest first. `names` is a range of pairs.
+/// The three names nearest to one that is not there, nearest first. `names` is a
+/// `NameTable`.
 template <class Names>
 [[nodiscard]] std::string nearest_names(std::string_view name, const Names& names) {
   struct Near {
@@ -112,14 +86,14 @@ template <class Names>
     std::string_view name;
   };
   Near nearest[3];
-  for (const auto& entry : names) {
-    Near next{edit_distance(name, entry.first), entry.first};
+  names.for_each([&](const auto& entry) {
+    Near next{edit_distance(name, entry.name), entry.name};
     for (Near& near : nearest) {
       const bool is_nearer =
           next.distance != near.distance ? next.distance < near.distance : next.name < near.name;
       if (is_nearer) std::swap(near, next);
     }
-  }
+  });
   std::string text;
   for (const Near& near : nearest) {
     if (near.distance == Near{}.distance) break;

@@ -18,7 +18,9 @@
 #include <allot/pool/named/byte_budget.hpp>
 #include <allot/pool/named/config.hpp>
 #include <allot/pool/named/detail/untyped_buffers.hpp>
+#include <allot/pool/named/element_type.hpp>
 #include <allot/pool/named/errors.hpp>
+#include <allot/pool/named/external_memory.hpp>
 #include <allot/pool/named/key.hpp>
 #include <allot/pool/named/typed_slice.hpp>
 #include <allot/slice.hpp>
@@ -109,7 +111,7 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
                       const SourceLocation& site = SourceLocation::current()) {
     static_assert(std::is_trivially_copyable_v<Element>, "contents are copied as bytes");
     return Handle<Element>{
-        this->added(name, type_of<Element>(), alignof(Element), elements, config, site)};
+        Base::add(name, type_of<Element>(), alignof(Element), elements, config, site)};
   }
   template <class Element>
   Handle<Element> add(const BufferKey<Element>& key, std::uint64_t elements,
@@ -122,7 +124,7 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
   /// another type.
   template <class Element>
   [[nodiscard]] Handle<Element> get(std::string_view name) {
-    return Handle<Element>{this->found(name, type_of<Element>())};
+    return Handle<Element>{Base::find(name, type_of<Element>())};
   }
   template <class Element>
   [[nodiscard]] Handle<Element> get(const BufferKey<Element>& key) {
@@ -135,7 +137,7 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
   template <class Element>
   Handle<Element> ensure_capacity(std::string_view name, std::uint64_t elements,
                                   stream_type& stream) {
-    return Handle<Element>{this->resized(resize_to<Element>(name, elements), &stream)};
+    return Handle<Element>{Base::resize(resize_to<Element>(name, elements), &stream)};
   }
   template <class Element>
   Handle<Element> ensure_capacity(const BufferKey<Element>& key, std::uint64_t elements,
@@ -145,7 +147,7 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
   /// The same, and waits for the copy.
   template <class Element>
   Handle<Element> ensure_capacity(std::string_view name, std::uint64_t elements) {
-    return Handle<Element>{this->resized(resize_to<Element>(name, elements), nullptr)};
+    return Handle<Element>{Base::resize(resize_to<Element>(name, elements), nullptr)};
   }
   template <class Element>
   Handle<Element> ensure_capacity(const BufferKey<Element>& key, std::uint64_t elements) {
@@ -155,14 +157,14 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
   /// `ensure_capacity` for several: all of them, or, where it throws, none.
   /// Throws: also `std::invalid_argument` for a name that occurs twice.
   void resize_all(std::span<const BufferResize> resizes, stream_type& stream) {
-    this->resize(resizes, &stream);
+    Base::resize_all(resizes, &stream);
   }
   void resize_all(std::initializer_list<BufferResize> resizes, stream_type& stream) {
-    this->resize({resizes.begin(), resizes.size()}, &stream);
+    Base::resize_all({resizes.begin(), resizes.size()}, &stream);
   }
-  void resize_all(std::span<const BufferResize> resizes) { this->resize(resizes, nullptr); }
+  void resize_all(std::span<const BufferResize> resizes) { Base::resize_all(resizes, nullptr); }
   void resize_all(std::initializer_list<BufferResize> resizes) {
-    this->resize({resizes.begin(), resizes.size()}, nullptr);
+    Base::resize_all({resizes.begin(), resizes.size()}, nullptr);
   }
 
   using Base::free;
@@ -181,12 +183,12 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
   template <class Element>
   void write(std::string_view name, std::uint64_t first,
              std::type_identity_t<std::span<const Element>> from, stream_type& stream) {
-    this->written(name, range_of<Element>(first, from.size()), from.data(), &stream);
+    Base::write(name, range_of<Element>(first, from.size()), from.data(), &stream);
   }
   template <class Element>
   void write(std::string_view name, std::uint64_t first,
              std::type_identity_t<std::span<const Element>> from) {
-    this->written(name, range_of<Element>(first, from.size()), from.data(), nullptr);
+    Base::write(name, range_of<Element>(first, from.size()), from.data(), nullptr);
   }
   template <class Element>
   void write(const BufferKey<Element>& key, std::uint64_t first,
@@ -205,12 +207,12 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
   template <class Element>
   void read(std::string_view name, std::uint64_t first, std::type_identity_t<std::span<Element>> to,
             stream_type& stream) {
-    this->copied_out(name, range_of<Element>(first, to.size()), to.data(), &stream);
+    Base::copy_out(name, range_of<Element>(first, to.size()), to.data(), &stream);
   }
   template <class Element>
   void read(std::string_view name, std::uint64_t first,
             std::type_identity_t<std::span<Element>> to) {
-    this->copied_out(name, range_of<Element>(first, to.size()), to.data(), nullptr);
+    Base::copy_out(name, range_of<Element>(first, to.size()), to.data(), nullptr);
   }
   template <class Element>
   void read(const BufferKey<Element>& key, std::uint64_t first,

@@ -17,7 +17,7 @@
 #include <allot/device/device.hpp>
 #include <allot/pool/workspace/detail/scratch_stack.hpp>
 #include <allot/slice.hpp>
-#include <allot/stream/settle.hpp>
+#include <allot/stream/wait_noexcept.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -171,7 +171,7 @@ class Workspace {
     /// A stream of its own is released before the memory is: where waiting fails, its release waits
     /// for the device.
     ~State() {
-      detail::settle(device, *stream);
+      detail::wait_noexcept(device, *stream);
       stream.reset();
     }
 

@@ -7,7 +7,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
-#include <allot/stream/settle.hpp>
+#include <allot/stream/wait_noexcept.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -56,7 +56,7 @@ class Lanes {
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
   ~Lanes() {
-    for (Lane& lane : lanes_) settle(device_, *lane.stream);
+    for (Lane& lane : lanes_) wait_noexcept(device_, *lane.stream);
   }
 
   [[nodiscard]] static std::vector<stream_pointer> make_streams(DeviceType& device,
@@ -108,7 +108,7 @@ class Lanes {
     try {
       for (std::size_t other = 0; other < lanes_.size(); ++other) wait_for(other, lane, clock_);
     } catch (...) {
-      settle(device_, *lanes_[lane].stream);
+      wait_noexcept(device_, *lanes_[lane].stream);
     }
   }
 

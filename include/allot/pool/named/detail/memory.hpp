@@ -118,6 +118,55 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     piece.reset();
   }
 
+  /// Gives copies to a stream, behind the last ones that touch the pieces.
+  /// \param pieces  `for_each_piece(visit)` calls `visit(piece)` for each that is touched
+  /// \param copies  called with the device
+  /// Throws: what they and the device throw, `std::bad_alloc`.
+  template <class ForEachPiece, class Copies>
+  void transfer(Stream& stream, bool waits, ForEachPiece&& for_each_piece, Copies&& copies) {
+    const std::shared_ptr<Transfer> transfer = prepare();
+    bool has_begun = false;
+    try {
+      for_each_piece([&](Piece& piece) { order(stream, piece); });
+      has_begun = true;
+      copies(device_);
+      device_.record(*transfer->event, stream);
+    } catch (...) {
+      const bool is_done = !has_begun || settle(stream);
+      if (!is_done) for_each_piece([&](Piece& piece) { piece.transfer = transfer; });
+      cancel(transfer, is_done);
+      throw;
+    }
+    for_each_piece([&](Piece& piece) { piece.transfer = transfer; });
+    if (waits) device_.synchronize(stream);
+  }
+
+  /// Looks which transfers are done, and frees what waited for them. A query that fails is asked
+  /// again next time.
+  void poll() noexcept {
+    while (!in_flight_.empty()) {
+      try {
+        if (!device_.is_done(*in_flight_.front()->event)) return;
+      } catch (...) {
+        return;
+      }
+      finish(*in_flight_.front());
+      in_flight_.pop_front();
+    }
+  }
+
+ private:
+  /// What the last holder of a piece does.
+  struct Drop {
+    void operator()(Piece* piece) const noexcept {
+      std::unique_ptr<Piece> owned{piece};
+      const std::shared_ptr<BufferMemory> memory = std::move(owned->memory);
+      if (memory == nullptr) return;  // it never had a block
+      const std::scoped_lock lock{memory->mutex_};
+      memory->drop(std::move(owned));
+    }
+  };
+
   /// A transfer whose event is not recorded yet. All that can fail before the copies is done here.
   [[nodiscard]] std::shared_ptr<Transfer> prepare() {
     if (events_.empty()) poll();  // those of transfers that are done serve again
@@ -156,31 +205,15 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     }
   }
 
-  /// Looks which transfers are done, and frees what waited for them. A query that fails is asked
-  /// again next time.
-  void poll() noexcept {
-    while (!in_flight_.empty()) {
-      try {
-        if (!device_.is_done(*in_flight_.front()->event)) return;
-      } catch (...) {
-        return;
-      }
-      finish(*in_flight_.front());
-      in_flight_.pop_front();
+  /// Waits for all that was given to a stream. Returns whether it is known to be done.
+  [[nodiscard]] bool settle(Stream& stream) noexcept {
+    try {
+      device_.synchronize(stream);
+      return true;
+    } catch (...) {
+      return false;
     }
   }
-
- private:
-  /// What the last holder of a piece does.
-  struct Drop {
-    void operator()(Piece* piece) const noexcept {
-      std::unique_ptr<Piece> owned{piece};
-      const std::shared_ptr<BufferMemory> memory = std::move(owned->memory);
-      if (memory == nullptr) return;  // it never had a block
-      const std::scoped_lock lock{memory->mutex_};
-      memory->drop(std::move(owned));
-    }
-  };
 
   void drop(std::unique_ptr<Piece> piece) noexcept {
     poll();

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `UntypedBuffers`: all of `NamedBuffers` that does not depend on the type of a buffer's contents.
+///
+/// | part             | what it knows                                                    |
+/// |------------------|------------------------------------------------------------------|
+/// | `NameTable`      | the buffers by name                                              |
+/// | `BufferAccounts` | the bytes under the limit, external ones too                     |
+/// | `BufferMemory`   | blocks of the arena, and which copies touch them                 |
+/// | `BufferResizing` | how several buffers are resized together                         |
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -10,54 +17,37 @@
 #include <allot/observer/leak_tracker.hpp>
 #include <allot/pool/named/byte_budget.hpp>
 #include <allot/pool/named/config.hpp>
-#include <allot/pool/named/detail/table.hpp>
+#include <allot/pool/named/detail/accounts.hpp>
+#include <allot/pool/named/detail/entry.hpp>
+#include <allot/pool/named/detail/memory.hpp>
+#include <allot/pool/named/detail/name_table.hpp>
+#include <allot/pool/named/detail/resizing.hpp>
+#include <allot/pool/named/element_type.hpp>
 #include <allot/pool/named/errors.hpp>
+#include <allot/pool/named/external_memory.hpp>
 #include <allot/pool/named/stats.hpp>
 #include <allot/slice.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
-namespace allot {
-
-/// Bytes that someone else allocated, counted against a limit while this lives.
-class ExternalMemory {
- public:
-  ExternalMemory() noexcept = default;
-  explicit ExternalMemory(std::shared_ptr<const void> counted) noexcept
-      : counted_{std::move(counted)} {}
-  ExternalMemory(ExternalMemory&&) noexcept = default;
-  ExternalMemory& operator=(ExternalMemory&&) noexcept = default;
-  ExternalMemory(const ExternalMemory&) = delete;
-  ExternalMemory& operator=(const ExternalMemory&) = delete;
-  ~ExternalMemory() = default;
-
- private:
-  std::shared_ptr<const void> counted_;
-};
-
-/// One of the resizes of `NamedBuffers::resize_all`.
-struct BufferResize {
-  std::string_view name;
-  detail::ElementType type;
-  std::uint64_t elements;
-};
-namespace detail {
+namespace allot::detail {
 
 template <Device DeviceType, class ArenaType, class Clock>
 class UntypedBuffers {
-  using Table = BufferTable<DeviceType, ArenaType, Clock>;
-  using Memory = typename Table::Memory;
-  using Entry = typename Table::Entry;
-  using Piece = typename Table::Piece;
+  using TimePoint = typename Clock::time_point;
+  using Memory = BufferMemory<DeviceType, ArenaType>;
+  using Piece = typename Memory::Piece;
+  using Entry = BufferEntry<Piece, TimePoint>;
+  using Named = typename NameTable<Entry>::Entry;
+  using Accounts = BufferAccounts<TimePoint>;
+  using Resizing = BufferResizing<Memory, TimePoint>;
   using Stream = typename DeviceType::stream_type;
   using Access = AccessOf<typename ArenaType::memory_type>;
 
@@ -67,39 +57,30 @@ class UntypedBuffers {
 
   /// Frees all buffers; memory that handles hold lives on. Buffers that were not freed by name are
   /// reported to the `LeakTracker` of the arena, where it has one.
-  ~UntypedBuffers() {
-    report_leaks();
-    typename Table::Entries entries;  // outlives the lock
-    const std::scoped_lock lock{mutex()};
-    for (const auto& [name, entry] : table_->entries) {
-      table_->budget.give_back(entry.bytes());
-      table_->name_bytes -= name.size();
-    }
-    entries.swap(table_->entries);
-  }
+  ~UntypedBuffers() { report_leaks(); }
 
   /// Forgets a buffer. Its memory goes back when no handle holds it and its copies are done.
   /// Throws: `std::out_of_range`.
   void free(std::string_view name) {
     std::shared_ptr<Piece> piece;  // outlives the lock
     const std::scoped_lock lock{mutex()};
-    piece = forget(table_->find(name));
+    piece = forget(named(name));
   }
   /// The same, and its memory goes back only when the stream's work so far is done.
   /// Throws: also what the device throws.
   void free(std::string_view name, Stream& stream) {
     std::shared_ptr<Piece> piece;  // outlives the lock
     const std::scoped_lock lock{mutex()};
-    const auto found = table_->find(name);
-    table_->transfer(
-        stream, false, [&](auto&& f) { f(*found->second.piece); }, [](DeviceType&) {});
-    piece = forget(found);
+    Named& buffer = named(name);
+    memory_->transfer(
+        stream, false, [&](auto&& visit) { visit(*buffer.value.piece); }, [](DeviceType&) {});
+    piece = forget(buffer);
   }
   /// Says how many elements are in use, for `stats`.
   /// Throws: `std::out_of_range` for an unknown name, and beyond the capacity.
   void set_used(std::string_view name, std::uint64_t elements) {
     const std::scoped_lock lock{mutex()};
-    Entry& entry = table_->find(name)->second;
+    Entry& entry = named(name).value;
     if (elements > entry.capacity) throw_beyond_buffer(name, 0, elements, entry.capacity);
     entry.used = elements;
     entry.last_used = Clock::now();
@@ -107,22 +88,22 @@ class UntypedBuffers {
 
   [[nodiscard]] bool contains(std::string_view name) const {
     const std::scoped_lock lock{mutex()};
-    return table_->entries.find(name) != table_->entries.end();
+    return table_.find(name) != nullptr;
   }
   /// How many buffers there are.
   [[nodiscard]] std::uint64_t size() const {
     const std::scoped_lock lock{mutex()};
-    return table_->entries.size();
+    return table_.size();
   }
   /// Elements that a buffer has room for. Throws: `std::out_of_range`.
   [[nodiscard]] std::uint64_t capacity(std::string_view name) const {
     const std::scoped_lock lock{mutex()};
-    return table_->find(name)->second.capacity;
+    return named(name).value.capacity;
   }
   /// A buffer's configuration, with its bytes per element. Throws: `std::out_of_range`.
   [[nodiscard]] BufferConfig config(std::string_view name) const {
     const std::scoped_lock lock{mutex()};
-    return table_->find(name)->second.config;
+    return named(name).value.config;
   }
 
   /// Counts bytes that someone else allocated against the limit, until what it returns is gone.
@@ -130,15 +111,10 @@ class UntypedBuffers {
   [[nodiscard]] ExternalMemory track_external(
       std::string_view name, std::uint64_t bytes,
       const SourceLocation& site = SourceLocation::current()) {
-    auto counted = std::make_shared<Counted>();
+    auto counted = std::make_shared<CountedExternal<TimePoint>>();
     const std::scoped_lock lock{mutex()};
-    table_->require_left(name, bytes);
-    table_->externals.push_front({std::string{name}, bytes, Clock::now(), site});
-    table_->name_bytes += name.size();
-    counted->table = table_;
-    counted->at = table_->externals.begin();
-    table_->budget.take(bytes);
-    table_->external_bytes += bytes;
+    counted->count(accounts_, {memory_, &memory_->mutex()},
+                   {std::string{name}, bytes, Clock::now(), site});
     return ExternalMemory{std::move(counted)};
   }
 
@@ -146,26 +122,27 @@ class UntypedBuffers {
   /// Throws: `std::bad_alloc`.
   [[nodiscard]] NamedBuffersStats stats() const {
     const std::scoped_lock lock{mutex()};
-    memory().poll();
-    const auto& counts = table_->counts;
-    NamedBuffersStats stats{.total_bytes = table_->budget.used(),
-                            .external_bytes = table_->external_bytes,
-                            .peak_bytes = table_->budget.peak(),
-                            .limit_bytes = table_->budget.limit(),
-                            .held_bytes = memory().held_bytes(),
-                            .waiting_bytes = memory().waiting_bytes(),
-                            .allocations = counts.allocations,
-                            .frees = counts.frees,
-                            .resizes = counts.resizes,
-                            .resizes_in_place = counts.resizes_in_place,
-                            .transfers = counts.transfers,
-                            .transferred_bytes = counts.transferred_bytes,
+    memory_->poll();
+    const ByteBudget& budget = accounts_->budget();
+    NamedBuffersStats stats{.total_bytes = budget.used(),
+                            .external_bytes = accounts_->external_bytes(),
+                            .peak_bytes = budget.peak(),
+                            .limit_bytes = budget.limit(),
+                            .held_bytes = memory_->held_bytes(),
+                            .waiting_bytes = memory_->waiting_bytes(),
+                            .allocations = counts_.allocations,
+                            .frees = counts_.frees,
+                            .resizes = counts_.resizes,
+                            .resizes_in_place = counts_.resizes_in_place,
+                            .transfers = counts_.transfers,
+                            .transferred_bytes = counts_.transferred_bytes,
                             .buffers = {},
-                            .arena = memory().arena().usage()};
-    stats.buffers.reserve(table_->entries.size());
+                            .arena = memory_->arena().usage()};
+    stats.buffers.reserve(table_.size());
     const auto now = Clock::now();
-    for (const auto& [name, entry] : table_->entries) {
-      stats.buffers.push_back({.name = name,
+    table_.for_each([&](const Named& buffer) {
+      const Entry& entry = buffer.value;
+      stats.buffers.push_back({.name = buffer.name,
                                .type = entry.type.name,
                                .bytes = entry.bytes(),
                                .bytes_per_element = entry.config.bytes_per_element,
@@ -175,7 +152,7 @@ class UntypedBuffers {
                                .transfers = entry.transfers,
                                .age = since(entry.made, now),
                                .since_last_use = since(entry.last_used, now)});
-    }
+    });
     return stats;
   }
 
@@ -183,17 +160,19 @@ class UntypedBuffers {
   /// once all is freed. Complexity: linear in them, with two allocations.
   /// Throws: `std::bad_alloc`.
   [[nodiscard]] LeakList check_leaks() const {
-    LeakList found;
+    LeakList leaks;
     const std::scoped_lock lock{mutex()};
-    found.reserve(table_->entries.size() + table_->externals.size(), table_->name_bytes);
+    leaks.reserve(table_.size() + accounts_->externals().size(),
+                  name_bytes_ + accounts_->external_name_bytes());
     const auto now = Clock::now();
-    for (const auto& [name, entry] : table_->entries) {
-      found.add(name, entry.bytes(), since(entry.made, now), entry.site);
+    table_.for_each([&](const Named& buffer) {
+      const Entry& entry = buffer.value;
+      leaks.add(buffer.name, entry.bytes(), since(entry.made, now), entry.site);
+    });
+    for (const auto& external : accounts_->externals()) {
+      leaks.add(external.name, external.bytes, since(external.made, now), external.site);
     }
-    for (const auto& external : table_->externals) {
-      found.add(external.name, external.bytes, since(external.made, now), external.site);
-    }
-    return found;
+    return leaks;
   }
 
   /// Calls `f(observer)` of the arena, as `Arena::with_observer`. It must not call this object.
@@ -201,56 +180,76 @@ class UntypedBuffers {
   decltype(auto) with_observer(Function&& f) const requires requires(ArenaType& arena) {
     arena.with_observer(std::forward<Function>(f));
   }
-  { return memory().arena().with_observer(std::forward<Function>(f)); }
+  { return memory_->arena().with_observer(std::forward<Function>(f)); }
 
  protected:
   UntypedBuffers(DeviceType device, std::shared_ptr<ArenaType> arena, const MemoryLimit& limit)
-      : table_{made_table(std::move(device), std::move(arena), limit)} {}
+      : accounts_{std::make_shared<Accounts>(
+            limit.of(limit.needs_device() ? device.memory_info() : MemoryInfo{0, 0}))},
+        memory_{std::make_shared<Memory>(std::move(device), std::move(arena))} {}
 
-  [[nodiscard]] Slice<Access> found(std::string_view name, const ElementType& type) {
+  [[nodiscard]] Slice<Access> find(std::string_view name, const ElementType& type) {
     const std::scoped_lock lock{mutex()};
-    return touched(table_->find(name, type)->second);
+    return touch(named(name, type).value);
   }
 
-  [[nodiscard]] Slice<Access> added(std::string_view name, const ElementType& type,
-                                    std::uint64_t alignment, std::uint64_t elements,
-                                    const BufferConfig& given, const SourceLocation& site) {
-    const BufferConfig config = resolved(name, type, given);
+  [[nodiscard]] Slice<Access> add(std::string_view name, const ElementType& type,
+                                  std::uint64_t alignment, std::uint64_t elements,
+                                  const BufferConfig& given, const SourceLocation& site) {
+    const BufferConfig config = resolve(name, type, given);
     const std::scoped_lock lock{mutex()};
-    if (const auto found = table_->entries.find(name); found != table_->entries.end()) {
-      Entry& entry = found->second;
+    if (Named* const found = table_.find(name)) {
+      Entry& entry = found->value;
       if (!(entry.type == type) || entry.requested != elements || !(entry.config == config)) {
         throw_duplicate_buffer(name, entry.type, entry.requested, entry.config, type, elements,
                                config);
       }
-      return touched(entry);
+      return touch(entry);
     }
-    return slice_of(table_->add(name, type, alignment, elements, config, site));
+    require_below_maximum(name, config, elements);
+    const std::uint64_t capacity = config.first_capacity(elements);
+    const std::uint64_t bytes = capacity * config.bytes_per_element;
+    accounts_->require_left(name, bytes);
+    Named& added = table_.add(name);
+    Entry& entry = added.value;
+    try {
+      const CallSite here{site};
+      entry.piece = memory_->allocate({bytes, alignment, name});
+    } catch (...) {
+      table_.erase(added);
+      throw;
+    }
+    entry.type = type;
+    entry.alignment = alignment;
+    entry.config = config;
+    entry.requested = elements;
+    entry.capacity = capacity;
+    entry.made = entry.last_used = Clock::now();
+    entry.site = site;
+    accounts_->take(bytes);
+    name_bytes_ += name.size();
+    ++counts_.allocations;
+    return slice_of(entry);
   }
 
-  [[nodiscard]] Slice<Access> resized(const BufferResize& resize, Stream* stream) {
-    std::vector<typename Table::Resized> all;  // outlives the lock
+  /// \param stream  for the copy; none: one of its own, and waits
+  [[nodiscard]] Slice<Access> resize(const BufferResize& resize, Stream* stream) {
+    Resizing resizing{1};  // outlives the lock
     const std::scoped_lock lock{mutex()};
-    const auto found = table_->find(resize.name, resize.type);
-    Entry& entry = found->second;
-    if (resize.elements > entry.capacity) {
-      all.push_back({.at = found, .needed = resize.elements});
-      table_->resize(all, stream != nullptr ? *stream : memory().stream(), stream == nullptr);
-    }
-    return touched(entry);
+    Named& buffer = named(resize.name, resize.type);
+    resizing.add(buffer, resize.elements, ++resize_number_);
+    run(resizing, stream);
+    return touch(buffer.value);
   }
 
-  void resize(std::span<const BufferResize> resizes, Stream* stream) {
-    std::vector<typename Table::Resized> all;  // outlives the lock
-    all.reserve(resizes.size());
+  void resize_all(std::span<const BufferResize> resizes, Stream* stream) {
+    Resizing resizing{resizes.size()};  // outlives the lock
     const std::scoped_lock lock{mutex()};
+    ++resize_number_;
     for (const BufferResize& resize : resizes) {
-      all.push_back({.at = table_->find(resize.name, resize.type), .needed = resize.elements});
+      resizing.add(named(resize.name, resize.type), resize.elements, resize_number_);
     }
-    require_distinct(all);
-    std::erase_if(all, [](const auto& each) { return each.needed <= each.entry().capacity; });
-    if (all.empty()) return;
-    table_->resize(all, stream != nullptr ? *stream : memory().stream(), stream == nullptr);
+    run(resizing, stream);
   }
 
   /// `count` elements of the type, from the `first`-th on.
@@ -261,93 +260,110 @@ class UntypedBuffers {
   };
 
   /// \param stream  none: one of its own, and waits
-  void written(std::string_view name, const Range& range, const void* from, Stream* stream) {
+  void write(std::string_view name, const Range& range, const void* from, Stream* stream) {
     const std::scoped_lock lock{mutex()};
-    Entry& entry = table_->find(name, range.type)->second;
+    Entry& entry = named(name, range.type).value;
     void* const to = place_of(name, entry, range);
     if (range.count == 0) return;
     const std::uint64_t bytes = range.count * range.type.bytes;
-    give(entry, bytes, stream,
-         [&](DeviceType& device, Stream& on) { device.copy_to_device(to, from, bytes, on); });
+    submit(entry, bytes, stream,
+           [&](DeviceType& device, Stream& on) { device.copy_to_device(to, from, bytes, on); });
     const std::uint64_t end = (range.first + range.count) * range.type.bytes;
     const std::uint64_t each = entry.config.bytes_per_element;
     entry.used = larger(entry.used, end / each + (end % each != 0 ? 1 : 0));
   }
 
   /// \param stream  none: one of its own, and waits
-  void copied_out(std::string_view name, const Range& range, void* to, Stream* stream) {
+  void copy_out(std::string_view name, const Range& range, void* to, Stream* stream) {
     const std::scoped_lock lock{mutex()};
-    Entry& entry = table_->find(name, range.type)->second;
+    Entry& entry = named(name, range.type).value;
     if (stream != nullptr && !entry.config.asynchronous_readback) throw_no_readback(name);
     const void* const from = place_of(name, entry, range);
     if (range.count == 0) return;
     const std::uint64_t bytes = range.count * range.type.bytes;
-    give(entry, bytes, stream,
-         [&](DeviceType& device, Stream& on) { device.copy_to_host(to, from, bytes, on); });
+    submit(entry, bytes, stream,
+           [&](DeviceType& device, Stream& on) { device.copy_to_host(to, from, bytes, on); });
   }
 
  private:
-  /// External bytes: they outlive the buffers where their owner does.
-  struct Counted {
-    std::shared_ptr<Table> table;
-    typename std::list<typename Table::External>::iterator at{};
-
-    Counted() = default;
-    Counted(const Counted&) = delete;
-    Counted& operator=(const Counted&) = delete;
-    ~Counted() {
-      if (table == nullptr) return;
-      const std::scoped_lock lock{table->memory->mutex()};
-      table->budget.give_back(at->bytes);
-      table->external_bytes -= at->bytes;
-      table->name_bytes -= at->name.size();
-      table->externals.erase(at);
-    }
+  struct Counts {
+    std::uint64_t allocations = 0;
+    std::uint64_t frees = 0;
+    std::uint64_t resizes = 0;
+    std::uint64_t resizes_in_place = 0;
+    std::uint64_t transfers = 0;
+    std::uint64_t transferred_bytes = 0;
   };
 
-  [[nodiscard]] static std::shared_ptr<Table> made_table(DeviceType device,
-                                                         std::shared_ptr<ArenaType> arena,
-                                                         const MemoryLimit& limit) {
-    const std::uint64_t bytes =
-        limit.of(limit.needs_device() ? device.memory_info() : MemoryInfo{0, 0});
-    return std::make_shared<Table>(std::make_shared<Memory>(std::move(device), std::move(arena)),
-                                   bytes);
-  }
-
-  [[nodiscard]] static std::chrono::nanoseconds since(typename Clock::time_point from,
-                                                      typename Clock::time_point now) noexcept {
+  [[nodiscard]] static std::chrono::nanoseconds since(TimePoint from, TimePoint now) noexcept {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(now - from);
   }
 
-  [[nodiscard]] Memory& memory() const noexcept { return *table_->memory; }
-  [[nodiscard]] std::mutex& mutex() const noexcept { return memory().mutex(); }
+  [[nodiscard]] std::mutex& mutex() const noexcept { return memory_->mutex(); }
+
+  /// Throws: `std::out_of_range`.
+  [[nodiscard]] Named& named(std::string_view name) const {
+    Named* const found = table_.find(name);
+    if (found == nullptr) throw_unknown_buffer(name, table_);
+    return *found;
+  }
+  /// Throws: also `std::invalid_argument` for another type.
+  [[nodiscard]] Named& named(std::string_view name, const ElementType& type) const {
+    Named& found = named(name);
+    if (!(found.value.type == type)) throw_wrong_type(name, found.value.type, type);
+    return found;
+  }
 
   [[nodiscard]] Slice<Access> slice_of(const Entry& entry) const noexcept {
-    return {entry.piece, memory().address(*entry.piece), entry.bytes()};
+    return {entry.piece, memory_->address(*entry.piece), entry.bytes()};
   }
-  [[nodiscard]] Slice<Access> touched(Entry& entry) const noexcept {
+  /// The slice of a buffer that is used now.
+  [[nodiscard]] Slice<Access> touch(Entry& entry) const noexcept {
     entry.last_used = Clock::now();
     return slice_of(entry);
   }
 
   /// Its piece must be dropped without the lock.
-  [[nodiscard]] std::shared_ptr<Piece> forget(typename Table::Entries::iterator at) noexcept {
-    std::shared_ptr<Piece> piece = std::move(at->second.piece);
-    table_->budget.give_back(at->second.bytes());
-    ++table_->counts.frees;
-    table_->name_bytes -= at->first.size();
-    table_->entries.erase(at);
+  [[nodiscard]] std::shared_ptr<Piece> forget(Named& buffer) noexcept {
+    std::shared_ptr<Piece> piece = std::move(buffer.value.piece);
+    accounts_->give_back(buffer.value.bytes());
+    ++counts_.frees;
+    name_bytes_ -= buffer.name.size();
+    table_.erase(buffer);
     return piece;
   }
 
+  void run(Resizing& resizing, Stream* stream) {
+    if (resizing.empty()) return;
+    resizing.prepare(*memory_, *accounts_, stream != nullptr ? *stream : memory_->stream(),
+                     stream == nullptr);
+    const TimePoint now = Clock::now();
+    resizing.commit(*accounts_, [&](Entry& entry, std::uint64_t copied) {
+      if (copied == 0) {
+        ++counts_.resizes_in_place;
+      } else {
+        count_transfer(entry, copied);
+      }
+      entry.last_used = now;
+      ++entry.resizes;
+      ++counts_.resizes;
+    });
+  }
+
   template <class Copy>
-  void give(Entry& entry, std::uint64_t bytes, Stream* stream, Copy&& copy) {
-    Stream& on = stream != nullptr ? *stream : memory().stream();
-    table_->transfer(
-        on, stream == nullptr, [&](auto&& f) { f(*entry.piece); },
+  void submit(Entry& entry, std::uint64_t bytes, Stream* stream, Copy&& copy) {
+    Stream& on = stream != nullptr ? *stream : memory_->stream();
+    memory_->transfer(
+        on, stream == nullptr, [&](auto&& visit) { visit(*entry.piece); },
         [&](DeviceType& device) { copy(device, on); });
-    table_->count_transfer(entry, bytes);
+    count_transfer(entry, bytes);
     entry.last_used = Clock::now();
+  }
+
+  void count_transfer(Entry& entry, std::uint64_t bytes) noexcept {
+    ++entry.transfers;
+    ++counts_.transfers;
+    counts_.transferred_bytes += bytes;
   }
 
   [[nodiscard]] void* place_of(std::string_view name, const Entry& entry,
@@ -356,14 +372,14 @@ class UntypedBuffers {
     if (range.first > there || range.count > there - range.first) {
       throw_beyond_buffer(name, range.first, range.count, there);
     }
-    return static_cast<std::byte*>(memory().address(*entry.piece)) + range.first * range.type.bytes;
+    return static_cast<std::byte*>(memory_->address(*entry.piece)) + range.first * range.type.bytes;
   }
 
   void report_leaks() const noexcept {
     if constexpr (reports_leaks<typename ArenaType::observer_type>) {
       try {
         const LeakList leaks = check_leaks();
-        memory().arena().with_observer(
+        memory_->arena().with_observer(
             [&](const auto& observer) { detail::report_leaks(observer, leaks.leaks()); });
       } catch (...) {
         // No memory for the report: there is nobody left to tell.
@@ -371,9 +387,12 @@ class UntypedBuffers {
     }
   }
 
-  std::shared_ptr<Table> table_;
+  std::shared_ptr<Accounts> accounts_;
+  std::shared_ptr<Memory> memory_;
+  NameTable<Entry> table_;  // goes first, without the lock: pieces take it
+  Counts counts_;
+  std::uint64_t name_bytes_ = 0;  // of all buffers
+  std::uint64_t resize_number_ = 0;
 };
 
-}  // namespace detail
-
-}  // namespace allot
+}  // namespace allot::detail

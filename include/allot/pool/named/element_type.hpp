@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The type of a buffer's contents, at run time, and a resize that names it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace allot {
+
+namespace detail {
+
+/// A type as its users write it, as far as the compiler tells.
+template <class Type>
+[[nodiscard]] constexpr std::string_view type_name() noexcept {
+  const std::string_view text =
+      __PRETTY_FUNCTION__;  // "... [with Type = float; ...]", "[Type = float]"
+  const std::size_t first = text.find("Type = ") + 7;
+  return text.substr(first, text.find_first_of(";]", first) - first);
+}
+
+/// Its address stands for a type, also without RTTI.
+template <class Type>
+inline constexpr char type_mark = 0;
+
+/// What a buffer holds.
+struct ElementType {
+  const char* mark;
+  std::string_view name;
+  std::uint64_t bytes;
+
+  template <class Type>
+  [[nodiscard]] static ElementType of() noexcept {
+    return {&type_mark<Type>, type_name<Type>(), sizeof(Type)};
+  }
+  friend bool operator==(const ElementType& a, const ElementType& b) noexcept {
+    return a.mark == b.mark;
+  }
+};
+
+}  // namespace detail
+
+/// One of the resizes of `NamedBuffers::resize_all`.
+struct BufferResize {
+  std::string_view name;
+  detail::ElementType type;
+  std::uint64_t elements;
+};
+
+}  // namespace allot
