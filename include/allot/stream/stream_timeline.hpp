@@ -126,11 +126,15 @@ class StreamTimeline {
     return lane == 0 ? Stamp{} : Stamp{lane, lanes_[lane - 1].stamped};
   }
 
-  /// Makes an event if the next `record` of the lane needs one, so that it does not have to.
+  /// Whether the lane's next `record` has to make an event.
+  [[nodiscard]] bool needs_event(std::uint32_t lane) const noexcept {
+    if (lane == 0) return false;
+    const Lane& of = lanes_[lane - 1];
+    return of.spare.empty() && of.records.size() < most_events_;
+  }
+  /// Makes it now.
   void reserve_event(std::uint32_t lane) {
-    if (lane == 0) return;
-    Lane& of = lanes_[lane - 1];
-    if (of.spare.empty() && of.records.size() < most_events_) make_event(of);
+    if (needs_event(lane)) make_event(lanes_[lane - 1]);
   }
 
   /// Records an event for all that a lane was given, in its stream. Throws: what the device throws;
