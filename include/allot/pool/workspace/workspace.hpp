@@ -17,9 +17,9 @@
 #include <allot/device/device.hpp>
 #include <allot/pool/workspace/detail/scratch_stack.hpp>
 #include <allot/slice.hpp>
+#include <allot/stream/stream_timeline.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -155,16 +155,18 @@ class Workspace {
  private:
   using Piece = typename Stack::Piece;
 
+  /// What no scope uses any more, but the stream's work may.
   struct Retired {
     std::vector<Piece> pieces;
-    typename DeviceType::event_type done;
+    detail::Stamp used;
   };
 
   struct State {
     State(DeviceType chosen, const WorkspaceOptions& with, stream_pointer on)
         : device{std::move(chosen)},
           options{with},
-          stream{on ? std::move(on) : std::make_shared<stream_type>(device.make_stream())} {}
+          stream{on ? std::move(on) : std::make_shared<stream_type>(device.make_stream())},
+          lane{timeline.add(*stream, nullptr)} {}
     State(const State&) = delete;
     State& operator=(const State&) = delete;
 
@@ -235,11 +237,11 @@ class Workspace {
       replace({});
     }
 
-    /// Has the stream's event stand for all that used the old pieces.
+    /// An event stands for all work of the stream, which may use the old pieces.
     void replace(std::vector<Piece> pieces) {
       collect();
-      Retired old{{}, device.make_event()};
-      device.record(old.done, *stream);
+      Retired old{{}, timeline.stamp(lane)};
+      timeline.record(lane, *stream);
       retired.reserve(retired.size() + 1);
       old.pieces = stack.exchange(std::move(pieces));
       ++grown;
@@ -256,12 +258,13 @@ class Workspace {
         }
       }
       device.synchronize(*stream);
+      timeline.set_done(lane);
       retired.clear();
       return stack.make_piece(device.memory(), least);
     }
 
     void collect() {
-      std::erase_if(retired, [&](const Retired& old) { return device.is_done(old.done); });
+      std::erase_if(retired, [&](const Retired& old) { return timeline.is_done(old.used); });
     }
 
     void require_idle(const char* what) const {
@@ -300,7 +303,9 @@ class Workspace {
     WorkspaceOptions options;
     Stack stack;
     std::vector<Retired> retired;
+    detail::StreamTimeline<DeviceType> timeline{device, 4};
     stream_pointer stream;
+    std::uint32_t lane;
     std::uint64_t grown = 0;
   };
 
