@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Blocks of an arena that copies on streams touch: a block goes back to the arena when nobody
-/// holds it any more and the last copy that touches it is done. Nobody waits for that, unless the
+/// Blocks of an arena that copies on streams touch: a block goes back to the arena when nothing
+/// holds it any more and the last copy that touches it is done. Nothing waits for that, unless the
 /// arena has no other memory left.
 ///
-/// | type       | what it is                                                               |
-/// |------------|--------------------------------------------------------------------------|
-/// | `Transfer` | copies given to a stream in one go; done when its event is                |
-/// | `Piece`    | a block, with the last transfer that touches it; held by shared pointers |
+/// A `Piece` is a block, with the stamp of the last copies that touch it; held by shared pointers.
 ///
 /// All members are called with `mutex()` held. Pieces are dropped without it: dropping takes it.
 #pragma once
@@ -15,36 +12,28 @@
 #include <allot/arena.hpp>
 #include <allot/core/block.hpp>
 #include <allot/device/device.hpp>
+#include <allot/stream/stream_timeline.hpp>
+#include <allot/stream/wait_noexcept.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
 template <Device DeviceType, class ArenaType>
 class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType, ArenaType>> {
  public:
-  using Event = typename DeviceType::event_type;
   using Stream = typename DeviceType::stream_type;
 
-  struct Piece;
-  struct Transfer {
-    explicit Transfer(Event made) : event{std::move(made)} {}
-
-    std::optional<Event> event;  // none once it is done
-    Piece* waiting = nullptr;    // pieces to free when it is done
-  };
   struct Piece {
     std::optional<Block> block;
-    std::shared_ptr<Transfer> transfer;
+    Stamp touched{};  // the last copies that touch it
     std::shared_ptr<BufferMemory> memory;
-    Piece* next = nullptr;
+    Piece* next = nullptr;  // of those that wait
   };
 
   BufferMemory(DeviceType device, std::shared_ptr<ArenaType> arena)
@@ -52,23 +41,19 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   BufferMemory(const BufferMemory&) = delete;
   BufferMemory& operator=(const BufferMemory&) = delete;
 
-  /// Waits for what is in flight. Nobody holds a piece any more.
+  /// Waits for what is in flight. Nothing holds a piece any more.
   ~BufferMemory() {
-    for (const auto& transfer : in_flight_) {
-      if (!is_settled(*transfer)) static_cast<void>(is_settled(*transfer));  // one more attempt
-      finish(*transfer);
-    }
-    for (const auto& transfer : lost_) finish(*transfer);
+    timeline_.wait_for_all();
+    free_waiting([](const Piece&) { return true; });
   }
 
   [[nodiscard]] std::mutex& mutex() const noexcept { return mutex_; }
-  [[nodiscard]] DeviceType& device() noexcept { return device_; }
   [[nodiscard]] ArenaType& arena() noexcept { return *arena_; }
   [[nodiscard]] const ArenaType& arena() const noexcept { return *arena_; }
   /// One of its own, for callers that have none.
   [[nodiscard]] Stream& stream() noexcept { return stream_; }
 
-  /// Bytes of blocks that nobody holds, but that copies may still touch.
+  /// Bytes of blocks that nothing holds, but that copies may still touch.
   [[nodiscard]] std::uint64_t waiting_bytes() const noexcept { return waiting_bytes_; }
   /// Bytes of all blocks that there are.
   [[nodiscard]] std::uint64_t held_bytes() const noexcept { return held_bytes_; }
@@ -77,7 +62,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     return static_cast<std::byte*>(arena_->base_address()) + piece.block->offset;
   }
 
-  /// Memory for a request. Where the arena has none, it waits for copies whose blocks nobody holds.
+  /// Memory for a request. If the arena has none, it waits for copies whose blocks nothing holds.
   /// Throws: `OutOfMemory`; what waiting throws; `std::bad_alloc` for the bookkeeping.
   [[nodiscard]] std::shared_ptr<Piece> allocate(const Request& request) {
     const std::shared_ptr<Piece> piece{new Piece, Drop{}};
@@ -124,35 +109,33 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   /// Throws: what they and the device throw, `std::bad_alloc`.
   template <class ForEachPiece, class Copies>
   void transfer(Stream& stream, bool waits, ForEachPiece&& for_each_piece, Copies&& copies) {
-    const std::shared_ptr<Transfer> transfer = prepare();
-    bool has_begun = false;
+    const std::uint32_t lane = lane_of(stream);
+    for_each_piece([&](Piece& piece) {
+      if (timeline_.can_order(piece.touched)) timeline_.order(piece.touched, lane, stream);
+    });
+    const auto stamp = [&] {
+      const Stamp now = timeline_.stamp(lane);
+      for_each_piece([&](Piece& piece) { piece.touched = now; });
+    };
     try {
-      for_each_piece([&](Piece& piece) { order(stream, piece); });
-      has_begun = true;
       copies(device_);
-      device_.record(*transfer->event, stream);
+      stamp();
+      timeline_.record(lane, stream);
     } catch (...) {
-      const bool is_done = !has_begun || settle(stream);
-      if (!is_done) for_each_piece([&](Piece& piece) { piece.transfer = transfer; });
-      cancel(transfer, is_done);
+      // If the stream does not answer, nothing can tell when the pieces may be freed: never, unless
+      // the stream is given later copies and they are known to be done.
+      stamp();
+      if (wait_noexcept(device_, stream)) set_done(lane);
       throw;
     }
-    for_each_piece([&](Piece& piece) { piece.transfer = transfer; });
-    if (waits) device_.synchronize(stream);
+    if (!waits) return;
+    device_.synchronize(stream);
+    set_done(lane);
   }
 
-  /// Looks which transfers are done, and frees what waited for them. A query that fails is asked
-  /// again next time.
+  /// Looks which copies are done, and frees what waited for them.
   void poll() noexcept {
-    while (!in_flight_.empty()) {
-      try {
-        if (!device_.is_done(*in_flight_.front()->event)) return;
-      } catch (...) {
-        return;
-      }
-      finish(*in_flight_.front());
-      in_flight_.pop_front();
-    }
+    if (timeline_.poll()) free_done();
   }
 
  private:
@@ -167,72 +150,35 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     }
   };
 
-  /// A transfer whose event is not recorded yet. All that can fail before the copies is done here.
-  [[nodiscard]] std::shared_ptr<Transfer> prepare() {
-    if (events_.empty()) poll();  // those of transfers that are done serve again
-    if (events_.empty()) {
-      events_.reserve(made_events_ + 1);  // so that giving back cannot fail
-      events_.push_back(device_.make_event());
-      ++made_events_;
-    }
-    lost_.reserve(lost_.size() + 1);  // likewise
-    in_flight_.push_back(nullptr);
-    try {
-      in_flight_.back() = std::make_shared<Transfer>(std::move(events_.back()));
-    } catch (...) {
-      in_flight_.pop_back();
-      throw;
-    }
-    events_.pop_back();
-    return in_flight_.back();
-  }
-
-  /// Forgets a transfer that was prepared last. Whether its copies are known to be done decides
-  /// when the pieces that they touch can be freed: never, if nobody can tell.
-  void cancel(const std::shared_ptr<Transfer>& transfer, bool is_done) noexcept {
-    in_flight_.pop_back();
-    if (is_done) {
-      finish(*transfer);
-      return;
-    }
-    lost_.push_back(transfer);
-  }
-
-  /// Has a stream wait for the last transfer of a piece, unless that is done.
-  void order(Stream& stream, const Piece& piece) {
-    if (piece.transfer != nullptr && piece.transfer->event) {
-      device_.wait(stream, *piece.transfer->event);
-    }
-  }
-
-  /// Waits for all that was given to a stream. Returns whether it is known to be done.
-  [[nodiscard]] bool settle(Stream& stream) noexcept {
-    try {
-      device_.synchronize(stream);
-      return true;
-    } catch (...) {
-      return false;
-    }
-  }
-
   void drop(std::unique_ptr<Piece> piece) noexcept {
     poll();
-    const std::shared_ptr<Transfer> transfer = std::move(piece->transfer);
-    if (transfer == nullptr || !transfer->event) {
+    if (timeline_.is_known_done(piece->touched)) {
       free(*piece->block);
       return;
     }
     waiting_bytes_ += piece->block->size;
-    piece->next = std::exchange(transfer->waiting, piece.get());
+    piece->next = std::exchange(waiting_, piece.get());
     static_cast<void>(piece.release());
   }
 
-  void finish(Transfer& transfer) noexcept {
-    events_.push_back(std::move(*transfer.event));
-    transfer.event.reset();
-    while (transfer.waiting != nullptr) {
-      const std::unique_ptr<Piece> piece{transfer.waiting};
-      transfer.waiting = piece->next;
+  void set_done(std::uint32_t lane) noexcept {
+    timeline_.set_done(lane);
+    free_done();
+  }
+
+  void free_done() noexcept {
+    free_waiting([this](const Piece& piece) { return timeline_.is_known_done(piece.touched); });
+  }
+
+  template <class Predicate>
+  void free_waiting(Predicate&& can_free) noexcept {
+    for (Piece** link = &waiting_; *link != nullptr;) {
+      if (!can_free(**link)) {
+        link = &(*link)->next;
+        continue;
+      }
+      const std::unique_ptr<Piece> piece{*link};
+      *link = piece->next;
       waiting_bytes_ -= piece->block->size;
       free(*piece->block);
     }
@@ -248,37 +194,54 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     piece.block = block;
   }
 
+  /// The lane of a stream, with an event for its next copies.
+  [[nodiscard]] std::uint32_t lane_of(const Stream& stream) {
+    std::optional<std::uint32_t> lane = timeline_.find(stream, nullptr);
+    if (!lane) {
+      poll();
+      for (std::uint32_t i = 1; i < timeline_.lanes(); ++i) {
+        if (timeline_.is_used(i) && timeline_.is_known_done(timeline_.last_stamp(i)))
+          timeline_.remove(i);
+      }
+      lane = timeline_.add(stream, nullptr);
+    }
+    if (timeline_.needs_event(*lane)) {
+      poll();  // the event of what is done serves again
+      timeline_.reserve_event(*lane);
+    }
+    return *lane;
+  }
+
   [[nodiscard]] Block place(const Request& request) {
     poll();
     std::optional<Block> block = arena_->try_allocate(request);
-    while (!block && !in_flight_.empty()) {
-      const std::shared_ptr<Transfer> oldest = in_flight_.front();
-      const bool frees = oldest->waiting != nullptr;
-      if (waiting_bytes_ == 0) break;
-      device_.synchronize(*oldest->event);
-      in_flight_.pop_front();
-      finish(*oldest);
-      if (frees) block = arena_->try_allocate(request);
+    while (!block) {
+      const Piece* const oldest = oldest_waiting();
+      if (oldest == nullptr) break;
+      timeline_.wait(oldest->touched);
+      free_done();
+      block = arena_->try_allocate(request);
     }
     return block ? *block : arena_->allocate(request);
   }
 
-  [[nodiscard]] bool is_settled(Transfer& transfer) noexcept {
-    try {
-      device_.synchronize(*transfer.event);
-      return true;
-    } catch (...) {
-      return false;
+  /// The piece whose copies were given first; none if nothing could tell when they are done.
+  [[nodiscard]] const Piece* oldest_waiting() const noexcept {
+    const Piece* oldest = nullptr;
+    for (const Piece* piece = waiting_; piece != nullptr; piece = piece->next) {
+      if (!timeline_.can_order(piece->touched)) continue;
+      if (oldest == nullptr || piece->touched.time < oldest->touched.time) oldest = piece;
     }
+    return oldest;
   }
+
+  static constexpr std::size_t most_events = 16;  // of a stream
 
   DeviceType device_;
   std::shared_ptr<ArenaType> arena_;
   mutable std::mutex mutex_;
-  std::vector<Event> events_;  // done: for the next transfers
-  std::size_t made_events_ = 0;
-  std::deque<std::shared_ptr<Transfer>> in_flight_;  // oldest first
-  std::vector<std::shared_ptr<Transfer>> lost_;      // nobody can tell whether they are done
+  StreamTimeline<DeviceType> timeline_{device_, most_events};
+  Piece* waiting_ = nullptr;  // those that nothing holds, but that copies may touch
   std::uint64_t waiting_bytes_ = 0;
   std::uint64_t held_bytes_ = 0;
   Stream stream_;  // the last: it waits for its copies before anything else goes
