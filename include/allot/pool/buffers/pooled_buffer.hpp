@@ -6,10 +6,10 @@
 #include <allot/core/block.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/pool/buffers/detail/entry_list.hpp>
 #include <allot/slice.hpp>
 #include <allot/stream/shared_stream.hpp>
-
-#include <boost/intrusive/list_hook.hpp>
+#include <allot/stream/stream_timeline.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -47,15 +47,13 @@ class PoolBase : public std::enable_shared_from_this<PoolBase<DeviceType>> {
   PoolBase& operator=(const PoolBase&) = default;
 };
 
-namespace intrusive = boost::intrusive;
-using PlainHook = intrusive::list_member_hook<intrusive::link_mode<intrusive::normal_link>>;
-
 /// The record of one block of a pool. It has room for the control block of the `shared_ptr` by
 /// which a buffer and its slices share the block.
 template <Device DeviceType>
 struct PoolEntry {
-  PlainHook of_class;  // cached: among those of its class that were returned on its stream
-  PlainHook of_age;    // cached: among all, by time of return
+  EntryLinks<PoolEntry>
+      of_class;  // cached: among those of its class that were returned on its stream
+  EntryLinks<PoolEntry> of_age;  // cached: among all, by time of return
   PoolClass<DeviceType>* size_class = nullptr;
   PoolChunk* chunk = nullptr;
   Block block{};
@@ -66,8 +64,8 @@ struct PoolEntry {
   // Where it is returned, or was.
   std::uint32_t lane = 0;
   typename DeviceType::stream_type* stream = nullptr;
-  std::uint64_t returned_at = 0;  // in the time of the streams' order
-  std::uint64_t idle_since = 0;   // in ticks
+  Stamp returned{};
+  std::uint64_t idle_since = 0;  // in ticks
 
   std::shared_ptr<PoolBase<DeviceType>> pool;  // while in use
 

@@ -5,12 +5,11 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/pool/buffers/detail/stream_order.hpp>
+#include <allot/pool/buffers/detail/entry_list.hpp>
 #include <allot/pool/buffers/pooled_buffer.hpp>
 #include <allot/pool/buffers/size_classes.hpp>
 #include <allot/pool/buffers/stats.hpp>
-
-#include <boost/intrusive/list.hpp>
+#include <allot/stream/stream_timeline.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -23,15 +22,9 @@
 namespace allot::detail {
 
 template <Device DeviceType>
-using ClassList = intrusive::list<
-    PoolEntry<DeviceType>,
-    intrusive::member_hook<PoolEntry<DeviceType>, PlainHook, &PoolEntry<DeviceType>::of_class>,
-    intrusive::constant_time_size<false>>;
+using ClassList = EntryList<PoolEntry<DeviceType>, &PoolEntry<DeviceType>::of_class>;
 template <Device DeviceType>
-using AgeList = intrusive::list<
-    PoolEntry<DeviceType>,
-    intrusive::member_hook<PoolEntry<DeviceType>, PlainHook, &PoolEntry<DeviceType>::of_age>,
-    intrusive::constant_time_size<false>>;
+using AgeList = EntryList<PoolEntry<DeviceType>, &PoolEntry<DeviceType>::of_age>;
 
 /// One class, and what is cached of it: a list for each lane, by time of return.
 template <Device DeviceType>
@@ -154,16 +147,16 @@ class CachedEntries {
   /// The best of a class for a stream: last used there, else ready for it, else returned longest
   /// ago. Complexity: constant for the first; linear in the streams.
   [[nodiscard]] Entry* find(Class& of, std::uint32_t lane,
-                            const StreamOrder<DeviceType>& streams) noexcept {
+                            const StreamTimeline<DeviceType>& timeline) noexcept {
     if (of.stats.cached == 0) return nullptr;
-    if (!of.lanes[lane].empty()) return &of.lanes[lane].back();
+    if (!of.lanes[lane].empty()) return of.lanes[lane].last();
     Entry* oldest = nullptr;
     for (std::uint32_t i = 0; i < of.lanes.size(); ++i) {
       if (of.lanes[i].empty()) continue;
-      Entry& first = of.lanes[i].front();
-      if (streams.is_ordered(i, first.returned_at, lane)) return &first;
-      if (!streams.can_order(i, first.returned_at)) continue;
-      if (oldest == nullptr || first.returned_at < oldest->returned_at) oldest = &first;
+      Entry& first = *of.lanes[i].first();
+      if (timeline.is_ordered(first.returned, lane)) return &first;
+      if (!timeline.can_order(first.returned)) continue;
+      if (oldest == nullptr || first.returned.time < oldest->returned.time) oldest = &first;
     }
     return oldest;
   }
@@ -179,18 +172,22 @@ class CachedEntries {
 
   void remove(Entry& entry) noexcept {
     Class& of = class_of(entry);
-    of.lanes[entry.lane].erase(ClassList<DeviceType>::s_iterator_to(entry));
-    by_age_.erase(AgeList<DeviceType>::s_iterator_to(entry));
+    of.lanes[entry.lane].erase(entry);
+    by_age_.erase(entry);
     --of.stats.cached;
     bytes_ -= entry.capacity;
     --count_;
   }
 
   /// All that was returned on a lane is done: it is of none.
-  void settle(std::uint32_t lane) noexcept {
+  void move_to_no_lane(std::uint32_t lane) noexcept {
     for (const auto& each : table_.all()) {
-      for (Entry& entry : each->lanes[lane]) entry.lane = 0;
-      each->lanes[0].splice(each->lanes[0].end(), each->lanes[lane]);
+      ClassList<DeviceType>& old = each->lanes[lane];
+      for (Entry* entry = old.first(); entry != nullptr; entry = old.after(*entry)) {
+        entry->lane = 0;
+        entry->returned = {};
+      }
+      each->lanes[0].append(old);
     }
   }
 

@@ -51,7 +51,7 @@ class PoolState final : public PoolBase<DeviceType> {
   PoolState& operator=(const PoolState&) = delete;
   ~PoolState() override {
     reclaimer_.reset();  // waits for a call that is under way
-    streams_.wait_for_all();
+    streams_.timeline().wait_for_all();
   }
 
   [[nodiscard]] PooledBuffer<DeviceType> acquire(std::uint64_t bytes, stream_type& stream,
@@ -61,10 +61,10 @@ class PoolState final : public PoolBase<DeviceType> {
     std::unique_lock lock{mutex_};
     const std::uint32_t lane = lane_of(stream, owner, unused);
     Class& of = cached_.class_of(units, AlignmentType::value);
-    Entry* entry = cached_.find(of, lane, streams_);
+    Entry* entry = cached_.find(of, lane, streams_.timeline());
     if (entry != nullptr) [[likely]] {
-      if (!streams_.is_ordered(entry->lane, entry->returned_at, lane)) {
-        streams_.order(entry->lane, entry->returned_at, lane, stream);
+      if (!streams_.timeline().is_ordered(entry->returned, lane)) {
+        streams_.timeline().order(entry->returned, lane, stream);
         ++account_.waits;
       }
       cached_.remove(*entry);
@@ -83,7 +83,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
   void returned(Entry& entry) noexcept override {
     const std::scoped_lock lock{mutex_};
-    entry.returned_at = streams_.returned(entry.lane, entry.stream);
+    entry.returned = streams_.give_back(entry.lane, entry.stream);
     entry.idle_since = ticks_;
     --Cached::class_of(entry).stats.in_use;
     --chunk_of(entry).in_use;
@@ -101,8 +101,8 @@ class PoolState final : public PoolBase<DeviceType> {
     std::vector<Owner> unused;  // outlives the lock
     const std::scoped_lock lock{mutex_};
     const std::uint32_t lane = lane_of(stream, owner, unused);
-    streams_.moved(entry.lane);
-    streams_.acquired(lane);
+    streams_.release(entry.lane);
+    streams_.acquire(lane);
     entry.lane = lane;
     entry.stream = &stream;
   }
@@ -136,7 +136,7 @@ class PoolState final : public PoolBase<DeviceType> {
     }
     for (Entry* const entry : std::exchange(made.entries, {})) {
       entry->lane = 0;
-      entry->returned_at = 0;
+      entry->returned = {};
       entry->idle_since = ticks_;
       cached_.add(*entry);
     }
@@ -188,7 +188,7 @@ class PoolState final : public PoolBase<DeviceType> {
       sum.in_use += each->stats.in_use;
       sum.cached += each->stats.cached;
       std::uint64_t listed = 0;
-      for (const auto& lane : each->lanes) listed += lane.size();
+      for (const auto& lane : each->lanes) listed += lane.count();
       if (listed != each->stats.cached) return false;
     }
     return chunks_.validate() && usage.used >= account_.in_use + cached_.bytes() &&
@@ -198,6 +198,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
  private:
   using Cached = CachedEntries<DeviceType, Classes>;
+  using Ages = AgeList<DeviceType>;
 
   enum class Evict { nothing, cached };
 
@@ -206,13 +207,13 @@ class PoolState final : public PoolBase<DeviceType> {
     Making(PoolState& state, Class& of, std::uint32_t lane) noexcept
         : state_{state}, of_{of}, lane_{lane} {
       ++of.in_making;
-      state.streams_.acquired(lane);
+      state.streams_.acquire(lane);
     }
     Making(const Making&) = delete;
     Making& operator=(const Making&) = delete;
     ~Making() {
       of_.wanted = 0;
-      state_.streams_.moved(lane_);
+      state_.streams_.release(lane_);
       --of_.in_making;
       state_.cached_.forget_if_empty(of_);
     }
@@ -269,12 +270,13 @@ class PoolState final : public PoolBase<DeviceType> {
   }
 
   [[nodiscard]] std::vector<Owner> forget_unused_streams(bool waits) {
-    return streams_.forget_unused(waits, [this](std::uint32_t lane) { cached_.settle(lane); });
+    return streams_.forget_unused(waits,
+                                  [this](std::uint32_t lane) { cached_.move_to_no_lane(lane); });
   }
 
   void use(Entry& entry, Class& of, std::uint64_t bytes, std::uint32_t lane,
            stream_type& stream) noexcept {
-    streams_.acquired(lane);
+    streams_.acquire(lane);
     entry.lane = lane;
     entry.stream = &stream;
     entry.requested = bytes;
@@ -306,9 +308,9 @@ class PoolState final : public PoolBase<DeviceType> {
     }
     if (spare_.empty()) spare_.push_back(entries_.emplace_back());
     if (Entry* const entry = place(of)) return *entry;  // the mutex was left meanwhile
-    auto& all = cached_.by_age();
-    for (auto at = all.begin(); evict == Evict::cached && at != all.end();) {
-      Entry& oldest = *at++;
+    for (Entry* next = cached_.by_age().first(); evict == Evict::cached && next != nullptr;) {
+      Entry& oldest = *next;
+      next = Ages::after(oldest);
       if (chunk_of(oldest).arena.capacity() < capacity || !this->evict(oldest)) continue;
       if (Entry* const entry = place(of)) return *entry;
     }
@@ -319,8 +321,8 @@ class PoolState final : public PoolBase<DeviceType> {
   [[nodiscard]] Entry* place(Class& of) {
     const auto place = chunks_.place(of.stats.capacity);
     if (!place) return nullptr;
-    Entry& entry = spare_.front();
-    spare_.pop_front();
+    Entry& entry = *spare_.first();
+    spare_.erase(entry);
     entry.size_class = &of;
     entry.chunk = place->chunk;
     entry.block = place->block;
@@ -338,8 +340,8 @@ class PoolState final : public PoolBase<DeviceType> {
   /// Frees a cached buffer once its stream is done with it; not where nothing could tell when.
   /// Throws: what the device throws; nothing has changed.
   bool evict(Entry& entry) {
-    if (!streams_.can_order(entry.lane, entry.returned_at)) return false;
-    streams_.wait_for(entry.lane, entry.returned_at);
+    if (!streams_.timeline().can_order(entry.returned)) return false;
+    streams_.timeline().wait(entry.returned);
     Class& of = Cached::class_of(entry);
     cached_.remove(entry);
     free(entry);
@@ -350,15 +352,16 @@ class PoolState final : public PoolBase<DeviceType> {
 
   std::uint64_t trim_to(std::uint64_t to) {
     const std::uint64_t before = cached_.bytes();
-    auto& all = cached_.by_age();
-    for (auto at = all.begin(); at != all.end() && cached_.bytes() > to;) evict(*at++);
+    for (Entry* next = cached_.by_age().first(); next != nullptr && cached_.bytes() > to;)
+      evict(*std::exchange(next, Ages::after(*next)));
     return before - cached_.bytes();
   }
 
   std::uint64_t trim_idle_for(std::uint64_t ticks, std::vector<Owner>& unused) {
     const std::uint64_t before = cached_.bytes();
-    auto& all = cached_.by_age();
-    for (auto at = all.begin(); at != all.end() && ticks_ - at->idle_since >= ticks;) evict(*at++);
+    Entry* next = cached_.by_age().first();
+    while (next != nullptr && ticks_ - next->idle_since >= ticks)
+      evict(*std::exchange(next, Ages::after(*next)));
     unused = forget_unused_streams(false);
     return before - cached_.bytes();
   }
@@ -372,9 +375,8 @@ class PoolState final : public PoolBase<DeviceType> {
   /// Whether all that is cached of a chunk could be freed.
   [[nodiscard]] bool empty_chunk(Chunk& chunk) noexcept {
     try {
-      auto& all = cached_.by_age();
-      for (auto at = all.begin(); at != all.end();) {
-        Entry& entry = *at++;
+      for (Entry* next = cached_.by_age().first(); next != nullptr;) {
+        Entry& entry = *std::exchange(next, Ages::after(*next));
         if (entry.chunk == &chunk && !evict(entry)) return false;
       }
     } catch (...) {
@@ -386,7 +388,7 @@ class PoolState final : public PoolBase<DeviceType> {
   mutable std::mutex mutex_;
   DeviceType device_;
   std::deque<Entry> entries_;
-  AgeList<DeviceType> spare_;
+  Ages spare_;
   Chunks chunks_;
   Cached cached_;
   StreamOrder<DeviceType> streams_;
