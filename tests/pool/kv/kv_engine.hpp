@@ -45,7 +45,7 @@ class KvEngine {
   KvEngine& operator=(const KvEngine&) = delete;
   ~KvEngine() {
     for (std::size_t lane = 0; lane < lanes_; ++lane)
-      detail::settle(cache_.device(), cache_.stream(lane));
+      detail::wait_noexcept(cache_.device(), cache_.stream(lane));
   }
 
   /// Gives the sequence's lane the work that writes the keys and values of tokens from `from` on.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Lanes`: the streams that share blocks of memory, and which of them waits for which. Streams
-/// wait on the device, never the host.
+/// `Lanes`: the timeline of the streams that share blocks of memory, and for each block which of
+/// them have read and written it. Streams wait on the device, never the host.
 #pragma once
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/stream/stream_timeline.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
 #include <cstddef>
@@ -18,8 +19,8 @@
 
 namespace allot::detail {
 
-/// Who has touched some bytes. A stamp is the time of the lanes' clock when the work was given, or,
-/// where more of it may follow, when it was noted: such stamps are renewed before they are used.
+/// Which lanes have touched some bytes. A time is that of the timeline when the work was submitted,
+/// or, if more of it may follow, when it was noted: such times are renewed before they are used.
 struct Touched {
   std::uint64_t written = 0;  // when last
   std::uint64_t read = 0;     // when last, by any
@@ -30,8 +31,6 @@ struct Touched {
   bool more_reads = false;   // may have been given since `read`
 };
 
-/// A lane is a stream and the event that others wait for. The event is recorded when one of them
-/// first needs it: then it stands for all that the stream was given before, and the clock ticks.
 template <Device DeviceType>
 class Lanes {
  public:
@@ -49,8 +48,8 @@ class Lanes {
     }
     for (stream_pointer& stream : streams) {
       if (stream == nullptr) throw std::invalid_argument{"a lane without a stream; give each one"};
-      lanes_.push_back({std::move(stream), device_.make_event(), {}});
-      lanes_.back().seen.resize(streams.size());
+      const std::uint32_t number = timeline_.add(*stream, &stream);
+      lanes_.push_back({std::move(stream), number});
     }
   }
   Lanes(const Lanes&) = delete;
@@ -96,7 +95,7 @@ class Lanes {
   /// What the lane is given from now on comes after what was written and read.
   void before_write(Touched& touched, std::size_t lane) {
     before_read(touched, lane);
-    if (touched.more_reads) touched.read = clock_;
+    if (touched.more_reads) touched.read = timeline_.tick();
     for (std::size_t other = 0; other < lanes_.size(); ++other) {
       if ((touched.readers >> other & 1) != 0) wait_for(lane, other, touched.read);
     }
@@ -106,49 +105,45 @@ class Lanes {
   /// host waits.
   void before_all(std::size_t lane) noexcept {
     try {
-      for (std::size_t other = 0; other < lanes_.size(); ++other) wait_for(other, lane, clock_);
+      const std::uint64_t now = timeline_.tick();
+      for (std::size_t other = 0; other < lanes_.size(); ++other) wait_for(other, lane, now);
     } catch (...) {
       wait_noexcept(device_, *lanes_[lane].stream);
     }
   }
 
-  void note_read(Touched& touched, std::size_t lane) const noexcept {
+  void note_read(Touched& touched, std::size_t lane) noexcept {
     touched.readers |= std::uint32_t{1} << lane;
-    touched.read = clock_;
+    touched.read = timeline_.tick();
     touched.more_reads = true;
   }
-  void note_written(Touched& touched, std::size_t lane) const noexcept {
-    touched = {clock_, 0, 0, static_cast<std::uint8_t>(lane), true, true, false};
+  void note_written(Touched& touched, std::size_t lane) noexcept {
+    touched = {timeline_.tick(), 0, 0, static_cast<std::uint8_t>(lane), true, true, false};
   }
   /// No more work that writes follows.
-  void note_given(Touched& touched) const noexcept {
-    if (std::exchange(touched.more_writes, false)) touched.written = clock_;
+  void note_given(Touched& touched) noexcept {
+    if (std::exchange(touched.more_writes, false)) touched.written = timeline_.tick();
   }
   /// Whoever has touched the bytes has been given its last work on them.
-  void note_end(Touched& touched) const noexcept {
+  void note_end(Touched& touched) noexcept {
     if (touched.is_written) touched.readers |= std::uint32_t{1} << touched.writer;
-    touched.read = clock_;
+    touched.read = timeline_.tick();
     touched.more_writes = touched.more_reads = false;
   }
 
  private:
   struct Lane {
     stream_pointer stream;
-    typename DeviceType::event_type event;
-    std::vector<std::uint64_t> seen;  // of each other: what came before this time is waited for
+    std::uint32_t number;  // in the timeline
   };
 
-  void wait_for(std::size_t lane, std::size_t other, std::uint64_t stamp) {
-    if (lane == other || stamp < lanes_[lane].seen[other]) return;
-    device_.record(lanes_[other].event, *lanes_[other].stream);
-    ++clock_;
-    device_.wait(*lanes_[lane].stream, lanes_[other].event);
-    lanes_[lane].seen[other] = clock_;
+  void wait_for(std::size_t lane, std::size_t other, std::uint64_t time) {
+    timeline_.order({lanes_[other].number, time}, lanes_[lane].number, *lanes_[lane].stream);
   }
 
   DeviceType device_;
   std::vector<Lane> lanes_;
-  std::uint64_t clock_ = 0;
+  StreamTimeline<DeviceType> timeline_{device_};
 };
 
 }  // namespace allot::detail
