@@ -13,7 +13,6 @@
 #include <allot/stream/stream_choice.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -83,9 +82,9 @@ class StreamSet {
   /// The number of the stream with that role.
   /// Throws: `std::out_of_range` naming the roles that there are.
   [[nodiscard]] std::size_t role(std::string_view name) const {
-    const auto found = std::find(roles_.begin(), roles_.end(), name);
-    if (found != roles_.end() && !name.empty())
-      return static_cast<std::size_t>(found - roles_.begin());
+    for (std::size_t i = 0; i < roles_.size() && !name.empty(); ++i) {
+      if (roles_[i] == name) return i;
+    }
     std::string there;
     for (const std::string& one : roles_) {
       if (!one.empty()) there += (there.empty() ? "" : ", ") + one;

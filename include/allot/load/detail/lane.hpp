@@ -6,6 +6,7 @@
 #include <allot/device/device.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/os/monitor.hpp>
+#include <allot/stream/wait_noexcept.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -50,7 +51,7 @@ class Lane {
       copies(*device_, chosen.stream);
       device_->record(events_[slot], chosen.stream);
     } catch (...) {
-      wait_quietly(chosen.stream);
+      allot::detail::wait_noexcept(*device_, chosen.stream);
       throw;
     }
     chosen.outstanding.fetch_add(bytes, std::memory_order_relaxed);
@@ -73,14 +74,6 @@ class Lane {
     typename DeviceType::stream_type stream;
     std::atomic<std::uint64_t> outstanding{0};
   };
-
-  /// The error that is on its way already says what is wrong.
-  void wait_quietly(typename DeviceType::stream_type& stream) noexcept {
-    try {
-      device_->synchronize(stream);
-    } catch (...) {
-    }
-  }
 
   DeviceType* device_;
   std::vector<typename DeviceType::event_type> events_;
