@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <allot/arena.hpp>
 #include <allot/strategy/best_fit.hpp>
-#include <allot/strategy/detail/number_set.hpp>
+#include <allot/strategy/detail/hierarchical_bitmap.hpp>
 #include <allot/strategy/fixed_blocks.hpp>
 
 #include <doctest/doctest.h>
@@ -81,7 +81,7 @@ TEST_CASE("a set of numbers finds its lowest member, whatever its bound") {
   INFO("ALLOT_SEED=" << test::first_seed());
   std::mt19937_64 random{test::first_seed()};
   for (const std::uint64_t bound : {1U, 63U, 64U, 65U, 4096U, 4097U, 300'000U}) {
-    detail::NumberSet set{bound};
+    detail::HierarchicalBitmap set{bound};
     std::set<std::uint64_t> model;
     for (std::uint64_t i = 0; i < bound; ++i) model.insert(model.end(), i);
     for (int step = 0; step < 2000; ++step) {

@@ -6,7 +6,7 @@
 
 #include <allot/core/block.hpp>
 #include <allot/core/errors.hpp>
-#include <allot/strategy/detail/number_set.hpp>
+#include <allot/strategy/detail/hierarchical_bitmap.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/strategy.hpp>
 
@@ -22,7 +22,7 @@ namespace allot {
 /// the number of blocks. One bit for each block of the range, 32 bytes for each that was ever live
 /// at the same time.
 template <std::uint64_t Units>
-class FixedBlocks {
+class FixedBlocks : public detail::LiveBlocks {
   static_assert(Units != 0, "a block has at least one unit");
 
  public:
@@ -80,27 +80,12 @@ class FixedBlocks {
 
   [[nodiscard]] std::uint64_t capacity() const noexcept { return free_.bound() * Units; }
   [[nodiscard]] std::uint64_t used() const noexcept { return live_blocks_ * Units; }
-  [[nodiscard]] std::uint64_t live_blocks() const noexcept { return live_blocks_; }
   [[nodiscard]] std::uint64_t free_blocks() const noexcept { return free_.bound() - live_blocks_; }
 
   /// Complexity: constant.
   [[nodiscard]] std::uint64_t largest_free() const noexcept { return free_.is_empty() ? 0 : Units; }
 
-  /// Requires: `handle` is live.
-  [[nodiscard]] std::uint64_t& word(Handle handle) noexcept { return records_[handle.index].word; }
-
   [[nodiscard]] static constexpr std::uint64_t block_size(Handle) noexcept { return Units; }
-
-  /// Complexity: constant, whatever the handle holds.
-  [[nodiscard]] bool is_live(Handle handle, std::uint64_t offset) const noexcept {
-    return records_.is_live(handle) && records_[handle.index].offset == offset;
-  }
-
-  /// What is wrong with a block, or nothing where it is live. Complexity: constant.
-  [[nodiscard]] std::optional<BlockDefect> defect(Handle handle,
-                                                  std::uint64_t offset) const noexcept {
-    return records_.defect(handle, offset);
-  }
 
   /// Calls `visitor(offset, size, used)` for every block in address order. The visitor must not
   /// call the strategy. Complexity: linear in the blocks of the range.
@@ -142,9 +127,7 @@ class FixedBlocks {
  private:
   static constexpr std::uint64_t natural_alignment = Units & (0 - Units);
 
-  detail::NumberSet free_;
-  detail::RecordSlab records_;
-  std::uint64_t live_blocks_ = 0;
+  detail::HierarchicalBitmap free_;
 };
 
 static_assert(Strategy<FixedBlocks<1>>);

@@ -33,8 +33,7 @@ class CoalescingRange : public BlockSequence {
   /// The block starts at the lowest multiple of `alignment` in the free block that the index chose;
   /// what is left over on either side stays free.
   /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
-  [[gnu::always_inline]] [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size,
-                                                                         std::uint64_t alignment) {
+  [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (records_.vacant() < spare_records) [[unlikely]]
       ensure(index_, spare_records);
     if (alignment != 1) [[unlikely]]

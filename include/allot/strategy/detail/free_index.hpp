@@ -9,7 +9,6 @@
 #include <concepts>
 #include <cstdint>
 #include <optional>
-#include <type_traits>
 
 namespace allot::detail {
 
@@ -35,10 +34,11 @@ namespace allot::detail {
 ///
 /// What was found can be erased or replaced until the index changes.
 template <class Index>
-concept FreeIndex = std::constructible_from<Index, RecordSlab&, std::uint64_t> &&
-    std::is_nothrow_move_assignable_v<Index> &&
-    requires(Index i, const Index ci, const typename Index::Found found, std::uint32_t record,
-             std::uint64_t units) {
+concept FreeIndex = requires(Index i, const Index ci, const typename Index::Found found,
+                             RecordSlab& records, std::uint32_t record, std::uint64_t units) {
+  Index{records, units};
+  { i = static_cast<Index&&>(i) }
+  noexcept->std::same_as<Index&>;
   { found.record } -> std::same_as<const std::uint32_t&>;
   { found.size } -> std::same_as<const std::uint64_t&>;
   { i.ensure(units) } -> std::same_as<void>;

@@ -5,7 +5,7 @@
 ///
 /// | type            | what it is                                                  |
 /// |-----------------|-------------------------------------------------------------|
-/// | `TrivialVector` | memory that grows, for records and for the nodes of indexes |
+/// | `TrivialVector` | objects in memory that grows: records, nodes of indexes     |
 /// | `RecordSlab`    | hands out records and takes them back                       |
 /// | `LiveBlocks`    | what a strategy says of a live block by its record          |
 #pragma once
@@ -27,72 +27,34 @@
 
 namespace allot::detail {
 
-/// Objects named by their indices, in one piece. It grows by `std::realloc`, which moves the pages of
-/// what is large and copies none of them. Indices are not checked.
-/// \tparam Object  trivial: neither initialized nor destroyed
-/// \tparam Step    how many more there are at least when it grows; one in 32 beyond that
-/// \tparam Most    how many there can be
-template <class Object, std::uint32_t Step, std::uint64_t Most>
-class TrivialVector {
-  static_assert(std::is_trivially_copyable_v<Object> && std::is_trivially_destructible_v<Object>);
-
+/// Memory that grows by `std::realloc`, which moves the pages of what is large and copies none of
+/// them. It begins at a cache line.
+class GrowingMemory {
  public:
-  TrivialVector() = default;
-  TrivialVector(TrivialVector&& other) noexcept { swap(other); }
-  TrivialVector& operator=(TrivialVector&& other) noexcept {
+  GrowingMemory() = default;
+  GrowingMemory(GrowingMemory&& other) noexcept { swap(other); }
+  GrowingMemory& operator=(GrowingMemory&& other) noexcept {
     swap(other);
     return *this;
   }
-  ~TrivialVector() { std::free(memory_); }
+  ~GrowingMemory() { std::free(allocated_); }
 
-  [[nodiscard]] Object& operator[](std::uint64_t index) noexcept { return objects_[index]; }
-  [[nodiscard]] const Object& operator[](std::uint64_t index) const noexcept {
-    return objects_[index];
-  }
+  [[nodiscard]] void* begin() const noexcept { return begin_; }
+  /// Those that can be used, and those held.
+  [[nodiscard]] std::uint64_t size() const noexcept { return bytes_; }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_ == 0 ? 0 : bytes_ + line; }
 
-  /// How many objects there is room for.
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
-
-  /// The capacity after `ensure(count)`.
-  [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
-    if (count <= capacity_) return capacity_;
-    return larger(count, capacity_ + larger<std::uint64_t>(Step, capacity_ / 32));
-  }
-
-  /// Bytes held.
-  [[nodiscard]] std::uint64_t bytes() const noexcept {
-    return capacity_ == 0 ? 0 : capacity_ * sizeof(Object) + alignof(Object);
-  }
-
-  /// Makes room for `count` objects in all. References to objects are no longer valid.
   /// Throws: `std::bad_alloc`; nothing has changed.
-  void ensure(std::uint64_t count) {
-    if (count > capacity_) grow(capacity_for(count));
-  }
-
- private:
-  void swap(TrivialVector& other) noexcept {
-    std::swap(objects_, other.objects_);
-    std::swap(memory_, other.memory_);
-    std::swap(capacity_, other.capacity_);
-  }
-
-  void grow(std::uint64_t capacity) {
-    if (capacity > Most) throw_bad_alloc();
-    const std::size_t shift_before = shift();
-    void* const grown = std::realloc(memory_, capacity * sizeof(Object) + alignof(Object));
+  void grow(std::uint64_t bytes) {
+    const auto before = static_cast<std::size_t>(begin_ - static_cast<std::byte*>(allocated_));
+    void* const grown = std::realloc(allocated_, bytes + line);
     if (grown == nullptr) throw_bad_alloc();
-    memory_ = grown;
-    std::byte* const bytes = static_cast<std::byte*>(grown);
-    if (shift() != shift_before && capacity_ != 0)
-      std::memmove(bytes + shift(), bytes + shift_before, capacity_ * sizeof(Object));
-    objects_ = reinterpret_cast<Object*>(bytes + shift());
-    capacity_ = capacity;
-  }
-
-  /// Bytes from what `realloc` returned to the first object.
-  [[nodiscard]] std::size_t shift() const noexcept {
-    return (0 - reinterpret_cast<std::uintptr_t>(memory_)) % alignof(Object);
+    allocated_ = grown;
+    const std::size_t shift = (0 - reinterpret_cast<std::uintptr_t>(grown)) % line;
+    begin_ = static_cast<std::byte*>(grown) + shift;
+    if (shift != before && bytes_ != 0)
+      std::memmove(begin_, static_cast<std::byte*>(grown) + before, bytes_);
+    bytes_ = bytes;
   }
 
   /// Ends as the system's own refusal would, also where exceptions are disabled.
@@ -100,9 +62,60 @@ class TrivialVector {
     for (;;) static_cast<void>(::operator new(std::numeric_limits<std::ptrdiff_t>::max()));
   }
 
-  Object* objects_ = nullptr;
-  void* memory_ = nullptr;
-  std::uint64_t capacity_ = 0;
+ private:
+  static constexpr std::size_t line = 64;
+
+  void swap(GrowingMemory& other) noexcept {
+    std::swap(begin_, other.begin_);
+    std::swap(allocated_, other.allocated_);
+    std::swap(bytes_, other.bytes_);
+  }
+
+  std::byte* begin_ = nullptr;
+  void* allocated_ = nullptr;
+  std::uint64_t bytes_ = 0;
+};
+
+/// Objects named by their indices, which are not checked.
+/// \tparam Object  trivial: neither initialized nor destroyed
+/// \tparam Step    how many more there are at least when it grows; one in 32 beyond that
+/// \tparam Most    how many there can be
+template <class Object, std::uint32_t Step, std::uint64_t Most>
+class TrivialVector {
+  static_assert(std::is_trivially_copyable_v<Object> && std::is_trivially_destructible_v<Object>);
+  static_assert(alignof(Object) <= 64);
+
+ public:
+  [[nodiscard]] Object& operator[](std::uint64_t index) noexcept {
+    return static_cast<Object*>(memory_.begin())[index];
+  }
+  [[nodiscard]] const Object& operator[](std::uint64_t index) const noexcept {
+    return static_cast<const Object*>(memory_.begin())[index];
+  }
+
+  /// How many objects there is room for.
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return memory_.size() / sizeof(Object); }
+
+  /// The capacity after `ensure(count)`.
+  [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
+    const std::uint64_t now = capacity();
+    return count <= now ? now : larger(count, now + larger<std::uint64_t>(Step, now / 32));
+  }
+
+  /// Bytes held.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return memory_.bytes(); }
+
+  /// Makes room for `count` objects in all. References to objects are no longer valid.
+  /// Throws: `std::bad_alloc`; nothing has changed.
+  void ensure(std::uint64_t count) {
+    if (count <= capacity()) return;
+    const std::uint64_t grown = capacity_for(count);
+    if (grown > Most) GrowingMemory::throw_bad_alloc();
+    memory_.grow(grown * sizeof(Object));
+  }
+
+ private:
+  GrowingMemory memory_;
 };
 
 /// One block of a range, free or used. Half a cache line, so that none straddles two. A used

@@ -42,8 +42,7 @@ class SizeLists {
   /// Lists need no memory of their own.
   static void ensure(std::uint64_t) noexcept {}
 
-  [[gnu::always_inline]] void insert(std::uint32_t index, std::uint64_t,
-                                     std::uint64_t size) noexcept {
+  void insert(std::uint32_t index, std::uint64_t, std::uint64_t size) noexcept {
     RecordSlab& records = *records_;
     const std::uint32_t bin = Bins::bin_of(size);
     const std::uint32_t first = firsts_[bin];
@@ -56,7 +55,7 @@ class SizeLists {
     marked_.insert(bin);
   }
 
-  [[gnu::always_inline]] void erase(std::uint32_t index) noexcept {
+  void erase(std::uint32_t index) noexcept {
     RecordSlab& records = *records_;
     const Record& record = records[index];
     const std::uint32_t bin = record.state;
@@ -68,7 +67,7 @@ class SizeLists {
     firsts_[bin] = first;
     marked_.erase_if(bin, first == list_end);
   }
-  [[gnu::always_inline]] void erase(const Found& found) noexcept { erase(found.record); }
+  void erase(const Found& found) noexcept { erase(found.record); }
 
   void rekey(std::uint32_t index, std::uint64_t offset, std::uint64_t size) noexcept {
     erase(index);
@@ -83,8 +82,8 @@ class SizeLists {
   /// The first block of the request's own bin if it holds it, else the first of the next bin above.
   /// For an alignment above one unit, if that does not hold it either: the first of a bin in which
   /// every block is large enough.
-  [[gnu::always_inline]] [[nodiscard]] std::optional<Found> find(
-      std::uint64_t size, std::uint64_t alignment) const noexcept {
+  [[nodiscard]] std::optional<Found> find(std::uint64_t size,
+                                          std::uint64_t alignment) const noexcept {
     const std::uint32_t own = Bins::bin_of(size);
     std::uint32_t bin = marked_.next(own);
     if (bin == marked_.none) return std::nullopt;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A set of the numbers below a bound, with its lowest member in a few steps: a bitmap, a bitmap of
-/// its words that are not empty, and so on up to one word (van Emde Boas, 1975, with 64 children).
+/// `HierarchicalBitmap`: a set of the numbers below a bound, with its lowest member in a few steps: a
+/// bitmap, a bitmap of its words that are not empty, and so on up to one word (van Emde Boas, 1975,
+/// with 64 children).
 #pragma once
 
 #include <allot/strategy/detail/records.hpp>
@@ -14,11 +15,11 @@ namespace allot::detail {
 
 /// Complexity: `lowest`, `insert` and `erase` touch one word of each level: four for 16 million
 /// numbers, six for 2^36.
-class NumberSet {
+class HierarchicalBitmap {
  public:
   /// Every number below `bound`. Complexity: linear in the words.
   /// Throws: `std::bad_alloc`.
-  explicit NumberSet(std::uint64_t bound) {
+  explicit HierarchicalBitmap(std::uint64_t bound) {
     make_levels(bound);
     fill(0, bound);
   }
@@ -66,7 +67,7 @@ class NumberSet {
   /// words.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void raise(std::uint64_t bound) {
-    NumberSet raised;
+    HierarchicalBitmap raised;
     raised.make_levels(bound);
     const std::uint64_t words = (bound_ + 63) / 64;
     for (std::uint64_t i = 0; i < words; ++i) raised.word(0, i) = word(0, i);
@@ -94,7 +95,7 @@ class NumberSet {
  private:
   static constexpr std::uint32_t most_levels = 11;  // 64^11 > 2^64
 
-  NumberSet() = default;
+  HierarchicalBitmap() = default;
 
   [[nodiscard]] static constexpr std::uint64_t words_for(std::uint64_t numbers) noexcept {
     return numbers == 0 ? 1 : numbers / 64 + (numbers % 64 == 0 ? 0 : 1);
