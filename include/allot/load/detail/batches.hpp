@@ -31,9 +31,10 @@ struct Batch {
 };
 
 /// Batches of at most `slot_bytes`; gaps of up to 64 KiB are read along.
-[[nodiscard]] inline std::vector<Batch> batches_of(std::span<const Step> pieces,
-                                                   std::span<const ArenaPlace> arenas,
-                                                   std::uint64_t slot_bytes) {
+template <class = void>
+[[nodiscard]] std::vector<Batch> batches_of(std::span<const Step> pieces,
+                                            std::span<const ArenaPlace> arenas,
+                                            std::uint64_t slot_bytes) {
   constexpr std::uint64_t most_gap = 64 * KiB;
   constexpr std::size_t most_pieces = 64;
   std::vector<Batch> batches;

@@ -57,8 +57,9 @@ struct Conversion {
 };
 
 /// Values of whole blocks in their type in memory. `to` need not be aligned.
-inline void decode(const Conversion& conversion, std::span<const std::byte> blocks, std::byte* to,
-                   std::uint64_t elements) {
+template <class = void>
+void decode(const Conversion& conversion, std::span<const std::byte> blocks, std::byte* to,
+            std::uint64_t elements) {
   const auto count = static_cast<std::size_t>(elements);
   const auto into = [&]<class T>(T) {
     if (reinterpret_cast<std::uintptr_t>(to) % alignof(T) == 0) {
@@ -81,6 +82,7 @@ inline void decode(const Conversion& conversion, std::span<const std::byte> bloc
 
 /// Reads whole blocks one behind the other, in the machine's byte order, many at once: a row may be
 /// short.
+template <class = void>
 class BlockReader {
  public:
   explicit BlockReader(const Conversion& conversion) noexcept : conversion_{conversion} {}
@@ -117,8 +119,9 @@ class BlockReader {
 };
 
 /// Writes what the next units of the file become.
-inline void convert_units(const Conversion& conversion, BlockReader& reader, std::uint64_t units,
-                          std::byte* to) {
+template <class = void>
+void convert_units(const Conversion& conversion, BlockReader<>& reader, std::uint64_t units,
+                   std::byte* to) {
   const std::uint64_t elements = gguf::type_info(conversion.from).block_elements;
   while (units != 0) {
     const std::span<const std::byte> blocks = reader.next(units * conversion.unit_from);
@@ -134,7 +137,8 @@ inline void convert_units(const Conversion& conversion, BlockReader& reader, std
 }
 
 /// Makes `out`, the step's bytes in the arena from `at` on.
-inline void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte> out) {
+template <class = void>
+void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte> out) {
   const auto offset_of = [&](std::uint64_t place) {
     const std::uint64_t in_row = std::min(place % conversion.row_bytes, conversion.data_row);
     return conversion.file_offset + place / conversion.row_bytes * conversion.file_row +

@@ -16,7 +16,8 @@ namespace allot::load::detail {
 
 /// Cuts steps that read bytes as they are into pieces that end at multiples of `piece_bytes` in the
 /// arena, so that no two threads fault in the same huge page, and no two copies write to one page.
-[[nodiscard]] inline std::vector<Step> cut(std::span<const Step> steps, std::uint64_t piece_bytes) {
+template <class = void>
+[[nodiscard]] std::vector<Step> cut(std::span<const Step> steps, std::uint64_t piece_bytes) {
   std::vector<Step> pieces;
   for (Step rest : steps) {
     while (rest.bytes != 0) {
@@ -34,8 +35,9 @@ namespace allot::load::detail {
 
 /// The same into pieces of at most a slot. The first are smaller, each twice the one before: the
 /// link has something to do while the first slots are still filled.
-[[nodiscard]] inline std::vector<Step> cut_gradually(std::span<const Step> steps,
-                                                     std::uint64_t slot_bytes) {
+template <class = void>
+[[nodiscard]] std::vector<Step> cut_gradually(std::span<const Step> steps,
+                                              std::uint64_t slot_bytes) {
   std::vector<Step> first;
   std::vector<Step> rest{steps.begin(), steps.end()};
   std::size_t from = 0;
@@ -57,7 +59,8 @@ namespace allot::load::detail {
 }
 
 /// Bytes that steps put in place.
-[[nodiscard]] inline std::uint64_t bytes_of(std::span<const Step> steps) noexcept {
+template <class = void>
+[[nodiscard]] std::uint64_t bytes_of(std::span<const Step> steps) noexcept {
   std::uint64_t total = 0;
   for (const Step& step : steps) total += step.arena_bytes;
   return total;

@@ -23,8 +23,8 @@ namespace allot::load::detail {
 using Populate = void (*)(std::byte* first, std::uint64_t bytes) noexcept;
 
 /// Reads one piece, in parts that a core's cache holds from being made ready to being written.
-inline void read_piece(const gguf::File& file, const Step& piece, std::byte* arena,
-                       Populate populate) {
+template <class = void>
+void read_piece(const gguf::File& file, const Step& piece, std::byte* arena, Populate populate) {
   constexpr std::uint64_t part_bytes = 256 * KiB;
   const gguf::Shard& shard = file.shards()[piece.shard];
   std::byte* const first = arena + piece.arena_offset;
@@ -40,8 +40,9 @@ inline void read_piece(const gguf::File& file, const Step& piece, std::byte* are
 /// Blocks until done.
 /// Throws: `Cancelled`, what `progress` throws, `gguf::ParseError`; by then no thread reads any
 /// more.
-inline void read_steps(const gguf::File& file, const Plan& plan, std::span<std::byte* const> bases,
-                       Populate populate, std::size_t readers, const ProgressCallback& progress) {
+template <class = void>
+void read_steps(const gguf::File& file, const Plan& plan, std::span<std::byte* const> bases,
+                Populate populate, std::size_t readers, const ProgressCallback& progress) {
   constexpr std::uint64_t piece_bytes = 4 * MiB;
   const Work work{file, plan, piece_bytes};
   const std::vector<Step> pieces = cut(work.plain(), piece_bytes);

@@ -21,17 +21,19 @@
 namespace allot::load::detail {
 
 /// Whether the tensor lies in memory as it does in the file.
-[[nodiscard]] inline bool is_as_in_file(const gguf::File& file, const gguf::TensorInfo& tensor,
-                                        const Item& item) {
+template <class = void>
+[[nodiscard]] bool is_as_in_file(const gguf::File& file, const gguf::TensorInfo& tensor,
+                                 const Item& item) {
   return !item.transposed && item.type == tensor.type && item.bytes == tensor.bytes &&
          !is_swapped(file, tensor) && runs_of(item).first == item.strides.size() &&
          item.row_bytes == bytes_of_row(tensor.type, tensor.shape.extent[0]);
 }
 
 /// A row of the file's tensor, in the type that it has in memory.
-[[nodiscard]] inline std::vector<std::byte> reference_row(const gguf::File& file,
-                                                          const gguf::TensorInfo& tensor,
-                                                          gguf::TensorType to, std::uint64_t row) {
+template <class = void>
+[[nodiscard]] std::vector<std::byte> reference_row(const gguf::File& file,
+                                                   const gguf::TensorInfo& tensor,
+                                                   gguf::TensorType to, std::uint64_t row) {
   const gguf::Shard& shard = file.shards()[tensor.shard];
   const auto elements = static_cast<std::size_t>(tensor.shape.extent[0]);
   std::vector<std::byte> stored(static_cast<std::size_t>(bytes_of_row(tensor.type, elements)));
@@ -51,10 +53,11 @@ namespace allot::load::detail {
 
 /// The first byte that is not what the file says, or not 0 where zeros belong.
 /// \param memory  the whole item
-[[nodiscard]] inline std::optional<std::uint64_t> compare_item(const gguf::File& file,
-                                                               const gguf::TensorInfo& tensor,
-                                                               const Item& item,
-                                                               std::span<const std::byte> memory) {
+template <class = void>
+[[nodiscard]] std::optional<std::uint64_t> compare_item(const gguf::File& file,
+                                                        const gguf::TensorInfo& tensor,
+                                                        const Item& item,
+                                                        std::span<const std::byte> memory) {
   const auto differs = [&](std::uint64_t at, const std::byte* expected,
                            std::uint64_t bytes) -> std::optional<std::uint64_t> {
     if (expected != nullptr &&
@@ -100,8 +103,9 @@ namespace allot::load::detail {
 }
 
 /// The same for the zeros behind a fused tensor; the rest is its parts'.
-[[nodiscard]] inline std::optional<std::uint64_t> compare_tail(const Item& item,
-                                                               std::span<const std::byte> memory) {
+template <class = void>
+[[nodiscard]] std::optional<std::uint64_t> compare_tail(const Item& item,
+                                                        std::span<const std::byte> memory) {
   for (std::uint64_t i = extent_of(item); i < item.bytes; ++i) {
     if (memory[static_cast<std::size_t>(i)] != std::byte{0}) return i;
   }

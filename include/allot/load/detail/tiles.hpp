@@ -62,8 +62,9 @@ class Tiling {
 };
 
 /// Makes a tile in a slot.
-inline void make_tile(const gguf::File& file, const Plan& plan, const Tile& tile,
-                      std::span<std::byte> slot) {
+template <class = void>
+void make_tile(const gguf::File& file, const Plan& plan, const Tile& tile,
+               std::span<std::byte> slot) {
   const auto out = slot.first(static_cast<std::size_t>(tile.bytes));
   if (tile.step->transform == Transform::convert) {
     convert(Conversion{file, plan, *tile.step}, tile.at, out);
@@ -80,8 +81,9 @@ void each_run_of(const Plan&, const Tile& tile, Copy&& copy) {
 }
 
 /// Makes a tile where it belongs, in memory that the host addresses.
-inline void make_tile_in_place(const gguf::File& file, const Plan& plan, const Tile& tile,
-                               std::byte* arena) {
+template <class = void>
+void make_tile_in_place(const gguf::File& file, const Plan& plan, const Tile& tile,
+                        std::byte* arena) {
   std::byte* const first = arena + tile.step->arena_offset + tile.at;
   make_tile(file, plan, tile, {first, static_cast<std::size_t>(tile.bytes)});
 }

@@ -108,8 +108,9 @@ class TransposedTiling {
 };
 
 /// Writes a tile's columns, one every `column_bytes` from `out` on.
-inline void transpose(const Conversion& conversion, const Plan& plan, const TransposedTile& tile,
-                      std::byte* out, std::uint64_t column_bytes) {
+template <class = void>
+void transpose(const Conversion& conversion, const Plan& plan, const TransposedTile& tile,
+               std::byte* out, std::uint64_t column_bytes) {
   const std::uint64_t size = gguf::type_info(conversion.to).block_bytes;
   const std::uint64_t block = gguf::type_info(conversion.from).block_elements;
   const auto& extent = plan.items[tile.step->item].shape.extent;
@@ -151,8 +152,9 @@ inline void transpose(const Conversion& conversion, const Plan& plan, const Tran
 }
 
 /// Makes a tile in a slot, column behind column.
-inline void make_tile(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
-                      std::span<std::byte> slot) {
+template <class = void>
+void make_tile(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
+               std::span<std::byte> slot) {
   const auto out = slot.first(static_cast<std::size_t>(tile.slot_bytes));
   if (tile.rows == 0) {
     std::fill(out.begin(), out.end(), std::byte{0});
@@ -185,8 +187,9 @@ void each_run_of(const Plan& plan, const TransposedTile& tile, Copy&& copy) {
 }
 
 /// Makes a tile where it belongs, in memory that the host addresses.
-inline void make_tile_in_place(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
-                               std::byte* arena) {
+template <class = void>
+void make_tile_in_place(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
+                        std::byte* arena) {
   if (tile.rows != 0) {
     transpose(Conversion{file, plan, *tile.step}, plan, tile,
               arena + tile.step->arena_offset + tile.at, plan.items[tile.step->item].row_bytes);

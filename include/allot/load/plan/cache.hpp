@@ -33,14 +33,16 @@ struct CacheOptions {
 
 namespace detail {
 
-[[noreturn]] inline void throw_no_cache(const std::string& problem) {
+template <class = void>
+[[noreturn]] void throw_no_cache(const std::string& problem) {
   throw std::runtime_error{"the KV cache cannot be planned: " + problem +
                            "; plan without a context, or correct the key in the file"};
 }
 
 /// Bytes of `tokens` rows of `elements` elements each.
-[[nodiscard]] inline std::uint64_t cache_bytes(std::uint64_t elements, std::uint64_t tokens,
-                                               gguf::TensorType type) {
+template <class = void>
+[[nodiscard]] std::uint64_t cache_bytes(std::uint64_t elements, std::uint64_t tokens,
+                                        gguf::TensorType type) {
   const gguf::TypeInfo info = gguf::checked_type_info(type);
   if (elements % info.block_elements != 0) {
     throw std::invalid_argument{
@@ -59,7 +61,8 @@ namespace detail {
 /// What each layer of a model keeps of a token: KV heads times head dimensions, from the metadata.
 /// Models that keep less (windows, compressed keys) are planned as if they kept all of it.
 /// Throws: `std::runtime_error` naming the key that is missing.
-[[nodiscard]] inline std::vector<CacheLayer> cache_layers(const gguf::File& file) {
+template <class = void>
+[[nodiscard]] std::vector<CacheLayer> cache_layers(const gguf::File& file) {
   const gguf::ModelShape shape = gguf::model_shape_of(file);
   if (!shape.attention_problem.empty()) detail::throw_no_cache(shape.attention_problem);
   std::vector<CacheLayer> layers;
@@ -76,15 +79,17 @@ namespace detail {
 }
 
 /// The context that the model was made for, if its metadata say so.
-[[nodiscard]] inline std::optional<std::uint64_t> trained_context(const gguf::File& file) {
+template <class = void>
+[[nodiscard]] std::optional<std::uint64_t> trained_context(const gguf::File& file) {
   return gguf::model_shape_of(file).trained_context;
 }
 
 /// The cache, `cache.N.k` and `cache.N.v` for each layer that keeps any: rows of tokens.
 /// Throws: as `cache_layers`; `std::invalid_argument` for a type whose blocks do not divide a row;
 /// `std::length_error` if the sizes overflow.
-[[nodiscard]] inline std::vector<ItemLayout> cache_items(const gguf::File& file,
-                                                         const CacheOptions& options) {
+template <class = void>
+[[nodiscard]] std::vector<ItemLayout> cache_items(const gguf::File& file,
+                                                  const CacheOptions& options) {
   std::vector<ItemLayout> items;
   std::uint64_t number = 0;
   const auto add = [&](const char* ending, std::uint64_t elements, gguf::TensorType type) {
@@ -104,7 +109,8 @@ namespace detail {
 }
 
 /// Scratch memory. It has no rows.
-[[nodiscard]] inline ItemLayout scratch_item(std::string name, std::uint64_t bytes) {
+template <class = void>
+[[nodiscard]] ItemLayout scratch_item(std::string name, std::uint64_t bytes) {
   return {.name = std::move(name),
           .type = gguf::TensorType::I8,
           .shape = {.extent = {bytes, 1, 1, 1}, .rank = 1},

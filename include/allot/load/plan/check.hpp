@@ -66,8 +66,8 @@ template <Margin MarginType>
 namespace detail {
 
 /// What of a plan is on a device; all of it if no device is named.
-[[nodiscard]] inline std::vector<const Item*> items_on(const Plan& plan,
-                                                       const std::string* device) {
+template <class = void>
+[[nodiscard]] std::vector<const Item*> items_on(const Plan& plan, const std::string* device) {
   std::vector<const Item*> items;
   for (const Item& item : plan.items) {
     if (!item.has_own_memory()) continue;
@@ -77,8 +77,9 @@ namespace detail {
 }
 
 /// Names what makes most of the difference, and the context that would fit if that is it.
-[[nodiscard]] inline std::string what_to_cut(const Plan& plan, const std::string* device,
-                                             std::uint64_t deficit) {
+template <class = void>
+[[nodiscard]] std::string what_to_cut(const Plan& plan, const std::string* device,
+                                      std::uint64_t deficit) {
   std::vector<const Item*> items = items_on(plan, device);
   std::uint64_t bytes[4] = {0, 0, 0, 0};
   std::uint64_t context = 0;

@@ -22,7 +22,8 @@ namespace allot::load::detail {
 
 /// Whether an item can be what becomes of a tensor, and its rows lie within its bytes.
 /// Throws: `std::length_error` where they would end beyond 2^64.
-[[nodiscard]] inline bool can_become(const gguf::TensorInfo& tensor, const Item& item) {
+template <class = void>
+[[nodiscard]] bool can_become(const gguf::TensorInfo& tensor, const Item& item) {
   auto extent = item.shape.extent;
   if (item.transposed) std::swap(extent[0], extent[1]);
   const bool is_decoded = item.type == gguf::TensorType::F32 ||
@@ -36,8 +37,8 @@ namespace allot::load::detail {
 }
 
 /// Whether a step that transforms makes as many bytes of its tensor as it says.
-[[nodiscard]] inline bool is_consistent(const Step& step, const gguf::File& file,
-                                        const Plan& plan) {
+template <class = void>
+[[nodiscard]] bool is_consistent(const Step& step, const gguf::File& file, const Plan& plan) {
   if (step.transform == Transform::none) return step.arena_bytes == step.bytes;
   if (step.item >= plan.items.size()) return false;
   if (step.transform == Transform::zero) return step.bytes == 0;
@@ -57,7 +58,8 @@ namespace allot::load::detail {
 
 /// Throws: `std::logic_error` unless the step lies inside its shard and its arena.
 /// Requires: `check_items` found the plan's items right.
-inline void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
+template <class = void>
+void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
   const auto file_end = checked_add(step.file_offset, step.bytes);
   const auto arena_end = checked_add(step.arena_offset, step.arena_bytes);
   const bool reads = step.transform != Transform::zero;
@@ -76,7 +78,8 @@ inline void check_step(const Step& step, const gguf::File& file, const Plan& pla
 
 /// Throws: `std::logic_error` where two steps write the same byte: threads carry them out at once.
 /// Requires: `check_step` found each of them right. Complexity: O(n log n) in the steps.
-inline void check_apart(std::span<const Step> steps) {
+template <class = void>
+void check_apart(std::span<const Step> steps) {
   std::vector<const Step*> sorted;
   for (const Step& step : steps) {
     if (step.arena_bytes != 0) sorted.push_back(&step);
@@ -99,10 +102,11 @@ inline void check_apart(std::span<const Step> steps) {
 }
 
 /// Throws: `std::logic_error` unless the plan's tensors are those of the file.
-inline void check_items(const Plan& plan, const gguf::File& file) {
+template <class = void>
+void check_items(const Plan& plan, const gguf::File& file) {
   const bool fits =
       plan.tensor_count() == file.tensors().size() && plan.items.size() >= file.tensors().size() &&
-      std::equal(file.tensors().begin(), file.tensors().end(), plan.items.begin(), can_become);
+      std::equal(file.tensors().begin(), file.tensors().end(), plan.items.begin(), can_become<>);
   const bool has_places = std::all_of(plan.items.begin(), plan.items.end(), [&](const Item& item) {
     if (item.bytes == 0) return true;
     if (item.part_of)

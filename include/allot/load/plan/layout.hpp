@@ -20,35 +20,41 @@
 
 namespace allot::load::detail {
 
-[[nodiscard]] inline bool has_own_elements(gguf::TensorType type) noexcept {
+template <class = void>
+[[nodiscard]] bool has_own_elements(gguf::TensorType type) noexcept {
   return gguf::type_info(type).block_elements == 1;
 }
 
-[[noreturn]] inline void throw_too_large() {
+template <class = void>
+[[noreturn]] void throw_too_large() {
   throw std::length_error{"the model takes more than 2^64 bytes of memory"};
 }
 
 /// Throws: `std::length_error`.
-[[nodiscard]] inline std::uint64_t multiply_sizes(std::uint64_t a, std::uint64_t b) {
+template <class = void>
+[[nodiscard]] std::uint64_t multiply_sizes(std::uint64_t a, std::uint64_t b) {
   if (const auto product = checked_multiply(a, b)) return *product;
   throw_too_large();
 }
 
 /// Throws: `std::length_error`.
-[[nodiscard]] inline std::uint64_t add_sizes(std::uint64_t a, std::uint64_t b) {
+template <class = void>
+[[nodiscard]] std::uint64_t add_sizes(std::uint64_t a, std::uint64_t b) {
   if (const auto sum = checked_add(a, b)) return *sum;
   throw_too_large();
 }
 
 /// Bytes of a row of `elements` elements. Requires: whole blocks.
-[[nodiscard]] inline std::uint64_t bytes_of_row(gguf::TensorType type, std::uint64_t elements) {
+template <class = void>
+[[nodiscard]] std::uint64_t bytes_of_row(gguf::TensorType type, std::uint64_t elements) {
   const gguf::TypeInfo info = gguf::type_info(type);
   return multiply_sizes(elements / info.block_elements, info.block_bytes);
 }
 
 /// From the first byte to the last, without what is behind the last row.
-[[nodiscard]] inline std::uint64_t extent_of(const gguf::Shape& shape, const Strides& strides,
-                                             std::uint64_t row_bytes) {
+template <class = void>
+[[nodiscard]] std::uint64_t extent_of(const gguf::Shape& shape, const Strides& strides,
+                                      std::uint64_t row_bytes) {
   for (const std::uint64_t extent : shape.extent) {
     if (extent == 0) return 0;
   }
@@ -57,7 +63,8 @@ namespace allot::load::detail {
     bytes = add_sizes(bytes, multiply_sizes(shape.extent[d] - 1, strides[d]));
   return bytes;
 }
-[[nodiscard]] inline std::uint64_t extent_of(const ItemLayout& item) {
+template <class = void>
+[[nodiscard]] std::uint64_t extent_of(const ItemLayout& item) {
   return extent_of(item.shape, item.strides, item.row_bytes);
 }
 
@@ -71,7 +78,8 @@ struct Form {
 };
 
 /// Elements of a row with the zeros behind it.
-[[nodiscard]] inline std::uint64_t row_elements(const Form& form, const RowPadding& padding) {
+template <class = void>
+[[nodiscard]] std::uint64_t row_elements(const Form& form, const RowPadding& padding) {
   const std::uint64_t own = form.shape.extent[0];
   const bool is_padded =
       padding.where == Padding::every_row && form.shape.rank >= 2 && !form.name.ends_with(".bias");
@@ -81,14 +89,16 @@ struct Form {
 }
 
 /// Bytes of the zeros behind the last row.
-[[nodiscard]] inline std::uint64_t tail_of(const Form& form, const RowPadding& padding) {
+template <class = void>
+[[nodiscard]] std::uint64_t tail_of(const Form& form, const RowPadding& padding) {
   if (padding.where != Padding::last_row || has_own_elements(form.type)) return 0;
   const std::uint64_t over = form.shape.extent[0] % padding.multiple;
   return over == 0 ? 0 : bytes_of_row(form.type, padding.multiple - over);
 }
 
 /// How something lies in memory. Throws: `std::length_error`.
-[[nodiscard]] inline ItemLayout lay_out(Form form, const RowPadding& padding = {}) {
+template <class = void>
+[[nodiscard]] ItemLayout lay_out(Form form, const RowPadding& padding = {}) {
   const std::uint64_t row_bytes = bytes_of_row(form.type, row_elements(form, padding));
   Strides strides{gguf::type_info(form.type).block_bytes, row_bytes, 0, 0};
   for (std::size_t d = 2; d < strides.size(); ++d)
@@ -106,8 +116,8 @@ struct Form {
 }
 
 /// Whether the words of a tensor are not in the machine's byte order.
-[[nodiscard]] inline bool is_swapped(const gguf::File& file,
-                                     const gguf::TensorInfo& tensor) noexcept {
+template <class = void>
+[[nodiscard]] bool is_swapped(const gguf::File& file, const gguf::TensorInfo& tensor) noexcept {
   return file.shards()[tensor.shard].byte_order() != std::endian::native;
 }
 
@@ -118,7 +128,8 @@ struct Runs {
 };
 
 /// Requires: not transposed.
-[[nodiscard]] inline Runs runs_of(const ItemLayout& item) noexcept {
+template <class = void>
+[[nodiscard]] Runs runs_of(const ItemLayout& item) noexcept {
   Runs runs;
   while (runs.first < item.strides.size() &&
          (item.shape.extent[runs.first] == 1 ||

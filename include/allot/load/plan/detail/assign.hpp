@@ -54,8 +54,9 @@ template <GroupingPolicy Grouping>
 }
 
 /// What a plan assigned, but with the arenas of one device divided into chunks of at most `bytes`.
-[[nodiscard]] inline Assignment divided(const Plan& plan, const std::string& device,
-                                        std::uint64_t bytes, std::uint64_t alignment) {
+template <class = void>
+[[nodiscard]] Assignment divided(const Plan& plan, const std::string& device, std::uint64_t bytes,
+                                 std::uint64_t alignment) {
   Assignment assignment{{{plan.items.begin(), plan.items.end()}, plan.fusions}, {}};
   std::vector<std::vector<std::uint32_t>> of_arena(plan.arenas.size());
   for (std::size_t i = 0; i < plan.items.size(); ++i) {

@@ -28,7 +28,8 @@ struct FusionKind {
   std::string_view suffix;
 };
 
-[[nodiscard]] inline std::vector<FusionKind> fusion_kinds(const FuseOptions& options) {
+template <class = void>
+[[nodiscard]] std::vector<FusionKind> fusion_kinds(const FuseOptions& options) {
   std::vector<FusionKind> kinds;
   if (options.qkv) kinds.push_back({{"attn_q", "attn_k", "attn_v"}, {"q", "k", "v"}, "attn_", ""});
   if (options.gate_up) {
@@ -46,6 +47,7 @@ struct Layouts {
 };
 
 /// Fuses what the options name: fused tensors come behind the others, which become their parts.
+template <class = void>
 class Fuser {
   /// The name at a place, for the index.
   struct NameAt {
@@ -239,8 +241,8 @@ class Fuser {
 };
 
 /// Fuses what the options name.
-[[nodiscard]] inline Layouts fuse(std::vector<ItemLayout> tensors,
-                                  const TransformOptions& options) {
+template <class = void>
+[[nodiscard]] Layouts fuse(std::vector<ItemLayout> tensors, const TransformOptions& options) {
   const std::vector<FusionKind> kinds = fusion_kinds(options.fuse);
   if (kinds.empty()) return {std::move(tensors)};
   return Fuser{std::move(tensors), options}.run(kinds);

@@ -23,12 +23,14 @@
 
 namespace allot::load::detail {
 
-[[nodiscard]] inline bool matches(const std::string& pattern, const std::string& name) noexcept {
+template <class = void>
+[[nodiscard]] bool matches(const std::string& pattern, const std::string& name) noexcept {
   return os::matches(pattern.c_str(), name.c_str());
 }
 
 /// Throws: `std::invalid_argument`.
-inline void check_transforms(const TransformOptions& options) {
+template <class = void>
+void check_transforms(const TransformOptions& options) {
   for (const DequantizeRule& rule : options.dequantize) {
     if (rule.to != gguf::TensorType::F32 && rule.to != gguf::TensorType::F16 &&
         rule.to != gguf::TensorType::BF16) {
@@ -47,9 +49,9 @@ inline void check_transforms(const TransformOptions& options) {
 }
 
 /// The type that a tensor has in memory. Throws: `std::invalid_argument` if it cannot have it.
-[[nodiscard]] inline gguf::TensorType stored_type(const gguf::TensorInfo& tensor,
-                                                  const std::string& name,
-                                                  const TransformOptions& options) {
+template <class = void>
+[[nodiscard]] gguf::TensorType stored_type(const gguf::TensorInfo& tensor, const std::string& name,
+                                           const TransformOptions& options) {
   for (const DequantizeRule& rule : options.dequantize) {
     if (!matches(rule.names, name)) continue;
     if (rule.quantized_only && has_own_elements(tensor.type)) continue;
@@ -65,9 +67,9 @@ inline void check_transforms(const TransformOptions& options) {
   return tensor.type;
 }
 
-[[nodiscard]] inline bool is_to_be_transposed(const gguf::TensorInfo& tensor,
-                                              const std::string& name,
-                                              const TransformOptions& options) noexcept {
+template <class = void>
+[[nodiscard]] bool is_to_be_transposed(const gguf::TensorInfo& tensor, const std::string& name,
+                                       const TransformOptions& options) noexcept {
   if (tensor.shape.rank < 2) return false;
   for (const std::string& pattern : options.transpose) {
     if (matches(pattern, name)) return true;
@@ -76,8 +78,9 @@ inline void check_transforms(const TransformOptions& options) {
 }
 
 /// Throws: `std::invalid_argument` for a tensor that cannot become what is asked for.
-[[nodiscard]] inline ItemLayout lay_out_tensor(const gguf::TensorInfo& tensor,
-                                               const TransformOptions& options) {
+template <class = void>
+[[nodiscard]] ItemLayout lay_out_tensor(const gguf::TensorInfo& tensor,
+                                        const TransformOptions& options) {
   Form form{.name = std::string{tensor.name}, .type = tensor.type, .shape = tensor.shape};
   form.type = stored_type(tensor, form.name, options);
   form.transposed = is_to_be_transposed(tensor, form.name, options);
@@ -95,9 +98,9 @@ inline void check_transforms(const TransformOptions& options) {
 
 /// Everything but scratch memory, in the order of the plan.
 /// Throws: what `make_plan` says of transforms and of the cache.
-[[nodiscard]] inline Layouts lay_out_model(const gguf::File& file,
-                                           const TransformOptions& transforms,
-                                           const std::optional<CacheOptions>& cache) {
+template <class = void>
+[[nodiscard]] Layouts lay_out_model(const gguf::File& file, const TransformOptions& transforms,
+                                    const std::optional<CacheOptions>& cache) {
   check_transforms(transforms);
   std::vector<ItemLayout> tensors;
   tensors.reserve(file.tensors().size());

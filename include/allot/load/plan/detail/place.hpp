@@ -93,7 +93,8 @@ struct Placed {
 };
 
 /// The place of a part, within an item that has its own.
-[[nodiscard]] inline PlacedItem part_in(const Item& whole, ItemLayout part) {
+template <class = void>
+[[nodiscard]] PlacedItem part_in(const Item& whole, ItemLayout part) {
   const std::uint64_t offset = whole.offset + part.part_of->offset;
   const std::uint64_t end = offset + part.bytes;
   return {{std::move(part), whole.arena, offset}, end};

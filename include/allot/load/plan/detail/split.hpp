@@ -27,7 +27,8 @@ struct Layer {
 };
 
 /// The layer in a name such as `blk.12.attn_q.weight` or `cache.12.k`; nothing where it has none.
-[[nodiscard]] inline std::optional<Layer> layer_of(std::string_view name) {
+template <class = void>
+[[nodiscard]] std::optional<Layer> layer_of(std::string_view name) {
   for (const std::string_view word : {"blk.", "cache."}) {
     const std::size_t at = name.find(word);
     if (at == std::string_view::npos || (at != 0 && name[at - 1] != '.')) continue;
@@ -49,8 +50,9 @@ struct Portion {
 /// The device of each portion, so that the fullest device, against what it has free, is as empty as
 /// whole portions in order allow. The ratio is found by bisection: each device takes portions while
 /// they keep it within the ratio.
-[[nodiscard]] inline std::vector<std::uint32_t> divide(std::span<const Portion> portions,
-                                                       std::span<const PlannedDevice> devices) {
+template <class = void>
+[[nodiscard]] std::vector<std::uint32_t> divide(std::span<const Portion> portions,
+                                                std::span<const PlannedDevice> devices) {
   std::vector<std::uint32_t> assigned(portions.size());
   const auto fits = [&](double ratio) {
     std::uint32_t device = 0;
@@ -84,6 +86,7 @@ struct Portion {
 
 /// Where items are in the order of layers: 0 before the first layer; stack after stack, as the file
 /// has them; the output last.
+template <class = void>
 class LayerOrder {
   /// The name at a place, for the index.
   struct NameAt {
@@ -133,9 +136,10 @@ class LayerOrder {
 
 /// Items by layer, each layer once, in order.
 /// Throws: `InsufficientMemory` for an item that not even the roomiest device has room for.
-[[nodiscard]] inline std::vector<Portion> portions_of(std::span<const ItemLayout> items,
-                                                      const LayerOrder& order,
-                                                      const PlannedDevice& roomiest) {
+template <class = void>
+[[nodiscard]] std::vector<Portion> portions_of(std::span<const ItemLayout> items,
+                                               const LayerOrder<>& order,
+                                               const PlannedDevice& roomiest) {
   std::vector<Portion> portions;
   portions.reserve(items.size());
   for (const ItemLayout& item : items) {
@@ -166,7 +170,8 @@ class LayerOrder {
 /// device, the output to the last.
 /// \param reserved  bytes of each device that are taken already
 /// Throws: `InsufficientMemory` for an item that no device has room for.
-[[nodiscard]] inline std::vector<std::vector<std::uint32_t>> split_by_layers(
+template <class = void>
+[[nodiscard]] std::vector<std::vector<std::uint32_t>> split_by_layers(
     std::span<const ItemLayout> items, std::vector<PlannedDevice> devices, std::uint64_t reserved) {
   std::vector<std::vector<std::uint32_t>> of_device(devices.size());
   const auto give = [&](std::size_t device, std::size_t item) {

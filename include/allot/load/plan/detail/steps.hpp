@@ -18,8 +18,9 @@ namespace allot::load::detail {
 
 /// Whether `next` continues `step`: the same distance in the file as in the arena, and nothing
 /// between the two but the padding of the block before, which ends at `granted_end`.
-[[nodiscard]] inline bool continues(const Step& step, const Step& next,
-                                    std::uint64_t granted_end) noexcept {
+template <class = void>
+[[nodiscard]] bool continues(const Step& step, const Step& next,
+                             std::uint64_t granted_end) noexcept {
   if (step.transform != Transform::none || next.transform != Transform::none) return false;
   if (next.shard != step.shard || next.file_offset < step.file_offset + step.bytes) return false;
   if (next.arena != step.arena || next.arena_offset < step.arena_offset) return false;
@@ -28,6 +29,7 @@ namespace allot::load::detail {
 }
 
 /// Makes the steps one after the other: each may continue the one before.
+template <class = void>
 class StepMaker {
  public:
   StepMaker(const gguf::File& file, std::span<const PlacedItem> items)
@@ -122,7 +124,8 @@ class StepMaker {
 };
 
 /// The plan, complete.
-[[nodiscard]] inline Plan with_steps(const gguf::File& file, Placed placed) {
+template <class = void>
+[[nodiscard]] Plan with_steps(const gguf::File& file, Placed placed) {
   Plan plan{.arenas = std::move(placed.arenas),
             .items = {},
             .steps = StepMaker{file, placed.items}.run(),
