@@ -35,8 +35,8 @@
 namespace allot::load {
 
 /// The arena that a model's memory is on a device.
-template <WeightPolicy P, Device D>
-using SharedArenaOf = Shared<ArenaOf<P, typename D::memory_type>>;
+template <WeightPolicy Policy, Device DeviceType>
+using SharedArenaOf = Shared<ArenaOf<Policy, typename DeviceType::memory_type>>;
 
 namespace detail {
 
@@ -54,9 +54,9 @@ template <class SharedArena>
 }
 
 /// How memory of that kind is made ready to be written; null where it has no such way.
-template <class M>
+template <class MemoryType>
 [[nodiscard]] constexpr Populate populate_of() noexcept {
-  if constexpr (requires { Populate{&M::populate}; }) return &M::populate;
+  if constexpr (requires { Populate{&MemoryType::populate}; }) return &MemoryType::populate;
   return nullptr;
 }
 
@@ -75,8 +75,8 @@ struct Refusal {
 };
 
 /// Reserves every arena, or says which was refused; none is kept then.
-template <class SharedArena, Device D>
-[[nodiscard]] std::optional<Refusal> try_reserve(const Plan& plan, std::span<D> devices,
+template <class SharedArena, Device DeviceType>
+[[nodiscard]] std::optional<Refusal> try_reserve(const Plan& plan, std::span<DeviceType> devices,
                                                  Reserved<SharedArena>& reserved) {
   reserved = {};
   for (const PlannedArena& planned : plan.arenas) {
@@ -97,14 +97,14 @@ template <class SharedArena, Device D>
 /// Reserves the arenas of `plan`. Drivers refuse one large allocation although the memory is free:
 /// the device's arenas are then divided, by halves, down to 16 MiB; the plan is changed to that.
 /// Throws: what the memory threw, where the memory is not free or nothing helps.
-template <WeightPolicy P, Device D>
-[[nodiscard]] Reserved<SharedArenaOf<P, D>> reserve(const gguf::File& file, Plan& plan,
-                                                    std::span<D> devices,
-                                                    std::vector<std::string>& fallbacks) {
+template <WeightPolicy Policy, Device DeviceType>
+[[nodiscard]] Reserved<SharedArenaOf<Policy, DeviceType>> reserve(
+    const gguf::File& file, Plan& plan, std::span<DeviceType> devices,
+    std::vector<std::string>& fallbacks) {
   constexpr std::uint64_t least_chunk = 16 * MiB;
-  Reserved<SharedArenaOf<P, D>> reserved;
+  Reserved<SharedArenaOf<Policy, DeviceType>> reserved;
   while (const auto refusal = try_reserve(plan, devices, reserved)) {
-    const D& device = devices[refusal->device];
+    const DeviceType& device = devices[refusal->device];
     const std::uint64_t free = device.memory_info().free;
     const std::string planned_name =
         devices.size() == 1 ? plan.arenas.front().device : device.name();
@@ -112,7 +112,7 @@ template <WeightPolicy P, Device D>
     if (free < plan.bytes_on(planned_name) || chunk < least_chunk)
       std::rethrow_exception(refusal->error);
     const std::size_t before = plan.arenas.size();
-    plan = in_chunks<P>(file, plan, planned_name, chunk);
+    plan = in_chunks<Policy>(file, plan, planned_name, chunk);
     if (plan.arenas.size() == before) std::rethrow_exception(refusal->error);
     fallbacks.push_back(device.name() + " refused an allocation of " +
                         ReadableBytes{refusal->bytes}.c_str() + " although " +
@@ -123,19 +123,19 @@ template <WeightPolicy P, Device D>
 }
 
 /// Whether the host addresses the memory of every device.
-template <Device D>
-[[nodiscard]] bool is_straight(std::span<D> devices) {
-  if constexpr (D::memory_type::host_accessible) {
+template <Device DeviceType>
+[[nodiscard]] bool is_straight(std::span<DeviceType> devices) {
+  if constexpr (DeviceType::memory_type::host_accessible) {
     return std::all_of(devices.begin(), devices.end(),
-                       [](const D& device) { return device.host_addressable(); });
+                       [](const DeviceType& device) { return device.host_addressable(); });
   }
   return false;
 }
 
-template <Device D>
+template <Device DeviceType>
 void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace> places,
-           std::span<D> devices, const ProgressCallback& progress, const LoadOptions& options,
-           LoadReport& report) {
+           std::span<DeviceType> devices, const ProgressCallback& progress,
+           const LoadOptions& options, LoadReport& report) {
   if (plan.steps.empty()) {
     notify(progress, {0, 0});
   } else if (is_straight(devices)) {
@@ -145,10 +145,10 @@ void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace>
     }
     std::vector<std::byte*> bases;
     for (const ArenaPlace& place : places) bases.push_back(place.base);
-    read_steps(file, plan, bases, populate_of<typename D::memory_type>(), options.readers,
+    read_steps(file, plan, bases, populate_of<typename DeviceType::memory_type>(), options.readers,
                progress);
   } else {
-    Upload<D>{file, plan, places, devices, options, report}.run(progress);
+    Upload<DeviceType>{file, plan, places, devices, options, report}.run(progress);
   }
 }
 
@@ -162,12 +162,13 @@ void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace>
 /// Throws: `Cancelled`; `OutOfMemory`; `gguf::ParseError` where the file cannot be read (any more);
 /// `std::logic_error` where the plan does not belong to the policy, file or devices;
 /// `std::invalid_argument` for options; what the device throws. Nothing stays reserved.
-template <WeightPolicy P = DefaultWeights, Device D>
-[[nodiscard]] Model<SharedArenaOf<P, D>> load(const gguf::File& file, const Plan& plan,
-                                              std::span<D> devices,
-                                              const ProgressCallback& progress = {},
-                                              const LoadOptions& options = {}) {
-  using ModelType = Model<SharedArenaOf<P, D>>;
+template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
+[[nodiscard]] Model<SharedArenaOf<Policy, DeviceType>> load(const gguf::File& file,
+                                                            const Plan& plan,
+                                                            std::span<DeviceType> devices,
+                                                            const ProgressCallback& progress = {},
+                                                            const LoadOptions& options = {}) {
+  using ModelType = Model<SharedArenaOf<Policy, DeviceType>>;
   if (devices.empty()) throw std::invalid_argument{"a model cannot be loaded onto no device"};
   detail::check_options(options);
   detail::check_items(plan, file);
@@ -177,11 +178,11 @@ template <WeightPolicy P = DefaultWeights, Device D>
   const double start = os::seconds();
   Plan followed = plan;
   LoadReport report;
-  auto [arenas, places] = detail::reserve<P>(file, followed, devices, report.fallbacks);
+  auto [arenas, places] = detail::reserve<Policy>(file, followed, devices, report.fallbacks);
   std::vector<typename ModelType::tensor_type> tensors;
   tensors.reserve(followed.items.size());
   for (const Item& item : followed.items) {
-    typename SharedArenaOf<P, D>::slice_type slice;
+    typename SharedArenaOf<Policy, DeviceType>::slice_type slice;
     if (item.has_own_memory()) slice = detail::allocate_as_planned(arenas.at(item.arena), item);
     tensors.emplace_back(item, std::move(slice));
   }
@@ -199,11 +200,12 @@ template <WeightPolicy P = DefaultWeights, Device D>
 }
 
 /// The same onto one device.
-template <WeightPolicy P = DefaultWeights, Device D>
-[[nodiscard]] Model<SharedArenaOf<P, D>> load(const gguf::File& file, const Plan& plan, D& device,
-                                              const ProgressCallback& progress = {},
-                                              const LoadOptions& options = {}) {
-  return load<P>(file, plan, std::span<D>{&device, 1}, progress, options);
+template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
+[[nodiscard]] Model<SharedArenaOf<Policy, DeviceType>> load(const gguf::File& file,
+                                                            const Plan& plan, DeviceType& device,
+                                                            const ProgressCallback& progress = {},
+                                                            const LoadOptions& options = {}) {
+  return load<Policy>(file, plan, std::span<DeviceType>{&device, 1}, progress, options);
 }
 
 }  // namespace allot::load

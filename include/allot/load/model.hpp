@@ -4,18 +4,17 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/gguf/name_index.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/slice.hpp>
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -68,15 +67,16 @@ class Model {
         report_{std::move(report)},
         weights_{static_cast<std::size_t>(plan_.tensor_count())},
         fused_{static_cast<std::size_t>(plan_.count_of(Purpose::fused))} {
-    places_.reserve(tensors_.size());
-    for (std::size_t i = 0; i < tensors_.size(); ++i) places_.emplace(tensors_[i].name(), i);
+    names_.reserve(tensors_.size());
+    for (std::size_t i = 0; i < tensors_.size(); ++i)
+      static_cast<void>(names_.add(tensors_[i].name(), i, NameAt{&tensors_}));
   }
 
   /// A tensor, fused or not, or a part of the cache (`cache.3.k`), or `scratch`. Complexity:
   /// constant. `nullptr` where there is none of that name.
   [[nodiscard]] const tensor_type* find(const std::string& name) const noexcept {
-    const auto found = places_.find(name);
-    return found == places_.end() ? nullptr : &tensors_[found->second];
+    const auto found = names_.find(name, NameAt{&tensors_});
+    return found ? &tensors_[*found] : nullptr;
   }
 
   /// Throws: `std::out_of_range` naming the tensor where there is none.
@@ -115,13 +115,21 @@ class Model {
   [[nodiscard]] const LoadReport& report() const noexcept { return report_; }
 
  private:
+  /// The name at a place, for the index.
+  struct NameAt {
+    const std::vector<tensor_type>* tensors;
+    [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
+      return (*tensors)[place].name();
+    }
+  };
+
   Plan plan_;
   std::vector<SharedArena> arenas_;
   std::vector<tensor_type> tensors_;
   LoadReport report_;
   std::size_t weights_;
   std::size_t fused_;
-  std::unordered_map<std::string, std::size_t> places_;
+  gguf::NameIndex names_;
 };
 
 }  // namespace allot::load

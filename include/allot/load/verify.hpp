@@ -44,9 +44,9 @@ struct Compared {
 inline constexpr std::uint64_t compared_bytes = 4 * MiB;
 
 /// Tensors that lie in memory as they do in the file, in parts; the others are whole.
-template <class F>
+template <class IsWanted>
 [[nodiscard]] std::vector<Compared> compared_parts(const gguf::File& file, const Plan& plan,
-                                                   F&& is_wanted) {
+                                                   IsWanted&& is_wanted) {
   std::vector<Compared> parts;
   for (std::size_t i = 0; i < file.tensors().size(); ++i) {
     const Item& item = plan.items[i];
@@ -60,9 +60,10 @@ template <class F>
 
 /// Compares items that were transformed, and the zeros behind fused ones.
 /// \param memory_of  the bytes of an item, by its number
-template <class F>
+template <class MemoryOf>
 [[nodiscard]] std::optional<Difference> compare_transformed(const gguf::File& file,
-                                                            const Plan& plan, F&& memory_of) {
+                                                            const Plan& plan,
+                                                            MemoryOf&& memory_of) {
   for (std::size_t i = 0; i < plan.items.size(); ++i) {
     const Item& item = plan.items[i];
     if (item.bytes == 0) continue;
@@ -79,9 +80,10 @@ template <class F>
 }
 
 /// Compares a part with the file's bytes, read into `expected`.
-[[nodiscard]] inline std::optional<Difference> compare(const gguf::File& file, const Compared& part,
-                                                       const std::byte* bytes,
-                                                       std::span<std::byte> expected) {
+template <class = void>
+[[nodiscard]] std::optional<Difference> compare(const gguf::File& file, const Compared& part,
+                                                const std::byte* bytes,
+                                                std::span<std::byte> expected) {
   const gguf::TensorInfo& info = file.tensors()[part.tensor];
   const gguf::Shard& shard = file.shards()[info.shard];
   const auto piece = expected.first(static_cast<std::size_t>(part.bytes));
@@ -106,16 +108,17 @@ template <class SharedArena>
 }
 
 /// Reads tensors of a device, in parts, each copied while the one before it is taken.
-template <Device D>
+template <Device DeviceType>
 class TensorReader {
  public:
-  explicit TensorReader(D& device)
+  explicit TensorReader(DeviceType& device)
       : device_{&device}, stream_{device.make_stream()}, readback_{device, compared_bytes} {}
 
-  [[nodiscard]] bool is_of(const D& device) const noexcept { return &device == device_; }
+  [[nodiscard]] bool is_of(const DeviceType& device) const noexcept { return &device == device_; }
 
   /// Requires: `into` has the tensor's size.
-  void read(const typename Readback<std::byte, D>::slice_type& from, std::span<std::byte> into) {
+  void read(const typename Readback<std::byte, DeviceType>::slice_type& from,
+            std::span<std::byte> into) {
     std::size_t begun = 0;
     const auto start = [&] {
       if (begun == into.size()) return;
@@ -133,9 +136,9 @@ class TensorReader {
   }
 
  private:
-  D* device_;
-  typename D::stream_type stream_;
-  Readback<std::byte, D> readback_;
+  DeviceType* device_;
+  typename DeviceType::stream_type stream_;
+  Readback<std::byte, DeviceType> readback_;
 };
 
 }  // namespace detail
@@ -165,10 +168,10 @@ requires(SharedArena::memory_type::host_accessible)
 /// The same, read back from the devices that the model was loaded onto. Takes two buffers of 4 MiB,
 /// and host memory for the largest tensor that was transformed.
 /// Throws: `gguf::ParseError`; `OutOfMemory` for the buffers; what the device throws.
-template <class SharedArena, Device D>
+template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                const Model<SharedArena>& model,
-                                               std::span<D> devices) {
+                                               std::span<DeviceType> devices) {
   if (const auto difference = detail::find_missing(file, model)) return difference;
   std::vector<std::byte> expected(static_cast<std::size_t>(detail::compared_bytes));
   const Plan& plan = model.plan();
@@ -177,9 +180,9 @@ template <class SharedArena, Device D>
       return detail::device_of(plan.arenas[item.arena], devices) == number;
     });
     if (parts.empty()) continue;
-    D& device = devices[number];
+    DeviceType& device = devices[number];
     auto stream = device.make_stream();
-    Readback<std::byte, D> readback{device, detail::compared_bytes};
+    Readback<std::byte, DeviceType> readback{device, detail::compared_bytes};
     const auto start = [&](std::size_t i) {
       if (i == parts.size()) return;
       const auto& tensor = model.tensors()[parts[i].tensor];
@@ -195,10 +198,10 @@ template <class SharedArena, Device D>
     }
   }
   std::vector<std::byte> whole;
-  std::optional<detail::TensorReader<D>> reader;
+  std::optional<detail::TensorReader<DeviceType>> reader;
   return detail::compare_transformed(file, plan, [&](std::size_t i) {
     const auto& tensor = model.planned()[i];
-    D& device = devices[detail::device_of(plan.arenas[plan.items[i].arena], devices)];
+    DeviceType& device = devices[detail::device_of(plan.arenas[plan.items[i].arena], devices)];
     if (!reader || !reader->is_of(device)) {
       reader.reset();
       reader.emplace(device);
@@ -210,10 +213,11 @@ template <class SharedArena, Device D>
 }
 
 /// The same from one device.
-template <class SharedArena, Device D>
+template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
-                                               const Model<SharedArena>& model, D& device) {
-  return verify(file, model, std::span<D>{&device, 1});
+                                               const Model<SharedArena>& model,
+                                               DeviceType& device) {
+  return verify(file, model, std::span<DeviceType>{&device, 1});
 }
 
 }  // namespace allot::load

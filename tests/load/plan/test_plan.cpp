@@ -362,7 +362,7 @@ TEST_CASE("stacks of layers are in the file's order, however many, and what deco
   for (std::size_t i = 2; i < items.size(); ++i)
     CHECK(order.place_of(items[i - 1]) < order.place_of(items[i]));
   CHECK(order.place_of(items.back()) < order.place_of(items.front()));
-  CHECK(order.place_of(items.front()) < load::detail::LayerOrder::output);
+  CHECK(order.place_of(items.front()) < load::detail::LayerOrder<>::output);
 }
 
 TEST_CASE("layers are found by name") {

@@ -14,8 +14,8 @@ namespace allot::load::detail {
 
 /// The number of an arena's device. With one device it is that one, whatever the plan calls it.
 /// Throws: `std::logic_error` for a device that is not among those given.
-template <Device D>
-[[nodiscard]] std::size_t device_of(const PlannedArena& arena, std::span<D> devices) {
+template <Device DeviceType>
+[[nodiscard]] std::size_t device_of(const PlannedArena& arena, std::span<DeviceType> devices) {
   if (devices.size() == 1) return 0;
   for (std::size_t i = 0; i < devices.size(); ++i) {
     if (devices[i].name() == arena.device) return i;
