@@ -312,7 +312,7 @@ TEST_CASE(
 TEST_CASE("a strategy tells what is wrong with a block") {
   BestFit strategy{100};
   const auto placed = *strategy.allocate(10, 1);
-  CHECK(!strategy.defect(placed.handle, placed.offset));
+  CHECK(strategy.is_live(placed.handle, placed.offset));
   CHECK(strategy.defect(placed.handle, placed.offset + 1) == BlockDefect::offset);
   CHECK(strategy.defect({9999, 1}, 0) == BlockDefect::foreign);
   strategy.deallocate(placed.handle, placed.offset);

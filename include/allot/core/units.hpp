@@ -5,6 +5,7 @@
 
 #include <allot/core/fixed_text.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace allot {
@@ -19,7 +20,8 @@ class ReadableBytes {
   constexpr explicit ReadableBytes(std::uint64_t bytes) noexcept {
     constexpr const char* names[] = {" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
     if (bytes < KiB) {
-      text_ << bytes << " B";
+      append(bytes);
+      append(" B");
       return;
     }
     unsigned step = 0;
@@ -27,18 +29,24 @@ class ReadableBytes {
     const unsigned shift = 10 * (step + 1);
     const std::uint64_t below_unit = (bytes >> (shift - 10)) & 1023;  // in 1024ths
     const std::uint64_t hundredths = below_unit * 100 / 1024;
-    text_ << (bytes >> shift);
+    append(bytes >> shift);
     if (hundredths != 0) {
-      text_ << "." << hundredths / 10;
-      if (hundredths % 10 != 0) text_ << hundredths % 10;
+      append(".");
+      append(hundredths / 10);
+      if (hundredths % 10 != 0) append(hundredths % 10);
     }
-    text_ << names[step];
+    append(names[step]);
   }
 
-  [[nodiscard]] constexpr const char* c_str() const noexcept { return text_.c_str(); }
+  [[nodiscard]] constexpr const char* c_str() const noexcept { return text_; }
 
  private:
-  FixedText<32> text_;
+  constexpr void append(auto piece) noexcept {
+    detail::append(text_, sizeof text_, length_, piece);
+  }
+
+  char text_[32] = {};
+  std::size_t length_ = 0;
 };
 
 }  // namespace allot

@@ -23,11 +23,11 @@ namespace allot {
 ///
 /// | expression                             | meaning                                            |
 /// |----------------------------------------|----------------------------------------------------|
-/// | `D::memory_type`, `d.memory()`         | the memory policy of its arenas, for this device   |
-/// | `D::staging_memory_type`,              |                                                    |
+/// | `Type::memory_type`, `d.memory()`      | the memory policy of its arenas, for this device   |
+/// | `Type::staging_memory_type`,           |                                                    |
 /// | `d.staging_memory()`                   | host memory that it copies from at full speed      |
-/// | `D::stream_type`, `d.make_stream()`    | work in order; synchronized before it is released  |
-/// | `D::event_type`, `d.make_event()`      | a point in a stream's work                         |
+/// | `Type::stream_type`, `d.make_stream()` | work in order; synchronized before it is released  |
+/// | `Type::event_type`, `d.make_event()`   | a point in a stream's work                         |
 /// | `d.copy_to_device(to, from, bytes, s)` | from staging memory, on a stream                   |
 /// | `d.copy_to_host(to, from, bytes, s)`   | into staging memory, on a stream                   |
 /// | `d.copy_on_device(to, from, bytes, s)` | between two places on it, on a stream              |
@@ -40,16 +40,19 @@ namespace allot {
 /// | `cd.name()`                            | for messages: `host`, `hip:0`                      |
 ///
 /// All may be called from any thread; copies on one stream from one thread at a time.
-template <class D>
-concept Device = Memory<typename D::memory_type> && Memory<typename D::staging_memory_type> &&
-    D::staging_memory_type::host_accessible && std::movable<typename D::stream_type> &&
-    std::movable<typename D::event_type> &&
-    requires(D d, const D cd, typename D::stream_type& stream, typename D::event_type& event,
-             void* to, const void* from, std::uint64_t bytes) {
-  { d.memory() } -> std::same_as<typename D::memory_type>;
-  { d.staging_memory() } -> std::same_as<typename D::staging_memory_type>;
-  { d.make_stream() } -> std::same_as<typename D::stream_type>;
-  { d.make_event() } -> std::same_as<typename D::event_type>;
+template <class DeviceType>
+concept Device = Memory<typename DeviceType::memory_type> &&
+    Memory<typename DeviceType::staging_memory_type> &&
+    DeviceType::staging_memory_type::host_accessible &&
+    std::movable<typename DeviceType::stream_type> &&
+    std::movable<typename DeviceType::event_type> &&
+    requires(DeviceType d, const DeviceType cd, typename DeviceType::stream_type& stream,
+             typename DeviceType::event_type& event, void* to, const void* from,
+             std::uint64_t bytes) {
+  { d.memory() } -> std::same_as<typename DeviceType::memory_type>;
+  { d.staging_memory() } -> std::same_as<typename DeviceType::staging_memory_type>;
+  { d.make_stream() } -> std::same_as<typename DeviceType::stream_type>;
+  { d.make_event() } -> std::same_as<typename DeviceType::event_type>;
   d.copy_to_device(to, from, bytes, stream);
   d.copy_to_host(to, from, bytes, stream);
   d.copy_on_device(to, from, bytes, stream);

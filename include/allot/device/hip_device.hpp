@@ -18,13 +18,13 @@ namespace allot {
 
 /// A GPU. Copies name the same device.
 ///
-/// \tparam M  the memory policy of its arenas: `hip::DeviceMemory`; `hip::ManagedMemory` for an
+/// \tparam MemoryType  the memory policy of its arenas: `hip::DeviceMemory`; `hip::ManagedMemory` for an
 ///            integrated GPU, whose memory the host then addresses; or one of your own like them
-template <Memory M = hip::DeviceMemory>
-requires std::constructible_from<M, int> && std::copyable<M>
+template <Memory MemoryType = hip::DeviceMemory>
+requires std::constructible_from<MemoryType, int> && std::copyable<MemoryType>
 class HipDevice {
  public:
-  using memory_type = M;
+  using memory_type = MemoryType;
   using staging_memory_type = hip::PinnedMemory;
   using stream_type = hip::Stream;
   using event_type = hip::Event;
@@ -66,7 +66,7 @@ class HipDevice {
 
   [[nodiscard]] MemoryInfo memory_info() const { return hip::memory_info(id()); }
   /// Whether the host may write the memory of its arenas.
-  [[nodiscard]] bool host_addressable() const noexcept { return M::host_accessible; }
+  [[nodiscard]] bool host_addressable() const noexcept { return MemoryType::host_accessible; }
   [[nodiscard]] std::string name() const { return "hip:" + std::to_string(id()); }
 
  private:

@@ -93,7 +93,7 @@ class ByteRange {
   /// What is wrong with a block that is not live.
   [[nodiscard]] BlockDefect defect(const Block& block) const noexcept {
     if constexpr (ExplainsDefects<StrategyType>) {
-      return strategy_.defect(block.handle, block.offset / unit).value_or(BlockDefect::offset);
+      return strategy_.defect(block.handle, block.offset / unit);
     } else {
       return BlockDefect::stale;
     }

@@ -148,12 +148,11 @@ concept OneSized = Strategy<StrategyType> && requires {
   typename std::integral_constant<std::uint64_t, StrategyType::largest_size>;
 };
 
-/// Whether it says what is wrong with a block that is not live: `cs.defect(handle, offset)`,
-/// nothing if the block is live.
+/// Whether it says what is wrong with a block that is not live: `cs.defect(handle, offset)`.
 template <class StrategyType>
 concept ExplainsDefects = Strategy<StrategyType> &&
     requires(const StrategyType cs, Handle handle, std::uint64_t offset) {
-  { cs.defect(handle, offset) } -> std::same_as<std::optional<BlockDefect>>;
+  { cs.defect(handle, offset) } -> std::same_as<BlockDefect>;
 };
 
 /// Whether it counts the bytes that its bookkeeping holds on the heap: `cs.bookkeeping_bytes()`.

@@ -61,13 +61,13 @@ template <class = void>
 void decode(const Conversion& conversion, std::span<const std::byte> blocks, std::byte* to,
             std::uint64_t elements) {
   const auto count = static_cast<std::size_t>(elements);
-  const auto into = [&]<class T>(T) {
-    if (reinterpret_cast<std::uintptr_t>(to) % alignof(T) == 0) {
-      gguf::dequantize(conversion.from, blocks, std::span{reinterpret_cast<T*>(to), count});
+  const auto into = [&]<class Number>(Number) {
+    if (reinterpret_cast<std::uintptr_t>(to) % alignof(Number) == 0) {
+      gguf::dequantize(conversion.from, blocks, std::span{reinterpret_cast<Number*>(to), count});
     } else {
-      std::vector<T> values(count);
+      std::vector<Number> values(count);
       gguf::dequantize(conversion.from, blocks, std::span{values});
-      std::memcpy(to, values.data(), count * sizeof(T));
+      std::memcpy(to, values.data(), count * sizeof(Number));
     }
   };
   switch (conversion.to) {

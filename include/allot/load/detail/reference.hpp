@@ -41,7 +41,7 @@ template <class = void>
   if (is_swapped(file, tensor)) gguf::swap_byte_order(tensor.type, stored);
   if (to == tensor.type) return stored;
   std::vector<std::byte> made(static_cast<std::size_t>(bytes_of_row(to, elements)));
-  const auto store = [&]<class T>(std::vector<T> values) {
+  const auto store = [&]<class Number>(std::vector<Number> values) {
     gguf::dequantize(tensor.type, stored, std::span{values});
     std::memcpy(made.data(), values.data(), made.size());
   };

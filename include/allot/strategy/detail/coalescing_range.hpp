@@ -6,6 +6,7 @@
 
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
+#include <allot/core/inline.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/free_index.hpp>
 #include <allot/strategy/detail/records.hpp>
@@ -193,7 +194,7 @@ class CoalescingRange : public BlockSequence {
   }
 
   /// Takes the first `size` units of what the index found; its record becomes the new block's.
-  [[gnu::always_inline]] Placement carve(const Found& found, std::uint64_t size) noexcept {
+  ALLOT_ALWAYS_INLINE Placement carve(const Found& found, std::uint64_t size) noexcept {
     const std::uint64_t back = found.size - size;
     if (back != 0) {
       const std::uint64_t start = records_[found.record].offset + size;
@@ -266,7 +267,7 @@ class CoalescingRange : public BlockSequence {
     make_free(tail_);
   }
 
-  [[gnu::always_inline]] void join_neighbours(std::uint32_t freed) noexcept {
+  ALLOT_ALWAYS_INLINE void join_neighbours(std::uint32_t freed) noexcept {
     const Record& block = records_[freed];
     const std::uint32_t previous = block.previous;
     const std::uint32_t next = block.next;

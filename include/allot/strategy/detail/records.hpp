@@ -222,14 +222,11 @@ class RecordSlab {
     return record.generation == handle.generation && record.state == used_state;
   }
 
-  /// What is wrong with a block, or nothing where it is live. Complexity: constant.
-  [[nodiscard]] std::optional<BlockDefect> defect(Handle handle,
-                                                  std::uint64_t offset) const noexcept {
+  /// What is wrong with a block that is not live. Complexity: constant.
+  [[nodiscard]] BlockDefect defect(Handle handle) const noexcept {
     if (!knows(handle.index) || records_[handle.index].state == head_state)
       return BlockDefect::foreign;
-    if (!is_live(handle)) return BlockDefect::stale;
-    if (records_[handle.index].offset != offset) return BlockDefect::offset;
-    return std::nullopt;
+    return is_live(handle) ? BlockDefect::offset : BlockDefect::stale;
   }
 
   [[nodiscard]] std::uint32_t first_generation() const noexcept { return first_generation_; }
@@ -264,10 +261,9 @@ class LiveBlocks {
     return records_.is_live(handle) && records_[handle.index].offset == offset;
   }
 
-  /// What is wrong with a block, or nothing if it is live. Complexity: constant.
-  [[nodiscard]] std::optional<BlockDefect> defect(Handle handle,
-                                                  std::uint64_t offset) const noexcept {
-    return records_.defect(handle, offset);
+  /// What is wrong with a block that is not live. Complexity: constant.
+  [[nodiscard]] BlockDefect defect(Handle handle, std::uint64_t) const noexcept {
+    return records_.defect(handle);
   }
 
  protected:

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/inline.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/float_bins.hpp>
 #include <allot/strategy/detail/free_index.hpp>
@@ -57,8 +58,8 @@ class SizeBins {
   void ensure(std::uint64_t records) { nodes_.ensure(Nodes::nodes_for((records + 1) / 2, bins_)); }
 
   /// Complexity: O(log m), m being the blocks in the bin.
-  [[gnu::always_inline]] void insert(std::uint32_t record, std::uint64_t offset,
-                                     std::uint64_t size) noexcept {
+  ALLOT_ALWAYS_INLINE void insert(std::uint32_t record, std::uint64_t offset,
+                                  std::uint64_t size) noexcept {
     const Place place = place_of(offset, size);
     (*records_)[record].free_size = size;
     marked_.insert(place.bin);
@@ -66,21 +67,21 @@ class SizeBins {
   }
 
   /// Complexity: O(1), or O(log m) where a node runs short of entries.
-  [[gnu::always_inline]] void erase(std::uint32_t record) noexcept {
+  ALLOT_ALWAYS_INLINE void erase(std::uint32_t record) noexcept {
     erase_at((*records_)[record].state, record);
   }
-  [[gnu::always_inline]] void erase(const Found& found) noexcept {
+  ALLOT_ALWAYS_INLINE void erase(const Found& found) noexcept {
     erase_at(found.location, found.record);
   }
 
   /// Complexity: O(log m).
-  [[gnu::always_inline]] void rekey(std::uint32_t record, std::uint64_t offset,
-                                    std::uint64_t size) noexcept {
+  ALLOT_ALWAYS_INLINE void rekey(std::uint32_t record, std::uint64_t offset,
+                                 std::uint64_t size) noexcept {
     erase(record);
     insert(record, offset, size);
   }
-  [[gnu::always_inline]] void replace(const Found& found, std::uint32_t record,
-                                      std::uint64_t offset, std::uint64_t size) noexcept {
+  ALLOT_ALWAYS_INLINE void replace(const Found& found, std::uint32_t record, std::uint64_t offset,
+                                   std::uint64_t size) noexcept {
     erase(found);
     insert(record, offset, size);
   }
@@ -88,7 +89,7 @@ class SizeBins {
   /// The first block by (size, offset) that holds `size` units at a multiple of `alignment`.
   /// Complexity: O(1) over the bins and O(log m) in the bin for an alignment of one unit; for
   /// larger ones, blocks below size + alignment - 1 units are looked at one by one.
-  [[gnu::always_inline]] [[nodiscard]] std::optional<Found> find(
+  ALLOT_ALWAYS_INLINE [[nodiscard]] std::optional<Found> find(
       std::uint64_t size, std::uint64_t alignment) const noexcept {
     return alignment == 1 ? find_any(size) : find_aligned(size, alignment);
   }
@@ -149,8 +150,8 @@ class SizeBins {
   }
 
   /// What a search in a bin found. Bin and key tell the size, so the record is not loaded.
-  [[gnu::always_inline]] [[nodiscard]] Found found_in(std::uint32_t bin,
-                                                      const tree::Entry& entry) const noexcept {
+  ALLOT_ALWAYS_INLINE [[nodiscard]] Found found_in(std::uint32_t bin,
+                                                   const tree::Entry& entry) const noexcept {
     const std::uint32_t open = larger(bin >> 5, 1U) - 1;
     const std::uint64_t excess = entry.key >> ((capacity_bits_ - 5 - open) % 64);
     const std::uint64_t mask = (std::uint64_t{1} << open) - 1;
@@ -158,7 +159,7 @@ class SizeBins {
     return {entry.value, entry.location, lowest + (excess & mask)};
   }
 
-  [[gnu::always_inline]] [[nodiscard]] std::optional<Found> find_any(
+  ALLOT_ALWAYS_INLINE [[nodiscard]] std::optional<Found> find_any(
       std::uint64_t size) const noexcept {
     const Place own = place_of(0, size);
     std::uint32_t bin = marked_.next(own.bin);
@@ -193,7 +194,7 @@ class SizeBins {
   }
 
   /// Erases the entry of a record, which has its offset and size.
-  [[gnu::always_inline]] void erase_at(std::uint32_t location, std::uint32_t record) noexcept {
+  ALLOT_ALWAYS_INLINE void erase_at(std::uint32_t location, std::uint32_t record) noexcept {
     if (location < tree::in_leaf) [[likely]] {
       const std::uint32_t bin = tree::tree_of(location);
       tree::remove(nodes_, roots_[bin], location);

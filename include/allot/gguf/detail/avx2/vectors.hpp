@@ -57,14 +57,14 @@ using Words16 = std::uint16_t __attribute__((vector_size(32)));
 using Chars = char __attribute__((vector_size(16)));
 using Shorts = short __attribute__((vector_size(16)));
 
-template <class V>
-ALLOT_AVX2_INLINE V load_vector(const void* from) noexcept {
-  V vector;
+template <class Vector>
+ALLOT_AVX2_INLINE Vector load_vector(const void* from) noexcept {
+  Vector vector;
   std::memcpy(&vector, from, sizeof vector);
   return vector;
 }
-template <class V>
-ALLOT_AVX2_INLINE void store_vector(void* to, V vector) noexcept {
+template <class Vector>
+ALLOT_AVX2_INLINE void store_vector(void* to, Vector vector) noexcept {
   std::memcpy(to, &vector, sizeof vector);
 }
 

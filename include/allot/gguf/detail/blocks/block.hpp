@@ -14,9 +14,9 @@ namespace allot::gguf::detail {
 
 using Byte = std::uint8_t;
 
-template <class T>
-[[nodiscard]] inline T load(const Byte* from) noexcept {
-  T value;
+template <class Number>
+[[nodiscard]] inline Number load(const Byte* from) noexcept {
+  Number value;
   std::memcpy(&value, from, sizeof value);
   return value;
 }

@@ -15,12 +15,12 @@ namespace allot::gguf::detail {
 inline void copy_floats(const Byte* from, std::size_t count, float* out) noexcept {
   std::memcpy(out, from, count * sizeof(float));
 }
-template <class T>
+template <class Number>
 struct Plain {
   static constexpr std::size_t elements = 1;
-  static constexpr std::size_t bytes = sizeof(T);
+  static constexpr std::size_t bytes = sizeof(Number);
   static void decode(const Byte* block, float* out) noexcept {
-    *out = static_cast<float>(load<T>(block));
+    *out = static_cast<float>(load<Number>(block));
   }
 };
 struct F16 {

@@ -38,9 +38,9 @@ class Encoder {
   /// Zeros up to a size, or cut off there.
   void resize(std::size_t size) { bytes_.resize(size); }
 
-  template <class T>
-  requires std::is_arithmetic_v<T>
-  void put(T number) { append(&number, sizeof number); }
+  template <class Number>
+  requires std::is_arithmetic_v<Number>
+  void put(Number number) { append(&number, sizeof number); }
   void put(std::string_view text) {
     if (text.size() > limits::string_bytes)
       throw std::invalid_argument{"a text of over 2^30 bytes"};
@@ -73,8 +73,8 @@ class Encoder {
         put_elements(inner);
       }
     } else {
-      with_number_type(array.element_type(), [&]<class T>(T) {
-        const Elements<T> elements = array.values<T>();
+      with_number_type(array.element_type(), [&]<class Number>(Number) {
+        const Elements<Number> elements = array.values<Number>();
         for (std::uint64_t i = 0; i < elements.size(); ++i) put(elements[i]);
       });
     }

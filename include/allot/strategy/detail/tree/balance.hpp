@@ -8,6 +8,7 @@
 /// entries has no node.
 #pragma once
 
+#include <allot/core/inline.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
 #include <allot/strategy/detail/tree/search.hpp>
@@ -187,10 +188,9 @@ void insert_tall(Pool& nodes, typename Pool::Root& root, typename Pool::Key key,
 /// \param tree  the root's number
 /// Requires: the tree has no such key; room, as `nodes_for` says.
 template <class Pool>
-[[gnu::always_inline]] inline void insert(Pool& nodes, typename Pool::Root& root,
-                                          std::uint32_t tree, typename Pool::Key key,
-                                          std::uint32_t value,
-                                          typename Pool::Key size = 0) noexcept {
+ALLOT_ALWAYS_INLINE inline void insert(Pool& nodes, typename Pool::Root& root, std::uint32_t tree,
+                                       typename Pool::Key key, std::uint32_t value,
+                                       typename Pool::Key size = 0) noexcept {
   if (root.height == 0 && root.count < root.most) [[likely]] {
     nodes.track(value, tree * 16 + root.count);
     root.append(key, value, size);

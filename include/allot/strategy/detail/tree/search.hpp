@@ -4,6 +4,7 @@
 /// nodes above the leaves are sorted; leaves are not: the least entry is found in one pass.
 #pragma once
 
+#include <allot/core/inline.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
 
@@ -99,10 +100,10 @@ template <class Pool>
 /// The entry with the lowest key that is at least `key`, if there is one.
 /// \param tree  the root's number
 template <class Pool>
-[[gnu::always_inline]] [[nodiscard]] inline Entry find(const Pool& nodes,
-                                                       const typename Pool::Root& root,
-                                                       std::uint32_t tree,
-                                                       typename Pool::Key key) noexcept {
+ALLOT_ALWAYS_INLINE [[nodiscard]] inline Entry find(const Pool& nodes,
+                                                    const typename Pool::Root& root,
+                                                    std::uint32_t tree,
+                                                    typename Pool::Key key) noexcept {
   if (root.height == 0) [[likely]]
     return find_in(root, tree * 16, key);
   return find_tall(nodes, root, key);
