@@ -12,7 +12,10 @@
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>
 
+#include <functional>
+#include <span>
 #include <stdexcept>
+#include <vector>
 
 #include "walk.hpp"
 
@@ -113,34 +116,53 @@ void check_load(const gguf::File& file, const load::Plan& plan) {
   require(!load::verify(file, copied, staged), "what is staged equals its reference");
 }
 
-template <class P, class L>
-void check_plan(const gguf::File& file, const load::PlanOptions& options, const L& placement) {
-  const load::Plan plan = load::make_plan<P>(file, options, placement);
+/// A grouping chosen at run time: one `make_plan` is compiled for each policy, not one for each pair.
+class AnyGrouping {
+ public:
+  template <load::GroupingPolicy Grouping>
+  explicit AnyGrouping(Grouping grouping)
+      : groups_{[grouping](auto items, auto chosen, std::uint64_t alignment) {
+          return grouping.groups(items, chosen, alignment);
+        }} {}
+
+  [[nodiscard]] std::vector<load::Group> groups(std::span<const load::ItemLayout> items,
+                                                std::span<const std::uint32_t> chosen,
+                                                std::uint64_t alignment) const {
+    return groups_(items, chosen, alignment);
+  }
+
+ private:
+  std::function<std::vector<load::Group>(std::span<const load::ItemLayout>,
+                                         std::span<const std::uint32_t>, std::uint64_t)>
+      groups_;
+};
+
+AnyGrouping grouping_from(const gguf::File& file, fuzz::Choices& choices) {
+  switch (choices.below(4)) {
+    case 0:
+      return AnyGrouping{load::OneArena{}};
+    case 1:
+      return AnyGrouping{load::ArenasOf{choices.number<std::uint8_t>() * 64ULL}};
+    case 2:
+      return AnyGrouping{load::ChunkedArenas<4096>{}};
+    default: {
+      load::MatrixRules rules = load::MatrixRules::of(file);
+      rules.large_above = choices.number<std::uint8_t>() * 16ULL;
+      return AnyGrouping{load::Selective{rules}};
+    }
+  }
+}
+
+template <class Policy>
+void check_plan(const gguf::File& file, const load::PlanOptions& options, fuzz::Choices& choices) {
+  const load::Plan plan = load::make_plan<Policy>(file, options, grouping_from(file, choices));
   check_items(file, plan);
   check_arenas(plan);
   check_steps(file, plan);
   if (options.devices.size() <= 1) {
     const std::string name = options.devices.empty() ? options.device : options.devices[0].name;
     require(plan.bytes_on(name) == plan.total_bytes(), "one device has it all");
-    check_load<P>(file, plan);
-  }
-}
-
-template <class P>
-void with_placement(const gguf::File& file, const load::PlanOptions& options,
-                    fuzz::Choices& choices) {
-  switch (choices.below(4)) {
-    case 0:
-      return check_plan<P>(file, options, load::OneArena{});
-    case 1:
-      return check_plan<P>(file, options, load::ArenasOf{choices.number<std::uint8_t>() * 64ULL});
-    case 2:
-      return check_plan<P>(file, options, load::ChunkedArenas<4096>{});
-    default: {
-      load::MatrixRules rules = load::MatrixRules::of(file);
-      rules.large_above = choices.number<std::uint8_t>() * 16ULL;
-      return check_plan<P>(file, options, load::Selective{rules});
-    }
+    check_load<Policy>(file, plan);
   }
 }
 
@@ -154,15 +176,15 @@ struct Weights {
 void with_policy(const gguf::File& file, const load::PlanOptions& options, fuzz::Choices& choices) {
   switch (choices.below(5)) {
     case 0:
-      return with_placement<load::DefaultWeights>(file, options, choices);
+      return check_plan<load::DefaultWeights>(file, options, choices);
     case 1:
-      return with_placement<Weights<BestFit, 4096>>(file, options, choices);
+      return check_plan<Weights<BestFit, 4096>>(file, options, choices);
     case 2:
-      return with_placement<Weights<GoodFit, 16>>(file, options, choices);
+      return check_plan<Weights<GoodFit, 16>>(file, options, choices);
     case 3:
-      return with_placement<Weights<Buddy, 256>>(file, options, choices);
+      return check_plan<Weights<Buddy, 256>>(file, options, choices);
     default:
-      return with_placement<Weights<Linear, 1>>(file, options, choices);
+      return check_plan<Weights<Linear, 1>>(file, options, choices);
   }
 }
 

@@ -71,7 +71,7 @@ class Upload {
     WorkerPool readers{batches_.size() + work_.tiles(), [this](std::size_t i) {
                          if (i < batches_.size()) return upload(batches_[i]);
                          work_.with_tile(i - batches_.size(),
-                                         [this](const auto& tile) { upload_tile(tile); });
+                                         [this](const auto& tile) { this->upload_tile(tile); });
                        }};
     notify(callback, progress_.now());
     readers.start(readers_ - 1);
