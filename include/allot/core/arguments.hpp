@@ -40,48 +40,54 @@ struct RequestedUnits {
 using Message = FixedText<512>;  // one size for all: each takes time to compile
 
 [[noreturn]] inline void throw_bad_alignment(std::uint64_t alignment) {
-  Message text;
-  text << "an alignment of " << alignment << " bytes is not a power of two; use 1, 2, 4, ...";
-  throw std::invalid_argument{text.c_str()};
+  throw std::invalid_argument{
+      Message{}
+          .fill_in("an alignment of # bytes is not a power of two; use 1, 2, 4, ...", {alignment})
+          .c_str()};
 }
 
 [[noreturn]] inline void throw_bad_size(std::uint64_t bytes) {
-  Message text;
-  text << "cannot allocate " << bytes
-       << " bytes: a block has at least one byte, and its size in whole units fits 64 bits";
-  throw std::invalid_argument{text.c_str()};
+  throw std::invalid_argument{
+      Message{}
+          .fill_in("cannot allocate # bytes: a block has at least one byte, and its size in whole "
+                   "units fits 64 bits",
+                   {bytes})
+          .c_str()};
 }
 
 [[noreturn]] inline void throw_too_small(std::uint64_t bytes, std::uint64_t unit) {
-  Message text;
-  text << "a capacity of " << bytes << " bytes is less than one unit (" << unit
-       << " bytes); give at least one unit";
-  throw std::invalid_argument{text.c_str()};
+  throw std::invalid_argument{
+      Message{}
+          .fill_in("a capacity of # bytes is less than one unit (# bytes); give at least one unit",
+                   {bytes, unit})
+          .c_str()};
 }
 
 /// \param wide_name  a strategy for longer ranges, or null
 [[noreturn]] inline void throw_too_long(std::uint64_t bytes, std::uint64_t unit,
                                         std::uint64_t most_units, const char* wide_name) {
   Message text;
-  text << "an arena of " << bytes << " bytes has " << bytes / unit << " units of " << unit
-       << " bytes, and its strategy takes at most " << most_units << "; use ";
+  text.fill_in("an arena of # bytes has # units of # bytes, and its strategy takes at most #; use ",
+               {bytes, bytes / unit, unit, most_units});
   if (wide_name != nullptr) text << wide_name << ", which takes any number, or ";
-  text << "larger units";
-  throw std::length_error{text.c_str()};
+  throw std::length_error{(text << "larger units").c_str()};
 }
 
 [[noreturn]] inline void throw_cannot_shrink(std::uint64_t size, std::uint64_t bytes) {
-  Message text;
-  text << "cannot shrink a block of " << size << " bytes to " << bytes
-       << " bytes; use try_expand for more";
-  throw std::invalid_argument{text.c_str()};
+  throw std::invalid_argument{
+      Message{}
+          .fill_in("cannot shrink a block of # bytes to # bytes; use try_expand for more",
+                   {size, bytes})
+          .c_str()};
 }
 
 [[noreturn]] inline void throw_cannot_grow(std::uint64_t capacity, std::uint64_t bytes) {
-  Message text;
-  text << "cannot grow an arena of " << capacity << " bytes to " << bytes
-       << " bytes; give the new capacity, not the difference";
-  throw std::invalid_argument{text.c_str()};
+  throw std::invalid_argument{
+      Message{}
+          .fill_in("cannot grow an arena of # bytes to # bytes; give the new capacity, not the "
+                   "difference",
+                   {capacity, bytes})
+          .c_str()};
 }
 
 [[noreturn]] inline void throw_foreign_mark() {

@@ -58,21 +58,22 @@ class OutOfMemory : public std::bad_alloc {
         largest_{largest},
         capacity_{capacity},
         limit_{limit} {
-    text_ << "out of memory (" << to_text(reason) << "): requested "
-          << ReadableBytes{requested}.c_str() << " (" << requested << " bytes) aligned to "
-          << ReadableBytes{alignment}.c_str();
+    text_ << "out of memory (" << to_text(reason);
+    text_.fill_in("): requested ~ (# bytes) aligned to ~", {requested, requested, alignment});
     if (reason != RefusalReason::source) {
-      text_ << "; free " << ReadableBytes{free}.c_str() << ", largest free block "
-            << ReadableBytes{largest}.c_str() << ", capacity " << ReadableBytes{capacity}.c_str();
+      text_.fill_in("; free ~, largest free block ~, capacity ~; ", {free, largest, capacity});
     } else if (capacity != 0) {  // what the source has, where it says so
-      text_ << "; free " << ReadableBytes{free}.c_str() << " of "
-            << ReadableBytes{capacity}.c_str();
+      text_.fill_in("; free ~ of ~; ", {free, capacity});
+    } else {
+      text_ << "; ";
     }
     if (requested > limit) {
-      text_ << "; no block here can have more than " << ReadableBytes{limit}.c_str() << " ("
-            << limit << " bytes): ask for smaller pieces, or use another arena";
+      text_.fill_in(
+          "no block here can have more than ~ (# bytes): ask for smaller pieces, or use another "
+          "arena",
+          {limit, limit});
     } else {
-      text_ << "; " << advice(reason);
+      text_ << advice(reason);
     }
   }
 
@@ -143,8 +144,8 @@ class InvalidBlock : public std::invalid_argument {
   [[nodiscard]] static FixedText<512> message(BlockDefect defect, std::uint64_t offset,
                                               std::uint64_t size) noexcept {
     FixedText<512> text;
-    text << "invalid block at offset " << offset << ", " << size << " bytes: " << to_text(defect)
-         << "; free each block once, in the arena that made it";
+    text.fill_in("invalid block at offset #, # bytes: ", {offset, size}) << to_text(defect);
+    text << "; free each block once, in the arena that made it";
     return text;
   }
 
