@@ -143,7 +143,9 @@ TEST_CASE("direct reads give any range of a file, and say if the file is too sho
   const std::span buffer{memory, static_cast<std::size_t>(room)};
   const std::pair<std::uint64_t, std::uint64_t> ranges[] = {
       {0, 1}, {0, 4096}, {1, 4096}, {4095, 2}, {5000, 7388}, {12'287, 101}, {0, bytes.size()}};
-  for (const auto& [offset, size] : ranges) {
+  for (const auto& range : ranges) {
+    const auto offset = range.first;  // a message captures no structured binding under clang++ 14
+    const auto size = range.second;
     INFO(offset, " ", size);
     const std::byte* const first = direct.read(offset, size, buffer);
     if (first == nullptr) break;  // refused: the file system has larger blocks
