@@ -2,6 +2,9 @@
 /// \file
 /// How tensors lie in memory: the bytes of a row, the distances between rows, the zeros behind
 /// them, and what of that lies in one run in the file too.
+///
+/// These functions, and others that plan and load, are templates of nothing, on purpose: what they
+/// instantiate is paid for when a plan is made, not when a header is included.
 #pragma once
 
 #include <allot/core/checked.hpp>
