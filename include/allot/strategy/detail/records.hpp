@@ -19,7 +19,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <optional>
 #include <type_traits>
@@ -59,7 +58,7 @@ class GrowingMemory {
 
   /// Ends as the system's own refusal would, also where exceptions are disabled.
   [[noreturn]] static void throw_bad_alloc() {
-    for (;;) static_cast<void>(::operator new(std::numeric_limits<std::ptrdiff_t>::max()));
+    for (;;) static_cast<void>(::operator new (~std::size_t{0} / 2));
   }
 
  private:

@@ -14,7 +14,6 @@
 #include <allot/strategy/detail/tree/search.hpp>
 
 #include <cstdint>
-#include <limits>
 
 namespace allot::detail::tree {
 
@@ -52,7 +51,7 @@ class Gathered {
   /// By key. Each entry's place is the number of keys below its own: no branch depends on the keys,
   /// which no branch predictor foresees.
   void sort() noexcept {
-    for (std::uint32_t i = count_; i < most; ++i) keys_[i] = std::numeric_limits<Key>::max();
+    for (std::uint32_t i = count_; i < most; ++i) keys_[i] = static_cast<Key>(~Key{0});
     for (std::uint32_t i = 0; i < count_; ++i) {
       Key below = 0;
       for (const Key other : keys_) below += other < keys_[i] ? 1 : 0;

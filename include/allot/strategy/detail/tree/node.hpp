@@ -52,7 +52,7 @@ template <class KeyType, std::uint32_t Most, bool IsSized>
 struct Entries {
   using Key = KeyType;
 
-  static constexpr Key no_key = std::numeric_limits<Key>::max();
+  static constexpr Key no_key = static_cast<Key>(~Key{0});
   static constexpr std::uint32_t most = Most;
 
   Key key[Most + 1];
