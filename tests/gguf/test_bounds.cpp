@@ -2,6 +2,7 @@
 // What opening a file may take, whatever the file holds: memory, reads and comparisons in
 // proportion to its size. Counted, not timed.
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/writer/writer.hpp>
 
 #include <doctest/doctest.h>
 
@@ -9,7 +10,9 @@
 #include <fstream>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "gguf/work.hpp"
 #include "support/test_data.hpp"
@@ -164,6 +167,27 @@ TEST_CASE("opening any file of the test data allocates a small multiple of its s
     INFO(entry.path().string());
     CHECK(opened.work.allocated <= 4 * size + spare);
     if (!is_shard) check_reads(opened, size);
+  }
+}
+
+TEST_CASE("each shard of a split model is read once, whichever of them is named") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  writer.add("general.architecture", "x");
+  const std::string bytes(64, 'x');
+  for (int i = 0; i < 3; ++i) {
+    writer.add_tensor("t" + std::to_string(i), gguf::TensorType::I8, {64},
+                      std::as_bytes(std::span{bytes}));
+  }
+  gguf::SplitOptions options;
+  options.max_tensors = 1;
+  const std::vector<std::string> paths = writer.write_split(folder.path() / "m", options);
+  REQUIRE(paths.size() == 3);
+  for (const std::string& path : paths) {
+    INFO(path);
+    const Opened opened = open_counted(path);
+    CHECK(!opened.refusal);
+    CHECK(opened.work.reads == 3);
   }
 }
 

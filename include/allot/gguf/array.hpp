@@ -7,9 +7,9 @@
 #include <allot/gguf/string_indexes.hpp>
 #include <allot/gguf/value_type.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -19,19 +19,19 @@
 namespace allot::gguf {
 
 /// The elements of an array of numbers or truth values: random access, nothing copied.
-template <ReadableValue T>
+template <ReadableValue Type>
 class Elements {
  public:
   Elements(const std::byte* first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
 
   [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
   /// Requires: `i < size()`.
-  [[nodiscard]] T operator[](std::uint64_t i) const noexcept {
-    constexpr std::uint32_t width = fixed_size(*detail::type_of<T>);
-    return detail::load<T>(first_ + i * width);
+  [[nodiscard]] Type operator[](std::uint64_t i) const noexcept {
+    constexpr std::uint32_t width = fixed_size(detail::type_of<Type>);
+    return detail::load<Type>(first_ + i * width);
   }
-  [[nodiscard]] std::vector<T> to_vector() const {
-    std::vector<T> values(static_cast<std::size_t>(count_));
+  [[nodiscard]] std::vector<Type> to_vector() const {
+    std::vector<Type> values(static_cast<std::size_t>(count_));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = (*this)[i];
     return values;
   }
@@ -92,17 +92,19 @@ class Strings {
 
   /// Requires: `i < size()`. Complexity: constant; the first time for an array linear, and one
   /// allocation of 8 bytes a string, which the file keeps. Several threads may ask at once.
-  [[nodiscard]] std::string_view operator[](std::uint64_t i) const {
+  [[nodiscard]] std::string_view operator[](std::integral auto i) const {
     const std::uint64_t* index = index_.load();
     if (index == nullptr) index_.store(index = indexes_->of(first_, count_, wide_));
-    return *Iterator{first_ + index[i], 1, wide_};
+    return *Iterator{first_ + index[static_cast<std::size_t>(i)], 1, wide_};
   }
 
-  /// All of them, as a list of one's own. Complexity: linear; one allocation.
-  [[nodiscard]] std::vector<std::string_view> to_vector() const {
-    std::vector<std::string_view> all;
+  /// All of them, as a list of the caller's own: views, or copies as `std::string`.
+  /// Complexity: linear; one allocation for the list.
+  template <class Text = std::string_view>
+  [[nodiscard]] std::vector<Text> to_vector() const {
+    std::vector<Text> all;
     all.reserve(static_cast<std::size_t>(count_));
-    for (const std::string_view text : *this) all.push_back(text);
+    for (const std::string_view text : *this) all.emplace_back(text);
     return all;
   }
 
@@ -148,11 +150,11 @@ class Array {
   }
   [[nodiscard]] std::uint64_t size() const noexcept { return detail::load_length(raw_ + 4, wide_); }
 
-  /// The elements as `T`, exactly the type in the file.
+  /// The elements as `Type`, exactly the type in the file.
   /// Throws: `std::invalid_argument` naming both types.
-  template <ReadableValue T>
-  requires(!std::is_same_v<T, std::string_view>) [[nodiscard]] Elements<T> values() const {
-    expect(*detail::type_of<T>);
+  template <ReadableValue Type>
+  requires(!std::is_same_v<Type, std::string_view>) [[nodiscard]] Elements<Type> values() const {
+    expect(detail::type_of<Type>);
     return {first(), size()};
   }
 
@@ -168,6 +170,7 @@ class Array {
 
  private:
   friend class Arrays;
+  Array() = default;
 
   [[nodiscard]] const std::byte* first() const noexcept { return raw_ + (wide_ ? 12 : 8); }
 
@@ -182,9 +185,9 @@ class Array {
   }
 
   std::string_view key_;
-  const std::byte* raw_;
-  bool wide_;
-  StringIndexes* indexes_;
+  const std::byte* raw_ = nullptr;
+  bool wide_ = true;
+  StringIndexes* indexes_ = nullptr;
 };
 
 /// The arrays of an array, one after the other: a forward range, nothing copied.
@@ -205,10 +208,10 @@ class Arrays {
     Iterator(const Array& at, std::uint64_t left) noexcept : at_{at}, left_{left} {}
 
     /// Requires: not the end.
-    [[nodiscard]] Array operator*() const noexcept { return *at_; }
+    [[nodiscard]] Array operator*() const noexcept { return at_; }
     /// Complexity: linear in the strings and arrays of the array that it passes over.
     Iterator& operator++() noexcept {
-      at_->raw_ = at_->last();
+      at_.raw_ = at_.last();
       --left_;
       return *this;
     }
@@ -222,7 +225,7 @@ class Arrays {
     }
 
    private:
-    std::optional<Array> at_;
+    Array at_;
     std::uint64_t left_ = 0;
   };
 

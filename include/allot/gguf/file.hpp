@@ -21,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -40,7 +41,20 @@ class File {
  public:
   /// \param path  the file, or any shard of a split one (`NAME-00001-of-00009.gguf`)
   /// Throws: `ParseError`. Complexity: linear in the metadata.
-  explicit File(os::Path path) : parts_{detail::open_model(std::move(path))} { index_tensors(); }
+  template <class PathType>
+  requires std::is_convertible_v<const PathType&, os::Path>
+  explicit File(const PathType& path) : parts_{detail::ModelOpener<os::InputFile>::open(path)} {
+    if (shards().size() == 1) {
+      tensors_ = std::move(parts_.containers.front().tensors);
+    } else {
+      for (const Container& container : parts_.containers)
+        tensors_.insert(tensors_.end(), container.tensors.begin(), container.tensors.end());
+    }
+    places_.reserve(tensors_.size());
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      if (!places_.add(tensors_[i].name, i, NameAt{this})) fail_twice(tensors_[i]);
+    }
+  }
 
   [[nodiscard]] std::uint32_t version() const noexcept { return parts_.containers.front().version; }
   /// Bytes: what tensor offsets in the file are multiples of.
@@ -54,7 +68,9 @@ class File {
   }
 
   /// One for each file of the model, in order.
-  [[nodiscard]] std::span<const Shard> shards() const noexcept { return parts_.shards; }
+  [[nodiscard]] std::span<const Shard> shards() const noexcept {
+    return {parts_.shards.data(), parts_.shards.size()};
+  }
 
   /// The first shard's, which has the model's keys.
   [[nodiscard]] const Metadata& metadata() const noexcept {
@@ -62,7 +78,9 @@ class File {
   }
 
   /// All tensors, shard by shard, in file order.
-  [[nodiscard]] std::span<const TensorInfo> tensors() const noexcept { return tensors_; }
+  [[nodiscard]] std::span<const TensorInfo> tensors() const noexcept {
+    return {tensors_.data(), tensors_.size()};
+  }
 
   /// Complexity: constant. `nullptr` where there is none of that name.
   [[nodiscard]] const TensorInfo* find(std::string_view name) const noexcept {
@@ -77,25 +95,11 @@ class File {
   [[nodiscard]] std::span<const std::byte> data(const TensorInfo& tensor) const {
     if (tensor.bytes == 0) return {};
     const Shard& shard = parts_.shards[tensor.shard];
-    return shard.map().subspan(static_cast<std::size_t>(shard.data_offset() + tensor.offset),
-                               static_cast<std::size_t>(tensor.bytes));
+    return {shard.map().data() + shard.data_offset() + tensor.offset,
+            static_cast<std::size_t>(tensor.bytes)};
   }
 
  private:
-  void index_tensors() {
-    if (parts_.containers.size() == 1) {
-      tensors_ = std::move(parts_.containers.front().tensors);
-    } else {
-      for (const Container& container : parts_.containers) {
-        tensors_.insert(tensors_.end(), container.tensors.begin(), container.tensors.end());
-      }
-    }
-    places_.reserve(tensors_.size());
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (!places_.add(tensors_[i].name, i, NameAt{this})) fail_twice(tensors_[i]);
-    }
-  }
-
   [[noreturn]] void fail_twice(const TensorInfo& tensor) const {
     const TensorInfo& first = *find(tensor.name);
     throw ParseError{parts_.shards[tensor.shard].path(),

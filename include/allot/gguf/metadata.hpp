@@ -25,6 +25,7 @@
 namespace allot::gguf {
 
 namespace detail {
+template <class InputType>
 class Parser;
 }
 
@@ -38,15 +39,15 @@ class Value {
   [[nodiscard]] std::string_view key() const noexcept { return key_; }
   [[nodiscard]] ValueType type() const noexcept { return type_; }
 
-  /// The value as `T`, exactly the type in the file.
+  /// The value as `Type`, exactly the type in the file.
   /// Throws: `std::invalid_argument` naming both types.
-  template <ReadableValue T>
-  [[nodiscard]] T as() const {
-    expect(*detail::type_of<T>);
-    if constexpr (std::is_same_v<T, std::string_view>) {
+  template <ReadableValue Type>
+  [[nodiscard]] Type as() const {
+    expect(detail::type_of<Type>);
+    if constexpr (std::is_same_v<Type, std::string_view>) {
       return *Strings::Iterator{raw_, 1, wide_};
     } else {
-      return detail::load<T>(raw_);
+      return detail::load<Type>(raw_);
     }
   }
 
@@ -128,19 +129,8 @@ class Metadata {
   [[nodiscard]] auto end() const noexcept { return values_.end(); }
 
  private:
+  template <class InputType>
   friend class detail::Parser;
-
-  void reserve(std::size_t count) {
-    values_.reserve(count);
-    places_.reserve(count);
-  }
-
-  /// False where the key is there already.
-  [[nodiscard]] bool add(std::string_view key, ValueType type, const std::byte* raw, bool wide) {
-    if (!places_.add(key, values_.size(), NameAt{this})) return false;
-    values_.emplace_back(key, type, raw, wide, indexes_.front());
-    return true;
-  }
 
   std::vector<Value> values_;
   NameIndex places_;

@@ -11,7 +11,6 @@
 #include <allot/gguf/error.hpp>
 #include <allot/gguf/input.hpp>
 #include <allot/gguf/limits.hpp>
-#include <allot/os/input_file.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -56,9 +55,12 @@ class MetadataBytes {
 
 /// Reads forward through the metadata section. Positions are bytes from the start of the file; the
 /// bytes themselves stay where they are only when `finish` was called.
+/// \tparam InputType  what is read, as `os::InputFile`: a template, so that only those who open a file pay
+/// for its instantiation
+template <class InputType>
 class MetadataSection {
  public:
-  explicit MetadataSection(const os::InputFile& file) noexcept : file_{file} {}
+  explicit MetadataSection(const InputType& file) noexcept : file_{file} {}
 
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
   [[nodiscard]] std::uint64_t remaining() const noexcept { return file_.size() - position_; }
@@ -159,7 +161,7 @@ class MetadataSection {
     held_ = wanted;
   }
 
-  const os::InputFile& file_;
+  const InputType& file_;
   MetadataBytes bytes_;
   std::uint64_t room_ = 0;  ///< bytes reserved
   std::uint64_t held_ = 0;  ///< of which hold what the file has

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/gguf/container.hpp>
 #include <allot/gguf/input.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
@@ -13,12 +14,11 @@
 #include <allot/gguf/name_index.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/gguf/tensor_bytes.hpp>
-#include <allot/os/input_file.hpp>
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,22 +30,13 @@ namespace allot::gguf {
 static_assert(std::endian::native == std::endian::little,
               "the reader tells byte orders by a little-endian host's view of them");
 
-/// What one container holds. The views point into `bytes`.
-struct Container {
-  MetadataBytes bytes;
-  Metadata metadata;
-  std::vector<TensorInfo> tensors;  ///< `shard` is still 0
-  std::uint32_t version = 0;
-  std::endian byte_order = std::endian::little;
-  std::uint64_t alignment = 32;
-  std::uint64_t data_offset = 0;
-};
-
 namespace detail {
 
+/// \tparam InputType  what is read, as `os::InputFile`
+template <class InputType>
 class Parser {
  public:
-  explicit Parser(const os::InputFile& file) noexcept : file_{file}, in_{file} {}
+  explicit Parser(const InputType& file) noexcept : file_{file}, in_{file} {}
 
   [[nodiscard]] Container parse() {
     header();
@@ -87,7 +78,7 @@ class Parser {
 
   void header() {
     recognize();
-    out_.version = in_.take<std::uint32_t>("the version");
+    out_.version = in_.template take<std::uint32_t>("the version");
     if (is_big_endian(out_.version)) {
       out_.byte_order = std::endian::big;
       out_.version = swapped(out_.version);
@@ -147,12 +138,12 @@ class Parser {
   }
 
   [[nodiscard]] std::uint64_t take_length(const char* what) {
-    return wide_ ? in_.take<std::uint64_t>(what) : in_.take<std::uint32_t>(what);
+    return wide_ ? in_.template take<std::uint64_t>(what) : in_.template take<std::uint32_t>(what);
   }
 
   [[nodiscard]] ValueType take_type(const char* what) {
     const std::uint64_t at = in_.position();
-    const auto id = in_.take<std::uint32_t>(what);
+    const auto id = in_.template take<std::uint32_t>(what);
     if (id >= value_type_count) {
       in_.fail(at,
                std::string{what} + " " + std::to_string(id) + " is unknown; 0 to 12 are defined");
@@ -196,8 +187,8 @@ class Parser {
 
   void skip_strings(std::uint64_t count) {
     while (true) {
-      count = wide_ ? in_.skip_strings_at_hand<std::uint64_t>(count)
-                    : in_.skip_strings_at_hand<std::uint32_t>(count);
+      count = wide_ ? in_.template skip_strings_at_hand<std::uint64_t>(count)
+                    : in_.template skip_strings_at_hand<std::uint32_t>(count);
       if (count == 0) return;
       skip_string();
       --count;
@@ -242,7 +233,7 @@ class Parser {
     const Span name = take_name("a tensor's name", limits::tensor_name_bytes);
     TensorInfo info{};
     const std::uint64_t rank_at = in_.position();
-    info.shape.rank = in_.take<std::uint32_t>("a tensor's number of dimensions");
+    info.shape.rank = in_.template take<std::uint32_t>("a tensor's number of dimensions");
     if (info.shape.rank > limits::dimensions) {
       in_.fail(rank_at, of(name) + "has " + std::to_string(info.shape.rank) +
                             " dimensions; at most 4 are allowed");
@@ -252,7 +243,7 @@ class Parser {
       info.shape.extent[i] = take_length("a tensor's dimension");
     }
     const std::uint64_t type_at = in_.position();
-    const auto id = in_.take<std::uint32_t>("a tensor's type");
+    const auto id = in_.template take<std::uint32_t>("a tensor's type");
     const auto type = find_type(id);
     if (!type) {
       in_.fail(type_at, of(name) + "has type " + std::to_string(id) +
@@ -263,7 +254,7 @@ class Parser {
     info.bytes = checked_tensor_bytes(
         info.shape, *type, [&](const std::string& what) { in_.fail(shape_at, of(name) + what); });
     const std::uint64_t offset_at = in_.position();
-    info.offset = in_.take<std::uint64_t>("a tensor's offset");
+    info.offset = in_.template take<std::uint64_t>("a tensor's offset");
     tensors_.push_back({name, offset_at});
     out_.tensors.push_back(info);
   }
@@ -273,12 +264,14 @@ class Parser {
   }
 
   void build_metadata() {
-    out_.metadata.reserve(pairs_.size());
+    Metadata& made = out_.metadata;
+    made.values_.reserve(pairs_.size());
+    made.places_.reserve(pairs_.size());
     for (const PendingPair& pair : pairs_) {
       const std::string_view key = in_.text(pair.key.at, pair.key.length);
-      if (!out_.metadata.add(key, pair.type, in_.at(pair.value), wide_)) {
+      if (!made.places_.add(key, made.values_.size(), Metadata::NameAt{&made}))
         in_.fail(pair.key.at, "metadata key " + std::string{key} + " occurs twice");
-      }
+      made.values_.emplace_back(key, pair.type, in_.at(pair.value), wide_, made.indexes_.front());
     }
   }
 
@@ -336,22 +329,40 @@ class Parser {
     }
   }
 
+  /// A tensor's place in the data section.
+  struct Place {
+    std::uint64_t offset;
+    std::size_t tensor;
+  };
+
+  // The C library's sort: <algorithm> would be a tenth of what this header costs to compile, and
+  // files have their tensors in order.
+  static void sort(std::vector<Place>& places) {
+    bool is_sorted = true;
+    for (std::size_t i = 1; i < places.size(); ++i)
+      is_sorted = is_sorted && places[i - 1].offset <= places[i].offset;
+    if (is_sorted) return;
+    std::qsort(places.data(), places.size(), sizeof(Place),
+               [](const void* left, const void* right) {
+                 const Place& a = *static_cast<const Place*>(left);
+                 const Place& b = *static_cast<const Place*>(right);
+                 if (a.offset != b.offset) return a.offset < b.offset ? -1 : 1;
+                 return a.tensor < b.tensor ? -1 : 1;
+               });
+  }
+
   void check_overlaps() const {
-    std::vector<std::size_t> order;
+    std::vector<Place> order;
     order.reserve(tensors_.size());
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (out_.tensors[i].bytes != 0) order.push_back(i);
+      if (out_.tensors[i].bytes != 0) order.push_back({out_.tensors[i].offset, i});
     }
-    const auto begins_before = [this](std::size_t a, std::size_t b) {
-      return out_.tensors[a].offset < out_.tensors[b].offset;
-    };
-    if (!std::is_sorted(order.begin(), order.end(), begins_before))
-      std::sort(order.begin(), order.end(), begins_before);
+    sort(order);
     for (std::size_t i = 1; i < order.size(); ++i) {
-      const TensorInfo& lower = out_.tensors[order[i - 1]];
-      const TensorInfo& upper = out_.tensors[order[i]];
+      const TensorInfo& lower = out_.tensors[order[i - 1].tensor];
+      const TensorInfo& upper = out_.tensors[order[i].tensor];
       if (upper.offset - lower.offset < lower.bytes) {
-        const PendingTensor& pending = tensors_[order[i]];
+        const PendingTensor& pending = tensors_[order[i].tensor];
         in_.fail(pending.offset_at, of(pending.name) + "overlaps tensor " +
                                         std::string{lower.name} + " at offset " +
                                         std::to_string(upper.offset));
@@ -359,8 +370,8 @@ class Parser {
     }
   }
 
-  const os::InputFile& file_;
-  MetadataSection in_;
+  const InputType& file_;
+  MetadataSection<InputType> in_;
   Container out_;
   bool wide_ = true;
   std::uint64_t tensor_count_ = 0;
@@ -374,8 +385,9 @@ class Parser {
 
 /// Reads and checks everything in front of the tensor data. Throws: `ParseError`.
 /// Complexity: linear in the metadata section, n log n in the tensors.
-[[nodiscard]] inline Container parse(const os::InputFile& file) {
-  return detail::Parser{file}.parse();
+template <class InputType>
+[[nodiscard]] Container parse(const InputType& file) {
+  return detail::Parser<InputType>{file}.parse();
 }
 
 }  // namespace allot::gguf

@@ -7,6 +7,7 @@
 #include <allot/gguf/value_type.hpp>
 #include <allot/os/mutex.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -21,7 +22,9 @@ class StringIndexes {
  public:
   /// The positions of an array's strings, relative to the first; valid as long as this.
   /// Requires: `count` is not 0. Complexity: constant, and linear in the array the first time.
-  [[nodiscard]] const std::uint64_t* of(const std::byte* first, std::uint64_t count, bool wide) {
+  /// A template, so that readers of numbers do not pay for its instantiation.
+  template <std::integral Count>
+  [[nodiscard]] const std::uint64_t* of(const std::byte* first, Count count, bool wide) {
     const os::Lock lock{mutex_};
     if (const auto found = places_.find(bytes_of(first), FirstAt{this}))
       return arrays_[*found].positions.data();

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <optional>
 #include <string_view>
 #include <type_traits>
 
@@ -46,13 +45,13 @@ inline constexpr std::uint32_t value_type_count = 13;
 
 namespace detail {
 
-template <class T>
-[[nodiscard]] T load(const std::byte* from) noexcept {
-  if constexpr (std::is_same_v<T, bool>) {
+template <class Type>
+[[nodiscard]] Type load(const std::byte* from) noexcept {
+  if constexpr (std::is_same_v<Type, bool>) {
     return *from != std::byte{0};
   } else {
-    T value;
-    std::memcpy(&value, from, sizeof(T));
+    Type value;
+    std::memcpy(&value, from, sizeof(Type));
     return value;
   }
 }
@@ -62,38 +61,39 @@ template <class T>
   return wide ? load<std::uint64_t>(from) : load<std::uint32_t>(from);
 }
 
-template <class T>
-inline constexpr std::optional<ValueType> type_of = std::nullopt;
+inline constexpr auto no_type = static_cast<ValueType>(value_type_count);
+template <class Type>
+inline constexpr ValueType type_of = no_type;
 template <>
-inline constexpr std::optional<ValueType> type_of<std::uint8_t> = ValueType::uint8;
+inline constexpr ValueType type_of<std::uint8_t> = ValueType::uint8;
 template <>
-inline constexpr std::optional<ValueType> type_of<std::int8_t> = ValueType::int8;
+inline constexpr ValueType type_of<std::int8_t> = ValueType::int8;
 template <>
-inline constexpr std::optional<ValueType> type_of<std::uint16_t> = ValueType::uint16;
+inline constexpr ValueType type_of<std::uint16_t> = ValueType::uint16;
 template <>
-inline constexpr std::optional<ValueType> type_of<std::int16_t> = ValueType::int16;
+inline constexpr ValueType type_of<std::int16_t> = ValueType::int16;
 template <>
-inline constexpr std::optional<ValueType> type_of<std::uint32_t> = ValueType::uint32;
+inline constexpr ValueType type_of<std::uint32_t> = ValueType::uint32;
 template <>
-inline constexpr std::optional<ValueType> type_of<std::int32_t> = ValueType::int32;
+inline constexpr ValueType type_of<std::int32_t> = ValueType::int32;
 template <>
-inline constexpr std::optional<ValueType> type_of<float> = ValueType::float32;
+inline constexpr ValueType type_of<float> = ValueType::float32;
 template <>
-inline constexpr std::optional<ValueType> type_of<bool> = ValueType::boolean;
+inline constexpr ValueType type_of<bool> = ValueType::boolean;
 template <>
-inline constexpr std::optional<ValueType> type_of<std::string_view> = ValueType::string;
+inline constexpr ValueType type_of<std::string_view> = ValueType::string;
 template <>
-inline constexpr std::optional<ValueType> type_of<std::uint64_t> = ValueType::uint64;
+inline constexpr ValueType type_of<std::uint64_t> = ValueType::uint64;
 template <>
-inline constexpr std::optional<ValueType> type_of<std::int64_t> = ValueType::int64;
+inline constexpr ValueType type_of<std::int64_t> = ValueType::int64;
 template <>
-inline constexpr std::optional<ValueType> type_of<double> = ValueType::float64;
+inline constexpr ValueType type_of<double> = ValueType::float64;
 
 }  // namespace detail
 
 /// Calls `f` with a value of the type, where it is one of numbers or truth values.
-template <class F>
-void with_number_type(ValueType type, F&& f) {
+template <class Visitor>
+void with_number_type(ValueType type, Visitor&& f) {
   if (type == ValueType::uint8) f(std::uint8_t{});
   if (type == ValueType::int8) f(std::int8_t{});
   if (type == ValueType::uint16) f(std::uint16_t{});
@@ -108,8 +108,7 @@ void with_number_type(ValueType type, F&& f) {
 }
 
 /// A C++ type that a metadata value can be read as.
-template <class T>
-concept ReadableValue = detail::type_of<T>
-.has_value();
+template <class Type>
+concept ReadableValue = (detail::type_of<Type> != detail::no_type);
 
 }  // namespace allot::gguf

@@ -55,13 +55,15 @@ class InputFile {
   /// Throws: `FileError` if the file ends before that, or cannot be read.
   void read(std::uint64_t offset, std::span<std::byte> into) const {
     constexpr std::size_t most = std::size_t{1} << 30;
-    while (!into.empty()) {
-      const std::size_t wanted = into.size() < most ? into.size() : most;
-      const ::ssize_t got = ::pread(descriptor_, into.data(), wanted, static_cast<::off_t>(offset));
+    std::byte* at = into.data();
+    for (std::size_t left = into.size(); left != 0;) {
+      const std::size_t wanted = left < most ? left : most;
+      const ::ssize_t got = ::pread(descriptor_, at, wanted, static_cast<::off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) throw FileError{path_, offset, "cannot read: " + reason()};
-      if (got == 0) throw_ended(offset, into.size());
-      into = into.subspan(static_cast<std::size_t>(got));
+      if (got == 0) throw_ended(offset, left);
+      at += got;
+      left -= static_cast<std::size_t>(got);
       offset += static_cast<std::uint64_t>(got);
     }
   }

@@ -27,61 +27,70 @@
 
 namespace allot::gguf::detail {
 
+/// What `pick` makes of the decoder of one type.
+template <TensorType type, class Decoder, class Pick>
+[[nodiscard]] Decode picked(const Pick& pick) noexcept {
+  static_assert(Decoder::elements == type_info(type).block_elements &&
+                    Decoder::bytes == type_info(type).block_bytes,
+                "a decoder's block is the one of `tensor_types`");
+  return pick.template operator()<Decoder>();
+}
+
 /// What `pick.operator()<Decoder>()` makes of the decoder of a type whose blocks are of several
 /// elements; null for other types.
 template <class Pick>
 [[nodiscard]] Decode with_decoder(TensorType type, Pick pick) noexcept {
   switch (type) {
     case TensorType::Q1_0:
-      return pick.template operator()<Q1_0>();
+      return picked<TensorType::Q1_0, Q1_0>(pick);
     case TensorType::Q2_0:
-      return pick.template operator()<Q2_0>();
+      return picked<TensorType::Q2_0, Q2_0>(pick);
     case TensorType::Q4_0:
-      return pick.template operator()<Q4_0>();
+      return picked<TensorType::Q4_0, Q4_0>(pick);
     case TensorType::Q4_1:
-      return pick.template operator()<Q4_1>();
+      return picked<TensorType::Q4_1, Q4_1>(pick);
     case TensorType::Q5_0:
-      return pick.template operator()<Q5_0>();
+      return picked<TensorType::Q5_0, Q5_0>(pick);
     case TensorType::Q5_1:
-      return pick.template operator()<Q5_1>();
+      return picked<TensorType::Q5_1, Q5_1>(pick);
     case TensorType::Q8_0:
-      return pick.template operator()<Q8_0>();
+      return picked<TensorType::Q8_0, Q8_0>(pick);
     case TensorType::Q2_K:
-      return pick.template operator()<Q2_K>();
+      return picked<TensorType::Q2_K, Q2_K>(pick);
     case TensorType::Q3_K:
-      return pick.template operator()<Q3_K>();
+      return picked<TensorType::Q3_K, Q3_K>(pick);
     case TensorType::Q4_K:
-      return pick.template operator()<Q4_K>();
+      return picked<TensorType::Q4_K, Q4_K>(pick);
     case TensorType::Q5_K:
-      return pick.template operator()<Q5_K>();
+      return picked<TensorType::Q5_K, Q5_K>(pick);
     case TensorType::Q6_K:
-      return pick.template operator()<Q6_K>();
+      return picked<TensorType::Q6_K, Q6_K>(pick);
     case TensorType::IQ1_S:
-      return pick.template operator()<IQ1_S>();
+      return picked<TensorType::IQ1_S, IQ1_S>(pick);
     case TensorType::IQ1_M:
-      return pick.template operator()<IQ1_M>();
+      return picked<TensorType::IQ1_M, IQ1_M>(pick);
     case TensorType::IQ2_XXS:
-      return pick.template operator()<IQ2_XXS>();
+      return picked<TensorType::IQ2_XXS, IQ2_XXS>(pick);
     case TensorType::IQ2_XS:
-      return pick.template operator()<IQ2_XS>();
+      return picked<TensorType::IQ2_XS, IQ2_XS>(pick);
     case TensorType::IQ2_S:
-      return pick.template operator()<IQ2_S>();
+      return picked<TensorType::IQ2_S, IQ2_S>(pick);
     case TensorType::IQ3_XXS:
-      return pick.template operator()<IQ3_XXS>();
+      return picked<TensorType::IQ3_XXS, IQ3_XXS>(pick);
     case TensorType::IQ3_S:
-      return pick.template operator()<IQ3_S>();
+      return picked<TensorType::IQ3_S, IQ3_S>(pick);
     case TensorType::IQ4_NL:
-      return pick.template operator()<IQ4_NL>();
+      return picked<TensorType::IQ4_NL, IQ4_NL>(pick);
     case TensorType::IQ4_XS:
-      return pick.template operator()<IQ4_XS>();
+      return picked<TensorType::IQ4_XS, IQ4_XS>(pick);
     case TensorType::TQ1_0:
-      return pick.template operator()<TQ1_0>();
+      return picked<TensorType::TQ1_0, TQ1_0>(pick);
     case TensorType::TQ2_0:
-      return pick.template operator()<TQ2_0>();
+      return picked<TensorType::TQ2_0, TQ2_0>(pick);
     case TensorType::MXFP4:
-      return pick.template operator()<MXFP4>();
+      return picked<TensorType::MXFP4, MXFP4>(pick);
     case TensorType::NVFP4:
-      return pick.template operator()<NVFP4>();
+      return picked<TensorType::NVFP4, NVFP4>(pick);
     default:
       return nullptr;
   }

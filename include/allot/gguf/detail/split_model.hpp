@@ -21,41 +21,77 @@
 
 namespace allot::gguf::detail {
 
-/// The files of a model that are open so far, in order, and what each holds.
+/// The files of a model that are open, in order, and what each holds.
 struct Parts {
   std::vector<Shard> shards;
   std::vector<Container> containers;
+};
 
-  void add(Shard shard, Container container) {
-    const auto index = static_cast<std::uint32_t>(shards.size());
-    for (TensorInfo& tensor : container.tensors) tensor.shard = index;
-    shards.push_back(std::move(shard));
-    containers.push_back(std::move(container));
+/// Opens the files of a model one by one and checks them against each other.
+/// \tparam InputType  what is opened, `os::InputFile`: a template, so that only a program that opens
+/// a file pays for its instantiation
+template <class InputType>
+class ModelOpener {
+ public:
+  /// Throws: `ParseError`.
+  [[nodiscard]] static Parts open(os::Path path) {
+    ModelOpener named;
+    named.open_next(std::move(path));
+    const auto count = named.last_split_key(split_count_key);
+    if (count && *count > 1) return open_all(std::move(named), *count);
+    return std::move(named.parts_);
   }
 
-  /// Opens one more. Throws: `ParseError`.
-  void open(os::Path path) {
-    os::InputFile file = open_input(std::move(path));
+ private:
+  /// All shards of the model that the shard `named` is a part of. It is not read again.
+  [[nodiscard]] static Parts open_all(ModelOpener named, std::uint16_t count) {
+    const std::vector<std::string> paths = named.shard_paths(count);
+    const std::string own_name{os::file_name_of(named.parts_.shards.front().path())};
+    ModelOpener all;
+    all.parts_.shards.reserve(paths.size());
+    all.parts_.containers.reserve(paths.size());
+    for (const std::string& path : paths) {
+      if (os::file_name_of(path) == own_name) {
+        all.add(std::move(named.parts_.shards.front()), std::move(named.parts_.containers.front()));
+      } else {
+        all.open_next(path);
+      }
+      all.check_split_keys(count);
+      all.check_byte_order();
+    }
+    all.check_tensor_count();
+    return std::move(all.parts_);
+  }
+
+  void open_next(os::Path path) {
+    InputType file = open_input(std::move(path));
     Container container = parse(file);
     Shard shard{std::move(file), container.data_offset, container.byte_order};
     add(std::move(shard), std::move(container));
   }
 
+  void add(Shard shard, Container container) {
+    const auto index = static_cast<std::uint32_t>(parts_.shards.size());
+    for (TensorInfo& tensor : container.tensors) tensor.shard = index;
+    parts_.shards.push_back(std::move(shard));
+    parts_.containers.push_back(std::move(container));
+  }
+
   /// The shard breaks a rule, at one of its keys; at its start if it lacks the key.
   [[noreturn]] void fail(std::size_t shard, const char* key, const std::string& rule) const {
-    const Value* value = containers[shard].metadata.find(key);
-    throw ParseError{shards[shard].path(),
-                     value == nullptr ? 0 : containers[shard].bytes.position_of(value->key()),
-                     rule};
+    const Container& container = parts_.containers[shard];
+    const Value* value = container.metadata.find(key);
+    throw ParseError{parts_.shards[shard].path(),
+                     value == nullptr ? 0 : container.bytes.position_of(value->key()), rule};
   }
   /// The one that was opened last does.
   [[noreturn]] void fail_last(const char* key, const std::string& rule) const {
-    fail(shards.size() - 1, key, rule);
+    fail(parts_.shards.size() - 1, key, rule);
   }
 
   /// A split key of the shard opened last; nothing if it is missing.
   [[nodiscard]] std::optional<std::uint16_t> last_split_key(const char* key) const {
-    const Value* value = containers.back().metadata.find(key);
+    const Value* value = parts_.containers.back().metadata.find(key);
     if (value == nullptr) return std::nullopt;
     if (value->type() != ValueType::uint16) {
       fail_last(key, std::string{key} + " is " + std::string{to_text(value->type())} + ", not " +
@@ -63,111 +99,83 @@ struct Parts {
     }
     return value->as<std::uint16_t>();
   }
+
+  /// The names of all shards, in order. Throws: `ParseError` at the file that was named, if its own
+  /// name does not fit or others are missing.
+  [[nodiscard]] std::vector<std::string> shard_paths(std::uint16_t count) const {
+    const std::string& path = parts_.shards.front().path();
+    const auto prefix = split_prefix(path, count);
+    if (!prefix) {
+      fail_last(split_count_key, "split.count is " + std::to_string(count) +
+                                     ", but the file is not named PREFIX-00001" +
+                                     split_ending(count) + "; restore the names of the shards");
+    }
+    std::vector<std::string> paths;
+    constexpr int most_named = 16;
+    int missing_count = 0;
+    std::string missing;
+    for (std::uint16_t i = 0; i < count; ++i) {
+      paths.push_back(split_path(*prefix, i, count));
+      if (os::exists(paths.back())) continue;
+      if (++missing_count > most_named) {
+        missing += ", and maybe more";  // a few bytes may claim 65,535
+        break;
+      }
+      missing += (missing.empty() ? "" : ", ") + std::string{os::file_name_of(paths.back())};
+    }
+    if (!missing.empty()) {
+      fail_last(split_count_key, "the model has " + std::to_string(count) +
+                                     " shards, and these are missing beside it: " + missing);
+    }
+    return paths;
+  }
+
+  /// Checks the shard opened last against its place.
+  void check_split_keys(std::uint16_t count) const {
+    const std::size_t place = parts_.shards.size() - 1;
+    const auto number = last_split_key(split_no_key);
+    if (!number) fail_last(split_no_key, "split.no is missing");
+    if (*number != place) {
+      fail_last(split_no_key, "split.no is " + std::to_string(*number) +
+                                  ", but by its name the file is number " + std::to_string(place) +
+                                  " (from 0)");
+    }
+    const auto total = last_split_key(split_count_key);
+    if (!total || *total != count) {
+      fail_last(split_count_key, "split.count is " +
+                                     (total ? std::to_string(*total) : std::string{"missing"}) +
+                                     ", but another shard says " + std::to_string(count));
+    }
+  }
+
+  /// Checks the shard opened last against the first.
+  void check_byte_order() const {
+    const Shard& first = parts_.shards.front();
+    const Shard& last = parts_.shards.back();
+    if (last.byte_order() == first.byte_order()) return;
+    const bool is_big = last.byte_order() == std::endian::big;
+    throw ParseError{last.path(), 4,
+                     std::string{"the shard is "} + (is_big ? "big" : "little") + "-endian, but " +
+                         std::string{os::file_name_of(first.path())} +
+                         " is not; convert one of them"};
+  }
+
+  void check_tensor_count() const {
+    std::uint64_t tensors = 0;
+    for (const Container& container : parts_.containers) tensors += container.tensors.size();
+    for (std::size_t i = 0; i < parts_.containers.size(); ++i) {
+      const Value* total = parts_.containers[i].metadata.find(split_tensors_key);
+      if (total == nullptr || total->type() != ValueType::int32)
+        fail(i, split_tensors_key, "split.tensors.count is missing or not int32");
+      if (total->as_count() != tensors) {
+        fail(i, split_tensors_key,
+             "split.tensors.count is " + std::to_string(total->as<std::int32_t>()) +
+                 ", but the shards hold " + std::to_string(tensors) + " tensors");
+      }
+    }
+  }
+
+  Parts parts_;
 };
-
-/// The names of all shards, in order. Throws: `ParseError` at the file that was named, if its own
-/// name does not fit or others are missing.
-[[nodiscard]] inline std::vector<std::string> shard_paths(const Parts& named, std::uint16_t count) {
-  const std::string& path = named.shards.front().path();
-  const auto prefix = split_prefix(path, count);
-  if (!prefix) {
-    named.fail_last(split_count_key, "split.count is " + std::to_string(count) +
-                                         ", but the file is not named PREFIX-00001" +
-                                         split_ending(count) + "; restore the names of the shards");
-  }
-  std::vector<std::string> paths;
-  constexpr int most_named = 16;
-  int missing_count = 0;
-  std::string missing;
-  for (std::uint16_t i = 0; i < count; ++i) {
-    paths.push_back(split_path(*prefix, i, count));
-    if (os::exists(paths.back())) continue;
-    if (++missing_count > most_named) {
-      missing += ", and maybe more";  // a few bytes may claim 65,535
-      break;
-    }
-    missing += (missing.empty() ? "" : ", ") + std::string{os::file_name_of(paths.back())};
-  }
-  if (!missing.empty()) {
-    named.fail_last(split_count_key, "the model has " + std::to_string(count) +
-                                         " shards, and these are missing beside it: " + missing);
-  }
-  return paths;
-}
-
-/// Checks the shard opened last against its place.
-inline void check_split_keys(const Parts& parts, std::uint16_t count) {
-  const std::size_t place = parts.shards.size() - 1;
-  const auto number = parts.last_split_key(split_no_key);
-  if (!number) parts.fail_last(split_no_key, "split.no is missing");
-  if (*number != place) {
-    parts.fail_last(split_no_key, "split.no is " + std::to_string(*number) +
-                                      ", but by its name the file is number " +
-                                      std::to_string(place) + " (from 0)");
-  }
-  const auto total = parts.last_split_key(split_count_key);
-  if (!total || *total != count) {
-    parts.fail_last(split_count_key, "split.count is " +
-                                         (total ? std::to_string(*total) : std::string{"missing"}) +
-                                         ", but another shard says " + std::to_string(count));
-  }
-}
-
-/// Checks the shard opened last against the first.
-inline void check_byte_order(const Parts& parts) {
-  const Shard& first = parts.shards.front();
-  const Shard& last = parts.shards.back();
-  if (last.byte_order() == first.byte_order()) return;
-  const bool is_big = last.byte_order() == std::endian::big;
-  throw ParseError{last.path(), 4,
-                   std::string{"the shard is "} + (is_big ? "big" : "little") + "-endian, but " +
-                       std::string{os::file_name_of(first.path())} +
-                       " is not; convert one of them"};
-}
-
-inline void check_tensor_count(const Parts& parts) {
-  std::uint64_t tensors = 0;
-  for (const Container& container : parts.containers) tensors += container.tensors.size();
-  for (std::size_t i = 0; i < parts.containers.size(); ++i) {
-    const Value* total = parts.containers[i].metadata.find(split_tensors_key);
-    if (total == nullptr || total->type() != ValueType::int32)
-      parts.fail(i, split_tensors_key, "split.tensors.count is missing or not int32");
-    if (total->as_count() != tensors) {
-      parts.fail(i, split_tensors_key,
-                 "split.tensors.count is " + std::to_string(total->as<std::int32_t>()) +
-                     ", but the shards hold " + std::to_string(tensors) + " tensors");
-    }
-  }
-}
-
-/// All shards of the model that the shard `named` is a part of. It is not read again.
-[[nodiscard]] inline Parts open_split(Parts named, std::uint16_t count) {
-  const std::vector<std::string> paths = shard_paths(named, count);
-  const std::string own_name{os::file_name_of(named.shards.front().path())};
-  Parts parts;
-  parts.shards.reserve(paths.size());
-  parts.containers.reserve(paths.size());
-  for (const std::string& path : paths) {
-    if (!named.shards.empty() && os::file_name_of(path) == own_name) {
-      parts.add(std::move(named.shards.front()), std::move(named.containers.front()));
-      named = {};
-    } else {
-      parts.open(path);
-    }
-    check_split_keys(parts, count);
-    check_byte_order(parts);
-  }
-  check_tensor_count(parts);
-  return parts;
-}
-
-/// Throws: `ParseError`.
-[[nodiscard]] inline Parts open_model(os::Path path) {
-  Parts parts;
-  parts.open(std::move(path));
-  const auto count = parts.last_split_key(split_count_key);
-  if (count && *count > 1) return open_split(std::move(parts), *count);
-  return parts;
-}
 
 }  // namespace allot::gguf::detail

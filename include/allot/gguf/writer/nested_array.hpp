@@ -23,10 +23,11 @@ namespace allot::gguf {
 class NestedArray {
  public:
   /// Throws: `std::invalid_argument` for a text of over 2^30 bytes.
-  template <ReadableValue T, std::size_t Extent>
-  explicit NestedArray(std::span<const T, Extent> values) : element_type_{*detail::type_of<T>} {
+  template <ReadableValue Type, std::size_t Extent>
+  explicit NestedArray(std::span<const Type, Extent> values)
+      : element_type_{detail::type_of<Type>} {
     encoded_.put_header(element_type_, values.size());
-    for (const T& value : values) encoded_.put(value);
+    for (const Type& value : values) encoded_.put(value);
   }
   /// Throws: `std::invalid_argument` where more than four are one in the other.
   explicit NestedArray(std::span<const NestedArray> arrays) : element_type_{ValueType::array} {

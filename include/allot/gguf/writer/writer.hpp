@@ -59,19 +59,19 @@ class Writer {
 
   /// Adds a number, a truth value or a text (`std::string_view`).
   /// Throws: `std::invalid_argument` for a key that is empty, too long, holds NUL or is there.
-  template <ReadableValue T>
-  void add(std::string_view key, T value) {
+  template <ReadableValue Type>
+  void add(std::string_view key, Type value) {
     const std::uint64_t alignment = key == alignment_key ? checked_alignment(value) : alignment_;
-    add_pair(key, *detail::type_of<T>, [&] { pairs_.put(value); });
+    add_pair(key, detail::type_of<Type>, [&] { pairs_.put(value); });
     alignment_ = alignment;
   }
   void add(std::string_view key, const char* text) { add(key, std::string_view{text}); }
 
   /// Adds an array of such. Throws: as `add`.
-  template <ReadableValue T>
-  void add_array(std::string_view key, std::span<const T> values) {
-    add_array_pair(key, *detail::type_of<T>, values.size(), [&] {
-      for (const T& value : values) pairs_.put(value);
+  template <ReadableValue Type>
+  void add_array(std::string_view key, std::span<const Type> values) {
+    add_array_pair(key, detail::type_of<Type>, values.size(), [&] {
+      for (const Type& value : values) pairs_.put(value);
     });
   }
   /// Adds an array that may hold arrays. Throws: as `add`.
@@ -89,7 +89,8 @@ class Writer {
   void add(const Value& value) {
     if (value.type() == ValueType::array) return add_array(value.key(), value.array());
     if (value.type() == ValueType::string) return add(value.key(), value.as<std::string_view>());
-    with_number_type(value.type(), [&]<class T>(T) { this->add(value.key(), value.as<T>()); });
+    with_number_type(value.type(),
+                     [&]<class Type>(Type) { this->add(value.key(), value.as<Type>()); });
   }
 
   /// Adds a tensor whose bytes `fill` gives when the file is written.
@@ -214,9 +215,9 @@ class Writer {
 
   static constexpr std::string_view alignment_key = "general.alignment";
 
-  template <class T>
-  [[nodiscard]] std::uint64_t checked_alignment(T value) const {
-    if constexpr (std::is_same_v<T, std::uint32_t>) {
+  template <class Type>
+  [[nodiscard]] std::uint64_t checked_alignment(Type value) const {
+    if constexpr (std::is_same_v<Type, std::uint32_t>) {
       if (!tensors_.empty())
         throw std::invalid_argument{"the alignment must be set before the first tensor is added"};
       if (is_power_of_two(value) && value <= limits::alignment) return value;
@@ -290,7 +291,7 @@ class Writer {
     SplitPairs pairs{0, detail::Encoder{pairs_.version()}};
     const auto put_pair = [&](std::string_view key, auto value) {
       pairs.encoded.put(key);
-      pairs.encoded.put(*detail::type_of<decltype(value)>);
+      pairs.encoded.put(detail::type_of<decltype(value)>);
       pairs.encoded.put(value);
       ++pairs.count;
     };

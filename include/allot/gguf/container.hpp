@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `gguf::Container`: what one GGUF file holds in front of its tensor data.
+#pragma once
+
+#include <allot/gguf/metadata.hpp>
+#include <allot/gguf/metadata_section.hpp>
+#include <allot/gguf/tensor.hpp>
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+namespace allot::gguf {
+
+/// What one container holds. The views point into `bytes`.
+struct Container {
+  MetadataBytes bytes;
+  Metadata metadata;
+  std::vector<TensorInfo> tensors;  ///< `shard` is still 0
+  std::uint32_t version = 0;
+  std::endian byte_order = std::endian::little;
+  std::uint64_t alignment = 32;
+  std::uint64_t data_offset = 0;
+};
+
+}  // namespace allot::gguf
