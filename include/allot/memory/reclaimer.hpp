@@ -74,7 +74,10 @@ inline ReclaimerList& reclaimers() {
 /// runs out of memory, and must not wait for one that holds a lock while it allocates.
 class Reclaimer {
  public:
-  explicit Reclaimer(Reclaim reclaim) : entry_{std::make_shared<detail::ReclaimerEntry>()} {
+  /// \param reclaim  if it is empty, nothing is registered
+  explicit Reclaimer(Reclaim reclaim) {
+    if (!reclaim) return;
+    entry_ = std::make_shared<detail::ReclaimerEntry>();
     entry_->reclaim = std::move(reclaim);
     detail::reclaimers().add(entry_);
   }
@@ -83,6 +86,7 @@ class Reclaimer {
 
   /// Waits for a call that is under way on another thread.
   ~Reclaimer() {
+    if (entry_ == nullptr) return;
     detail::reclaimers().remove(*entry_);
     const std::scoped_lock lock{entry_->mutex};
     entry_->is_registered = false;

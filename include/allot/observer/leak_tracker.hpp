@@ -4,19 +4,18 @@
 ///
 /// | type          | what it is                                                                  |
 /// |---------------|-----------------------------------------------------------------------------|
-/// | `Leak`        | something that was not freed: name, bytes, age, where it was made           |
 /// | `LeakTracker` | the observer; reports when the arena is destroyed                           |
-/// | `CallSite`    | for a scope, where blocks of this thread count as made                      |
+/// | `Leak`        | what it reports (`leak.hpp`)                                                |
 #pragma once
 
 #include <allot/core/block.hpp>
 #include <allot/core/callback.hpp>
-#include <allot/core/chrono.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/core/units.hpp>
+#include <allot/observer/leak.hpp>
 #include <allot/observer/observer.hpp>
-#include <allot/observer/observers.hpp>
+#include <allot/os/chrono.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -30,55 +29,8 @@
 
 namespace allot {
 
-/// What was not freed. The name is valid as long as what handed it out says.
-struct Leak {
-  std::string_view name;           ///< empty where the request had none
-  std::uint64_t bytes = 0;         ///< as it is now, after all resizes
-  std::chrono::nanoseconds age{};  ///< since it was made, whatever it was resized to
-  std::optional<SourceLocation> site;
-};
-
-/// One line: `"positions": 4 KiB (4096 bytes), 1.25 s old, made at sim.cpp:12`.
-[[nodiscard]] inline std::string to_text(const Leak& leak) {
-  const auto hundredths = static_cast<std::uint64_t>(leak.age.count() / 10'000'000);
-  std::string text = "\"" + std::string{leak.name} + "\": " + ReadableBytes{leak.bytes}.c_str() +
-                     " (" + std::to_string(leak.bytes) + " bytes), " +
-                     std::to_string(hundredths / 100) + "." + std::to_string(hundredths / 10 % 10) +
-                     std::to_string(hundredths % 10) + " s old";
-  if (leak.site) {
-    text += std::string{", made at "} + leak.site->file_name() + ":" +
-            std::to_string(leak.site->line());
-  }
-  return text;
-}
-
 /// Told of leaks, where nothing can be thrown: what it throws is lost.
 using LeakReport = Callback<void(std::span<const Leak>)>;
-
-/// While one lives, blocks that this thread allocates count as made there. For layers over an
-/// arena, whose callers matter more than they do. The innermost one counts.
-class CallSite {
- public:
-  explicit CallSite(const SourceLocation& site) noexcept
-      : site_{site}, outer_{std::exchange(innermost(), this)} {}
-  CallSite(const CallSite&) = delete;
-  CallSite& operator=(const CallSite&) = delete;
-  ~CallSite() { innermost() = outer_; }
-
-  [[nodiscard]] static std::optional<SourceLocation> current() noexcept {
-    const CallSite* const site = innermost();
-    return site == nullptr ? std::nullopt : std::optional{site->site_};
-  }
-
- private:
-  [[nodiscard]] static const CallSite*& innermost() noexcept {
-    static thread_local const CallSite* site = nullptr;
-    return site;
-  }
-
-  SourceLocation site_;
-  const CallSite* outer_;
-};
 
 /// Keeps the name, size, age and call site of every live block of one arena, and reports those
 /// that are live when it is destroyed with the arena. A block that was resized in place stays the
@@ -188,31 +140,5 @@ class LeakTrackerOf {
 using LeakTracker = LeakTrackerOf<std::chrono::steady_clock>;
 
 static_assert(Observer<LeakTracker>);
-
-namespace detail {
-
-template <class ObserverType>
-inline constexpr bool reports_leaks = requires(const ObserverType& observer,
-                                               std::span<const Leak> leaks) {
-  observer.report(leaks);
-};
-template <class... ObserverTypes>
-inline constexpr bool reports_leaks<Observers<ObserverTypes...>> = (reports_leaks<ObserverTypes> ||
-                                                                    ...);
-
-/// Hands leaks to the leak trackers among an arena's observers.
-template <class ObserverType>
-void report_leaks(const ObserverType& observer, std::span<const Leak> leaks) {
-  if constexpr (reports_leaks<ObserverType>) observer.report(leaks);
-}
-template <class... ObserverTypes>
-void report_leaks(const Observers<ObserverTypes...>& observers, std::span<const Leak> leaks) {
-  [&]<std::size_t... Places>(std::index_sequence<Places...>) {
-    (report_leaks(observers.template get<Places>(), leaks), ...);
-  }
-  (std::index_sequence_for<ObserverTypes...>{});
-}
-
-}  // namespace detail
 
 }  // namespace allot

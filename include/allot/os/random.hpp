@@ -22,11 +22,11 @@ namespace allot::os {
 inline void fill_with_random_bits(std::span<std::uint64_t> words) {
 #if __has_include(<sys/random.h>)
   constexpr std::size_t words_at_once = 256 / sizeof(std::uint64_t);  // that the system gives
-  while (!words.empty()) {
-    const auto piece = words.first(words.size() < words_at_once ? words.size() : words_at_once);
-    if (::getentropy(piece.data(), piece.size_bytes()) != 0)
+  for (std::size_t i = 0; i < words.size(); i += words_at_once) {
+    const std::size_t left = words.size() - i;
+    const std::size_t count = left < words_at_once ? left : words_at_once;
+    if (::getentropy(&words[i], count * sizeof(std::uint64_t)) != 0)
       throw std::runtime_error{"the system has no random numbers: getentropy failed"};
-    words = words.subspan(piece.size());
   }
 #else
   std::random_device random;

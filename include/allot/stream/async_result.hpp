@@ -10,8 +10,8 @@
 #pragma once
 
 #include <allot/core/callback.hpp>
-#include <allot/core/chrono.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/chrono.hpp>
 
 #include <concepts>
 #include <condition_variable>

@@ -58,7 +58,7 @@ class BufferPool {
   /// Throws: as `Arena`'s constructor; `std::invalid_argument` for more than `max_capacity`.
   BufferPool(const DeviceType& device, std::uint64_t capacity_bytes,
              const PoolOptions& options = {})
-      : state_{std::make_shared<State>(device, capacity_bytes, options)} {}
+      : state_{new State{device, capacity_bytes, options}, [](State* state) { state->close(); }} {}
 
   /// A buffer of at least `bytes` bytes, for work on that stream: a cached one of the class, best
   /// one that was returned on the same stream. Where there is none, one from the arena; where that

@@ -27,10 +27,12 @@ struct PoolEntry;
 template <Device DeviceType>
 struct PoolClass;  // detail/cached.hpp
 struct PoolChunk;  // detail/chunks.hpp
+struct OfClass;    // tags of the lists that an entry is in
+struct OfAge;
 
 /// What a buffer knows of the pool it came from, whatever the pool's policies are.
 template <Device DeviceType>
-class PoolBase : public std::enable_shared_from_this<PoolBase<DeviceType>> {
+class PoolBase {
  public:
   using stream_type = typename DeviceType::stream_type;
 
@@ -49,11 +51,11 @@ class PoolBase : public std::enable_shared_from_this<PoolBase<DeviceType>> {
 
 /// The record of one block of a pool. It has room for the control block of the `shared_ptr` by
 /// which a buffer and its slices share the block.
+///
+/// While it is cached it is in two lists: of its class and the stream it was returned on, and of all
+/// by time of return.
 template <Device DeviceType>
-struct PoolEntry {
-  EntryLinks<PoolEntry>
-      of_class;  // cached: among those of its class that were returned on its stream
-  EntryLinks<PoolEntry> of_age;  // cached: among all, by time of return
+struct PoolEntry : EntryLink<OfClass>, EntryLink<OfAge> {
   PoolClass<DeviceType>* size_class = nullptr;
   PoolChunk* chunk = nullptr;
   Block block{};
@@ -67,7 +69,7 @@ struct PoolEntry {
   Stamp returned{};
   std::uint64_t idle_since = 0;  // in ticks
 
-  std::shared_ptr<PoolBase<DeviceType>> pool;  // while in use
+  PoolBase<DeviceType>* pool = nullptr;  // which lives while it is in use
 
   static constexpr std::size_t control_block_room = 64;
   alignas(std::max_align_t) std::byte control_block[control_block_room];
@@ -104,10 +106,7 @@ class EntryAllocator {
                   alignof(Value) <= alignof(std::max_align_t));
     return reinterpret_cast<Value*>(entry_->control_block);
   }
-  void deallocate(Value*, std::size_t) noexcept {
-    const std::shared_ptr<PoolBase<DeviceType>> pool = std::move(entry_->pool);
-    pool->returned(*entry_);
-  }
+  void deallocate(Value*, std::size_t) noexcept { entry_->pool->returned(*entry_); }
 
   template <class OtherValue>
   friend bool operator==(const EntryAllocator& a,

@@ -12,9 +12,9 @@
 
 #include <allot/alignment/alignment.hpp>
 #include <allot/arena.hpp>
-#include <allot/core/chrono.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/chrono.hpp>
 #include <allot/pool/named/byte_budget.hpp>
 #include <allot/pool/named/config.hpp>
 #include <allot/pool/named/detail/untyped_buffers.hpp>

@@ -10,14 +10,12 @@
 #pragma once
 
 #include <allot/core/block.hpp>
-#include <allot/core/chrono.hpp>
 #include <allot/core/source_location.hpp>
-#include <allot/observer/leak_tracker.hpp>
+#include <allot/observer/leak.hpp>
+#include <allot/os/chrono.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -95,24 +93,22 @@ class LeakList {
   /// Makes room, once, before any `add`.
   void reserve(std::size_t leaks, std::size_t name_bytes) {
     leaks_.reserve(leaks);
-    names_ = std::make_unique_for_overwrite<char[]>(name_bytes);
-    end_ = names_.get();
+    // Longer than a string holds within itself: so that the names stay where they are when it moves.
+    names_.reserve(name_bytes + sizeof names_);
   }
   /// Requires: room for it and its name.
   void add(std::string_view name, std::uint64_t bytes, std::chrono::nanoseconds age,
            const SourceLocation& site) {
-    std::memcpy(end_, name.data(), name.size());
     Leak& leak = leaks_.emplace_back();  // written in place: a copy costs more than all else here
-    leak.name = {end_, name.size()};
+    leak.name = {names_.data() + names_.size(), name.size()};
     leak.bytes = bytes;
     leak.age = age;
     leak.site.emplace(site);
-    end_ += name.size();
+    names_.append(name);
   }
 
  private:
-  std::unique_ptr<char[]> names_;  // one piece: a list of a thousand takes two allocations
-  char* end_ = nullptr;
+  std::string names_;  // all of them: a list of a thousand takes two allocations
   std::vector<Leak> leaks_;
 };
 

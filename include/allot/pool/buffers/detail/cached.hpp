@@ -16,15 +16,16 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace allot::detail {
 
 template <Device DeviceType>
-using ClassList = EntryList<PoolEntry<DeviceType>, &PoolEntry<DeviceType>::of_class>;
+using ClassList = EntryList<PoolEntry<DeviceType>, OfClass>;
 template <Device DeviceType>
-using AgeList = EntryList<PoolEntry<DeviceType>, &PoolEntry<DeviceType>::of_age>;
+using AgeList = EntryList<PoolEntry<DeviceType>, OfAge>;
 
 /// One class, and what is cached of it: a list for each lane, by time of return.
 template <Device DeviceType>
@@ -47,10 +48,6 @@ class ClassTable {
   static constexpr bool is_numbered = requires { Classes::count; };
 
  public:
-  ClassTable() {
-    if constexpr (is_numbered) index_.resize(Classes::count);
-  }
-
   [[nodiscard]] Class* find(std::uint64_t units) const noexcept {
     if constexpr (is_numbered) {
       return index_[Classes::index_of(units)];
@@ -120,7 +117,12 @@ class ClassTable {
   }
 
   std::vector<std::unique_ptr<Class>> classes_;
-  std::vector<Class*> index_;  // by number, or by hash
+  /// As many classes as there can be; a hash table's buckets if they have no number.
+  static constexpr std::size_t most = [] {
+    if constexpr (is_numbered) return Classes::count;
+    return std::size_t{0};
+  }();
+  std::conditional_t<is_numbered, Class* [most + 1], std::vector<Class*>> index_ {};
 };
 
 template <Device DeviceType, SizeClasses Classes>
@@ -149,11 +151,11 @@ class CachedEntries {
   [[nodiscard]] Entry* find(Class& of, std::uint32_t lane,
                             const StreamTimeline<DeviceType>& timeline) noexcept {
     if (of.stats.cached == 0) return nullptr;
-    if (!of.lanes[lane].empty()) return of.lanes[lane].last();
+    if (!of.lanes[lane].empty()) return &of.lanes[lane].back();
     Entry* oldest = nullptr;
     for (std::uint32_t i = 0; i < of.lanes.size(); ++i) {
       if (of.lanes[i].empty()) continue;
-      Entry& first = *of.lanes[i].first();
+      Entry& first = of.lanes[i].front();
       if (timeline.is_ordered(first.returned, lane)) return &first;
       if (!timeline.can_order(first.returned)) continue;
       if (oldest == nullptr || first.returned.time < oldest->returned.time) oldest = &first;

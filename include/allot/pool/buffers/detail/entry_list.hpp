@@ -1,70 +1,81 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `EntryList`: a doubly linked list through one of its entries' own links: it allocates nothing.
-/// What a pool uses of Boost.Intrusive's list, in a twentieth of what that costs the compiler; for
-/// `pooled_buffer.hpp`, which every user of a pool includes.
+/// `EntryList`: a doubly linked list through its entries' own links: it allocates nothing. What a
+/// pool uses of Boost.Intrusive's list, in a tenth of the time to compile; for `pooled_buffer.hpp`,
+/// which every user of a pool includes.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 namespace allot::detail {
 
-/// An entry's place in a list.
-template <class Entry>
-struct EntryLinks {
-  Entry* previous = nullptr;
-  Entry* next = nullptr;
+/// An entry's place in the list of that tag: a base class of the entry.
+template <class Tag>
+struct EntryLink {
+  EntryLink* previous = nullptr;
+  EntryLink* next = nullptr;
 };
 
-/// Does not own its entries. Copies would share them.
-template <class Entry, EntryLinks<Entry> Entry::*links>
+/// Does not own its entries. Circular, through a link of its own that is before the first and after
+/// the last entry: so that no operation has to ask which is which.
+template <class Entry, class Tag>
 class EntryList {
+  using Link = EntryLink<Tag>;
+
  public:
   EntryList() noexcept = default;
   EntryList(EntryList&& other) noexcept { append(other); }
   EntryList& operator=(EntryList&&) = delete;
   ~EntryList() = default;
 
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  /// Null if it is empty.
-  [[nodiscard]] Entry* first() const noexcept { return first_; }
-  [[nodiscard]] Entry* last() const noexcept { return last_; }
-  /// Null after the last one.
-  [[nodiscard]] static Entry* after(const Entry& entry) noexcept { return (entry.*links).next; }
+  [[nodiscard]] bool empty() const noexcept { return end_.next == &end_; }
+  /// Requires: it is not empty.
+  [[nodiscard]] Entry& front() const noexcept { return static_cast<Entry&>(*end_.next); }
+  [[nodiscard]] Entry& back() const noexcept { return static_cast<Entry&>(*end_.previous); }
+
+  /// The first entry, and the one after an entry; null if there is none.
+  [[nodiscard]] Entry* first() const noexcept { return entry_of(end_.next); }
+  [[nodiscard]] Entry* after(const Entry& entry) const noexcept {
+    return entry_of(static_cast<const Link&>(entry).next);
+  }
 
   void push_back(Entry& entry) noexcept {
-    (entry.*links) = {last_, nullptr};
-    (last_ == nullptr ? first_ : (last_->*links).next) = &entry;
-    last_ = &entry;
+    Link& link = entry;
+    link = {end_.previous, &end_};
+    end_.previous->next = &link;
+    end_.previous = &link;
   }
 
   /// Requires: the entry is in it.
-  void erase(Entry& entry) noexcept {
-    const EntryLinks<Entry> old = entry.*links;
-    (old.previous == nullptr ? first_ : (old.previous->*links).next) = old.next;
-    (old.next == nullptr ? last_ : (old.next->*links).previous) = old.previous;
+  static void erase(Entry& entry) noexcept {
+    const Link& link = entry;
+    link.previous->next = link.next;
+    link.next->previous = link.previous;
   }
 
   /// Moves all entries of another list to the end.
   void append(EntryList& other) noexcept {
     if (other.empty()) return;
-    (other.first_->*links).previous = last_;
-    (last_ == nullptr ? first_ : (last_->*links).next) = other.first_;
-    last_ = other.last_;
-    other.first_ = other.last_ = nullptr;
+    end_.previous->next = other.end_.next;
+    other.end_.next->previous = end_.previous;
+    other.end_.previous->next = &end_;
+    end_.previous = other.end_.previous;
+    other.end_ = {&other.end_, &other.end_};
   }
 
   /// Complexity: linear.
   [[nodiscard]] std::uint64_t count() const noexcept {
     std::uint64_t entries = 0;
-    for (const Entry* entry = first_; entry != nullptr; entry = after(*entry)) ++entries;
+    for (const Link* link = end_.next; link != &end_; link = link->next) ++entries;
     return entries;
   }
 
  private:
-  Entry* first_ = nullptr;
-  Entry* last_ = nullptr;
+  [[nodiscard]] Entry* entry_of(Link* link) const noexcept {
+    return link == &end_ ? nullptr : static_cast<Entry*>(link);
+  }
+
+  Link end_{&end_, &end_};
 };
 
 }  // namespace allot::detail

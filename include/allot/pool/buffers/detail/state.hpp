@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a `BufferPool` and its buffers share. It lives until the last of them is gone.
+/// What a `BufferPool` and its buffers share. It lives until the last of them is gone: then `close`,
+/// or the return of the last buffer, deletes it. So a buffer that is acquired counts no owner.
 #pragma once
 
 #include <allot/core/arguments.hpp>
@@ -8,6 +9,7 @@
 #include <allot/memory/reclaimer.hpp>
 #include <allot/pool/buffers/detail/cached.hpp>
 #include <allot/pool/buffers/detail/chunks.hpp>
+#include <allot/pool/buffers/detail/making.hpp>
 #include <allot/pool/buffers/detail/stream_order.hpp>
 #include <allot/pool/buffers/pooled_buffer.hpp>
 #include <allot/pool/buffers/size_classes.hpp>
@@ -40,19 +42,14 @@ class PoolState final : public PoolBase<DeviceType> {
   using Chunk = typename Chunks::Chunk;
 
   PoolState(const DeviceType& device, std::uint64_t capacity, const PoolOptions& options)
-      : device_{device}, chunks_{device_, capacity, options}, streams_{device_}, options_{options} {
-    if (!options.reclaimable) return;
-    reclaimer_ = std::make_unique<Reclaimer>([this, name = std::string{device_.name()}](
-                                                 std::string_view wanted_of, std::uint64_t bytes) {
-      return wanted_of == name ? give_back(bytes) : 0;
-    });
-  }
+      : device_{device},
+        chunks_{device_, capacity, options},
+        streams_{device_},
+        options_{options},
+        reclaimer_{options.reclaimable ? reclaim() : Reclaim{}} {}
   PoolState(const PoolState&) = delete;
   PoolState& operator=(const PoolState&) = delete;
-  ~PoolState() override {
-    reclaimer_.reset();  // waits for a call that is under way
-    streams_.timeline().wait_for_all();
-  }
+  ~PoolState() override = default;
 
   [[nodiscard]] PooledBuffer<DeviceType> acquire(std::uint64_t bytes, stream_type& stream,
                                                  const Owner* owner) {
@@ -72,23 +69,32 @@ class PoolState final : public PoolBase<DeviceType> {
       ++of.stats.hits;
       use(*entry, of, bytes, lane, stream);
     } else {
-      const Making making{*this, of, lane};
+      const Making making{cached_, streams_, of, lane};
       entry = &missed(lock, of, bytes);
       use(*entry, of, bytes, lane, stream);
     }
-    entry->pool = this->shared_from_this();
+    entry->pool = this;
     lock.unlock();
     return PooledBufferMaker<DeviceType>::make(*entry, bytes);
   }
 
+  /// The pool's owner is gone: no more is acquired.
+  void close() noexcept {
+    std::unique_lock lock{mutex_};
+    is_closed_ = true;
+    delete_if_last(lock);
+  }
+
   void returned(Entry& entry) noexcept override {
-    const std::scoped_lock lock{mutex_};
+    std::unique_lock lock{mutex_};
     entry.returned = streams_.give_back(entry.lane, entry.stream);
     entry.idle_since = ticks_;
     --Cached::class_of(entry).stats.in_use;
     --chunk_of(entry).in_use;
     account_.give_back(entry.capacity, entry.requested);
     cached_.add(entry);
+    if (is_closed_) [[unlikely]]
+      return delete_if_last(lock);
     if (cached_.bytes() <= options_.max_cached) [[likely]]
       return;
     try {
@@ -124,8 +130,8 @@ class PoolState final : public PoolBase<DeviceType> {
       made.want(cached_.class_of(units, AlignmentType::value));
     made.end_wants();
     for (const Making& making : made.classes) {
-      Class& of = making.of_;
-      for (std::uint64_t there = of.stats.cached; there < making.wanted_; ++there) {
+      Class& of = making.of();
+      for (std::uint64_t there = of.stats.cached; there < making.wanted(); ++there) {
         made.entries.push_back(&make(lock, of, of.stats.capacity, Evict::nothing));
       }
     }
@@ -198,31 +204,15 @@ class PoolState final : public PoolBase<DeviceType> {
 
  private:
   using Cached = CachedEntries<DeviceType, Classes>;
-  using Ages = AgeList<DeviceType>;
+  using Making = MakingBuffers<DeviceType, Classes>;
 
   enum class Evict { nothing, cached };
 
-  /// Keeps a class and a lane while the mutex is not held.
-  struct Making {
-    Making(PoolState& state, Class& of, std::uint32_t lane) noexcept
-        : state_{state}, of_{of}, lane_{lane} {
-      ++of.in_making;
-      state.streams_.acquire(lane);
-    }
-    Making(const Making&) = delete;
-    Making& operator=(const Making&) = delete;
-    ~Making() {
-      of_.wanted = 0;
-      state_.streams_.release(lane_);
-      --of_.in_making;
-      state_.cached_.forget_if_empty(of_);
-    }
-
-    PoolState& state_;
-    Class& of_;
-    std::uint32_t lane_;
-    std::uint64_t wanted_ = 0;  // buffers, by a warm-up
-  };
+  void delete_if_last(std::unique_lock<std::mutex>& lock) noexcept {
+    const bool is_last = account_.in_use_buffers == 0;
+    lock.unlock();
+    if (is_last) delete this;
+  }
 
   /// Entries that nobody has yet: freed, unless they are taken out.
   struct Made {
@@ -235,11 +225,11 @@ class PoolState final : public PoolBase<DeviceType> {
 
     /// Counts one more buffer of a class. The mutex is held from the first one to `end_wants`.
     void want(Class& of) {
-      if (of.wanted == 0) classes.emplace_back(state_, of, 0);
+      if (of.wanted == 0) classes.emplace_back(state_.cached_, state_.streams_, of, 0);
       ++of.wanted;
     }
     void end_wants() noexcept {
-      for (Making& making : classes) making.wanted_ = std::exchange(making.of_.wanted, 0);
+      for (Making& making : classes) making.take_wanted();
     }
 
     PoolState& state_;
@@ -310,7 +300,7 @@ class PoolState final : public PoolBase<DeviceType> {
     if (Entry* const entry = place(of)) return *entry;  // the mutex was left meanwhile
     for (Entry* next = cached_.by_age().first(); evict == Evict::cached && next != nullptr;) {
       Entry& oldest = *next;
-      next = Ages::after(oldest);
+      next = cached_.by_age().after(oldest);
       if (chunk_of(oldest).arena.capacity() < capacity || !this->evict(oldest)) continue;
       if (Entry* const entry = place(of)) return *entry;
     }
@@ -321,7 +311,7 @@ class PoolState final : public PoolBase<DeviceType> {
   [[nodiscard]] Entry* place(Class& of) {
     const auto place = chunks_.place(of.stats.capacity);
     if (!place) return nullptr;
-    Entry& entry = *spare_.first();
+    Entry& entry = spare_.front();
     spare_.erase(entry);
     entry.size_class = &of;
     entry.chunk = place->chunk;
@@ -353,7 +343,7 @@ class PoolState final : public PoolBase<DeviceType> {
   std::uint64_t trim_to(std::uint64_t to) {
     const std::uint64_t before = cached_.bytes();
     for (Entry* next = cached_.by_age().first(); next != nullptr && cached_.bytes() > to;)
-      evict(*std::exchange(next, Ages::after(*next)));
+      evict(*std::exchange(next, cached_.by_age().after(*next)));
     return before - cached_.bytes();
   }
 
@@ -361,9 +351,16 @@ class PoolState final : public PoolBase<DeviceType> {
     const std::uint64_t before = cached_.bytes();
     Entry* next = cached_.by_age().first();
     while (next != nullptr && ticks_ - next->idle_since >= ticks)
-      evict(*std::exchange(next, Ages::after(*next)));
+      evict(*std::exchange(next, cached_.by_age().after(*next)));
     unused = forget_unused_streams(false);
     return before - cached_.bytes();
+  }
+
+  [[nodiscard]] Reclaim reclaim() {
+    return [this, name = std::string{device_.name()}](std::string_view wanted_of,
+                                                      std::uint64_t bytes) {
+      return wanted_of == name ? give_back(bytes) : 0;
+    };
   }
 
   /// Gives chunks without a buffer in use back to the system, the latest first.
@@ -376,7 +373,7 @@ class PoolState final : public PoolBase<DeviceType> {
   [[nodiscard]] bool empty_chunk(Chunk& chunk) noexcept {
     try {
       for (Entry* next = cached_.by_age().first(); next != nullptr;) {
-        Entry& entry = *std::exchange(next, Ages::after(*next));
+        Entry& entry = *std::exchange(next, cached_.by_age().after(*next));
         if (entry.chunk == &chunk && !evict(entry)) return false;
       }
     } catch (...) {
@@ -388,15 +385,16 @@ class PoolState final : public PoolBase<DeviceType> {
   mutable std::mutex mutex_;
   DeviceType device_;
   std::deque<Entry> entries_;
-  Ages spare_;
+  AgeList<DeviceType> spare_;
   Chunks chunks_;
   Cached cached_;
   StreamOrder<DeviceType> streams_;
   PoolOptions options_;
 
   PoolAccount account_;
+  bool is_closed_ = false;
   std::uint64_t ticks_ = 0;
-  std::unique_ptr<Reclaimer> reclaimer_;
+  Reclaimer reclaimer_;  // goes first: waits for a call that is under way
 };
 
 }  // namespace allot::detail

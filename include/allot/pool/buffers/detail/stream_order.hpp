@@ -31,6 +31,7 @@ class StreamOrder {
   explicit StreamOrder(DeviceType& device) : device_{&device}, timeline_{device} {}
   StreamOrder(const StreamOrder&) = delete;
   StreamOrder& operator=(const StreamOrder&) = delete;
+  ~StreamOrder() { timeline_.wait_for_all(); }
 
   [[nodiscard]] std::size_t lanes() const noexcept { return timeline_.lanes(); }
   [[nodiscard]] const StreamTimeline<DeviceType>& timeline() const noexcept { return timeline_; }

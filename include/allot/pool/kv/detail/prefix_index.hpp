@@ -24,9 +24,10 @@ namespace allot::detail {
 ///
 /// Complexity: constant in the blocks on average, whatever the tokens, since the hash has keys that
 /// nobody knows; linear in the tokens of one.
-class PrefixIndex {
+template <class TokenType>
+class BasicPrefixIndex {
  public:
-  using Token = std::uint32_t;
+  using Token = TokenType;
   using Number = std::uint32_t;
 
   static constexpr std::uint64_t no_prefix = 0;
@@ -34,7 +35,7 @@ class PrefixIndex {
   /// \param blocks  0: there is no index
   /// Throws: `std::bad_alloc`, `std::length_error`; where the system has no random numbers,
   /// `std::runtime_error`.
-  PrefixIndex(std::uint64_t blocks, std::uint64_t block_tokens)
+  BasicPrefixIndex(std::uint64_t blocks, std::uint64_t block_tokens)
       : block_tokens_{static_cast<std::size_t>(block_tokens)},
         entries_(blocks),
         buckets_(blocks == 0 ? 0 : std::bit_ceil(larger<std::uint64_t>(blocks, 2)), none),
@@ -186,5 +187,7 @@ class PrefixIndex {
   Number oldest_ = none;
   Number newest_ = none;
 };
+
+using PrefixIndex = BasicPrefixIndex<std::uint32_t>;
 
 }  // namespace allot::detail

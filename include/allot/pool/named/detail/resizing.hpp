@@ -5,7 +5,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
-#include <allot/observer/leak_tracker.hpp>
+#include <allot/observer/leak.hpp>
 #include <allot/pool/named/detail/accounts.hpp>
 #include <allot/pool/named/detail/entry.hpp>
 #include <allot/pool/named/detail/name_table.hpp>

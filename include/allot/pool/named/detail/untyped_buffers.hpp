@@ -11,10 +11,10 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/core/chrono.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/device/device.hpp>
-#include <allot/observer/leak_tracker.hpp>
+#include <allot/observer/leak.hpp>
+#include <allot/os/chrono.hpp>
 #include <allot/pool/named/byte_budget.hpp>
 #include <allot/pool/named/config.hpp>
 #include <allot/pool/named/detail/accounts.hpp>
