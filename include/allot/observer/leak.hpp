@@ -8,9 +8,10 @@
 /// | `CallSite` | for a scope, where blocks of this thread count as made                      |
 #pragma once
 
+#include <allot/core/fixed_text.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/core/units.hpp>
-#include <allot/observer/observers.hpp>
+#include <allot/observer/observer.hpp>
 #include <allot/os/chrono.hpp>
 
 #include <cstddef>
@@ -34,13 +35,15 @@ struct Leak {
 /// One line: `"positions": 4 KiB (4096 bytes), 1.25 s old, made at sim.cpp:12`.
 [[nodiscard]] inline std::string to_text(const Leak& leak) {
   const auto hundredths = static_cast<std::uint64_t>(leak.age.count() / 10'000'000);
-  std::string text = "\"" + std::string{leak.name} + "\": " + ReadableBytes{leak.bytes}.c_str() +
-                     " (" + std::to_string(leak.bytes) + " bytes), " +
-                     std::to_string(hundredths / 100) + "." + std::to_string(hundredths / 10 % 10) +
-                     std::to_string(hundredths % 10) + " s old";
+  FixedText<128> figures;
+  figures << "\": " << ReadableBytes{leak.bytes}.c_str() << " (" << leak.bytes << " bytes), "
+          << hundredths / 100 << "." << hundredths / 10 % 10 << hundredths % 10 << " s old";
+  std::string text{'"'};
+  text.append(leak.name).append(figures.c_str());
   if (leak.site) {
-    text += std::string{", made at "} + leak.site->file_name() + ":" +
-            std::to_string(leak.site->line());
+    figures = {};
+    figures << ":" << leak.site->line();
+    text.append(", made at ").append(leak.site->file_name()).append(figures.c_str());
   }
   return text;
 }
@@ -69,6 +72,9 @@ class CallSite {
   SourceLocation site_;
   const CallSite* outer_;
 };
+
+template <Observer... ObserverTypes>
+class Observers;  // observers.hpp
 
 namespace detail {
 

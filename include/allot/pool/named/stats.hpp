@@ -72,6 +72,24 @@ struct NamedBuffersStats {
 class LeakList {
  public:
   LeakList() = default;
+  /// \param most        leaks, at most
+  /// \param name_bytes  of all their names, at most
+  /// \param fill        `fill(add)` calls `add(name, bytes, age, site)` for each
+  template <class Fill>
+  LeakList(std::size_t most, std::size_t name_bytes, Fill&& fill) {
+    leaks_.reserve(most);
+    // Longer than a string holds within itself: so that the names stay where they are when it moves.
+    names_.reserve(name_bytes + sizeof names_);
+    fill([this](std::string_view name, std::uint64_t bytes, std::chrono::nanoseconds age,
+                const SourceLocation& site) {
+      Leak& leak = leaks_.emplace_back();  // written in place: a copy costs more than all else here
+      leak.name = {names_.data() + names_.size(), name.size()};
+      leak.bytes = bytes;
+      leak.age = age;
+      leak.site.emplace(site);
+      names_.append(name);
+    });
+  }
   LeakList(LeakList&&) = default;
   LeakList& operator=(LeakList&&) = default;
   LeakList(const LeakList&) = delete;
@@ -80,7 +98,9 @@ class LeakList {
 
   [[nodiscard]] std::size_t size() const noexcept { return leaks_.size(); }
   [[nodiscard]] bool empty() const noexcept { return leaks_.empty(); }
-  [[nodiscard]] std::span<const Leak> leaks() const noexcept { return leaks_; }
+  [[nodiscard]] std::span<const Leak> leaks() const noexcept {
+    return {leaks_.data(), leaks_.size()};
+  }
   [[nodiscard]] auto begin() const noexcept { return leaks_.begin(); }
   [[nodiscard]] auto end() const noexcept { return leaks_.end(); }
 
@@ -88,23 +108,6 @@ class LeakList {
     std::uint64_t sum = 0;
     for (const Leak& leak : leaks_) sum += leak.bytes;
     return sum;
-  }
-
-  /// Makes room, once, before any `add`.
-  void reserve(std::size_t leaks, std::size_t name_bytes) {
-    leaks_.reserve(leaks);
-    // Longer than a string holds within itself: so that the names stay where they are when it moves.
-    names_.reserve(name_bytes + sizeof names_);
-  }
-  /// Requires: room for it and its name.
-  void add(std::string_view name, std::uint64_t bytes, std::chrono::nanoseconds age,
-           const SourceLocation& site) {
-    Leak& leak = leaks_.emplace_back();  // written in place: a copy costs more than all else here
-    leak.name = {names_.data() + names_.size(), name.size()};
-    leak.bytes = bytes;
-    leak.age = age;
-    leak.site.emplace(site);
-    names_.append(name);
   }
 
  private:

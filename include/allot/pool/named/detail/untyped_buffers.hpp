@@ -160,19 +160,18 @@ class UntypedBuffers {
   /// once all is freed. Complexity: linear in them, with two allocations.
   /// Throws: `std::bad_alloc`.
   [[nodiscard]] LeakList check_leaks() const {
-    LeakList leaks;
     const std::scoped_lock lock{mutex()};
-    leaks.reserve(table_.size() + accounts_->externals().size(),
-                  name_bytes_ + accounts_->external_name_bytes());
     const auto now = Clock::now();
-    table_.for_each([&](const Named& buffer) {
-      const Entry& entry = buffer.value;
-      leaks.add(buffer.name, entry.bytes(), since(entry.made, now), entry.site);
-    });
-    for (const auto& external : accounts_->externals()) {
-      leaks.add(external.name, external.bytes, since(external.made, now), external.site);
-    }
-    return leaks;
+    return {table_.size() + accounts_->externals().size(),
+            name_bytes_ + accounts_->external_name_bytes(), [&](auto&& add) {
+              table_.for_each([&](const Named& buffer) {
+                const Entry& entry = buffer.value;
+                add(buffer.name, entry.bytes(), since(entry.made, now), entry.site);
+              });
+              for (const auto& external : accounts_->externals()) {
+                add(external.name, external.bytes, since(external.made, now), external.site);
+              }
+            }};
   }
 
   /// Calls `f(observer)` of the arena, as `Arena::with_observer`. It must not call this object.
