@@ -77,7 +77,8 @@ class ScratchStack {
       side.piece = i;
       most_alignment_ = larger(most_alignment_, larger(request.alignment, AlignmentType::value));
       high_water_ = larger(high_water_, used());
-      return slice_type{pieces_[i], arena.address(*block), request.bytes};
+      auto* const base = static_cast<std::byte*>(arena.base_address());
+      return slice_type{pieces_[i], base + block->offset, request.bytes};
     }
     return std::nullopt;
   }
