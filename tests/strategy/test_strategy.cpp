@@ -131,6 +131,7 @@ struct WholeIndex {
   struct Found {
     std::uint32_t record;
     std::uint64_t size;
+    explicit operator bool() const noexcept { return false; }
   };
   WholeIndex() = default;
   WholeIndex(detail::RecordSlab&, std::uint64_t) {}
@@ -141,9 +142,7 @@ struct WholeIndex {
   void erase(const Found&) noexcept {}
   void rekey(std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
   void replace(const Found&, std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
-  [[nodiscard]] std::optional<Found> find(std::uint64_t, std::uint64_t) const noexcept {
-    return {};
-  }
+  [[nodiscard]] Found find(std::uint64_t, std::uint64_t) const noexcept { return {}; }
   [[nodiscard]] bool prefers(std::uint64_t, const Found&) const noexcept { return false; }
   [[nodiscard]] std::uint64_t size(std::uint32_t) const noexcept { return 0; }
   [[nodiscard]] std::uint64_t largest() const noexcept { return 0; }
@@ -160,7 +159,7 @@ struct FindsRecordsOnly : WholeIndex {
 };
 struct FindChangesIt : WholeIndex {
   using WholeIndex::WholeIndex;
-  std::optional<Found> find(std::uint64_t, std::uint64_t) noexcept { return {}; }
+  Found find(std::uint64_t, std::uint64_t) noexcept { return {}; }
 };
 struct ErasesRecordsOnly : WholeIndex {
   using WholeIndex::WholeIndex;
@@ -173,14 +172,25 @@ struct InsertMayThrow : WholeIndex {
 struct FoundHasNoSize : WholeIndex {
   struct Found {
     std::uint32_t record;
+    explicit operator bool() const noexcept { return false; }
   };
   using WholeIndex::erase;
   using WholeIndex::WholeIndex;
   void erase(const Found&) noexcept {}
   void replace(const Found&, std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
-  [[nodiscard]] std::optional<Found> find(std::uint64_t, std::uint64_t) const noexcept {
-    return {};
-  }
+  [[nodiscard]] Found find(std::uint64_t, std::uint64_t) const noexcept { return {}; }
+  [[nodiscard]] bool prefers(std::uint64_t, const Found&) const noexcept { return false; }
+};
+struct FoundIsNotACondition : WholeIndex {
+  struct Found {
+    std::uint32_t record;
+    std::uint64_t size;
+  };
+  using WholeIndex::erase;
+  using WholeIndex::WholeIndex;
+  void erase(const Found&) noexcept {}
+  void replace(const Found&, std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
+  [[nodiscard]] Found find(std::uint64_t, std::uint64_t) const noexcept { return {}; }
   [[nodiscard]] bool prefers(std::uint64_t, const Found&) const noexcept { return false; }
 };
 struct StaysWhereItIs : WholeIndex {
@@ -196,6 +206,7 @@ static_assert(!detail::FreeIndex<FindChangesIt>);
 static_assert(!detail::FreeIndex<ErasesRecordsOnly>);
 static_assert(!detail::FreeIndex<InsertMayThrow>);
 static_assert(!detail::FreeIndex<FoundHasNoSize>);
+static_assert(!detail::FreeIndex<FoundIsNotACondition>);
 static_assert(!detail::FreeIndex<StaysWhereItIs>);
 static_assert(!detail::FreeIndex<detail::OrderTrees<std::uint32_t>>);
 

@@ -4,7 +4,6 @@
 /// `std::nullopt`.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <optional>
 
@@ -36,7 +35,7 @@ template <class Number>
 }
 
 [[nodiscard]] constexpr bool is_power_of_two(std::uint64_t value) noexcept {
-  return std::has_single_bit(value);
+  return value != 0 && (value & (value - 1)) == 0;
 }
 
 /// The lowest multiple of `alignment` (a power of two) that is not below `value`, or nothing where

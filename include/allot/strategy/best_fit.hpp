@@ -34,6 +34,5 @@ class BestFit : public detail::CoalescingRange<detail::SizeBins<std::uint32_t>> 
 };
 
 static_assert(Strategy<BestFit>);
-static_assert(Strategy<WideBestFit>);
 
 }  // namespace allot

@@ -7,14 +7,12 @@
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/free_index.hpp>
 #include <allot/strategy/detail/records.hpp>
-#include <allot/strategy/detail/tree/balance.hpp>
 #include <allot/strategy/detail/tree/check.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
-#include <allot/strategy/detail/tree/search.hpp>
 #include <allot/strategy/detail/tree/sized.hpp>
+#include <allot/strategy/detail/tree/tree.hpp>
 
 #include <cstdint>
-#include <optional>
 
 namespace allot::detail {
 
@@ -23,9 +21,11 @@ template <class KeyType>
 class AddressTree {
  public:
   struct Found {
-    std::uint32_t record;
-    std::uint64_t size;
+    std::uint32_t record = no_record;  ///< `no_record`: nothing
+    std::uint64_t size = 0;
     tree::Path path;
+
+    explicit operator bool() const noexcept { return record != no_record; }
   };
 
   AddressTree(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, nodes_{records} {}
@@ -68,8 +68,7 @@ class AddressTree {
 
   /// The block with the lowest offset that holds `size` units at a multiple of `alignment`. For
   /// alignments above one unit, blocks below size + alignment - 1 units are looked at one by one.
-  [[nodiscard]] std::optional<Found> find(std::uint64_t size,
-                                          std::uint64_t alignment) const noexcept {
+  [[nodiscard]] Found find(std::uint64_t size, std::uint64_t alignment) const noexcept {
     if (alignment == 1) return find_accepted(size, [](Key, Key) noexcept { return true; });
     return find_accepted(size, [&](Key offset, Key available) noexcept {
       return fits(offset, available, size, alignment);
@@ -85,7 +84,7 @@ class AddressTree {
   [[nodiscard]] static bool prefers(std::uint64_t, const Found&) noexcept { return false; }
 
   /// Size of the largest block, 0 if there is none.
-  [[nodiscard]] std::uint64_t largest() const noexcept { return root_.sizes.largest(); }
+  [[nodiscard]] std::uint64_t largest() const noexcept { return root_.largest(); }
 
   /// Bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
@@ -107,15 +106,10 @@ class AddressTree {
   using Nodes = tree::Nodes<Key, true>;
 
   template <class Predicate>
-  [[nodiscard]] std::optional<Found> find_accepted(std::uint64_t size,
-                                                   Predicate accepts) const noexcept {
-    std::optional<Found> found{std::in_place};
-    found->record = tree::find_sized(nodes_, root_, size, found->path, accepts);
-    if (found->record == no_record) {
-      found.reset();
-    } else {
-      found->size = this->size(found->record);
-    }
+  [[nodiscard]] Found find_accepted(std::uint64_t size, Predicate accepts) const noexcept {
+    Found found;
+    found.record = tree::find_sized(nodes_, root_, size, found.path, accepts);
+    if (found) found.size = this->size(found.record);
     return found;
   }
 

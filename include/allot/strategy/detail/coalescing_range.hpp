@@ -39,14 +39,14 @@ class CoalescingRange : public BlockSequence {
       ensure(index_, spare_records);
     if (alignment != 1) [[unlikely]]
       return allocate_aligned(size, alignment);
-    const std::optional<Found> found = index_.find(size, 1);
+    const Found found = index_.find(size, 1);
     if (tail_ != no_record) {
       const std::uint64_t available = capacity_ - records_[tail_].offset;
-      if (available >= size && (!found || index_.prefers(available, *found)))
+      if (available >= size && (!found || index_.prefers(available, found)))
         return carve_tail(available, size);
     }
     if (!found) return std::nullopt;
-    return carve(*found, size);
+    return carve(found, size);
   }
 
   /// Returns false, and changes nothing, where no such block is live.
@@ -178,19 +178,18 @@ class CoalescingRange : public BlockSequence {
 
   [[gnu::noinline]] std::optional<Placement> allocate_aligned(std::uint64_t size,
                                                               std::uint64_t alignment) noexcept {
-    const std::optional<Found> found = index_.find(size, alignment);
+    const Found found = index_.find(size, alignment);
     if (tail_ != no_record) {
       const std::uint64_t start = records_[tail_].offset;
       const std::uint64_t available = capacity_ - start;
-      if (fits(start, available, size, alignment) &&
-          (!found || index_.prefers(available, *found))) {
+      if (fits(start, available, size, alignment) && (!found || index_.prefers(available, found))) {
         const std::uint64_t front = (0 - start) & (alignment - 1);
         return front != 0 ? carve_tail_behind(front, size) : carve_tail(available, size);
       }
     }
     if (!found) return std::nullopt;
-    const std::uint64_t front = (0 - records_[found->record].offset) & (alignment - 1);
-    return front != 0 ? carve_behind(*found, front, size) : carve(*found, size);
+    const std::uint64_t front = (0 - records_[found.record].offset) & (alignment - 1);
+    return front != 0 ? carve_behind(found, front, size) : carve(found, size);
   }
 
   /// Takes the first `size` units of what the index found; its record becomes the new block's.

@@ -4,7 +4,6 @@
 /// it. Which bins are not empty is a bitmap of two levels.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 namespace allot::detail {
@@ -67,17 +66,17 @@ class TwoLevelBitmap {
     if (number >= Count) return none;
     const std::uint32_t word = number / 64;
     if (const std::uint64_t rest = words_[word] >> (number % 64); rest != 0)
-      return number + static_cast<std::uint32_t>(std::countr_zero(rest));
+      return number + static_cast<std::uint32_t>(__builtin_ctzll(rest));
     const std::uint64_t above = summary_ & (~std::uint64_t{1} << word);
     if (above == 0) return none;
-    const auto found = static_cast<std::uint32_t>(std::countr_zero(above));
-    return found * 64 + static_cast<std::uint32_t>(std::countr_zero(words_[found]));
+    const auto found = static_cast<std::uint32_t>(__builtin_ctzll(above));
+    return found * 64 + static_cast<std::uint32_t>(__builtin_ctzll(words_[found]));
   }
 
   /// The highest member. Requires: not empty.
   [[nodiscard]] std::uint32_t highest() const noexcept {
-    const auto word = static_cast<std::uint32_t>(63 - std::countl_zero(summary_));
-    return word * 64 + static_cast<std::uint32_t>(63 - std::countl_zero(words_[word]));
+    const std::uint32_t word = floor_log2(summary_);
+    return word * 64 + floor_log2(words_[word]);
   }
 
   /// Whether both levels agree.

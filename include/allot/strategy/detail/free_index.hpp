@@ -8,7 +8,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <optional>
 
 namespace allot::detail {
 
@@ -23,7 +22,7 @@ namespace allot::detail {
 /// | `i.insert(record, offset, size)`  | puts a block in; its record's state and union are the index's until `erase` |
 /// | `i.erase(record)`                 | takes it out                                              |
 /// | `i.rekey(record, offset, size)`   | moves or resizes it, in the same place in address order; the record has its old offset |
-/// | `ci.find(size, alignment)`        | the block to take, as `std::optional<I::Found>`: `record`, `size`, and where the index has it |
+/// | `ci.find(size, alignment)`        | the block to take, an `I::Found`: `record`, `size`, and where the index has it; false if there is none |
 /// | `i.erase(found)`                  | takes out what `find` found                               |
 /// | `i.replace(found, record, offset, size)` | a part of what was found takes its place           |
 /// | `ci.prefers(size, found)`         | whether a block of `size` behind all others is the better choice |
@@ -39,6 +38,7 @@ concept FreeIndex = requires(Index i, const Index ci, const typename Index::Foun
   Index{records, units};
   { i = static_cast<Index&&>(i) }
   noexcept->std::same_as<Index&>;
+  static_cast<bool>(found);
   { found.record } -> std::same_as<const std::uint32_t&>;
   { found.size } -> std::same_as<const std::uint64_t&>;
   { i.ensure(units) } -> std::same_as<void>;
@@ -51,7 +51,7 @@ concept FreeIndex = requires(Index i, const Index ci, const typename Index::Foun
   { i.rekey(record, units, units) }
   noexcept->std::same_as<void>;
   { ci.find(units, units) }
-  noexcept->std::same_as<std::optional<typename Index::Found>>;
+  noexcept->std::same_as<typename Index::Found>;
   { i.erase(found) }
   noexcept->std::same_as<void>;
   { i.replace(found, record, units, units) }

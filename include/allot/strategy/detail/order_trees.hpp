@@ -6,10 +6,9 @@
 
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/records.hpp>
-#include <allot/strategy/detail/tree/balance.hpp>
 #include <allot/strategy/detail/tree/check.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
-#include <allot/strategy/detail/tree/search.hpp>
+#include <allot/strategy/detail/tree/tree.hpp>
 
 #include <bit>
 #include <cstdint>

@@ -20,101 +20,100 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <optional>
 #include <type_traits>
 #include <utility>
 
 namespace allot::detail {
 
-/// Memory that grows by `std::realloc`, which moves the pages of what is large and copies none of
-/// them. It begins at a cache line.
+/// Memory for objects that grows by `std::realloc`, which moves the pages of what is large and
+/// copies none of them. It begins at a cache line.
 class GrowingMemory {
  public:
-  GrowingMemory() = default;
-  GrowingMemory(GrowingMemory&& other) noexcept { swap(other); }
+  GrowingMemory(std::uint32_t object_size, std::uint32_t step, std::uint64_t most) noexcept
+      : object_size_{object_size}, step_{step}, most_{most} {}
+  GrowingMemory(GrowingMemory&& other) noexcept
+      : GrowingMemory{other.object_size_, other.step_, other.most_} {
+    swap(other);
+  }
   GrowingMemory& operator=(GrowingMemory&& other) noexcept {
     swap(other);
     return *this;
   }
   ~GrowingMemory() { std::free(allocated_); }
 
-  [[nodiscard]] void* begin() const noexcept { return begin_; }
-  /// Those that can be used, and those held.
-  [[nodiscard]] std::uint64_t size() const noexcept { return bytes_; }
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_ == 0 ? 0 : bytes_ + line; }
+  /// How many objects there is room for.
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
 
-  /// Throws: `std::bad_alloc`; nothing has changed.
-  void grow(std::uint64_t bytes) {
-    const auto before = static_cast<std::size_t>(begin_ - static_cast<std::byte*>(allocated_));
-    void* const grown = std::realloc(allocated_, bytes + line);
-    if (grown == nullptr) throw_bad_alloc();
-    allocated_ = grown;
-    const std::size_t shift = (0 - reinterpret_cast<std::uintptr_t>(grown)) % line;
-    begin_ = static_cast<std::byte*>(grown) + shift;
-    if (shift != before && bytes_ != 0)
-      std::memmove(begin_, static_cast<std::byte*>(grown) + before, bytes_);
-    bytes_ = bytes;
+  /// The capacity after `ensure(count)`.
+  [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
+    if (count <= capacity_) return capacity_;
+    const std::uint64_t more = capacity_ / 32;
+    return larger(count, capacity_ + (more > step_ ? more : step_));
   }
+
+  /// Bytes held.
+  [[nodiscard]] std::uint64_t bytes() const noexcept {
+    return capacity_ == 0 ? 0 : capacity_ * object_size_ + line;
+  }
+
+  /// Makes room for `count` objects in all. References to objects are no longer valid.
+  /// Throws: `std::bad_alloc`; nothing has changed.
+  void ensure(std::uint64_t count) {
+    if (count <= capacity_) return;
+    const std::uint64_t grown = capacity_for(count);
+    if (grown > most_) throw_bad_alloc();
+    const auto before = static_cast<std::size_t>(begin_ - static_cast<std::byte*>(allocated_));
+    void* const memory = std::realloc(allocated_, grown * object_size_ + line);
+    if (memory == nullptr) throw_bad_alloc();
+    allocated_ = memory;
+    const std::size_t shift = (0 - reinterpret_cast<std::uintptr_t>(memory)) % line;
+    begin_ = static_cast<std::byte*>(memory) + shift;
+    if (shift != before && capacity_ != 0)
+      std::memmove(begin_, static_cast<std::byte*>(memory) + before, capacity_ * object_size_);
+    capacity_ = grown;
+  }
+
+ protected:
+  [[nodiscard]] void* begin() const noexcept { return begin_; }
+
+ private:
+  static constexpr std::size_t line = 64;
 
   /// Ends as the system's own refusal would, also where exceptions are disabled.
   [[noreturn]] static void throw_bad_alloc() {
     for (;;) static_cast<void>(::operator new (~std::size_t{0} / 2));
   }
 
- private:
-  static constexpr std::size_t line = 64;
-
-  void swap(GrowingMemory& other) noexcept {
+  void swap(GrowingMemory& other) noexcept {  // of the same objects
     std::swap(begin_, other.begin_);
     std::swap(allocated_, other.allocated_);
-    std::swap(bytes_, other.bytes_);
+    std::swap(capacity_, other.capacity_);
   }
 
   std::byte* begin_ = nullptr;
   void* allocated_ = nullptr;
-  std::uint64_t bytes_ = 0;
+  std::uint64_t capacity_ = 0;
+  std::uint32_t object_size_;
+  std::uint32_t step_;
+  std::uint64_t most_;
 };
 
-/// Objects named by their indices, which are not checked.
+/// Objects named by their indices, which are not checked. As with a pointer, a constant one says
+/// nothing of its objects.
 /// \tparam Object  trivial: neither initialized nor destroyed
 /// \tparam Step    how many more there are at least when it grows; one in 32 beyond that
 /// \tparam Most    how many there can be
 template <class Object, std::uint32_t Step, std::uint64_t Most>
-class TrivialVector {
+class TrivialVector : public GrowingMemory {
   static_assert(std::is_trivially_copyable_v<Object> && std::is_trivially_destructible_v<Object>);
   static_assert(alignof(Object) <= 64);
 
  public:
-  [[nodiscard]] Object& operator[](std::uint64_t index) noexcept {
-    return static_cast<Object*>(memory_.begin())[index];
+  TrivialVector() noexcept : GrowingMemory{sizeof(Object), Step, Most} {}
+
+  [[nodiscard]] Object& operator[](std::uint64_t index) const noexcept {
+    return static_cast<Object*>(begin())[index];
   }
-  [[nodiscard]] const Object& operator[](std::uint64_t index) const noexcept {
-    return static_cast<const Object*>(memory_.begin())[index];
-  }
-
-  /// How many objects there is room for.
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return memory_.size() / sizeof(Object); }
-
-  /// The capacity after `ensure(count)`.
-  [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
-    const std::uint64_t now = capacity();
-    return count <= now ? now : larger(count, now + larger<std::uint64_t>(Step, now / 32));
-  }
-
-  /// Bytes held.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return memory_.bytes(); }
-
-  /// Makes room for `count` objects in all. References to objects are no longer valid.
-  /// Throws: `std::bad_alloc`; nothing has changed.
-  void ensure(std::uint64_t count) {
-    if (count <= capacity()) return;
-    const std::uint64_t grown = capacity_for(count);
-    if (grown > Most) GrowingMemory::throw_bad_alloc();
-    memory_.grow(grown * sizeof(Object));
-  }
-
- private:
-  GrowingMemory memory_;
 };
 
 /// One block of a range, free or used. Half a cache line, so that none straddles two. A used
@@ -147,10 +146,7 @@ class RecordSlab {
  public:
   RecordSlab() noexcept : first_generation_{next_first_generation()} {}
 
-  [[nodiscard]] Record& operator[](std::uint32_t index) noexcept { return records_[index]; }
-  [[nodiscard]] const Record& operator[](std::uint32_t index) const noexcept {
-    return records_[index];
-  }
+  [[nodiscard]] Record& operator[](std::uint32_t index) const noexcept { return records_[index]; }
 
   /// How many calls of `acquire` will succeed.
   [[nodiscard]] std::uint64_t vacant() const noexcept { return vacant_; }

@@ -15,14 +15,11 @@
 #include <allot/strategy/detail/float_bins.hpp>
 #include <allot/strategy/detail/free_index.hpp>
 #include <allot/strategy/detail/records.hpp>
-#include <allot/strategy/detail/tree/balance.hpp>
 #include <allot/strategy/detail/tree/check.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
-#include <allot/strategy/detail/tree/search.hpp>
+#include <allot/strategy/detail/tree/tree.hpp>
 
-#include <bit>
 #include <cstdint>
-#include <optional>
 
 namespace allot::detail {
 
@@ -31,15 +28,17 @@ template <class KeyType>
 class SizeBins {
  public:
   struct Found {
-    std::uint32_t record;
+    std::uint32_t record;    ///< `no_record`: nothing
     std::uint32_t location;  ///< in its tree
     std::uint64_t size;
+
+    explicit operator bool() const noexcept { return record != no_record; }
   };
 
   /// Throws: `std::bad_alloc`.
   SizeBins(RecordSlab& records, std::uint64_t capacity)
       : records_{&records},
-        capacity_bits_{static_cast<std::uint32_t>(std::bit_width(capacity))},
+        capacity_bits_{floor_log2(capacity) + 1},
         bins_{Bins::bin_of(capacity) + 1},
         nodes_{records} {
     roots_.ensure(bins_);
@@ -89,8 +88,8 @@ class SizeBins {
   /// The first block by (size, offset) that holds `size` units at a multiple of `alignment`.
   /// Complexity: O(1) over the bins and O(log m) in the bin for an alignment of one unit; for
   /// larger ones, blocks below size + alignment - 1 units are looked at one by one.
-  ALLOT_ALWAYS_INLINE [[nodiscard]] std::optional<Found> find(
-      std::uint64_t size, std::uint64_t alignment) const noexcept {
+  ALLOT_ALWAYS_INLINE [[nodiscard]] Found find(std::uint64_t size,
+                                               std::uint64_t alignment) const noexcept {
     return alignment == 1 ? find_any(size) : find_aligned(size, alignment);
   }
 
@@ -135,6 +134,8 @@ class SizeBins {
   using Nodes = tree::Nodes<Key>;
   struct alignas(64) Root : Nodes::Root {};  // a cache line
 
+  static constexpr Found nothing = {no_record, 0, 0};
+
   struct Place {
     std::uint32_t bin;
     Key key;
@@ -159,15 +160,14 @@ class SizeBins {
     return {entry.value, entry.location, lowest + (excess & mask)};
   }
 
-  ALLOT_ALWAYS_INLINE [[nodiscard]] std::optional<Found> find_any(
-      std::uint64_t size) const noexcept {
+  ALLOT_ALWAYS_INLINE [[nodiscard]] Found find_any(std::uint64_t size) const noexcept {
     const Place own = place_of(0, size);
     std::uint32_t bin = marked_.next(own.bin);
-    if (bin == marked_.none) return std::nullopt;
+    if (bin == marked_.none) return nothing;
     tree::Entry entry = tree::find(nodes_, roots_[bin], bin, bin == own.bin ? own.key : 0);
     if (entry.value == no_record) {
       bin = marked_.next(bin + 1);
-      if (bin == marked_.none) return std::nullopt;
+      if (bin == marked_.none) return nothing;
       entry = find_first(bin);
     }
     return found_in(bin, entry);
@@ -177,20 +177,20 @@ class SizeBins {
     return tree::find(nodes_, roots_[bin], bin, 0);
   }
 
-  [[nodiscard]] std::optional<Found> find_aligned(std::uint64_t size,
-                                                  std::uint64_t alignment) const noexcept {
-    const auto holds = [&](std::uint32_t index) noexcept {
-      const Record& record = (*records_)[index];
-      return fits(record.offset, record.free_size, size, alignment);
-    };
+  [[nodiscard]] Found find_aligned(std::uint64_t size, std::uint64_t alignment) const noexcept {
     const Place own = place_of(0, size);
     Key key = own.key;
     for (std::uint32_t bin = own.bin; (bin = marked_.next(bin)) != marked_.none; ++bin) {
       if (bin != own.bin) key = 0;
-      const tree::Entry entry = tree::find_accepted(nodes_, roots_[bin], bin, key, holds);
-      if (entry.value != no_record) return found_in(bin, entry);
+      for (;; ++key) {
+        const tree::Entry entry = tree::find(nodes_, roots_[bin], bin, key);
+        if (entry.value == no_record) break;
+        const Record& record = (*records_)[entry.value];
+        if (fits(record.offset, record.free_size, size, alignment)) return found_in(bin, entry);
+        key = static_cast<Key>(entry.key);
+      }
     }
-    return std::nullopt;
+    return nothing;
   }
 
   /// Erases the entry of a record, which has its offset and size.

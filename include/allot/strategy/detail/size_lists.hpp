@@ -11,7 +11,6 @@
 #include <allot/strategy/detail/records.hpp>
 
 #include <cstdint>
-#include <optional>
 
 namespace allot::detail {
 
@@ -22,8 +21,10 @@ class SizeLists {
   using Bins = FloatBins<6>;
 
   struct Found {
-    std::uint32_t record;
+    std::uint32_t record;  ///< `no_record`: nothing
     std::uint64_t size;
+
+    explicit operator bool() const noexcept { return record != no_record; }
   };
 
   /// Throws: `std::bad_alloc`.
@@ -82,16 +83,15 @@ class SizeLists {
   /// The first block of the request's own bin if it holds it, else the first of the next bin above.
   /// For an alignment above one unit, if that does not hold it either: the first of a bin in which
   /// every block is large enough.
-  [[nodiscard]] std::optional<Found> find(std::uint64_t size,
-                                          std::uint64_t alignment) const noexcept {
+  [[nodiscard]] Found find(std::uint64_t size, std::uint64_t alignment) const noexcept {
     const std::uint32_t own = Bins::bin_of(size);
     std::uint32_t bin = marked_.next(own);
-    if (bin == marked_.none) return std::nullopt;
+    if (bin == marked_.none) return nothing;
     if (bin == own) {
       const Found first = first_of(bin);
       if (holds(first, size, alignment)) return first;
       bin = marked_.next(own + 1);
-      if (bin == marked_.none) return std::nullopt;
+      if (bin == marked_.none) return nothing;
     }
     const Found found = first_of(bin);
     if (alignment != 1 && !holds(found, size, alignment)) return find_sure(size, alignment);
@@ -143,6 +143,7 @@ class SizeLists {
   // The slab's first record heads the address order and is never free. Lists end with it, and it
   // absorbs writes, which saves a branch that mispredicts.
   static constexpr std::uint32_t list_end = 0;
+  static constexpr Found nothing = {no_record, 0};
 
   [[nodiscard]] Found first_of(std::uint32_t bin) const noexcept {
     return {firsts_[bin], size(firsts_[bin])};
@@ -153,14 +154,12 @@ class SizeLists {
     return fits((*records_)[found.record].offset, found.size, size, alignment);
   }
 
-  [[nodiscard]] std::optional<Found> find_sure(std::uint64_t size,
-                                               std::uint64_t alignment) const noexcept {
-    const auto enough = checked_add(size, alignment - 1);
-    if (!enough) return std::nullopt;
-    const bool is_lowest = Bins::excess_of(*enough) == 0;
-    const std::uint32_t bin = marked_.next(Bins::bin_of(*enough) + (is_lowest ? 0 : 1));
-    if (bin == marked_.none) return std::nullopt;
-    return first_of(bin);
+  [[nodiscard]] Found find_sure(std::uint64_t size, std::uint64_t alignment) const noexcept {
+    if (size > ~std::uint64_t{0} - (alignment - 1)) return nothing;
+    const std::uint64_t enough = size + (alignment - 1);
+    const bool is_lowest = Bins::excess_of(enough) == 0;
+    const std::uint32_t bin = marked_.next(Bins::bin_of(enough) + (is_lowest ? 0 : 1));
+    return bin == marked_.none ? nothing : first_of(bin);
   }
 
   RecordSlab* records_;

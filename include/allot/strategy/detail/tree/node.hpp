@@ -11,46 +11,15 @@
 #include <allot/strategy/detail/records.hpp>
 
 #include <cstdint>
-#include <cstring>
-#include <limits>
 #include <type_traits>
 
 namespace allot::detail::tree {
-
-/// The sizes of a node's entries; 0 behind the last.
-template <class KeyType, std::uint32_t Count>
-struct Sizes {
-  KeyType of[Count];
-
-  void clear() noexcept {
-    for (KeyType& size : of) size = 0;
-  }
-  void set(std::uint32_t at, KeyType size) noexcept { of[at] = size; }
-  [[nodiscard]] KeyType get(std::uint32_t at) const noexcept { return of[at]; }
-  void move(std::uint32_t to, std::uint32_t from, std::uint32_t count) noexcept {
-    std::memmove(of + to, of + from, count * sizeof(KeyType));
-  }
-  [[nodiscard]] KeyType largest() const noexcept {
-    KeyType largest = 0;
-    for (const KeyType size : of) largest = size > largest ? size : largest;
-    return largest;
-  }
-};
-
-/// The same for entries that have no sizes: all are 0.
-template <class KeyType>
-struct NoSizes {
-  static void clear() noexcept {}
-  static void set(std::uint32_t, KeyType) noexcept {}
-  [[nodiscard]] static KeyType get(std::uint32_t) noexcept { return 0; }
-  static void move(std::uint32_t, std::uint32_t, std::uint32_t) noexcept {}
-  [[nodiscard]] static KeyType largest() noexcept { return 0; }
-};
 
 /// Up to `Most` entries. The keys behind them are the highest one, which no entry has.
 template <class KeyType, std::uint32_t Most, bool IsSized>
 struct Entries {
   using Key = KeyType;
+  struct None {};
 
   static constexpr Key no_key = static_cast<Key>(~Key{0});
   static constexpr std::uint32_t most = Most;
@@ -59,12 +28,29 @@ struct Entries {
   std::uint32_t value[Most];
   std::uint16_t count;
   std::uint16_t height;  ///< of a tree, if this is its root
-  [[no_unique_address]] std::conditional_t<IsSized, Sizes<Key, Most + 1>, NoSizes<Key>> sizes;
+  [[no_unique_address]] std::conditional_t<IsSized, Key[Most + 1], None>
+      sizes;  ///< 0 behind the last
 
   void clear() noexcept {
     for (Key& each : key) each = no_key;
-    sizes.clear();
+    for (std::uint32_t i = 0; i <= Most; ++i) set_size(i, 0);
     count = 0;
+  }
+
+  /// An entry's size; 0 if entries have none.
+  [[nodiscard]] Key size([[maybe_unused]] std::uint32_t at) const noexcept {
+    if constexpr (IsSized) return sizes[at];
+    return 0;
+  }
+  void set_size([[maybe_unused]] std::uint32_t at, [[maybe_unused]] Key size) noexcept {
+    if constexpr (IsSized) sizes[at] = size;
+  }
+  [[nodiscard]] Key largest() const noexcept {
+    Key largest = 0;
+    if constexpr (IsSized) {
+      for (const Key size : sizes) largest = size > largest ? size : largest;
+    }
+    return largest;
   }
 
   /// Where a key is. Requires: it is there; entries in any order.
@@ -81,7 +67,7 @@ struct Entries {
     using Signed = std::make_signed_t<Key>;
     // Distances from `bound`, those of lower keys wrapping round to above all others, and all less
     // half the range: signed numbers are what vector instructions compare.
-    const Key origin = static_cast<Key>(bound + (Key{1} << (std::numeric_limits<Key>::digits - 1)));
+    const Key origin = static_cast<Key>(bound + (Key{1} << (sizeof(Key) * 8 - 1)));
     auto nearest = static_cast<Signed>(no_key - origin);
     for (const Key other : key) {
       const auto distance = static_cast<Signed>(other - origin);
@@ -103,37 +89,37 @@ struct Entries {
     const std::uint32_t at = count++;
     key[at] = new_key;
     value[at] = new_value;
-    sizes.set(at, size);
+    set_size(at, size);
   }
 
   /// The last entry takes the place of the one removed.
   void remove_unordered(std::uint32_t at) noexcept {
     const std::uint32_t last = --count;
-    key[at] = key[last];
-    value[at] = value[last];
-    sizes.set(at, sizes.get(last));
+    copy(at, last);
     key[last] = no_key;
-    sizes.set(last, 0);
+    set_size(last, 0);
   }
 
   /// Keeps the order. Requires: room.
   void insert_ordered(std::uint32_t at, Key new_key, std::uint32_t new_value, Key size) noexcept {
-    const std::uint32_t behind = count++ - at;
-    std::memmove(key + at + 1, key + at, behind * sizeof(Key));
-    std::memmove(value + at + 1, value + at, behind * sizeof(std::uint32_t));
-    sizes.move(at + 1, at, behind);
+    for (std::uint32_t i = count++; i > at; --i) copy(i, i - 1);
     key[at] = new_key;
     value[at] = new_value;
-    sizes.set(at, size);
+    set_size(at, size);
   }
 
   /// Keeps the order.
   void remove_ordered(std::uint32_t at) noexcept {
-    const std::uint32_t behind = --count - at;
-    std::memmove(key + at, key + at + 1, (behind + 1) * sizeof(Key));
-    std::memmove(value + at, value + at + 1, behind * sizeof(std::uint32_t));
-    sizes.move(at, at + 1, behind);
-    sizes.set(count, 0);
+    for (--count; at < count; ++at) copy(at, at + 1);
+    key[count] = no_key;
+    set_size(count, 0);
+  }
+
+  /// One entry's key, value and size to another.
+  void copy(std::uint32_t to, std::uint32_t from) noexcept {
+    key[to] = key[from];
+    value[to] = value[from];
+    set_size(to, size(from));
   }
 };
 
@@ -144,9 +130,6 @@ inline constexpr std::uint32_t in_leaf = 0x8000'0000;
 template <bool IsSized>
 inline constexpr std::uint32_t fewest = IsSized ? 8 : 7;
 inline constexpr std::uint32_t fewest_alone = 4;
-// A root takes over the children of its only node when these have become so few: with one more, the
-// node is one of five for four leaves, as many as `nodes_for` allows.
-inline constexpr std::uint32_t few_children = 3;
 
 /// The nodes of many trees, and the records that the entries' values are indices of.
 /// \tparam KeyType  unsigned; its highest value is not a key
@@ -163,7 +146,7 @@ class Nodes {
   struct alignas(64) Node : Entries<Key, 15, IsSized> {};  // whole cache lines
 
   /// A tree, in one cache line if keys have 32 bits. At height 0 its entries are those of the tree;
-  /// above, they are nodes, each with the lowest key that can be in it.
+  /// above, it has one entry: the top node.
   struct Root : Entries<Key, sizeof(Key) == 4 ? 7 : 3, IsSized> {
     Root() noexcept {
       this->clear();
@@ -171,26 +154,20 @@ class Nodes {
     }
 
     [[nodiscard]] bool is_empty() const noexcept { return this->count == 0; }
-
-    /// Whether all entries are in one leaf.
-    [[nodiscard]] bool has_one_leaf() const noexcept {
-      return this->height == 1 && this->count == 1;
-    }
   };
 
   explicit Nodes(RecordSlab& records) noexcept : records_{&records} {}
 
-  [[nodiscard]] Node& operator[](std::uint32_t index) noexcept { return nodes_[index]; }
-  [[nodiscard]] const Node& operator[](std::uint32_t index) const noexcept { return nodes_[index]; }
+  [[nodiscard]] Node& operator[](std::uint32_t index) const noexcept { return nodes_[index]; }
 
-  /// The most nodes that `entries` entries in at most `trees` trees can take. A tree of
-  /// `fewest_alone` takes one, and nodes that are as empty as can be, one for each `fewest` - 1
-  /// entries.
+  /// The most nodes that `entries` entries in at most `trees` trees can take: one for each
+  /// `fewest_alone`, or, as two leaves have three nodes, in larger trees one for each `fewest` - 1
+  /// and a part of one more.
   [[nodiscard]] static constexpr std::uint64_t nodes_for(std::uint64_t entries,
                                                          std::uint64_t trees) noexcept {
     constexpr std::uint64_t leaf = fewest<IsSized> - 1;
-    constexpr std::uint64_t alone = fewest_alone;
-    return (entries + (leaf - alone) * smaller(entries / alone, trees)) / leaf + 1;
+    constexpr std::uint64_t more = 3 * leaf - 2 * fewest<IsSized>;
+    return smaller(entries / fewest_alone, (entries + more * trees) / leaf) + 1;
   }
 
   /// Makes room for `nodes` nodes in all. Nothing else here calls the system allocator.
@@ -207,9 +184,8 @@ class Nodes {
 
   [[nodiscard]] std::uint32_t make() noexcept {
     const std::uint32_t index = first_vacant_ != no_record ? first_vacant_ : touched_++;
-    Node& node = nodes_[index];
-    if (index == first_vacant_) first_vacant_ = node.value[0];
-    node.clear();
+    if (index == first_vacant_) first_vacant_ = nodes_[index].value[0];
+    nodes_[index].clear();
     return index;
   }
 

@@ -6,9 +6,8 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/strategy/detail/records.hpp>
-#include <allot/strategy/detail/tree/balance.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
-#include <allot/strategy/detail/tree/search.hpp>
+#include <allot/strategy/detail/tree/tree.hpp>
 
 #include <cstdint>
 
@@ -19,8 +18,8 @@ template <class Leaf, class Predicate>
                                           Predicate& accepts) noexcept {
   auto lowest = Leaf::no_key;
   for (std::uint32_t i = 0; i < Leaf::most; ++i) {
-    const bool is_lower = leaf.sizes.get(i) >= size && leaf.key[i] < lowest;
-    if (is_lower && accepts(leaf.key[i], leaf.sizes.get(i))) lowest = leaf.key[i];
+    const bool is_lower = leaf.size(i) >= size && leaf.key[i] < lowest;
+    if (is_lower && accepts(leaf.key[i], leaf.size(i))) lowest = leaf.key[i];
   }
   if (lowest == Leaf::no_key) return no_record;
   const std::uint32_t at = leaf.position_of(lowest);
@@ -33,7 +32,7 @@ template <class Parent>
 [[nodiscard]] std::uint32_t next_of_size(const Parent& parent, std::uint32_t at,
                                          typename Parent::Key size) noexcept {
   for (; at < parent.count; ++at) {
-    if (parent.sizes.get(at) >= size) return at;
+    if (parent.size(at) >= size) return at;
   }
   return no_record;
 }
@@ -46,27 +45,22 @@ template <class Pool, class Predicate>
   if (size >= root.no_key) return no_record;
   const auto wanted = static_cast<typename Pool::Key>(size);
   if (root.height == 0) return find_sized_in(root, wanted, path, accepts);
-  std::uint32_t level = root.height;
+  std::uint32_t level = root.height - 1U;
   std::uint32_t at = 0;
+  path.node[level] = root.value[0];
   for (;;) {
+    const auto& node = nodes[path.node[level]];
     if (level == 0) {
-      const std::uint32_t found = find_sized_in(nodes[path.node[0]], wanted, path, accepts);
+      const std::uint32_t found = find_sized_in(node, wanted, path, accepts);
       if (found != no_record) return found;
-      at = path.at[++level] + 1U;
+    } else if ((at = next_of_size(node, at, wanted)) != no_record) {
+      path.at[level] = static_cast<std::uint8_t>(at);
+      path.node[--level] = node.value[at];
+      at = 0;
       continue;
     }
-    const bool is_root = level == root.height;
-    at = is_root ? next_of_size(root, at, wanted)
-                 : next_of_size(nodes[path.node[level]], at, wanted);
-    if (at == no_record) {
-      if (is_root) return no_record;
-      at = path.at[++level] + 1U;
-      continue;
-    }
-    path.at[level] = static_cast<std::uint8_t>(at);
-    const std::uint32_t child = is_root ? root.value[at] : nodes[path.node[level]].value[at];
-    path.node[--level] = child;
-    at = 0;
+    if (++level == root.height) return no_record;
+    at = path.at[level] + 1U;
   }
 }
 
@@ -74,8 +68,9 @@ template <class Pool, class Predicate>
 template <class Pool>
 void seek(const Pool& nodes, const typename Pool::Root& root, typename Pool::Key key,
           Path& path) noexcept {
-  path.at[0] = static_cast<std::uint8_t>(
-      root.height != 0 ? descend(nodes, root, key, path).position_of(key) : root.position_of(key));
+  if (root.height != 0) descend(nodes, root, key, path);
+  path.at[0] = static_cast<std::uint8_t>(root.height != 0 ? nodes[path.node[0]].position_of(key)
+                                                          : root.position_of(key));
 }
 
 /// Erases the entry at the path.
@@ -87,7 +82,7 @@ void erase_at(Pool& nodes, typename Pool::Root& root, std::uint32_t tree, Path& 
   }
   auto& leaf = nodes[path.node[0]];
   leaf.remove_unordered(path.at[0]);
-  if (leaf.count < (root.has_one_leaf() ? fewest_alone : fewest<true>)) [[unlikely]] {
+  if (leaf.count < (root.height == 1 ? fewest_alone : fewest<true>)) [[unlikely]] {
     balance(nodes, root, tree, path);
   } else {
     refresh_sizes(nodes, root, path, 0);
@@ -96,11 +91,11 @@ void erase_at(Pool& nodes, typename Pool::Root& root, std::uint32_t tree, Path& 
 
 /// Keeps the key at the path from being below the bound of its node.
 template <class Pool>
-void bound_below(Pool& nodes, typename Pool::Root& root, const Path& path,
+void bound_below(Pool& nodes, const typename Pool::Root& root, const Path& path,
                  typename Pool::Key key) noexcept {
-  for (std::uint32_t level = 1; level <= root.height; ++level) {
+  for (std::uint32_t level = 1; level < root.height; ++level) {
     const std::uint32_t at = path.at[level];
-    auto& bound = level == root.height ? root.key[at] : nodes[path.node[level]].key[at];
+    auto& bound = nodes[path.node[level]].key[at];
     bound = smaller(bound, key);
     if (at != 0) return;
   }
@@ -108,14 +103,13 @@ void bound_below(Pool& nodes, typename Pool::Root& root, const Path& path,
 
 /// Keeps the key at the path below the bound of the next node.
 template <class Pool>
-void bound_above(Pool& nodes, typename Pool::Root& root, const Path& path,
+void bound_above(Pool& nodes, const typename Pool::Root& root, const Path& path,
                  typename Pool::Key key) noexcept {
-  for (std::uint32_t level = 1; level <= root.height; ++level) {
-    const bool is_root = level == root.height;
+  for (std::uint32_t level = 1; level < root.height; ++level) {
+    auto& parent = nodes[path.node[level]];
     const std::uint32_t next = path.at[level] + 1U;
-    if (next == (is_root ? root.count : nodes[path.node[level]].count)) continue;
-    auto& bound = is_root ? root.key[next] : nodes[path.node[level]].key[next];
-    bound = larger(bound, static_cast<typename Pool::Key>(key + 1));
+    if (next == parent.count) continue;
+    parent.key[next] = larger(parent.key[next], static_cast<typename Pool::Key>(key + 1));
     return;
   }
 }
@@ -127,7 +121,7 @@ void rekey_at(Pool& nodes, typename Pool::Root& root, const Path& path, typename
   const auto change = [&](auto& leaf) noexcept {
     leaf.key[path.at[0]] = key;
     leaf.value[path.at[0]] = value;
-    leaf.sizes.set(path.at[0], size);
+    leaf.set_size(path.at[0], size);
   };
   if (root.height == 0) {
     change(root);
