@@ -92,7 +92,9 @@ namespace detail {
   throw std::invalid_argument{text.c_str()};
 }
 
-/// Tries orders, and keeps the best plan.
+/// Tries orders, and keeps the best plan. A template, as what follows and what it uses: the searches
+/// and sorts in it are compiled where a plan is made, not where this header is included.
+template <class = void>
 class OffsetPlanner {
  public:
   OffsetPlanner(std::span<const Lifetime> lifetimes, const OffsetPlanOptions& options)
@@ -135,7 +137,7 @@ class OffsetPlanner {
     std::uint64_t lowest = best_.alignment;
     for (const Lifetime& lifetime : lifetimes_) lowest = smaller(lowest, lifetime.alignment);
     try {
-      return lowest == 1 ? breadth_.most() : Breadth{lifetimes_, lowest}.most();
+      return lowest == 1 ? breadth_.most() : Breadth<>{lifetimes_, lowest}.most();
     } catch (const std::invalid_argument&) {  // beyond 64 bits
       return breadth_.most();
     }
@@ -301,8 +303,8 @@ class OffsetPlanner {
   }
 
   std::span<const Lifetime> lifetimes_;
-  Breadth breadth_;
-  LifetimeIndex index_;
+  Breadth<> breadth_;
+  LifetimeIndex<> index_;
   std::uint64_t work_left_;
   std::uint64_t good_enough_ = 0;
   OffsetPlan best_;
@@ -321,8 +323,9 @@ class OffsetPlanner {
 /// Throws: `std::invalid_argument` naming the buffer for a last step before the first one and an
 /// alignment that is no power of two, and where what is alive at once exceeds 64 bits;
 /// `std::length_error` for more than 2^32 - 1 buffers; `std::bad_alloc`.
-[[nodiscard]] inline OffsetPlan plan_offsets(std::span<const Lifetime> lifetimes,
-                                             const OffsetPlanOptions& options = {}) {
+template <class = void>
+[[nodiscard]] OffsetPlan plan_offsets(std::span<const Lifetime> lifetimes,
+                                      const OffsetPlanOptions& options = {}) {
   if (lifetimes.size() >= std::numeric_limits<std::uint32_t>::max())
     throw std::length_error{"a plan has fewer than 2^32 buffers; plan parts of the graph"};
   for (std::size_t i = 0; i < lifetimes.size(); ++i) {
@@ -330,7 +333,7 @@ class OffsetPlanner {
     if (!is_power_of_two(lifetimes[i].alignment))
       detail::throw_bad_buffer_alignment(i, lifetimes[i].alignment);
   }
-  return detail::OffsetPlanner{lifetimes, options}.plan();
+  return detail::OffsetPlanner<>{lifetimes, options}.plan();
 }
 
 }  // namespace allot

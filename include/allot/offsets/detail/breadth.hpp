@@ -33,7 +33,8 @@ struct LifetimeChange {
 };
 
 /// All of them, by time: at one step, what begins is alive together with what ends.
-[[nodiscard]] inline std::vector<LifetimeChange> changes_of(std::span<const Lifetime> lifetimes) {
+template <class = void>
+[[nodiscard]] std::vector<LifetimeChange> changes_of(std::span<const Lifetime> lifetimes) {
   std::vector<LifetimeChange> changes;
   changes.reserve(2 * lifetimes.size());
   for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
@@ -50,6 +51,7 @@ struct LifetimeChange {
 
 /// The most bytes alive at one step, and for each buffer the most of the steps that it begins at
 /// or that begin within it.
+template <class = void>
 class Breadth {
  public:
   /// \param granularity  sizes are rounded up to multiples of it

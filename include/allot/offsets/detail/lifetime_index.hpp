@@ -25,6 +25,7 @@ struct PlacedRange {
 /// passed over in whole subtrees.
 ///
 /// Complexity: `insert` O(log n), `alive_with` O(k log n) for k results. Memory: linear.
+template <class = void>
 class LifetimeIndex {
  public:
   explicit LifetimeIndex(std::span<const Lifetime> lifetimes)
