@@ -129,15 +129,15 @@ TEST_CASE("what is swapped of a block is each number of several bytes, and nothi
   CHECK(moved_bytes(TensorType::MXFP4).empty());
 }
 
-TEST_CASE("bytes that are no whole blocks are refused, and nothing is changed") {
+TEST_CASE("bytes that are not whole blocks are refused, and nothing is changed") {
   std::vector<std::byte> bytes(19, std::byte{1});
   bytes[1] = std::byte{2};
   const std::vector<std::byte> before = bytes;
   CHECK_THROWS_WITH_AS(gguf::swap_byte_order(TensorType::Q4_0, bytes),
-                       "19 bytes are no whole blocks of Q4_0, which have 18 bytes",
+                       "19 bytes are not whole blocks of Q4_0, which have 18 bytes",
                        std::invalid_argument);
   CHECK_THROWS_WITH_AS(gguf::swap_byte_order(static_cast<TensorType>(99), bytes),
-                       doctest::Contains("no tensor type has the number 99"),
+                       doctest::Contains("99 is not the number of a tensor type"),
                        std::invalid_argument);
   CHECK(bytes == before);
 }

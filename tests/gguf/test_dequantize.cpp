@@ -152,9 +152,10 @@ TEST_CASE("types without values are refused by name, and numbers that are no typ
                        "tensors of type Q8_1 hold intermediate results, not weights; they are not "
                        "dequantized",
                        std::invalid_argument);
-  CHECK_THROWS_WITH_AS(gguf::dequantize(static_cast<TensorType>(99), bytes, std::span{values}),
-                       "no tensor type has the number 99; `gguf::find_type` tells which do",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      gguf::dequantize(static_cast<TensorType>(99), bytes, std::span{values}),
+      "99 is not the number of a tensor type; check numbers from outside with `gguf::find_type`",
+      std::invalid_argument);
 }
 
 TEST_CASE("every binary16 number goes to float and back unchanged") {

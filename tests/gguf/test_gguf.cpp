@@ -197,7 +197,7 @@ TEST_CASE(
     CHECK(gguf::type_name(static_cast<gguf::TensorType>(id)) == "?");
     CHECK_THROWS_WITH_AS(
         (void)gguf::checked_type_info(static_cast<gguf::TensorType>(id)),
-        doctest::Contains(("no tensor type has the number " + std::to_string(id)).c_str()),
+        doctest::Contains((std::to_string(id) + " is not the number of a tensor type").c_str()),
         std::invalid_argument);
   }
 }

@@ -114,11 +114,11 @@ TEST_CASE("a key that is not a count for each layer is a problem that names it")
   CHECK(problem_of(heads(1, -2, 3)) == "llama.attention.head_count has a negative element");
   CHECK(problem_of([](gguf::Writer& writer) {
           writer.add("llama.attention.head_count", "many");
-        }) == "llama.attention.head_count is no count");
+        }) == "llama.attention.head_count is not a count");
   CHECK(problem_of([](gguf::Writer& writer) {
           const std::vector<float> list{1, 2, 3};
           writer.add_array("llama.attention.head_count", std::span<const float>{list});
-        }) == "llama.attention.head_count is no array of counts");
+        }) == "llama.attention.head_count is not an array of counts");
   CHECK(problem_of([](gguf::Writer& writer) {
           writer.add("llama.attention.head_count", std::uint32_t{4});
         }) == "llama.embedding_length is missing");

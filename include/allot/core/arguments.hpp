@@ -92,7 +92,7 @@ using Message = FixedText<512>;  // one size for all: each takes time to compile
 
 [[noreturn]] inline void throw_foreign_mark() {
   throw std::invalid_argument{
-      "the mark is of another arena; release to a mark that this arena made"};
+      "the mark belongs to another arena; release to a mark that this arena made"};
 }
 
 /// Throws: `std::invalid_argument` for an alignment that is not a power of two.

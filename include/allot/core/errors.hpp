@@ -69,7 +69,7 @@ class OutOfMemory : public std::bad_alloc {
     }
     if (requested > limit) {
       text_.fill_in(
-          "no block here can have more than ~ (# bytes): ask for smaller pieces, or use another "
+          "a block here has at most ~ (# bytes): ask for smaller pieces, or use another "
           "arena",
           {limit, limit});
     } else {
@@ -94,7 +94,7 @@ class OutOfMemory : public std::bad_alloc {
       case RefusalReason::too_large:
         return "free blocks first, or give the arena more capacity";
       case RefusalReason::fragmented:
-        return "free neighbouring blocks, or ask for smaller pieces";
+        return "free neighboring blocks, or ask for smaller pieces";
       case RefusalReason::alignment:
         return "ask for a lower alignment, or use memory with a larger base";
       case RefusalReason::source:

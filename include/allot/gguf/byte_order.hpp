@@ -138,7 +138,7 @@ using WordFields = std::array<WordField, 2>;
 inline void swap_byte_order(TensorType type, std::span<std::byte> blocks) {
   const TypeInfo info = checked_type_info(type);
   if (blocks.size() % info.block_bytes != 0) {
-    throw std::invalid_argument{std::to_string(blocks.size()) + " bytes are no whole blocks of " +
+    throw std::invalid_argument{std::to_string(blocks.size()) + " bytes are not whole blocks of " +
                                 std::string{info.name} + ", which have " +
                                 std::to_string(info.block_bytes) + " bytes"};
   }

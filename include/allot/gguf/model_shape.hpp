@@ -105,7 +105,7 @@ class AttentionReader {
     const Value* value = file_.metadata().find(key);
     if (value == nullptr) return std::nullopt;
     if (const auto count = value->as_count()) return count;
-    if (value->type() != ValueType::array) return fail(key, "is no count"), std::nullopt;
+    if (value->type() != ValueType::array) return fail(key, "is not a count"), std::nullopt;
     const Array array = value->array();
     if (layer >= array.size())
       return fail(key, "has fewer elements than there are layers"), std::nullopt;
@@ -115,7 +115,7 @@ class AttentionReader {
   [[nodiscard]] std::optional<std::uint64_t> element(const std::string& key, const Array& array,
                                                      std::uint64_t layer) {
     std::optional<std::uint64_t> count;
-    const char* problem = "is no array of counts";
+    const char* problem = "is not an array of counts";
     with_number_type(array.element_type(), [&]<class Number>(Number) {
       if constexpr (std::is_integral_v<Number> && !std::is_same_v<Number, bool>) {
         const Number number = array.values<Number>()[layer];

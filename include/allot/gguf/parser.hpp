@@ -127,7 +127,7 @@ class Parser {
       std::uint32_t version = 0;
       if (file_.size() >= 8) read_input(file_, 4, std::as_writable_bytes(std::span{&version, 1}));
       if (is_big_endian(version)) return;
-      in_.fail(0, "the magic is FUGG: a container from before GGUF was settled; convert it anew");
+      in_.fail(0, "the magic is FUGG: a container from before GGUF was settled; convert it again");
     }
     std::string start(static_cast<std::size_t>(smaller<std::uint64_t>(file_.size(), 23)), '\0');
     read_input(file_, 0, std::as_writable_bytes(std::span{start}));
@@ -247,7 +247,7 @@ class Parser {
     const auto type = find_type(id);
     if (!type) {
       in_.fail(type_at, of(name) + "has type " + std::to_string(id) +
-                            (is_removed_type(id) ? ", which was removed from GGUF; convert it anew"
+                            (is_removed_type(id) ? ", which was removed from GGUF; convert it again"
                                                  : ", which is unknown, so its size is too"));
     }
     info.type = type->type;
@@ -316,7 +316,7 @@ class Parser {
       }
       if (info.offset % out_.alignment != 0) {
         in_.fail(pending.offset_at, of(pending.name) + "begins at offset " +
-                                        std::to_string(info.offset) + ", no multiple of " +
+                                        std::to_string(info.offset) + ", not a multiple of " +
                                         std::to_string(out_.alignment));
       }
       if (info.bytes != 0 &&

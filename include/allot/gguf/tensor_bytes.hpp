@@ -28,7 +28,7 @@ template <class Fail>
     product = *next;
   }
   if (shape.extent[0] % type.block_elements != 0) {
-    fail("has rows of " + std::to_string(shape.extent[0]) + " elements, no multiple of the " +
+    fail("has rows of " + std::to_string(shape.extent[0]) + " elements, not a multiple of the " +
          std::to_string(type.block_elements) + " in a block of " + std::string{type.name});
   }
   if (empty) return 0;

@@ -136,9 +136,9 @@ inline constexpr auto type_places = [] {
 /// Throws: `std::invalid_argument` for one that is no type.
 [[nodiscard]] inline TypeInfo checked_type_info(TensorType type) {
   if (const auto info = find_type(static_cast<std::uint32_t>(type))) return *info;
-  throw std::invalid_argument{"no tensor type has the number " +
-                              std::to_string(static_cast<std::uint32_t>(type)) +
-                              "; `gguf::find_type` tells which do"};
+  throw std::invalid_argument{std::to_string(static_cast<std::uint32_t>(type)) +
+                              " is not the number of a tensor type; check numbers from outside "
+                              "with `gguf::find_type`"};
 }
 
 [[nodiscard]] constexpr std::string_view type_name(TensorType type) noexcept {

@@ -58,7 +58,9 @@ void with_device_for_clean_up(int device, Release&& release) noexcept {
   const bool is_known =
       check_clean_up(hipGetDevice(&before), "hipGetDevice", "asking for the current device");
   const bool changed = before != device || !is_known;
-  if (changed) check_clean_up(hipSetDevice(device), "hipSetDevice", "releasing what a device has");
+  if (changed)
+    check_clean_up(hipSetDevice(device), "hipSetDevice",
+                   "switching to a device to release its memory");
   release();
   if (changed && is_known) {
     check_clean_up(hipSetDevice(before), "hipSetDevice", "restoring the device");

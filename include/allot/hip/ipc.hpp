@@ -42,13 +42,13 @@ static_assert(std::is_trivially_copyable_v<IpcHandle>);
   hipDeviceptr_t start = nullptr;
   std::size_t size = 0;
   check(hipMemGetAddressRange(&start, &size, base), "hipMemGetAddressRange",
-        "looking for the allocation that an address is in");
+        "finding the allocation that holds an address");
   made.offset +=
       static_cast<std::uint64_t>(static_cast<std::byte*>(base) - static_cast<std::byte*>(start));
   base = start;
 #endif
   check(hipIpcGetMemHandle(&made.base, base), "hipIpcGetMemHandle",
-        "making a handle of device memory for another process");
+        "creating a handle of device memory for another process");
   return made;
 }
 

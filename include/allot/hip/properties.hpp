@@ -55,7 +55,7 @@ inline void require_device(int device) {
   require_device(device);
   hipDeviceProp_t found{};
   check(hipGetDeviceProperties(&found, device), "hipGetDeviceProperties",
-        [&] { return "asking what hip:" + std::to_string(device) + " is"; });
+        [&] { return "reading the properties of hip:" + std::to_string(device); });
   DeviceProperties made{};
   made.device = device;
   made.name = found.name;
@@ -73,7 +73,7 @@ inline void require_device(int device) {
   std::size_t free = 0;
   std::size_t total = 0;
   check(hipMemGetInfo(&free, &total), "hipMemGetInfo",
-        [&] { return "asking what memory hip:" + std::to_string(device) + " has free"; });
+        [&] { return "asking for the free memory of hip:" + std::to_string(device); });
   return {free, total};
 }
 

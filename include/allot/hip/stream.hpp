@@ -33,7 +33,7 @@ class Event {
   explicit Event(int device) : device_{device} {
     const CurrentDevice current{device};
     check(hipEventCreateWithFlags(&event_, hipEventDisableTiming), "hipEventCreateWithFlags",
-          "making an event");
+          "creating an event");
   }
   Event(Event&& other) noexcept
       : event_{std::exchange(other.event_, nullptr)}, device_{other.device_} {}
@@ -83,7 +83,7 @@ class Stream {
   explicit Stream(int device) : device_{device} {
     const CurrentDevice current{device};
     check(hipStreamCreateWithFlags(&stream_, hipStreamNonBlocking), "hipStreamCreateWithFlags",
-          "making a stream");
+          "creating a stream");
   }
   Stream(Stream&& other) noexcept
       : stream_{std::exchange(other.stream_, nullptr)}, device_{other.device_} {}
@@ -119,7 +119,7 @@ class Stream {
   void wait(const Event& event) const {
     const CurrentDevice current{device_};
     check(hipStreamWaitEvent(stream_, event.get(), 0), "hipStreamWaitEvent",
-          "having a stream wait for another");
+          "making a stream wait for another");
   }
 
   /// Copies `bytes` bytes once all work so far is done; the host goes on.

@@ -192,12 +192,12 @@ class Pool {
     wanted.allocType = hipMemAllocationTypePinned;
     wanted.location.type = hipMemLocationTypeDevice;
     wanted.location.id = device;
-    check(hipMemPoolCreate(&pool_, &wanted), "hipMemPoolCreate", "making a memory pool");
+    check(hipMemPoolCreate(&pool_, &wanted), "hipMemPoolCreate", "creating a memory pool");
     const hipError_t code =
         hipMemPoolSetAttribute(pool_, hipMemPoolAttrReleaseThreshold, &keep_bytes);
     if (code == hipSuccess) return;
     check_clean_up(hipMemPoolDestroy(pool_), "hipMemPoolDestroy", "releasing a memory pool");
-    check(code, "hipMemPoolSetAttribute", "setting what a memory pool keeps");
+    check(code, "hipMemPoolSetAttribute", "setting how much a memory pool keeps");
   }
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -342,8 +342,8 @@ class PooledMemory {
                                                                      std::uint64_t keep_bytes) {
     if (detail::attribute(hipDeviceAttributeMemoryPoolsSupported, device) == 0) {
       check(hipErrorNotSupported, "hipMemPoolCreate", [&] {
-        return "making a memory pool: hip:" + std::to_string(device) +
-               " has none; use hip::DeviceMemory";
+        return "creating a memory pool: hip:" + std::to_string(device) +
+               " does not support memory pools; use hip::DeviceMemory";
       });
     }
     return std::make_shared<detail::Pool>(device, keep_bytes);

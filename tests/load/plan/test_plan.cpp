@@ -323,7 +323,7 @@ TEST_CASE("a cache that cannot be planned is an error that names the key") {
           writer.add("x.embedding_length", std::uint32_t{64});
           writer.add("x.attention.head_count", std::uint32_t{4});
           writer.add("x.attention.head_count_kv", std::int32_t{-8});
-        }).find("x.attention.head_count_kv is no count") != std::string::npos);
+        }).find("x.attention.head_count_kv is not a count") != std::string::npos);
   CHECK(error_of([](gguf::Writer& writer) {
           writer.add("general.architecture", "x");
           writer.add("x.block_count", std::uint32_t{2});

@@ -22,7 +22,7 @@ namespace allot::gguf {
 /// An array to write: of numbers, truth values, texts, or of such arrays in turn.
 class NestedArray {
  public:
-  /// Throws: `std::invalid_argument` for a text of over 2^30 bytes.
+  /// Throws: `std::invalid_argument` for a string of more than 2^30 bytes.
   template <ReadableValue Type, std::size_t Extent>
   explicit NestedArray(std::span<const Type, Extent> values)
       : element_type_{detail::type_of<Type>} {
@@ -36,7 +36,8 @@ class NestedArray {
       depth_ = std::max(depth_, array.depth_ + 1);
       encoded_.append(array.encoded_.bytes());
     }
-    if (depth_ > limits::array_nesting) throw std::invalid_argument{"arrays nested over 4 deep"};
+    if (depth_ > limits::array_nesting)
+      throw std::invalid_argument{"arrays are nested more than 4 deep"};
   }
 
  private:

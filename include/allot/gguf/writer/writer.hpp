@@ -222,7 +222,7 @@ class Writer {
         throw std::invalid_argument{"the alignment must be set before the first tensor is added"};
       if (is_power_of_two(value) && value <= limits::alignment) return value;
       throw std::invalid_argument{"an alignment of " + std::to_string(value) +
-                                  " is no power of two from 1 to 1048576"};
+                                  " is not a power of two from 1 to 1048576"};
     }
     throw std::invalid_argument{"general.alignment is uint32"};
   }
@@ -235,7 +235,7 @@ class Writer {
                                   " bytes and no NUL; this one has " + std::to_string(name.size())};
     }
     const auto [place, is_new] = taken.emplace(name);
-    if (!is_new) throw std::invalid_argument{what + " " + std::string{name} + " is there already"};
+    if (!is_new) throw std::invalid_argument{what + " " + std::string{name} + " exists already"};
     return place;
   }
 
@@ -259,9 +259,9 @@ class Writer {
   template <class PutElements>
   void add_array_pair(std::string_view key, ValueType element, std::uint64_t count,
                       const PutElements& put_elements) {
-    if (key == alignment_key) throw std::invalid_argument{"general.alignment is no array"};
+    if (key == alignment_key) throw std::invalid_argument{"general.alignment is not an array"};
     if (count > limits::array_elements)
-      throw std::invalid_argument{"an array of over 2^30 elements"};
+      throw std::invalid_argument{"an array of more than 2^30 elements"};
     add_pair(key, ValueType::array, [&] {
       pairs_.put_header(element, count);
       put_elements();
@@ -273,7 +273,7 @@ class Writer {
                                          const SplitOptions& options) const {
     for (const char* key : {split_no_key, split_count_key, split_tensors_key}) {
       if (keys_.contains(key))
-        throw std::invalid_argument{"metadata key " + std::string{key} + " is there already"};
+        throw std::invalid_argument{"metadata key " + std::string{key} + " exists already"};
     }
     const auto bytes = [this](std::size_t i) { return tensors_[i].bytes; };
     const std::vector<std::size_t> ends = detail::shard_ends(tensors_.size(), bytes, options);

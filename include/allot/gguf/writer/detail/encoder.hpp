@@ -43,7 +43,7 @@ class Encoder {
   void put(Number number) { append(&number, sizeof number); }
   void put(std::string_view text) {
     if (text.size() > limits::string_bytes)
-      throw std::invalid_argument{"a text of over 2^30 bytes"};
+      throw std::invalid_argument{"a string of more than 2^30 bytes"};
     put_length(text.size());
     append(text.data(), text.size());
   }

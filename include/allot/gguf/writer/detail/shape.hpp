@@ -20,7 +20,7 @@ namespace allot::gguf::detail {
 [[nodiscard]] inline Shape shape_of(const std::string& name,
                                     std::initializer_list<std::uint64_t> extents) {
   if (extents.size() > limits::dimensions)
-    throw std::invalid_argument{"tensor " + name + " has over 4 dimensions"};
+    throw std::invalid_argument{"tensor " + name + " has more than 4 dimensions"};
   Shape shape;
   for (const std::uint64_t extent : extents) shape.extent[shape.rank++] = extent;
   return shape;
