@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Arena`: one strategy, one alignment, one synchronization, one memory and one observer, chosen
-/// as types. Its bookkeeping lives outside of what it hands out, so the memory itself is never
-/// touched. `ArenaOf` makes one of a policy set.
+/// `Arena`: combines a strategy, an alignment, a synchronization, a memory and an observer, all
+/// chosen as types. Its bookkeeping lives outside the memory that it hands out, which it never
+/// touches. `ArenaOf` makes an arena type from a policy set.
 ///
-/// Without exceptions (`-fno-exceptions`) the members that throw are absent: make an arena by
-/// `try_make`, and use `try_allocate` and its kin. Bad arguments give nothing there, null or false.
+/// Without exceptions (`-fno-exceptions`) the members that throw are absent: make an arena with
+/// `try_make` and use the `try_` members. There an invalid argument gives an empty result or false.
 #pragma once
 
 #include <allot/alignment/alignment.hpp>
@@ -31,11 +31,11 @@
 
 namespace allot {
 
-/// A range of memory, or of bare offsets, that hands out blocks.
-/// Every member that changes the arena gives the strong guarantee: if it throws or returns nothing
-/// or false, nothing has changed. Members are as safe to call from several threads as the
-/// synchronization says. What a policy lacks, the arena lacks: `address` exists only if the memory
-/// has addresses, `with_observer` only if there is an observer.
+/// Hands out blocks of a range of memory, or of bare offsets.
+/// Every member that changes the arena gives the strong guarantee: if it throws, or returns nothing
+/// or false, nothing has changed. The synchronization policy decides whether several threads may
+/// call members at once. If a policy lacks a capability, so does the arena: `address` exists only
+/// if the memory has addresses, `with_observer` only if there is an observer.
 ///
 /// Visitors and observers must not call the arena.
 template <Strategy StrategyType, Alignment AlignmentType = AlignTo<256>,
@@ -61,10 +61,10 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
 
 #if defined(__cpp_exceptions)
-  /// Takes `capacity_bytes`, rounded down to whole units of the alignment, from the memory policy in
-  /// one piece.
-  /// Throws: `std::invalid_argument` for less than one unit; `std::length_error` for more units than
-  /// the strategy takes; what the memory throws (`OutOfMemory` of reason `source`);
+  /// Acquires `capacity_bytes`, rounded down to whole units of the alignment, from the memory
+  /// policy as one region.
+  /// Throws: `std::invalid_argument` for less than one unit; `std::length_error` for more units
+  /// than the strategy takes; whatever the memory throws (`OutOfMemory` of reason `source`);
   /// `std::bad_alloc` for the bookkeeping.
   explicit Arena(std::uint64_t capacity_bytes) requires std::default_initializable<MemoryType> &&
       std::default_initializable<ObserverType>
@@ -77,11 +77,11 @@ class Arena {
         region_{memory.acquire(capacity(), unit)},
         observer_{std::move(observer)} {}
 
-  /// A block of at least `bytes`, at a multiple of `alignment` (at least of the arena's own).
+  /// Allocates at least `bytes` bytes at a multiple of `alignment` (at least of the arena's own).
   /// Complexity: the strategy's.
   /// Throws: `OutOfMemory` with its reason and figures; `std::invalid_argument` for zero bytes, an
   /// alignment that is not a power of two, and sizes that overflow; `std::bad_alloc` for the
-  /// bookkeeping. `OutOfMemory` is a `std::bad_alloc`, too: to tell them apart, catch it first.
+  /// bookkeeping. `OutOfMemory` is also a `std::bad_alloc`: catch it first to tell them apart.
   [[nodiscard]] Block allocate(std::uint64_t bytes, std::uint64_t alignment = unit) {
     return allocate(detail::request_of(bytes, alignment));
   }
@@ -94,7 +94,7 @@ class Arena {
     throw range_.refusal(request.bytes, units, region_.alignment());
   }
 
-  /// As `allocate`, at the upper end of the range.
+  /// Like `allocate`, but at the upper end of the range.
   [[nodiscard]] Block allocate_upper(std::uint64_t bytes, std::uint64_t alignment = unit) requires
       DoubleEnded<StrategyType> {
     return allocate_upper(detail::request_of(bytes, alignment));
@@ -118,10 +118,10 @@ class Arena {
   }
 
   /// Frees the end of a block, so that it still holds `bytes` bytes, rounded up to what the
-  /// strategy can grant. It keeps its offset and handle, as with `try_expand`. Complexity: the
-  /// strategy's.
-  /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and more than the block has;
-  /// `std::bad_alloc` for the bookkeeping; nothing has changed.
+  /// strategy can grant. The block keeps its offset and handle, as with `try_expand`. Complexity:
+  /// the strategy's.
+  /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes and for more than the block
+  /// has; `std::bad_alloc` for the bookkeeping; nothing has changed.
   Block shrink(const Block& block, std::uint64_t bytes) requires Resizable<StrategyType> {
     const Units units = detail::units_of(Request{bytes}, unit);
     [[maybe_unused]] const auto guard = synchronization_.guard();
@@ -132,19 +132,19 @@ class Arena {
     return shrunk;
   }
 
-  /// Makes room for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
-  /// calls the system allocator.
+  /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
+  /// allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void reserve(std::uint64_t blocks) requires Reservable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     range_.strategy().reserve(blocks);
   }
 
-  /// Makes the arena longer, at its end: `capacity_bytes` in all, rounded down to whole units.
-  /// Blocks stay where they are. Complexity: the strategy's.
-  /// Throws: `std::invalid_argument` for less than it has; `std::length_error` for more units than
-  /// the strategy takes; what the memory throws; `std::bad_alloc` for the bookkeeping; nothing has
-  /// changed.
+  /// Extends the arena at its end to `capacity_bytes` in total, rounded down to whole units. Blocks
+  /// stay where they are. Complexity: the strategy's.
+  /// Throws: `std::invalid_argument` for less than now; `std::length_error` for more units than
+  /// the strategy takes; whatever the memory throws; `std::bad_alloc` for the bookkeeping; nothing
+  /// has changed.
   void grow(std::uint64_t capacity_bytes) requires can_grow {
     const std::uint64_t units = Range::checked_units_in(capacity_bytes);
     [[maybe_unused]] const auto guard = synchronization_.guard();
@@ -153,8 +153,8 @@ class Arena {
     range_.strategy().grow(units);
   }
 
-  /// Frees what was allocated since the mark was made, as the strategy's `release_to` says.
-  /// Observers hear of each block. Complexity: linear in the blocks freed.
+  /// Frees what was allocated since the mark was made, as the strategy's `release_to` defines.
+  /// Observers are notified of each block. Complexity: linear in the blocks freed.
   /// Throws: `std::invalid_argument` for a mark of another arena; nothing has changed.
   template <class Mark>
   void release_to(const Mark& mark) requires Markable<StrategyType> {
@@ -163,7 +163,7 @@ class Arena {
       detail::throw_foreign_mark();
   }
 
-  /// Where a live block begins. Complexity: constant.
+  /// Returns the address of a live block. Complexity: constant.
   /// Throws: `InvalidBlock`.
   [[nodiscard]] void* address(const Block& block) const requires Addressable<MemoryType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
@@ -172,9 +172,8 @@ class Arena {
   }
 #endif
 
-  /// An arena, made as by the constructor, or an empty pointer if it cannot be had.
-  /// Returns `std::unique_ptr<Arena>`; the caller includes `<memory>`, which takes longer to compile
-  /// than this header.
+  /// As the constructor, but returns a `std::unique_ptr<Arena>`, which is empty if it fails; the
+  /// caller includes `<memory>`, which takes longer to compile than this header.
   [[nodiscard]] static auto try_make(std::uint64_t capacity_bytes, MemoryType memory = MemoryType{},
                                      ObserverType observer = ObserverType{}) noexcept {
     decltype(make_unique<Arena>(std::in_place)) arena;  // std's: looked up where it is called
@@ -188,7 +187,7 @@ class Arena {
     return arena;
   }
 
-  /// As `allocate`, but returns nothing if memory is short. Invalid arguments throw here, too.
+  /// Like `allocate`, but returns nothing if the request is refused. Invalid arguments still throw.
   [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes,
                                                   std::uint64_t alignment = unit) {
     return try_allocate(detail::request_of(bytes, alignment));
@@ -203,7 +202,7 @@ class Arena {
     return std::nullopt;
   }
 
-  /// As `try_allocate`, at the upper end of the range.
+  /// Like `try_allocate`, but at the upper end of the range.
   [[nodiscard]] std::optional<Block> try_allocate_upper(
       std::uint64_t bytes, std::uint64_t alignment = unit) requires DoubleEnded<StrategyType> {
     return try_allocate_upper(detail::request_of(bytes, alignment));
@@ -219,7 +218,7 @@ class Arena {
     return std::nullopt;
   }
 
-  /// As `deallocate`, but returns false if the block is not live.
+  /// Like `deallocate`, but returns false if the block is not live.
   bool try_deallocate(const Block& block) {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     if (!range_.is_live(block)) return false;
@@ -228,11 +227,11 @@ class Arena {
     return true;
   }
 
-  /// Grows a block in place, at its end, to at least `bytes` bytes; nothing if what follows it is
-  /// used or too small. It keeps its offset and handle. If its size changed, `block` is stale: use
-  /// the returned block. Observers hear that one was freed and one allocated.
+  /// Grows a block in place, at its end, to at least `bytes` bytes; returns nothing if what follows
+  /// it is used or too small. The block keeps its offset and handle. If its size changed, `block`
+  /// is stale: use the returned block. Observers are notified of one block freed and one allocated.
   /// Complexity: the strategy's.
-  /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes, and sizes that overflow.
+  /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes and for sizes that overflow.
   [[nodiscard]] std::optional<Block> try_expand(
       const Block& block, std::uint64_t bytes) requires Resizable<StrategyType> {
     const Units units = detail::units_of(Request{bytes}, unit);
@@ -243,8 +242,8 @@ class Arena {
     return expanded;
   }
 
-  /// As `reserve` and `grow`, but return false if it cannot be had. (Without exceptions the program
-  /// ends if the host has no memory for bookkeeping.)
+  /// Like `reserve` and `grow`, but return false on failure. (Without exceptions, the program ends
+  /// if the host has no memory for bookkeeping.)
   [[nodiscard]] bool try_reserve(std::uint64_t blocks) requires Reservable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return blocks <= Range::most_blocks &&
@@ -260,14 +259,14 @@ class Arena {
     });
   }
 
-  /// As `address`, but returns null if the block is not live.
+  /// Like `address`, but returns null if the block is not live.
   [[nodiscard]] void* try_address(const Block& block) const requires Addressable<MemoryType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return range_.is_live(block) ? static_cast<std::byte*>(region_.address()) + block.offset
                                  : nullptr;
   }
 
-  /// Frees every block. Observers hear of each. Complexity: linear in the blocks.
+  /// Frees every block. Observers are notified of each. Complexity: linear in the blocks.
   void reset() requires Resettable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     if constexpr (is_observed || TracksUse<MemoryType>)
@@ -275,39 +274,39 @@ class Arena {
     range_.reset();
   }
 
-  /// The place that allocations have reached, for `release_to`. Complexity: constant.
+  /// Returns how far allocations have reached, for `release_to`. Complexity: constant.
   [[nodiscard]] auto mark() const requires Markable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return range_.strategy().mark();
   }
 
-  /// Whether the block is live in this arena. Complexity: constant.
+  /// Returns whether the block is live in this arena. Complexity: constant.
   [[nodiscard]] bool owns(const Block& block) const {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return range_.is_live(block);
   }
 
-  /// Where the arena's memory begins.
+  /// Returns the address of the arena's memory.
   [[nodiscard]] void* base_address() const noexcept requires Addressable<MemoryType> {
     return region_.address();
   }
 
-  /// Bytes in the arena: whole units.
+  /// Returns the bytes in the arena: whole units.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return range_.capacity(); }
 
-  /// Bytes of bookkeeping on the heap, all of them host memory. Complexity: constant.
+  /// Returns the bytes of bookkeeping on the heap, all of them host memory. Complexity: constant.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires CountsBookkeeping<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return range_.strategy().bookkeeping_bytes();
   }
 
-  /// A consistent snapshot. Complexity: the strategy's `largest_free`.
+  /// Returns a consistent snapshot. Complexity: the strategy's `largest_free`.
   [[nodiscard]] Usage usage() const {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return range_.usage();
   }
 
-  /// `usage().fragmentation()`: external fragmentation. Not if all blocks have one size.
+  /// `usage().fragmentation()`: external fragmentation. Absent if all blocks have one size.
   [[nodiscard]] double fragmentation() const requires(!OneSized<StrategyType>) {
     return usage().fragmentation();
   }
@@ -320,7 +319,7 @@ class Arena {
     range_.for_each(visitor);
   }
 
-  /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
+  /// Returns whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return range_.validate();
@@ -342,7 +341,7 @@ class Arena {
   Arena(Region&& region, ObserverType&& observer, std::uint64_t units)
       : range_{units}, region_{std::move(region)}, observer_{std::move(observer)} {}
 
-  /// The block that was placed, once it is accounted for and reported.
+  /// Accounts for a block that was placed, notifies the observer, and returns the block.
   [[nodiscard]] Block made(const Request& request, const Placement& placement) noexcept {
     const Block block = range_.account(placement, request.bytes);
     if constexpr (TracksUse<MemoryType>) region_.mark_used(block.offset, block.size);
@@ -370,7 +369,7 @@ class Arena {
       observer_.refused(request, range_.reason_for(units, region_.alignment()));
   }
 
-  /// True for a live block; for another `InvalidBlock` is thrown, or false without exceptions.
+  /// Throws `InvalidBlock` unless the block is live; without exceptions returns whether it is.
   [[nodiscard]] bool check_live(const Block& block) const {
     if (range_.is_live(block)) [[likely]]
       return true;
@@ -392,7 +391,7 @@ template <class Set>
 concept PolicySet = Strategy<typename Set::Strategy> && Alignment<typename Set::Alignment> &&
     Synchronization<typename Set::Synchronization>;
 
-/// An arena with the policies of a set, over a memory.
+/// An arena with the policies of a set, over a given memory.
 template <PolicySet Set, Memory MemoryType = OffsetsOnly, Observer ObserverType = Unobserved>
 using ArenaOf = Arena<typename Set::Strategy, typename Set::Alignment,
                       typename Set::Synchronization, MemoryType, ObserverType>;

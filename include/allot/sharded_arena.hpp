@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `ShardedArena<Arena, N>`: an arena of arenas, for threads that would wait for one lock. One
-/// memory in N ranges, each a shard with a strategy, a lock and an observer of its own.
+/// `ShardedArena<Arena, N>`: an arena of N arenas, for threads that would contend for one lock. It
+/// divides one memory into N ranges (shards), each with its own strategy, lock and observer.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -23,15 +23,16 @@
 
 namespace allot {
 
-/// A thread allocates in its own shard, and if that has no room, in the others; a block is freed
-/// from any thread. As many threads as there are shards have one each. No block crosses the border
-/// of two shards: `shard_capacity` limits requests.
+/// A thread allocates in its own shard, or if that has no room, in another; any thread may free a
+/// block. Up to `ShardCount` threads have a shard each. A block never spans two shards:
+/// `shard_capacity` limits requests.
 ///
-/// The members are those of `Arena`, with its guarantees; what sums up several shards is a snapshot
-/// of each, taken one after the other. An observer hears of what its shard grants and refuses.
+/// The members are those of `Arena`, with its guarantees; a sum over several shards is a snapshot
+/// of each, taken one after the other. An observer is notified of what its shard grants and
+/// refuses.
 ///
 /// \tparam ArenaType  an `Arena` with a synchronization that is thread-safe
-/// \tparam ShardCount  shards; as many as threads that allocate at once
+/// \tparam ShardCount  the number of shards: about the number of threads that allocate at once
 template <class ArenaType, std::uint32_t ShardCount>
 class ShardedArena {
  public:
@@ -45,9 +46,9 @@ class ShardedArena {
   static_assert(synchronization_type::is_thread_safe,
                 "shards are for threads: use an arena with Locked<Mutex>");
 
-  /// Takes `capacity_bytes` from the memory policy in one piece and divides it: the last shard has
-  /// what is left over, up to 1/256 for each of the others.
-  /// Throws: `std::invalid_argument` for less than one unit a shard; what the memory throws;
+  /// Acquires `capacity_bytes` from the memory policy as one region and divides it: the last shard
+  /// also has the remainder, up to 1/256 for each of the others.
+  /// Throws: `std::invalid_argument` for less than one unit a shard; whatever the memory throws;
   /// `std::bad_alloc` for the bookkeeping.
   explicit ShardedArena(
       std::uint64_t capacity_bytes) requires std::default_initializable<memory_type>
@@ -63,8 +64,8 @@ class ShardedArena {
   ShardedArena(const ShardedArena&) = delete;
   ShardedArena& operator=(const ShardedArena&) = delete;
 
-  /// As `Arena::allocate`. Complexity: the strategy's, times the shards if the thread's own has no
-  /// room.
+  /// Like `Arena::allocate`. Complexity: the strategy's, times the number of shards if the thread's
+  /// own has no room.
   [[nodiscard]] Block allocate(std::uint64_t bytes,
                                std::uint64_t alignment = alignment_type::value) {
     return allocate(detail::request_of(bytes, alignment));
@@ -75,8 +76,8 @@ class ShardedArena {
     throw refusal(request);
   }
 
-  /// As `Arena::try_allocate`: nothing if no shard has room. Each shard that was asked reports its
-  /// refusal to its observer.
+  /// Like `Arena::try_allocate`: returns nothing if no shard has room. Each shard that was tried
+  /// reports its refusal to its observer.
   [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes,
                                                   std::uint64_t alignment = alignment_type::value) {
     return try_allocate(detail::request_of(bytes, alignment));
@@ -91,12 +92,12 @@ class ShardedArena {
     return std::nullopt;
   }
 
-  /// As `Arena::deallocate`, from any thread; the block's shard takes it back.
+  /// Like `Arena::deallocate`, from any thread; frees the block in its shard.
   void deallocate(const Block& block) {
     in_shard(block, [](auto& arena, const Block& part, std::uint32_t) { arena.deallocate(part); });
   }
 
-  /// As `Arena::try_expand`, within the block's shard.
+  /// Like `Arena::try_expand`, within the block's shard.
   [[nodiscard]] std::optional<Block> try_expand(
       const Block& block, std::uint64_t bytes) requires Resizable<strategy_type> {
     return in_shard(block, [&](auto& arena, const Block& part, std::uint32_t shard) {
@@ -106,20 +107,20 @@ class ShardedArena {
     });
   }
 
-  /// As `Arena::shrink`.
+  /// Like `Arena::shrink`.
   Block shrink(const Block& block, std::uint64_t bytes) requires Resizable<strategy_type> {
     return in_shard(block, [&](auto& arena, const Block& part, std::uint32_t shard) {
       return whole(arena.shrink(part, bytes), shard);
     });
   }
 
-  /// Whether the block is live in one of the shards. Complexity: constant.
+  /// Returns whether the block is live in one of the shards. Complexity: constant.
   [[nodiscard]] bool owns(const Block& block) const {
     const std::uint32_t shard = shard_of(block);
     return shards_[shard].arena.owns(part_of(block, shard));
   }
 
-  /// Where a live block begins. Complexity: constant.
+  /// Returns the address of a live block. Complexity: constant.
   /// Throws: `InvalidBlock`.
   [[nodiscard]] void* address(const Block& block) const requires Addressable<memory_type> {
     return in_shard(block, [](const auto& arena, const Block& part, std::uint32_t) {
@@ -127,48 +128,48 @@ class ShardedArena {
     });
   }
 
-  /// Where the memory of the first shard begins, and with it all of it.
+  /// Returns the address of the whole memory, which is that of the first shard.
   [[nodiscard]] void* base_address() const noexcept requires Addressable<memory_type> {
     return region_.address();
   }
 
-  /// Bytes in all shards.
+  /// Returns the bytes in all shards.
   [[nodiscard]] std::uint64_t capacity() const noexcept {
     return (ShardCount - 1) * stride_ + shards_[ShardCount - 1].arena.capacity();
   }
 
-  /// Bytes of the largest shard: no request may exceed it.
+  /// Returns the bytes of the largest shard: no request may exceed it.
   [[nodiscard]] std::uint64_t shard_capacity() const noexcept {
     return shards_[ShardCount - 1].arena.capacity();
   }
 
-  /// Which shard a block is of. Complexity: constant.
+  /// Returns the number of the shard that a block is in. Complexity: constant.
   [[nodiscard]] std::uint32_t shard_of(const Block& block) const noexcept {
     return static_cast<std::uint32_t>(
         smaller<std::uint64_t>(block.offset / stride_, ShardCount - 1));
   }
 
-  /// Sums of the shards; `largest_free` is the largest of any, `peak_used` the sum of the peaks,
-  /// which need not have been at the same time.
+  /// Returns the sum of the shards' usage; `largest_free` is the largest of any, `peak_used` the
+  /// sum of the peaks, which may have been at different times.
   [[nodiscard]] Usage usage() const {
     Usage all{};
     for (const Shard& shard : shards_) all += shard.arena.usage();
     return all;
   }
 
-  /// `usage().fragmentation()`: the borders of the shards count, as no block lies across them.
+  /// `usage().fragmentation()`: shard borders count as fragmentation, as no block spans them.
   [[nodiscard]] double fragmentation() const requires(!OneSized<strategy_type>) {
     return usage().fragmentation();
   }
 
-  /// Bytes of bookkeeping on the heap, of all shards.
+  /// Returns the bytes of bookkeeping on the heap, of all shards.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires CountsBookkeeping<strategy_type> {
     std::uint64_t bytes = 0;
     for (const Shard& shard : shards_) bytes += shard.arena.bookkeeping_bytes();
     return bytes;
   }
 
-  /// As `Arena::for_each`, shard after shard, each under its own guard.
+  /// Like `Arena::for_each`, shard after shard, each under its own guard.
   template <class Visitor>
   void for_each(Visitor&& visitor) const {
     for (std::uint32_t i = 0; i < ShardCount; ++i) {
@@ -178,7 +179,7 @@ class ShardedArena {
     }
   }
 
-  /// Whether every invariant of every shard holds: for tests. Complexity: linear.
+  /// Returns whether every invariant of every shard holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const {
     for (const Shard& shard : shards_) {
       if (!shard.arena.validate()) return false;
@@ -191,7 +192,7 @@ class ShardedArena {
     for (Shard& shard : shards_) shard.arena.reset();
   }
 
-  /// As `Arena::reserve`, in each shard: all `blocks` may come to be in one.
+  /// Like `Arena::reserve`, in each shard, as all `blocks` may end up in one.
   void reserve(std::uint64_t blocks) requires Reservable<strategy_type> {
     for (Shard& shard : shards_) shard.arena.reserve(blocks);
   }
@@ -203,21 +204,21 @@ class ShardedArena {
   }
 
  private:
-  /// Bytes that no shard divides.
+  /// Shard sizes are multiples of this many bytes.
   static constexpr std::uint64_t unit = alignment_type::value * granularity_of<strategy_type>;
 
   using Part = detail::PartOf<memory_type>;
   using PartArena = Arena<strategy_type, alignment_type, synchronization_type, Part, observer_type>;
 
-  /// On cache lines of its own, and the neighbours that are fetched with them.
+  /// Alone on its cache lines, and on the adjacent lines that are fetched with them.
   struct alignas(128) Shard {
     Shard(std::uint64_t capacity, Part part) : arena{capacity, part} {}
 
     PartArena arena;
   };
 
-  /// Bytes from one shard to the next: if it can be, a multiple of a power of two, so that
-  /// shards are well aligned.
+  /// Returns the bytes from one shard to the next: a multiple of a power of two if possible, so
+  /// that shards are well aligned.
   [[nodiscard]] static std::uint64_t stride_for(std::uint64_t capacity) {
     const std::uint64_t share = capacity / ShardCount;
     if (share < unit) detail::throw_too_small(share, unit);
@@ -239,7 +240,8 @@ class ShardedArena {
     return {block.offset - shard * stride_, block.size, block.handle};
   }
 
-  /// `function(arena, block there, shard)`; what it throws names the block as the caller knows it.
+  /// Calls `function(arena, block in it, shard)`; an `InvalidBlock` names the block as the caller
+  /// knows it.
   template <class Function>
   decltype(auto) in_shard(const Block& block, Function&& function) {
     return in_shard_of(*this, block, function);

@@ -4,11 +4,12 @@
 ///
 /// | type            | what it is                                                              |
 /// |-----------------|-------------------------------------------------------------------------|
-/// | `Shared<Arena>` | an arena that its slices share: it lives until the last of them is gone |
-/// | `Slice<Access>` | bytes of such an arena: freed with the last slice of them               |
+/// | `Shared<Arena>` | an arena that its slices keep alive: destroyed with the last of them    |
+/// | `Slice<Access>` | bytes of such an arena: freed when the last slice of them is destroyed  |
 ///
-/// No view outlives its memory, in any order of destruction, on any thread. `Access` says what may
-/// touch the bytes: `HostAccessible`, `DeviceAccessible` or `HostAndDeviceAccessible`.
+/// The memory lives as long as any slice of it, in any order of destruction, on any thread.
+/// `Access` says what may touch the bytes: `HostAccessible`, `DeviceAccessible` or
+/// `HostAndDeviceAccessible`.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -37,7 +38,7 @@ struct HostAccessible {
 struct DeviceAccessible {
   static constexpr bool host = false;
 };
-/// Both may.
+/// Both host and device may touch the bytes.
 struct HostAndDeviceAccessible {
   static constexpr bool host = true;
 };
@@ -50,24 +51,24 @@ using AccessOf = std::conditional_t<
 
 namespace detail {
 
-/// Whether bytes with access `Other` may be touched by what `Access` names, and by more.
+/// True if `Other` allows everything that `Access` allows, and more.
 template <class Other, class Access>
 concept WiderThan = std::same_as<Other, HostAndDeviceAccessible> && !std::same_as<Access, Other>;
 
 }  // namespace detail
 
-/// Shares the ownership of some bytes and of the memory they lie in. Copies are cheap: two words
-/// and a shared count. Empty where default-constructed.
+/// Shares ownership of some bytes and of the memory that they are in. Cheap to copy: two words and
+/// a shared count. Empty if default-constructed.
 template <class Access>
 class Slice {
  public:
   Slice() noexcept = default;
 
-  /// \param owner  keeps the bytes alive; whatever it is, it is destroyed with the last slice
+  /// \param owner  any object that keeps the bytes alive; destroyed with the last slice
   Slice(std::shared_ptr<const void> owner, void* address, std::uint64_t bytes) noexcept
       : owner_{std::move(owner)}, address_{static_cast<std::byte*>(address)}, bytes_{bytes} {}
 
-  /// What both may touch, one of them may.
+  /// Converts to a slice with less access: what both may touch, either one may.
   template <detail::WiderThan<Access> Other>
   Slice(const Slice<Other>& other) noexcept  // NOLINT(google-explicit-constructor)
       : owner_{other.owner_}, address_{other.address_}, bytes_{other.bytes_} {}
@@ -76,13 +77,13 @@ class Slice {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] bool empty() const noexcept { return bytes_ == 0; }
 
-  /// The bytes themselves, where the host may touch them.
+  /// Returns the bytes themselves, if the host may touch them.
   [[nodiscard]] std::span<std::byte> span() const noexcept requires Access::host {
     return {address_, static_cast<std::size_t>(bytes_)};
   }
 
-  /// `bytes` bytes from `offset` on, which share the owner.
-  /// Throws: `std::out_of_range` where they reach beyond this slice.
+  /// Returns a slice of `bytes` bytes from `offset` on, with the same owner.
+  /// Throws: `std::out_of_range` if they reach beyond this slice.
   [[nodiscard]] Slice part(std::uint64_t offset, std::uint64_t bytes) const {
     if (offset > bytes_ || bytes > bytes_ - offset) {
       throw std::out_of_range{(FixedText<192>{} << "a part of " << bytes << " bytes at " << offset
@@ -105,8 +106,8 @@ class Slice {
 
 /// An arena whose blocks are slices. Copies share the arena.
 ///
-/// There is no `deallocate` and no `reset`: a block is freed when the last slice of it is gone,
-/// from whatever thread that is; hence the synchronization must be thread-safe.
+/// It has neither `deallocate` nor `reset`: a block is freed when the last slice of it is
+/// destroyed, which may be on any thread; hence the synchronization must be thread-safe.
 template <class ArenaType>
 class Shared {
   static constexpr std::uint64_t unit = ArenaType::alignment_type::value;
@@ -121,14 +122,14 @@ class Shared {
   static_assert(memory_type::host_accessible || memory_type::device_accessible,
                 "slices have addresses: share an arena over a memory that has them");
 
-  /// The arguments, effects and errors of `Arena`'s constructors.
+  /// Arguments, effects and errors are those of `Arena`'s constructors.
   template <class... Arguments>
   requires std::constructible_from<ArenaType, std::uint64_t, Arguments...>
   explicit Shared(std::uint64_t capacity_bytes, Arguments&&... arguments)
       : arena_{std::make_shared<ArenaType>(capacity_bytes, std::forward<Arguments>(arguments)...)} {
   }
 
-  /// As `Arena::allocate`, in all its forms; the slice has the bytes asked for.
+  /// Like `Arena::allocate`, in all its forms; the slice has exactly the bytes requested.
   [[nodiscard]] slice_type allocate(std::uint64_t bytes, std::uint64_t alignment = unit) {
     return allocate(detail::request_of(bytes, alignment));
   }
@@ -138,7 +139,7 @@ class Shared {
     return slice_of(owner, request);
   }
 
-  /// As `Arena::try_allocate`.
+  /// Like `Arena::try_allocate`.
   [[nodiscard]] std::optional<slice_type> try_allocate(std::uint64_t bytes,
                                                        std::uint64_t alignment = unit) {
     return try_allocate(detail::request_of(bytes, alignment));
@@ -151,25 +152,25 @@ class Shared {
     return slice_of(owner, request);
   }
 
-  /// Where the arena's memory begins.
+  /// Returns the address of the arena's memory.
   [[nodiscard]] void* base_address() const noexcept { return arena_->base_address(); }
 
-  /// Where a slice begins in the arena, in bytes.
+  /// Returns the offset of a slice in the arena, in bytes.
   [[nodiscard]] std::uint64_t offset_of(const slice_type& slice) const noexcept {
     return static_cast<std::uint64_t>(static_cast<std::byte*>(slice.address()) -
                                       static_cast<std::byte*>(base_address()));
   }
 
-  /// Bytes in the arena: whole units.
+  /// Returns the bytes in the arena: whole units.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return arena_->capacity(); }
 
-  /// A consistent snapshot: a block counts as used until the last slice of it is gone.
+  /// Returns a consistent snapshot: a block counts as used until its last slice is destroyed.
   [[nodiscard]] Usage usage() const { return arena_->usage(); }
 
   /// `usage().fragmentation()`: external fragmentation.
   [[nodiscard]] double fragmentation() const { return arena_->fragmentation(); }
 
-  /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
+  /// Returns whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const { return arena_->validate(); }
 
   /// Calls `visitor(offset, size, used)`, in bytes, for every block in address order, under the
@@ -187,7 +188,7 @@ class Shared {
   { return arena_->with_observer(std::forward<Function>(function)); }
 
  private:
-  /// One block and the arena it came from.
+  /// A block and the arena that it belongs to.
   class Owner {
    public:
     explicit Owner(std::shared_ptr<ArenaType> arena) noexcept : arena_{std::move(arena)} {}

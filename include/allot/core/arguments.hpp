@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What an arena accepts: bytes from outside become units here, or an error that says what is wrong
-/// with them. Without exceptions a bad argument becomes nothing instead.
+/// Checks an arena's arguments: converts bytes to units, or throws an error that says what is
+/// wrong. Without exceptions, an invalid argument becomes an empty result instead.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -18,18 +18,18 @@ namespace allot::detail {
 
 /// A request in units.
 struct RequestedUnits {
-  std::uint64_t size;  ///< none: the request is one that no arena accepts
+  std::uint64_t size;  ///< zero if no arena accepts the request
   std::uint64_t alignment;
 };
 
-/// Bytes, rounded up to units; none for zero bytes and a size that overflows.
+/// Converts bytes to units, rounding up. Returns zero for zero bytes and for a size that overflows.
 /// \param unit  bytes, a power of two
 [[nodiscard]] constexpr std::uint64_t units_above(std::uint64_t bytes,
                                                   std::uint64_t unit) noexcept {
   return bytes > ~std::uint64_t{0} - (unit - 1) ? 0 : (bytes + (unit - 1)) / unit;
 }
 
-/// The units in `bytes`, rounded down to a multiple of `granularity`.
+/// Converts bytes to units, rounding down to a multiple of `granularity`.
 [[nodiscard]] constexpr std::uint64_t whole_units(std::uint64_t bytes, std::uint64_t unit,
                                                   std::uint64_t granularity) noexcept {
   return bytes / unit / granularity * granularity;
@@ -63,7 +63,7 @@ using Message = FixedText<512>;  // one size for all: each takes time to compile
           .c_str()};
 }
 
-/// \param wide_name  a strategy for longer ranges, or null
+/// \param wide_name  the name of a strategy for longer ranges, or null
 [[noreturn]] inline void throw_too_long(std::uint64_t bytes, std::uint64_t unit,
                                         std::uint64_t most_units, const char* wide_name) {
   Message text;
@@ -102,7 +102,7 @@ using Message = FixedText<512>;  // one size for all: each takes time to compile
 }
 
 /// Throws: `std::invalid_argument` for zero bytes, an alignment that is not a power of two, and a
-/// size that overflows. Without exceptions: no units.
+/// size that overflows. Without exceptions, returns zero units instead.
 [[nodiscard]] inline RequestedUnits units_of(const Request& request, std::uint64_t unit) {
   const std::uint64_t alignment = request.alignment == 0 ? unit : request.alignment;
   const std::uint64_t size = units_above(request.bytes, unit);
@@ -113,7 +113,8 @@ using Message = FixedText<512>;  // one size for all: each takes time to compile
 
 #else
 
-/// An alignment that is not a power of two makes a request that no arena accepts: one of no bytes.
+/// Turns an alignment that is not a power of two into a request of zero bytes, which no arena
+/// accepts.
 [[nodiscard]] constexpr Request request_of(std::uint64_t bytes, std::uint64_t alignment) noexcept {
   return {.bytes = is_power_of_two(alignment) ? bytes : 0, .alignment = alignment};
 }
@@ -127,8 +128,8 @@ using Message = FixedText<512>;  // one size for all: each takes time to compile
 
 #endif
 
-/// Whether `function()` came to its end: false if it threw. Without exceptions it always does: the
-/// program ends where host memory does.
+/// Calls `function()` and returns false if it threw. Without exceptions it always returns true: the
+/// program ends if the host runs out of memory.
 template <class Function>
 [[nodiscard]] bool completes(Function&& function) noexcept {
 #if defined(__cpp_exceptions)

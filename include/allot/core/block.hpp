@@ -4,9 +4,9 @@
 ///
 /// | type        | what it is                                                     |
 /// |-------------|----------------------------------------------------------------|
-/// | `Block`     | what an allocation returns: a place in the arena, in bytes     |
-/// | `Handle`    | which record, and which use of it, a block stands for          |
-/// | `Placement` | what a strategy returns: a place in its range, in units        |
+/// | `Block`     | what an allocation returns: a part of the arena, in bytes      |
+/// | `Handle`    | the record, and which use of it, that a block refers to        |
+/// | `Placement` | what a strategy returns: a part of its range, in units         |
 /// | `Request`   | what an allocation asks for                                    |
 /// | `Usage`     | how full an arena is                                           |
 #pragma once
@@ -26,8 +26,8 @@ struct Handle {
   friend constexpr bool operator==(const Handle&, const Handle&) noexcept = default;
 };
 
-/// An allocated range of an arena. Like a pointer from `malloc`: the caller keeps the order of
-/// release; `Slice` does that for the caller.
+/// An allocated range of an arena. Like a pointer from `malloc`, it must be freed by the caller,
+/// once; a `Slice` frees itself.
 struct Block {
   std::uint64_t offset;  ///< bytes from the start of the arena's memory
   std::uint64_t size;    ///< bytes granted: the request, rounded up to whole units
@@ -38,7 +38,7 @@ struct Block {
 
 static_assert(sizeof(Block) == 24 && std::is_trivial_v<Block>);
 
-/// Where a strategy put a request. All in units.
+/// Where a strategy put a request, in units.
 struct Placement {
   std::uint64_t offset;
   std::uint64_t size;
@@ -57,25 +57,25 @@ struct Request {
 struct Usage {
   std::uint64_t capacity;      ///< bytes in the arena
   std::uint64_t used;          ///< bytes in live blocks, as granted
-  std::uint64_t requested;     ///< bytes that the callers asked for, of what is in use
+  std::uint64_t requested;     ///< bytes that callers asked for, of those in use
   std::uint64_t padding;       ///< internal fragmentation: bytes granted beyond those requested
   std::uint64_t free;          ///< bytes that are not in live blocks
   std::uint64_t largest_free;  ///< bytes of the largest block that can be allocated now
-  std::uint64_t free_blocks;   ///< how many pieces the free bytes are in
-  std::uint64_t live_blocks;   ///< how many blocks are allocated
-  std::uint64_t peak_used;     ///< the most bytes that were in use at a time
+  std::uint64_t free_blocks;   ///< number of free blocks
+  std::uint64_t live_blocks;   ///< number of live blocks
+  std::uint64_t peak_used;     ///< the most bytes that were in use at any time
 
   friend constexpr bool operator==(const Usage&, const Usage&) noexcept = default;
 
-  /// External fragmentation: 0 if all that is free is one block (or nothing is free), towards 1 as
-  /// it is scattered. Says nothing of an arena whose blocks all have one size.
+  /// External fragmentation: 0 if all free bytes are one block (or nothing is free), approaching 1
+  /// the more they are scattered. Meaningless for an arena whose blocks all have one size.
   [[nodiscard]] constexpr double fragmentation() const noexcept {
     if (free == 0) return 0;
     return 1 - static_cast<double>(largest_free) / static_cast<double>(free);
   }
 
-  /// Adds another arena's. `largest_free` is the largest of both, for no block lies across two;
-  /// `peak_used` is the sum of the peaks, which need not have been at the same time.
+  /// Adds another arena's usage. `largest_free` becomes the larger of the two, as a block cannot
+  /// span arenas; `peak_used` is the sum of the peaks, which may have been at different times.
   constexpr Usage& operator+=(const Usage& other) noexcept {
     capacity += other.capacity;
     used += other.used;

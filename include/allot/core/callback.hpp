@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Callback<Result(Arguments...)>`: a function or function object of any type, to be called later.
-/// What is used of `std::function`, without what <functional> costs the compiler.
+/// `Callback<Result(Arguments...)>`: holds a function or function object of any type, to be called
+/// later. The part of `std::function` that is needed here, without the compile time of
+/// <functional>.
 #pragma once
 
 #include <concepts>
@@ -14,14 +15,14 @@ namespace allot {
 template <class Signature>
 class Callback;
 
-/// Moved, not copied; so what it calls need not be copyable. Empty if default-constructed, made of
-/// a null pointer, or moved from. One allocation.
+/// Can be moved but not copied, so what it calls need not be copyable. Empty if
+/// default-constructed, made from a null pointer, or moved from. Makes one allocation.
 template <class Result, class... Arguments>
 class Callback<Result(Arguments...)> {
  public:
   Callback() noexcept = default;
   Callback(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
-  /// Throws: `std::bad_alloc`, and what moving `callable` throws.
+  /// Throws: `std::bad_alloc`, and whatever moving `callable` throws.
   template <class Callable>
   requires(!std::same_as<std::remove_cvref_t<Callable>, Callback> &&
            std::is_invocable_r_v<Result, std::remove_cvref_t<Callable>&, Arguments...>)
@@ -42,7 +43,7 @@ class Callback<Result(Arguments...)> {
 
   [[nodiscard]] explicit operator bool() const noexcept { return target_ != nullptr; }
 
-  /// Requires: it is not empty. Throws: what is called throws.
+  /// Requires: it is not empty. Throws: what the function throws.
   Result operator()(Arguments... arguments) const {
     return operations_->call(target_, std::forward<Arguments>(arguments)...);
   }

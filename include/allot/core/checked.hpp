@@ -9,22 +9,22 @@
 
 namespace allot {
 
-/// `a + b`, or nothing where it exceeds 64 bits.
+/// `a + b`, or nothing if it exceeds 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a,
                                                                  std::uint64_t b) noexcept {
   if (a > ~std::uint64_t{0} - b) return std::nullopt;
   return a + b;
 }
 
-/// `a * b`, or nothing where it exceeds 64 bits.
+/// `a * b`, or nothing if it exceeds 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_multiply(std::uint64_t a,
                                                                       std::uint64_t b) noexcept {
   if (b != 0 && a > ~std::uint64_t{0} / b) return std::nullopt;
   return a * b;
 }
 
-/// `std::max` and `std::min`, for what every arena includes: all of <algorithm> takes a third of
-/// the time that an arena takes to compile.
+/// `std::max` and `std::min` for the headers that every arena includes: <algorithm> alone takes a
+/// third of the time that an arena takes to compile.
 template <class Number>
 [[nodiscard]] constexpr Number larger(Number a, Number b) noexcept {
   return a < b ? b : a;
@@ -38,8 +38,8 @@ template <class Number>
   return value != 0 && (value & (value - 1)) == 0;
 }
 
-/// The lowest multiple of `alignment` (a power of two) that is not below `value`, or nothing where
-/// it exceeds 64 bits.
+/// The lowest multiple of `alignment` (a power of two) that is not below `value`, or nothing if it
+/// exceeds 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t> checked_align_up(
     std::uint64_t value, std::uint64_t alignment) noexcept {
   const auto raised = checked_add(value, alignment - 1);

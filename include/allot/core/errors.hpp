@@ -7,8 +7,8 @@
 /// | `OutOfMemory` | a request cannot be granted         | `std::bad_alloc`        |
 /// | `InvalidBlock`| a block is not live in this arena   | `std::invalid_argument` |
 ///
-/// Arguments that no arena could accept (zero bytes, an alignment that is no power of two) are
-/// `std::invalid_argument`.
+/// Arguments that no arena could accept (zero bytes, an alignment that is not a power of two)
+/// are `std::invalid_argument`.
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -41,12 +41,12 @@ enum class RefusalReason {
   return "unknown";
 }
 
-/// A request that cannot be granted; nothing has changed. All figures in bytes.
+/// Thrown if a request cannot be granted; nothing has changed. All figures in bytes.
 class OutOfMemory : public std::bad_alloc {
  public:
   static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
 
-  /// \param limit  what no request may exceed, whatever is free: the size of fixed blocks, of a
+  /// \param limit  the largest request that can ever be granted: the size of a fixed block or of a
   /// shard
   OutOfMemory(RefusalReason reason, std::uint64_t requested, std::uint64_t alignment,
               std::uint64_t free, std::uint64_t largest, std::uint64_t capacity,
@@ -62,7 +62,7 @@ class OutOfMemory : public std::bad_alloc {
     text_.fill_in("): requested ~ (# bytes) aligned to ~", {requested, requested, alignment});
     if (reason != RefusalReason::source) {
       text_.fill_in("; free ~, largest free block ~, capacity ~; ", {free, largest, capacity});
-    } else if (capacity != 0) {  // what the source has, where it says so
+    } else if (capacity != 0) {  // what the source has, if it says
       text_.fill_in("; free ~ of ~; ", {free, capacity});
     } else {
       text_ << "; ";
@@ -85,7 +85,7 @@ class OutOfMemory : public std::bad_alloc {
   [[nodiscard]] std::uint64_t free() const noexcept { return free_; }
   [[nodiscard]] std::uint64_t largest() const noexcept { return largest_; }
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
-  /// What no request may exceed, or `unlimited`.
+  /// The largest request that can ever be granted, or `unlimited`.
   [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
 
  private:
@@ -115,9 +115,9 @@ class OutOfMemory : public std::bad_alloc {
 
 /// What is wrong with a block.
 enum class BlockDefect {
-  stale,    ///< its record is free, or in a later use: freed before
-  foreign,  ///< no record of this arena ever had this handle: of another arena, or made up
-  offset,   ///< the handle is live, but at another offset or of another size
+  stale,    ///< its record is free or was used again: the block was freed before
+  foreign,  ///< this arena never gave out this handle: it is another arena's, or made up
+  offset,   ///< the handle is live, but its block has another offset or size
 };
 
 [[nodiscard]] constexpr const char* to_text(BlockDefect defect) noexcept {
@@ -132,7 +132,7 @@ enum class BlockDefect {
   return "unknown";
 }
 
-/// A block that is not live in this arena; nothing has changed.
+/// Thrown for a block that is not live in this arena; nothing has changed.
 class InvalidBlock : public std::invalid_argument {
  public:
   InvalidBlock(BlockDefect defect, std::uint64_t offset, std::uint64_t size)

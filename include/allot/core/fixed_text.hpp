@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `FixedText`: a text in a fixed buffer. Errors are built with it, so that reporting that memory is
-/// short allocates none.
+/// `FixedText`: a text in a fixed buffer. Errors are built with it, so that reporting a shortage of
+/// memory does not allocate.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@ namespace allot {
 
 namespace detail {
 
-/// Appends to a text of `length` characters in a buffer of `capacity`, as far as there is room.
+/// Appends to a text of `length` characters in a buffer of `capacity`; cuts off what does not fit.
 constexpr void append(char* buffer, std::size_t capacity, std::size_t& length,
                       const char* text) noexcept {
   for (; *text != '\0' && length + 1 < capacity; ++text) buffer[length++] = *text;
@@ -29,7 +29,7 @@ constexpr void append(char* buffer, std::size_t capacity, std::size_t& length,
   append(buffer, capacity, length, digits + first);
 }
 
-/// The bytes as a person reads them: `1.5 GiB`, `256 B`. At most two decimals, rounded down.
+/// Writes a readable size: `1.5 GiB`, `256 B`. At most two decimals, rounded down.
 constexpr void append_bytes(char* buffer, std::size_t capacity, std::size_t& length,
                             std::uint64_t bytes) noexcept {
   constexpr const char* names[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
@@ -50,7 +50,8 @@ constexpr void append_bytes(char* buffer, std::size_t capacity, std::size_t& len
   append(buffer, capacity, length, names[step]);
 }
 
-/// Appends `form`, with the next of `numbers` for each `#`, and as bytes for each `~`.
+/// Appends `form`, replacing `#` by the next of `numbers` and `~` by the next one as a readable
+/// size.
 constexpr void append_form(char* buffer, std::size_t capacity, std::size_t& length,
                            const char* form, const std::uint64_t* numbers) noexcept {
   for (; *form != '\0'; ++form) {
@@ -66,7 +67,7 @@ constexpr void append_form(char* buffer, std::size_t capacity, std::size_t& leng
 
 }  // namespace detail
 
-/// A text built piece by piece in a buffer of its own; what does not fit is cut off.
+/// Builds a text piece by piece in its own buffer; cuts off what does not fit.
 /// \tparam Capacity  bytes, the terminating zero included
 template <std::size_t Capacity>
 class FixedText {
@@ -81,8 +82,8 @@ class FixedText {
     return *this;
   }
 
-  /// Appends a form: `#` stands for the next of the numbers, `~` for one as bytes that a person
-  /// reads. Takes far less time to compile than a row of `<<`.
+  /// Appends a form: `#` is replaced by the next number, `~` by the next number as a readable size.
+  /// Takes far less time to compile than a chain of `<<`.
   constexpr FixedText& fill_in(const char* form,
                                std::initializer_list<std::uint64_t> numbers) noexcept {
     detail::append_form(text_, Capacity, length_, form, numbers.begin());

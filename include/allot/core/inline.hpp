@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `ALLOT_ALWAYS_INLINE`: inlined whatever its size, where the compiler optimizes. Elsewhere each use
-/// would be compiled again, and for nothing.
+/// `ALLOT_ALWAYS_INLINE`: inlines a function of any size, if the compiler optimizes. Otherwise each
+/// use would only be compiled again, for no gain.
 #pragma once
 
 #if defined(__OPTIMIZE__)

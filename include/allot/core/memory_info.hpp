@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `MemoryInfo`: what a device's memory has free.
+/// `MemoryInfo`: the size of a device's memory and how much of it is free.
 #pragma once
 
 #include <cstdint>

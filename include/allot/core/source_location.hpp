@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `SourceLocation`: where in a program something was called. It is `std::source_location`, or the
-/// same members where the compiler has none (clang 14).
+/// `SourceLocation`: the place of a call in the source. It is `std::source_location`, or has the
+/// same members if the compiler lacks that (clang 14).
 #pragma once
 
 #include <source_location>

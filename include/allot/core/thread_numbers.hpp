@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `ThreadNumbers`: small numbers for the threads that live.
+/// `ThreadNumbers`: small numbers for the live threads.
 #pragma once
 
 #include <algorithm>
@@ -10,11 +10,11 @@
 
 namespace allot::detail {
 
-/// A number for each thread that lives, from 0 on: a thread that ends gives its number back, and
-/// the lowest free one is taken, so that as many threads as shards have one each.
+/// Numbers the live threads from 0. A thread that ends returns its number, and a new thread takes
+/// the lowest free one, so that N live threads use N different shards of N.
 class ThreadNumbers {
  public:
-  /// This thread's. Complexity: constant, but for its first call in each thread.
+  /// Returns this thread's number. Complexity: constant, except for the first call in each thread.
   [[nodiscard]] static std::uint32_t own() {
     thread_local const Holder holder{numbers()};
     return holder.number;
@@ -31,7 +31,7 @@ class ThreadNumbers {
     const std::uint32_t number;
   };
 
-  /// Never destroyed: threads may outlive what is.
+  /// Never destroyed: a thread may outlive static objects.
   [[nodiscard]] static ThreadNumbers& numbers() {
     static ThreadNumbers& all = *new ThreadNumbers;
     return all;

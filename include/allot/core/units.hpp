@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Byte counts for people: binary units, and text that shows a size as a person reads it.
+/// Binary units, and `ReadableBytes`: a size as text.
 #pragma once
 
 #include <allot/core/fixed_text.hpp>
@@ -14,7 +14,7 @@ inline constexpr std::uint64_t KiB = std::uint64_t{1} << 10;
 inline constexpr std::uint64_t MiB = std::uint64_t{1} << 20;
 inline constexpr std::uint64_t GiB = std::uint64_t{1} << 30;
 
-/// A size as a person reads it: `1.5 GiB`, `256 B`. At most two decimals, rounded down.
+/// A readable size: `1.5 GiB`, `256 B`. At most two decimals, rounded down.
 class ReadableBytes {
  public:
   constexpr explicit ReadableBytes(std::uint64_t bytes) noexcept {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `std::chrono`'s durations, points in time and clocks: without calendars, time zones and their
-/// text, which are most of <chrono>, if the standard library has a header for that.
+/// The durations, time points and clocks of `std::chrono`, without its calendars, time zones and
+/// formatting (most of <chrono>) if the standard library has a header that leaves them out.
 #pragma once
 
 #if __has_include(<bits/chrono.h>)

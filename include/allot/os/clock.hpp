@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::seconds`: a clock that only goes forward.
+/// `os::seconds`: a clock that never goes back.
 #pragma once
 
 #include <time.h>
 
 namespace allot::os {
 
-/// Seconds since some moment before this process.
+/// Returns the seconds since some fixed moment before this process started.
 [[nodiscard]] inline double seconds() noexcept {
   ::timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);

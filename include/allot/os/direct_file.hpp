@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::DirectFile`: reads that go past the page cache, in whole blocks of the file.
+/// `os::DirectFile`: reads that bypass the page cache, in whole blocks of the file.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -20,14 +20,14 @@
 
 namespace allot::os {
 
-/// A file, opened once more for direct reads.
+/// A file, opened a second time for direct reads.
 class DirectFile {
  public:
-  /// What offsets, sizes and addresses of direct reads are multiples of, bytes: enough for every
-  /// file system whose blocks are no larger.
+  /// Offsets, sizes and addresses of direct reads are multiples of this many bytes: enough for
+  /// every file system whose blocks are not larger.
   static constexpr std::uint64_t alignment = 4 * KiB;
 
-  /// Bytes that a buffer must have for a read of `bytes`.
+  /// Returns the bytes that a buffer needs for a read of `bytes` bytes.
   [[nodiscard]] static constexpr std::uint64_t room_for(std::uint64_t bytes) noexcept {
     return align_down(bytes + 2 * alignment - 1, alignment);
   }
@@ -44,12 +44,12 @@ class DirectFile {
     if (descriptor_ >= 0) ::close(descriptor_);
   }
 
-  /// False if the file system has no direct reads.
+  /// Returns false if the file system does not support direct reads.
   [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
 
   /// Reads `bytes` bytes from `offset` on into `buffer`, which begins at a multiple of `alignment`
-  /// and has `room_for(bytes)`. Returns where they begin in it; null if the file system refuses
-  /// this read. Throws: `FileError`.
+  /// and has `room_for(bytes)` bytes. Returns their address in it, or null if the file system
+  /// refuses this read. Throws: `FileError`.
   [[nodiscard]] const std::byte* read(std::uint64_t offset, std::uint64_t bytes,
                                       std::span<std::byte> buffer) const {
     const std::uint64_t first = align_down(offset, alignment);
@@ -65,7 +65,7 @@ class DirectFile {
       if (got < 0) throw FileError{file_->path(), first + at, "cannot read: " + reason()};
       const std::uint64_t next = at + static_cast<std::uint64_t>(got);
       if (next >= front + bytes) break;
-      // Cut short inside a block: if that is the end of the file, the next read gets nothing.
+      // A read that ends inside a block: at the end of the file, the next one returns nothing.
       if (align_down(next, alignment) == at) file_->throw_ended(first + next, front + bytes - next);
       at = align_down(next, alignment);
     }

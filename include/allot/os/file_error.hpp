@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::FileError`: why the system does not read or write a file.
+/// `os::FileError`: why the system could not read or write a file.
 #pragma once
 
 #include <cerrno>
@@ -12,10 +12,10 @@
 
 namespace allot::os {
 
-/// What `errno` means.
+/// Returns the text of `errno`.
 [[nodiscard]] inline std::string reason() { return std::strerror(errno); }
 
-/// The message says what could not be done and why; the file's name is apart from it.
+/// The message says what failed and why; the file's name is separate.
 class FileError : public std::runtime_error {
  public:
   FileError(std::string path, std::uint64_t offset, const std::string& problem)

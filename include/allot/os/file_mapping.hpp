@@ -15,10 +15,10 @@
 
 namespace allot::os {
 
-/// A whole file, mapped to be read. Touching it faults if the file was truncated meanwhile.
+/// Maps a whole file for reading. Touching it faults if the file was truncated meanwhile.
 class FileMapping {
  public:
-  /// Nothing is mapped.
+  /// Maps nothing.
   FileMapping() noexcept = default;
 
   /// Throws: `FileError`.
@@ -40,7 +40,7 @@ class FileMapping {
     if (start_ != nullptr) ::munmap(const_cast<std::byte*>(start_), size_);
   }
 
-  /// False for a file without bytes, too.
+  /// Also false for an empty file.
   [[nodiscard]] bool is_mapped() const noexcept { return start_ != nullptr; }
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {start_, size_}; }
 

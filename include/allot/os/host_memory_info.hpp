@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The host's memory: free is the smaller of what the system has available and what the control
+/// The host's memory. Free is the smaller of what the system has available and what the control
 /// groups of the process leave.
 #pragma once
 
@@ -20,10 +20,11 @@
 
 namespace allot {
 
-/// How the host's files say what memory is free. Each takes the text or folder, so that tests can.
+/// Reads from the host's files how much memory is free. Each function takes the text or folder as
+/// an argument, for tests.
 namespace host_memory_info {
 
-/// The first number of a text, or nothing (`max`, an empty text).
+/// Returns the first number in a text, or nothing (`max`, an empty text).
 [[nodiscard]] inline std::optional<std::uint64_t> number(std::string_view text) {
   const std::size_t start = text.find_first_not_of(" \t\n");
   if (start == std::string_view::npos || text[start] < '0' || text[start] > '9')
@@ -38,7 +39,7 @@ namespace host_memory_info {
   return value;
 }
 
-/// The text of a file; as much of it as can be read.
+/// Returns the text of a file, as much as can be read.
 [[nodiscard]] inline std::string read(const os::Path& path) {
   std::string text;
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -54,7 +55,7 @@ namespace host_memory_info {
   return text;
 }
 
-/// A field of /proc/meminfo, in bytes.
+/// Returns a field of /proc/meminfo, in bytes.
 [[nodiscard]] inline std::optional<std::uint64_t> field(std::string_view meminfo,
                                                         std::string_view name) {
   const std::size_t at = meminfo.find(std::string{name} + ":");
@@ -63,7 +64,7 @@ namespace host_memory_info {
   return kib ? checked_multiply(*kib, 1024) : std::nullopt;
 }
 
-/// What one control group leaves of its limit; nothing if it has none.
+/// Returns what one control group leaves of its limit, or nothing if it has none.
 [[nodiscard]] inline std::optional<std::uint64_t> left_in(const os::Path& group,
                                                           const char* limit_file,
                                                           const char* usage_file) {
@@ -73,13 +74,13 @@ namespace host_memory_info {
   return *limit > *usage ? *limit - *usage : 0;
 }
 
-/// The folder that a group's folder is in; empty at the root of the hierarchy.
+/// Returns the parent folder of a group; empty at the root of the hierarchy.
 [[nodiscard]] inline std::string_view group_above(std::string_view group) noexcept {
   const std::size_t slash = group.rfind('/');
   return slash == std::string_view::npos ? std::string_view{} : group.substr(0, slash);
 }
 
-/// What the groups of a process leave, from its own up to the root of the hierarchy.
+/// Returns the least that the groups of a process leave, from its own up to the root.
 /// \param membership  the text of /proc/self/cgroup
 /// \param mount       the folder of the control groups, /sys/fs/cgroup
 [[nodiscard]] inline std::uint64_t left_by_groups(std::string_view membership,
@@ -111,8 +112,8 @@ namespace host_memory_info {
 
 }  // namespace host_memory_info
 
-/// Bytes of the host's memory: free is what the system has available, at most what the control
-/// groups of this process leave.
+/// Returns the bytes of the host's memory: free is what the system has available, but at most what
+/// the control groups of this process leave.
 [[nodiscard]] inline MemoryInfo host_memory() {
   const std::string meminfo = host_memory_info::read("/proc/meminfo");
   const std::uint64_t available =

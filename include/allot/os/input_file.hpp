@@ -19,12 +19,13 @@
 
 namespace allot::os {
 
-/// A regular file. It is the file that was opened, even if its path names another by now.
+/// A regular file. It remains the file that was opened, even if its path now names another.
 class InputFile {
  public:
   /// Throws: `FileError` if it cannot be opened, or is not a regular file.
   explicit InputFile(Path path) : path_{std::move(path).text()} {
-    // A pipe without a writer would block here for ever; regular files know no O_NONBLOCK.
+    // Opening a pipe without a writer would block forever; O_NONBLOCK does not affect regular
+    // files.
     descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor_ < 0) throw FileError{path_, 0, "cannot open: " + reason()};
     struct stat status = {};
@@ -46,9 +47,9 @@ class InputFile {
   }
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  /// For reads of other kinds. The object closes it.
+  /// The descriptor, for other kinds of reads. The object closes it.
   [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
-  /// Bytes in the file, when it was opened.
+  /// The bytes in the file when it was opened.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
   /// Fills `into` with the bytes from `offset` on. Several threads may read at once.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::Monitor`: a mutex, and a condition of what it guards, from the system itself: `<mutex>` and
-/// `<condition_variable>` take more time to compile than all that waits with them.
+/// `os::Monitor`: the system's mutex and condition variable in one: `<mutex>` and
+/// `<condition_variable>` take longer to compile than all the code that waits with them.
 #pragma once
 
 #include <pthread.h>
@@ -18,7 +18,7 @@ class Monitor {
     ::pthread_mutex_destroy(&mutex_);
   }
 
-  /// Holds the monitor to the end of its scope.
+  /// Holds the monitor until the end of its scope.
   class Lock {
    public:
     explicit Lock(Monitor& monitor) noexcept : monitor_{monitor} {
@@ -38,7 +38,7 @@ class Monitor {
     Monitor& monitor_;
   };
 
-  /// Wakes one thread that waits, to look again.
+  /// Wakes one waiting thread, which checks its condition again.
   void notify_one() noexcept { ::pthread_cond_signal(&changed_); }
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::Mutex`: the system's mutex, for headers that would include `<mutex>` for it alone: that
-/// takes a quarter of the time of `<vector>` and `<string>` to compile.
+/// `os::Mutex`: the system's mutex, for headers that would otherwise include `<mutex>` for
+/// it alone, which takes a quarter of the time of `<vector>` and `<string>` to compile.
 #pragma once
 
 #include <pthread.h>
@@ -22,7 +22,7 @@ class Mutex {
   ::pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
 };
 
-/// Holds a mutex to the end of its scope.
+/// Holds a mutex until the end of its scope.
 class Lock {
  public:
   explicit Lock(Mutex& mutex) noexcept : mutex_{mutex} { mutex_.lock(); }

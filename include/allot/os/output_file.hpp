@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::OutputFile`: a file that is there as a whole or not at all.
+/// `os::OutputFile`: a file that is written completely or not at all.
 #pragma once
 
 #include <allot/os/file_error.hpp>
@@ -21,15 +21,15 @@
 
 namespace allot::os {
 
-/// Writes beside the file that is meant and takes its place at the end. Until `commit` the file
-/// that was there stays as it was; without it nothing is left. What is not a regular file (a
-/// device, a pipe) is written to as it is.
+/// Writes a new file beside the target and replaces the target at the end. Until `commit`, an old
+/// target stays as it was; without `commit`, nothing is left. A target that is not a regular file
+/// (a device, a pipe) is written to directly.
 ///
-/// If the file system can, as ext4, XFS, Btrfs and tmpfs do, what is written has no name, so that
-/// nothing is left of a program that is killed either. Elsewhere its name is `NAME.partial-...`.
+/// If the file system supports it (ext4, XFS, Btrfs and tmpfs do), the new file has no name, so
+/// that a killed program leaves nothing behind either. Elsewhere its name is `NAME.partial-...`.
 class OutputFile {
  public:
-  /// Whether what is written may be without a name. Then it stays open until it is given one.
+  /// Whether the new file may be without a name. It then stays open until it is given one.
   enum class Partial { unnamed, named };
 
   /// Throws: `std::runtime_error` naming the file and the system's reason.
@@ -44,7 +44,7 @@ class OutputFile {
     } else {
       if (partial == Partial::unnamed) open_unnamed();
       if (descriptor_ < 0) open_named();
-      // Those who may read the old file may read the new one, and no one else.
+      // The new file has the permissions of the old one.
       if (descriptor_ >= 0 && is_there) ::fchmod(descriptor_, old.st_mode & 07777);
     }
     if (descriptor_ < 0) {
@@ -65,7 +65,7 @@ class OutputFile {
     if (!partial_.empty()) ::unlink(partial_.c_str());
   }
 
-  /// Throws: `std::runtime_error`, as when the disk is full.
+  /// Throws: `std::runtime_error`, for example if the disk is full.
   void write(std::span<const std::byte> bytes) {
     constexpr std::size_t most = std::size_t{1} << 30;
     while (!bytes.empty()) {
@@ -77,8 +77,8 @@ class OutputFile {
     }
   }
 
-  /// All was written: closes the file, if it has a name.
-  /// \param sync  also wait until it is on the disk
+  /// Ends the writing: closes the file, if it has a name.
+  /// \param sync  also waits until it is on the disk
   /// Throws: `std::runtime_error`.
   void close(bool sync) {
     const bool is_regular = is_unnamed_ || !partial_.empty();
@@ -98,7 +98,7 @@ class OutputFile {
     close_descriptor();
   }
 
-  /// Takes the place of the file that is meant. Requires: `close` was called.
+  /// Replaces the target. Requires: `close` was called.
   /// Throws: `std::runtime_error`.
   void commit() {
     give_name();
@@ -112,7 +112,7 @@ class OutputFile {
     throw std::runtime_error{"cannot write " + path_ + ": " + why};
   }
 
-  /// A link stays what it is: the file that it names is replaced.
+  /// A symbolic link stays: the file that it points to is replaced.
   void follow_link() {
     struct stat own = {};
     if (::lstat(path_.c_str(), &own) != 0 || !S_ISLNK(own.st_mode)) return;
@@ -128,7 +128,7 @@ class OutputFile {
     return path_ + ".partial-" + std::to_string(::getpid()) + "-" + std::to_string(number);
   }
 
-  /// The only path to a file without a name that an ordinary user may link.
+  /// The only path by which an ordinary user may link a file without a name.
   [[nodiscard]] std::string in_proc() const {
     return "/proc/self/fd/" + std::to_string(descriptor_);
   }
@@ -154,7 +154,7 @@ class OutputFile {
   }
 
   std::string path_;
-  std::string partial_;  ///< empty: there is nothing to remove
+  std::string partial_;  ///< empty if there is nothing to remove
   bool is_unnamed_ = false;
   int descriptor_ = -1;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::Path`: the name of a file as a parameter, whatever type the caller keeps it in, without
-/// `<filesystem>`; and what can be asked of a name.
+/// `os::Path`: a parameter type for file names, which accepts whatever type the caller has, without
+/// `<filesystem>`; and functions on names.
 #pragma once
 
 #include <sys/stat.h>
@@ -32,17 +32,17 @@ class Path {
   std::string text_;
 };
 
-/// What stands behind the last slash.
+/// Returns what follows the last slash.
 [[nodiscard]] constexpr std::string_view file_name_of(std::string_view path) noexcept {
   return path.substr(path.rfind('/') + 1);
 }
 
-/// What stands in front of the file's name, its slash included; empty if there is no folder.
+/// Returns what precedes the file's name, the slash included; empty if there is no folder.
 [[nodiscard]] constexpr std::string_view folder_of(std::string_view path) noexcept {
   return path.substr(0, path.rfind('/') + 1);
 }
 
-/// Whether there is anything of that name.
+/// Returns whether anything of that name exists.
 [[nodiscard]] inline bool exists(const std::string& path) noexcept {
   struct stat status = {};
   return ::stat(path.c_str(), &status) == 0;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::matches`: the patterns of a shell.
+/// `os::matches`: shell patterns.
 #pragma once
 
 #include <fnmatch.h>
 
 namespace allot::os {
 
-/// Whether a name fits a pattern of a shell: `*`, `?`, `[a-z]`. A slash is a letter like others.
+/// Returns whether a name matches a shell pattern: `*`, `?`, `[a-z]`. A slash is an ordinary
+/// letter.
 [[nodiscard]] inline bool matches(const char* pattern, const char* name) noexcept {
   return ::fnmatch(pattern, name, 0) == 0;
 }

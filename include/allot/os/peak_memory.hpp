@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::peak_resident_bytes`: how much memory this process has held.
+/// `os::peak_resident_bytes`: the most memory that this process has held.
 #pragma once
 
 #include <allot/os/host_memory_info.hpp>
@@ -12,7 +12,7 @@
 
 namespace allot::os {
 
-/// The most bytes of memory that this process has held at a time.
+/// Returns the most bytes of memory that this process has held at any time.
 [[nodiscard]] inline std::uint64_t peak_resident_bytes() {
   const std::string status = host_memory_info::read("/proc/self/status");
   if (const auto high_water = host_memory_info::field(status, "VmHWM")) return *high_water;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Random numbers of the system, that no other process knows: keys of hash tables.
+/// Random numbers from the system that no other process knows, for the keys of hash tables.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ namespace allot::os {
 /// Fills all words. Throws: `std::runtime_error` if the system has no random numbers.
 inline void fill_with_random_bits(std::span<std::uint64_t> words) {
 #if __has_include(<sys/random.h>)
-  constexpr std::size_t words_at_once = 256 / sizeof(std::uint64_t);  // that the system gives
+  constexpr std::size_t words_at_once = 256 / sizeof(std::uint64_t);  // getentropy's limit
   for (std::size_t i = 0; i < words.size(); i += words_at_once) {
     const std::size_t left = words.size() - i;
     const std::size_t count = left < words_at_once ? left : words_at_once;

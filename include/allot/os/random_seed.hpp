@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::random_seed`: a number that is another in each process.
+/// `os::random_seed`: a number that differs in each process.
 #pragma once
 
 #include <sys/auxv.h>
@@ -10,7 +10,7 @@
 
 namespace allot::os {
 
-/// For hashes that must not be foreseen. No secret: it is the same each time it is asked for.
+/// For hashes that must not be predictable. Not a secret: every call returns the same number.
 [[nodiscard]] inline std::uint64_t random_seed() noexcept {
   std::uint64_t random = 0x2545f4914f6cdd1dU;
   // Sixteen bytes that the kernel gives each process.

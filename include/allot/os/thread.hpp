@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::Thread`: a thread of the system, without what `<thread>` takes to compile.
+/// `os::Thread`: a system thread, without the compile time of `<thread>`.
 #pragma once
 
 #include <pthread.h>
@@ -12,11 +12,11 @@
 
 namespace allot::os {
 
-/// Joined by its destructor.
+/// A thread that its destructor joins.
 class Thread {
  public:
-  /// Calls `work(context)` on a thread of its own. `work` must not throw.
-  /// Throws: `std::system_error` if the system has no more threads.
+  /// Calls `work(context)` on a new thread. `work` must not throw.
+  /// Throws: `std::system_error` if the system refuses another thread.
   Thread(void (*work)(void*), void* context) : start_{new Start{work, context}} {
     const int error = ::pthread_create(
         &thread_, nullptr,
@@ -46,10 +46,10 @@ class Thread {
   };
 
   ::pthread_t thread_{};
-  Start* start_;  // null: another has the thread
+  Start* start_;  // null if another object has the thread
 };
 
-/// Processors that are online; at least 1.
+/// Returns the number of processors that are online, at least 1.
 [[nodiscard]] inline std::size_t processors() noexcept {
   const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
   return online < 1 ? 1 : static_cast<std::size_t>(online);
