@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// The granularity of an arena, which is also its default alignment: a compile-time policy.
-///
-/// | policy           | one unit is | use it for                                            |
-/// |------------------|-------------|-------------------------------------------------------|
-/// | `AlignTo<1>`     | one byte    | offsets that need no alignment: the null model        |
-/// | `AlignTo<Bytes>` | `Bytes`     | 256: tensors on GPUs; 4096: pages; 2 MiB: huge pages  |
+/// This header has its concept and `AlignTo`; docs/policies.md says which value to use.
 #pragma once
 
 #include <bit>
@@ -15,7 +11,7 @@
 
 namespace allot {
 
-/// What `Arena` asks of an alignment policy.
+/// What `Arena` requires of an alignment policy.
 ///
 /// `AlignmentType::value` is a constant `std::uint64_t`, a power of two: the bytes in one unit.
 template <class AlignmentType>
@@ -25,7 +21,8 @@ concept Alignment = requires {
 &&requires { typename std::integral_constant<std::uint64_t, AlignmentType::value>; }
 &&std::has_single_bit(AlignmentType::value);
 
-/// Offsets and sizes are multiples of `Bytes`, and so are default alignments.
+/// Offsets, sizes and default alignments are multiples of `Bytes`. `AlignTo<1>`, the null model,
+/// has units of one byte.
 template <std::uint64_t Bytes>
 struct AlignTo {
   static_assert(std::has_single_bit(Bytes), "AlignTo<Bytes>: Bytes must be a power of two");

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a loader needs of a device: its memory, how much of it is free, and how bytes get there.
-///
-/// | device             | its memory                   | how bytes get there                  |
-/// |--------------------|------------------------------|--------------------------------------|
-/// | `HostDevice`       | the host's                   | the file is read straight into place |
-/// | `StagedHostDevice` | the host's, as if of a GPU   | staging slots and streams (threads)  |
-/// | `HipDevice<>`      | a GPU's (`hip_device.hpp`)   | pinned staging slots, HIP streams    |
+/// What a loader requires of a device: its memory, how much of it is free, and how bytes get there.
+/// docs/policies.md lists the devices.
 #pragma once
 
 #include <allot/core/memory_info.hpp>
@@ -19,7 +14,7 @@
 
 namespace allot {
 
-/// What `load` asks of a device.
+/// What `load` requires of a device.
 ///
 /// | expression                             | meaning                                            |
 /// |----------------------------------------|----------------------------------------------------|
@@ -31,15 +26,15 @@ namespace allot {
 /// | `d.copy_to_device(to, from, bytes, s)` | from staging memory, on a stream                   |
 /// | `d.copy_to_host(to, from, bytes, s)`   | into staging memory, on a stream                   |
 /// | `d.copy_on_device(to, from, bytes, s)` | between two places on it, on a stream              |
-/// | `d.record(e, s)`                       | the event stands for the stream's work so far      |
-/// | `d.wait(s, e)`                         | later work of the stream waits; the host goes on   |
+/// | `d.record(e, s)`                       | records the event after the stream's work so far   |
+/// | `d.wait(s, e)`                         | makes later work of the stream wait, not the host  |
 /// | `d.synchronize(s)`, `d.synchronize(e)` | the host waits; an event never recorded is done    |
-/// | `cd.is_done(e)`                        | whether it would have to                           |
+/// | `cd.is_done(e)`                        | false if `synchronize(e)` would wait               |
 /// | `cd.memory_info()`                     | `MemoryInfo{free, total}`, now                     |
 /// | `cd.host_addressable()`                | whether the host may write its memory; at run time |
 /// | `cd.name()`                            | for messages: `host`, `hip:0`                      |
 ///
-/// All may be called from any thread; copies on one stream from one thread at a time.
+/// Any thread may call any of these; copies on one stream, only one thread at a time.
 template <class DeviceType>
 concept Device = Memory<typename DeviceType::memory_type> &&
     Memory<typename DeviceType::staging_memory_type> &&

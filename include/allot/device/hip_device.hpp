@@ -16,10 +16,11 @@
 
 namespace allot {
 
-/// A GPU. Copies name the same device.
+/// A GPU. Copies of the object refer to the same device.
 ///
-/// \tparam MemoryType  the memory policy of its arenas: `hip::DeviceMemory`; `hip::ManagedMemory` for an
-///            integrated GPU, whose memory the host then addresses; or one of your own like them
+/// \tparam MemoryType  the memory policy of its arenas: `hip::DeviceMemory`; `hip::ManagedMemory`
+/// for
+///            an integrated GPU, whose memory the host can then address; or one of your own
 template <Memory MemoryType = hip::DeviceMemory>
 requires std::constructible_from<MemoryType, int> && std::copyable<MemoryType>
 class HipDevice {
@@ -29,19 +30,19 @@ class HipDevice {
   using stream_type = hip::Stream;
   using event_type = hip::Event;
 
-  /// The device `hip:ID`. Throws: `hip::NoDevice` where there is none at all, saying what to check;
-  /// `std::invalid_argument` where there is none of that number; `hip::Error`.
+  /// The device `hip:ID`. Throws: `hip::NoDevice` if there is none at all, saying what to check;
+  /// `std::invalid_argument` if none has that number; `hip::Error`.
   explicit HipDevice(int id = 0) : properties_{hip::properties(id)}, memory_{id} {}
 
   [[nodiscard]] const hip::DeviceProperties& properties() const noexcept { return properties_; }
   [[nodiscard]] int id() const noexcept { return properties_.device; }
 
-  /// Copies share what the policy shares: a pool.
+  /// Copies share whatever the policy shares, such as a pool.
   [[nodiscard]] memory_type memory() const { return memory_; }
   [[nodiscard]] staging_memory_type staging_memory() const noexcept {
     return staging_memory_type{id()};
   }
-  /// Throws: `hip::Error`, as all that follow.
+  /// Throws: `hip::Error`, as do all that follow.
   [[nodiscard]] stream_type make_stream() const { return stream_type{id()}; }
   [[nodiscard]] event_type make_event() const { return event_type{id()}; }
 
@@ -60,12 +61,12 @@ class HipDevice {
   void synchronize(event_type& event) const { event.synchronize(); }
   [[nodiscard]] bool is_done(const event_type& event) const { return event.is_done(); }
 
-  /// Has this thread's kernel launches go to this device, for a scope; the members see to that
+  /// Directs this thread's kernel launches to this device, for a scope. The members here do that
   /// themselves.
   [[nodiscard]] hip::CurrentDevice make_current() const { return hip::CurrentDevice{id()}; }
 
   [[nodiscard]] MemoryInfo memory_info() const { return hip::memory_info(id()); }
-  /// Whether the host may write the memory of its arenas.
+  /// Returns whether the host may write the memory of its arenas.
   [[nodiscard]] bool host_addressable() const noexcept { return MemoryType::host_accessible; }
   [[nodiscard]] std::string name() const { return "hip:" + std::to_string(id()); }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `HostDevice`: the host itself as a device. What is free is the smaller of what the system has
-/// available and what the process's control group leaves.
+/// `HostDevice`: the host itself as a device. Its free memory is the smaller of what the system has
+/// available and what the process's control groups leave.
 #pragma once
 
 #include <allot/core/memory_info.hpp>
@@ -15,7 +15,7 @@
 
 namespace allot {
 
-/// The host, with memory from one anonymous mapping. Its streams do their work at once.
+/// The host, with memory from one anonymous mapping. Its streams run their work immediately.
 class HostDevice {
  public:
   using memory_type = HostMemory;
@@ -23,7 +23,7 @@ class HostDevice {
   struct stream_type {};
   struct event_type {};
 
-  /// Huge pages are asked for: reading a model into fresh memory is mostly page faults.
+  /// Asks for huge pages: reading a model into fresh memory is mostly page faults.
   explicit HostDevice(HostMemory::Options options = {.huge_pages = true}) noexcept
       : options_{options} {}
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `StagedHostDevice`: host memory that behaves like a discrete GPU's. The host may not touch it
-/// (by its type), copies go through staging memory, streams are threads. What is written for a GPU
-/// runs on every machine with it.
+/// (by its type), copies go through staging memory, streams are threads. Code for a GPU runs
+/// on any machine with it.
 #pragma once
 
 #include <allot/core/memory_info.hpp>
@@ -27,14 +27,14 @@ namespace allot {
 
 namespace detail {
 
-/// Tasks, done one after another by a thread.
+/// Runs tasks one after another on a thread.
 class WorkerThread {
  public:
   WorkerThread() : thread_{[this] { work(); }} {}
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;
 
-  /// Does what is left first.
+  /// Runs the remaining tasks first.
   ~WorkerThread() {
     {
       const std::scoped_lock lock{mutex_};
@@ -79,7 +79,7 @@ class WorkerThread {
   std::thread thread_;
 };
 
-/// Counts how often an event was recorded, and how many of the records are done.
+/// Counts how often an event was recorded, and how many of those records are done.
 class RecordCount {
  public:
   [[nodiscard]] std::uint64_t add() {
@@ -115,7 +115,7 @@ class RecordCount {
 
 }  // namespace detail
 
-/// Host memory, from one anonymous mapping, that only "the device" may touch.
+/// Host memory, from one anonymous mapping, that only the device is allowed to touch.
 class StagedHostMemory : public HostMemory {
  public:
   static constexpr bool host_accessible = false;
@@ -126,13 +126,13 @@ class StagedHostMemory : public HostMemory {
 
 static_assert(Memory<StagedHostMemory>);
 
-/// A bus of so many bytes a second, in each direction; copies that need it at once take turns. For
-/// figures of what overlaps with what; 0: as fast as the host copies.
+/// A bus with a given bandwidth in each direction; concurrent copies take turns. For measuring
+/// which work overlaps; 0 means as fast as the host copies.
 class ModelledLink {
  public:
   explicit ModelledLink(double bytes_per_second) noexcept : bytes_per_second_{bytes_per_second} {}
 
-  /// When a copy of so many bytes that begins now is done.
+  /// Returns when a copy of `bytes` bytes that begins now will be done.
   [[nodiscard]] std::chrono::steady_clock::time_point begin(std::uint64_t bytes) {
     using Clock = std::chrono::steady_clock;
     const Clock::time_point now = Clock::now();
@@ -149,11 +149,11 @@ class ModelledLink {
   std::chrono::steady_clock::time_point free_at_{};
 };
 
-/// The host as a discrete device. Copies share its memory, and the link.
+/// The host as a discrete device. Copies of the object share its memory and the link.
 class StagedHostDevice {
  public:
   StagedHostDevice() = default;
-  /// \param bytes_per_second  of copies between host and device, in each direction
+  /// \param bytes_per_second  bandwidth between host and device, in each direction
   explicit StagedHostDevice(double bytes_per_second)
       : to_device_{std::make_shared<ModelledLink>(bytes_per_second)},
         to_host_{std::make_shared<ModelledLink>(bytes_per_second)} {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// HIP's current device is a property of each thread. Whatever belongs to a device makes it current
-/// for the scope of its calls, and restores what the caller had.
+/// HIP's current device is a property of each thread. Everything here that belongs to a device
+/// makes it current for the scope of its calls, then restores the caller's.
 #pragma once
 
 #include <allot/hip/error.hpp>
@@ -10,8 +10,8 @@
 
 namespace allot::hip {
 
-/// How many devices there are, at least one.
-/// Throws: `NoDevice` where there is none, with what to check.
+/// Returns the number of devices, at least one.
+/// Throws: `NoDevice` if there is none, with what to check.
 [[nodiscard]] inline int device_count() {
   int count = 0;
   const hipError_t code = hipGetDeviceCount(&count);
@@ -20,11 +20,11 @@ namespace allot::hip {
   throw NoDevice{code == hipSuccess ? hipErrorNoDevice : code};
 }
 
-/// The current device of this thread. Throws: `NoDevice`, `Error`.
+/// Returns the current device of this thread. Throws: `NoDevice`, `Error`.
 [[nodiscard]] inline int current_device() {
   int device = 0;
   const hipError_t code = hipGetDevice(&device);
-  if (code != hipSuccess) static_cast<void>(device_count());  // where that is why, it says so
+  if (code != hipSuccess) static_cast<void>(device_count());  // `NoDevice`, if that is why
   check(code, "hipGetDevice", "asking for the current device");
   return device;
 }
@@ -50,8 +50,8 @@ class CurrentDevice {
   bool changed_ = false;
 };
 
-/// Runs `release` with `device` current; for destructors. Whatever fails goes to the handler for
-/// errors of clean-up, and `release` runs in any case.
+/// Runs `release` with `device` current; for destructors. Failures go to the handler for clean-up
+/// errors, and `release` runs in any case.
 template <class Release>
 void with_device_for_clean_up(int device, Release&& release) noexcept {
   int before = device;

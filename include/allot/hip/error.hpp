@@ -5,9 +5,9 @@
 /// | function              | on failure                                                           |
 /// |-----------------------|----------------------------------------------------------------------|
 /// | `hip::check`          | throws `hip::Error`                                                  |
-/// | `hip::check_clean_up` | tells the handler for errors of clean-up; for destructors            |
+/// | `hip::check_clean_up` | calls the handler for clean-up errors; for destructors               |
 ///
-/// Both take HIP's own "last error" back, so that it does not look like one of the caller's.
+/// Both reset HIP's own "last error", so that it is not taken for one of the caller's.
 #pragma once
 
 #include <hip/hip_runtime_api.h>
@@ -26,12 +26,12 @@ namespace allot::hip {
 class Error : public std::runtime_error {
  public:
   /// \param call       the function's name
-  /// \param attempted  what was being done: `taking 5 GiB on hip:0`
+  /// \param attempted  what was being done: `allocating 5 GiB of device memory on hip:0`
   Error(hipError_t code, const char* call, const std::string& attempted)
       : std::runtime_error{message(code, call, attempted)}, code_{code}, call_{call} {}
 
   [[nodiscard]] hipError_t code() const noexcept { return code_; }
-  /// The code's name, `hipErrorOutOfMemory`.
+  /// Returns the code's name, `hipErrorOutOfMemory`.
   [[nodiscard]] const char* name() const noexcept { return hipGetErrorName(code_); }
   [[nodiscard]] const char* call() const noexcept { return call_; }
 
@@ -56,7 +56,7 @@ class Error : public std::runtime_error {
   const char* call_;
 };
 
-/// No device can be used at all; the message says what to check.
+/// Thrown if no device can be used at all; the message says what to check.
 class NoDevice : public Error {
  public:
   explicit NoDevice(hipError_t code)
@@ -69,7 +69,7 @@ class NoDevice : public Error {
 };
 
 /// Throws: `Error` unless the code is `hipSuccess`.
-/// \param describe  text, or a callable that makes it; called only on failure
+/// \param describe  text, or a callable that returns it; called only on failure
 template <class Describe>
 void check(hipError_t code, const char* call, Describe&& describe) {
   if (code == hipSuccess) [[likely]]
@@ -82,7 +82,7 @@ void check(hipError_t code, const char* call, Describe&& describe) {
   }
 }
 
-/// Told of a call that failed in a destructor, where nothing can be thrown: what it was to release
+/// Receives a call that failed in a destructor, which cannot throw: what the call was to release
 /// may still be held. Must not throw.
 using CleanUpErrorHandler = void (*)(const Error&);
 
@@ -96,14 +96,14 @@ inline std::atomic<CleanUpErrorHandler> clean_up_error_handler{&print_clean_up_e
 
 }  // namespace detail
 
-/// Who is told of errors of clean-up, in the whole process; the default prints them to standard
-/// error. Returns the one before; null restores the default.
+/// Sets the handler for clean-up errors of the whole process; the default prints them to standard
+/// error. Returns the previous handler; null restores the default.
 inline CleanUpErrorHandler set_clean_up_error_handler(CleanUpErrorHandler handler) noexcept {
   return detail::clean_up_error_handler.exchange(
       handler != nullptr ? handler : &detail::print_clean_up_error);
 }
 
-/// Tells the handler for errors of clean-up of a failure. Returns whether it was a success.
+/// Passes a failure to the handler for clean-up errors. Returns true for `hipSuccess`.
 inline bool check_clean_up(hipError_t code, const char* call, const char* attempted) noexcept {
   if (code == hipSuccess) [[likely]]
     return true;
@@ -111,7 +111,7 @@ inline bool check_clean_up(hipError_t code, const char* call, const char* attemp
   try {
     detail::clean_up_error_handler.load()(Error{code, call, attempted});
   } catch (...) {
-    // No memory for the message: there is nothing left to tell.
+    // No memory for the message: it is dropped.
   }
   return false;
 }

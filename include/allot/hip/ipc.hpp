@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Device memory that two processes share. HIP's own handle names an allocation, never a place in
-/// it: a handle made from an address inside opens at the base. `IpcHandle` therefore carries the
-/// offset as well.
+/// Device memory that two processes share. HIP's own handle names a whole allocation: one made from
+/// an address inside it opens at the base. `IpcHandle` therefore also carries the offset.
 ///
 ///     const hip::IpcHandle handle = hip::export_block(arena, block);   // send its bytes over
 ///     const hip::ImportedMemory memory{handle, 0};                     // in the other process
@@ -21,7 +20,7 @@
 
 namespace allot::hip {
 
-/// Names bytes of a device allocation to another process: copy it there as it is.
+/// Names bytes of a device allocation for another process: send it there as plain bytes.
 struct IpcHandle {
   hipIpcMemHandle_t base;  ///< of the whole allocation
   std::uint64_t offset;    ///< bytes from its base
@@ -29,8 +28,8 @@ struct IpcHandle {
 };
 static_assert(std::is_trivially_copyable_v<IpcHandle>);
 
-/// A handle of `bytes` bytes at `offset` from `base`, the address of an arena's memory. The memory
-/// must stay allocated while another process has it open.
+/// Makes a handle of `bytes` bytes at `offset` from `base`, the address of an arena's memory. The
+/// memory must stay allocated while another process has it open.
 /// Throws: `Error`.
 [[nodiscard]] inline IpcHandle export_memory(void* base, std::uint64_t offset,
                                              std::uint64_t bytes) {
@@ -38,7 +37,7 @@ static_assert(std::is_trivially_copyable_v<IpcHandle>);
   made.offset = offset;
   made.bytes = bytes;
 #if defined(__HIP_PLATFORM_AMD__)
-  // An arena whose alignment is above HIP's own does not begin where its allocation does.
+  // An arena whose alignment is above HIP's own may begin behind the start of its allocation.
   hipDeviceptr_t start = nullptr;
   std::size_t size = 0;
   check(hipMemGetAddressRange(&start, &size, base), "hipMemGetAddressRange",
@@ -52,7 +51,7 @@ static_assert(std::is_trivially_copyable_v<IpcHandle>);
   return made;
 }
 
-/// A handle of a live block. Throws: `InvalidBlock`; `Error`.
+/// Makes a handle of a live block. Throws: `InvalidBlock`; `Error`.
 template <class ArenaType>
 [[nodiscard]] IpcHandle export_block(const ArenaType& arena, const Block& block) {
   auto* const base = static_cast<std::byte*>(arena.base_address());
@@ -60,17 +59,17 @@ template <class ArenaType>
   return export_memory(base, static_cast<std::uint64_t>(offset), block.size);
 }
 
-/// A handle of a slice of a shared arena, which must be that arena's. Throws: `Error`.
+/// Makes a handle of a slice of a shared arena; it must be a slice of that arena. Throws: `Error`.
 template <class SharedArena>
 [[nodiscard]] IpcHandle export_slice(const SharedArena& arena,
                                      const typename SharedArena::slice_type& slice) {
   return export_memory(arena.base_address(), arena.offset_of(slice), slice.bytes());
 }
 
-/// Another process's memory, open in this one until it is destroyed.
+/// Keeps another process's memory open in this one until it is destroyed.
 class ImportedMemory {
  public:
-  /// Throws: `Error`, also for a handle that this very process made.
+  /// Throws: `Error`, also for a handle that this process itself made.
   ImportedMemory(const IpcHandle& handle, int device)
       : device_{device}, offset_{handle.offset}, bytes_{handle.bytes} {
     const CurrentDevice current{device};
@@ -98,7 +97,7 @@ class ImportedMemory {
     });
   }
 
-  /// The first of the bytes that the handle named, on the device.
+  /// Returns the device address of the first byte that the handle named.
   [[nodiscard]] void* address() const noexcept { return static_cast<std::byte*>(base_) + offset_; }
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
 

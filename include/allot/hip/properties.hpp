@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Which devices there are, what they are, and what memory they have free.
+/// Which devices there are, their properties, and how much memory they have free.
 #pragma once
 
 #include <allot/core/memory_info.hpp>
@@ -16,11 +16,11 @@ namespace allot::hip {
 
 using allot::MemoryInfo;
 
-/// What a planner wants to know of a device.
+/// The properties of a device that a planner needs.
 struct DeviceProperties {
   int device;
   std::string name;          ///< `AMD Radeon RX 7900 XTX`
-  std::string architecture;  ///< `gfx1100`; empty where the back end has no such name
+  std::string architecture;  ///< `gfx1100`; empty if the back end has no such name
   std::uint64_t total_bytes;
   bool is_integrated;       ///< shares the host's memory
   bool has_managed_memory;  ///< `hipMallocManaged` works
@@ -40,7 +40,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// Throws: `Error`, `NoDevice`; `std::invalid_argument` for a device that is not there.
+/// Throws: `Error`, `NoDevice`; `std::invalid_argument` for a device that does not exist.
 inline void require_device(int device) {
   const int count = device_count();
   if (device >= 0 && device < count) return;
@@ -67,7 +67,7 @@ inline void require_device(int device) {
   return made;
 }
 
-/// Bytes of a device's memory, free now. Throws: `Error`.
+/// Returns the bytes of a device's memory: in total, and free now. Throws: `Error`.
 [[nodiscard]] inline MemoryInfo memory_info(int device) {
   const CurrentDevice current{device};
   std::size_t free = 0;

@@ -14,7 +14,7 @@ namespace allot::hip {
 
 namespace detail {
 
-/// Waits for all work of a stream or, where that fails, of its device; for destructors.
+/// Waits for all work of a stream or, if that fails, of its device; for destructors.
 inline void settle(hipStream_t stream) noexcept {
   if (check_clean_up(hipStreamSynchronize(stream), "hipStreamSynchronize",
                      "waiting for the copies of a stream before it is released")) {
@@ -52,14 +52,14 @@ class Event {
   [[nodiscard]] hipEvent_t get() const noexcept { return event_; }
   [[nodiscard]] int device() const noexcept { return device_; }
 
-  /// Blocks this thread until what was recorded is done; at once where nothing was.
+  /// Blocks this thread until what was recorded is done; returns at once if nothing was.
   /// Throws: `Error`.
   void synchronize() const {
     const CurrentDevice current{device_};
     check(hipEventSynchronize(event_), "hipEventSynchronize", "waiting for a copy");
   }
 
-  /// Whether what was recorded is done. Throws: `Error`.
+  /// Returns whether what was recorded is done. Throws: `Error`.
   [[nodiscard]] bool is_done() const {
     const CurrentDevice current{device_};
     const hipError_t code = hipEventQuery(event_);
@@ -76,7 +76,7 @@ class Event {
   int device_;
 };
 
-/// Work on a device in the order in which it was given. Independent of the default stream.
+/// Runs work on a device in the order of submission. Independent of the default stream.
 class Stream {
  public:
   /// Throws: `Error`.
@@ -103,27 +103,28 @@ class Stream {
   [[nodiscard]] hipStream_t get() const noexcept { return stream_; }
   [[nodiscard]] int device() const noexcept { return device_; }
 
-  /// Blocks this thread until all work so far is done. Throws: `Error`, of that work too.
+  /// Blocks this thread until all work so far is done. Throws: `Error`, also for an error of that
+  /// work.
   void synchronize() const {
     const CurrentDevice current{device_};
     check(hipStreamSynchronize(stream_), "hipStreamSynchronize", "waiting for a stream");
   }
 
-  /// Has the event stand for all work so far. Throws: `Error`.
+  /// Records the event after all work so far. Throws: `Error`.
   void record(const Event& event) const {
     const CurrentDevice current{device_};
     check(hipEventRecord(event.get(), stream_), "hipEventRecord", "recording an event");
   }
 
-  /// Has later work wait for the event; the host goes on. Throws: `Error`.
+  /// Makes later work wait for the event, without blocking the host. Throws: `Error`.
   void wait(const Event& event) const {
     const CurrentDevice current{device_};
     check(hipStreamWaitEvent(stream_, event.get(), 0), "hipStreamWaitEvent",
           "making a stream wait for another");
   }
 
-  /// Copies `bytes` bytes once all work so far is done; the host goes on.
-  /// Throws: `Error`, also of earlier work.
+  /// Copies `bytes` bytes once all work so far is done, without blocking the host.
+  /// Throws: `Error`, also for an error of earlier work.
   void copy(void* to, const void* from, std::size_t bytes, hipMemcpyKind kind) const {
     const CurrentDevice current{device_};
     check(hipMemcpyAsync(to, from, bytes, kind, stream_), "hipMemcpyAsync", [&] {

@@ -2,15 +2,15 @@
 /// \file
 /// HIP's memory as memory policies. Includes HIP.
 ///
-/// | policy               | from              | who may touch it | when                           |
+/// | policy               | from              | accessible to    | use it for                     |
 /// |----------------------|-------------------|------------------|--------------------------------|
 /// | `hip::DeviceMemory`  | `hipMalloc`       | the device       | weights, caches                |
 /// | `hip::PooledMemory`  | a HIP memory pool | the device       | regions that come and go often |
 /// | `hip::PinnedMemory`  | `hipHostMalloc`   | both             | staging: copies at full speed  |
 /// | `hip::ManagedMemory` | `hipMallocManaged`| both             | integrated GPUs                |
 ///
-/// A region is released on whatever thread and whatever device is current. Releasing does not wait
-/// for work that still uses it: synchronize its streams first.
+/// A region may be released on any thread, with any device current. Releasing does not wait for
+/// work that still uses the region: synchronize its streams first.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -38,7 +38,7 @@ namespace allot::hip {
 
 namespace detail {
 
-/// Owns what `Source::take` gave; `Source::release` gives it back, with its device current.
+/// Owns what `Source::take` returned, and passes it to `Source::release` with its device current.
 template <class Source>
 class Region {
  public:
@@ -62,20 +62,21 @@ class Region {
 
   [[nodiscard]] void* address() const noexcept { return address_; }
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
-  /// Of the address that HIP gave: 256 bytes at least, in practice a page or 2 MiB.
+  /// Returns the alignment of the address from HIP: at least 256 bytes, in practice a page or 2
+  /// MiB.
   [[nodiscard]] std::uint64_t alignment() const noexcept {
     const auto value = reinterpret_cast<std::uintptr_t>(address_);
     return value == 0 ? std::uint64_t{1} << 63 : std::uint64_t{1} << std::countr_zero(value);
   }
 
-  /// Takes `bytes` bytes at a multiple of `alignment`. Where HIP's own alignment does not do, the
-  /// region is taken anew with so much more that it does.
+  /// Takes `bytes` bytes at a multiple of `alignment`. If HIP's own alignment is too low, takes the
+  /// region again, with enough extra bytes to align it.
   /// Throws: `OutOfMemory` of reason `source`, with an `Error` nested; `Error`.
   [[nodiscard]] static Region acquire(Source source, std::uint64_t bytes, std::uint64_t alignment) {
     Region region = take(source, bytes, alignment);
     region.bytes_ = bytes;
     if (region.alignment() >= alignment) return region;
-    region = Region{};  // not both at once
+    region = Region{};  // so as not to hold both at once
     const auto more = checked_add(bytes, alignment - 1);
     if (!more) throw OutOfMemory{RefusalReason::source, bytes, alignment, 0, 0, 0};
     region = take(source, *more, alignment);
@@ -103,7 +104,7 @@ class Region {
     return region;
   }
 
-  /// One more attempt after a refusal, where the process could give memory back.
+  /// Takes memory; after a refusal tries once more if reclaimers gave memory back.
   [[nodiscard]] static void* take_or_reclaim(const Source& source, std::uint64_t bytes) {
     try {
       return source.take(bytes);
@@ -121,11 +122,11 @@ class Region {
 };
 
 [[nodiscard]] inline std::string taking(std::uint64_t bytes, const char* kind, int device) {
-  return std::string{"taking "} + ReadableBytes{bytes}.c_str() + " of " + kind +
+  return std::string{"allocating "} + ReadableBytes{bytes}.c_str() + " of " + kind +
          " memory on hip:" + std::to_string(device);
 }
 
-/// What sources of a device's memory share: who gives memory back, and what there is.
+/// What the sources of a device's memory share: whose reclaimers to call, and the memory's size.
 struct OfDevice {
   int device = 0;
 
@@ -149,7 +150,7 @@ struct DeviceSource : OfDevice {
   }
 };
 
-// Some headers of ROCm 6.3 deprecate these two in favour of functions that no other version has.
+// Some headers of ROCm 6.3 deprecate these two in favor of functions that no other version has.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 struct PinnedSource {
@@ -182,8 +183,8 @@ struct ManagedSource : OfDevice {
   }
 };
 
-/// A pool and the stream on which its memory is taken and given back. What it keeps it gives back
-/// where memory is wanted.
+/// A pool, and the stream on which its memory is taken and released. It releases the memory that it
+/// keeps when a device runs out.
 class Pool {
  public:
   Pool(int device, std::uint64_t keep_bytes) : stream_{device} {
@@ -208,7 +209,7 @@ class Pool {
     });
   }
 
-  /// The memory is there when this returns, for every stream.
+  /// When this returns, every stream may use the memory.
   [[nodiscard]] void* take(std::uint64_t bytes) const {
     void* taken = nullptr;
     check(hipMallocFromPoolAsync(&taken, bytes, pool_, stream_.get()), "hipMallocFromPoolAsync",
@@ -226,7 +227,7 @@ class Pool {
   }
 
  private:
-  /// What the pool gives back, as far as the device's free memory shows it.
+  /// Returns the bytes that the pool gave back, as shown by the device's free memory.
   [[nodiscard]] std::uint64_t trim(std::string_view owner) const noexcept {
     const OfDevice of{stream_.device()};
     if (owner != of.owner()) return 0;
@@ -262,13 +263,14 @@ class DeviceMemory {
   static constexpr bool device_accessible = true;
   using Region = detail::Region<detail::DeviceSource>;
 
-  /// On the device that is current on this thread. Throws: `Error`.
+  /// Uses the device that is current on this thread. Throws: `Error`.
   DeviceMemory() : DeviceMemory{current_device()} {}
   explicit DeviceMemory(int device) noexcept : source_{{device}} {}
 
-  /// One `hipMalloc`. Where the device refuses, the registered reclaimers are asked, and then the
-  /// device once more.
-  /// Throws: `OutOfMemory` of reason `source` with the `Error` nested; `Error` for all else.
+  /// Calls `hipMalloc` once. If the device refuses, calls the registered reclaimers, then tries
+  /// once more.
+  /// Throws: `OutOfMemory` of reason `source` with the `Error` nested; `Error` for any other
+  /// failure.
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
     return Region::acquire(source_, bytes, alignment);
   }
@@ -277,19 +279,19 @@ class DeviceMemory {
   detail::DeviceSource source_;
 };
 
-/// Memory of the host that does not move, so that devices copy it directly. Any device may use it.
-/// The device given is the one it is taken with.
+/// Host memory that is pinned, so that devices copy it directly. Any device may use it. The
+/// constructor's device is the one that is current when it is taken.
 class PinnedMemory {
  public:
   static constexpr bool host_accessible = true;
   static constexpr bool device_accessible = true;
   using Region = detail::Region<detail::PinnedSource>;
 
-  /// As `DeviceMemory`.
+  /// Like `DeviceMemory`'s.
   PinnedMemory() : PinnedMemory{current_device()} {}
   explicit PinnedMemory(int device) noexcept : source_{device} {}
 
-  /// One `hipHostMalloc`; otherwise as `DeviceMemory::acquire`.
+  /// Calls `hipHostMalloc` once; otherwise like `DeviceMemory::acquire`.
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
     return Region::acquire(source_, bytes, alignment);
   }
@@ -298,18 +300,18 @@ class PinnedMemory {
   detail::PinnedSource source_;
 };
 
-/// Memory that host and device share. The host may touch it while the device does nothing with it.
+/// Memory that host and device share. The host may touch it while the device is not using it.
 class ManagedMemory {
  public:
   static constexpr bool host_accessible = true;
   static constexpr bool device_accessible = true;
   using Region = detail::Region<detail::ManagedSource>;
 
-  /// As `DeviceMemory`.
+  /// Like `DeviceMemory`'s.
   ManagedMemory() : ManagedMemory{current_device()} {}
   explicit ManagedMemory(int device) noexcept : source_{{device}} {}
 
-  /// One `hipMallocManaged`; otherwise as `DeviceMemory::acquire`.
+  /// Calls `hipMallocManaged` once; otherwise like `DeviceMemory::acquire`.
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
     return Region::acquire(source_, bytes, alignment);
   }
@@ -318,9 +320,8 @@ class ManagedMemory {
   detail::ManagedSource source_;
 };
 
-/// Memory of a device from a HIP memory pool of its own, which keeps what is given back, up to a
-/// limit, so that the next region costs no call to the driver. Copies share the pool; regions keep
-/// it alive.
+/// Memory of a device from its own HIP memory pool, which keeps released memory, up to a limit, so
+/// that the next region needs no call to the driver. Copies share the pool; regions keep it alive.
 class PooledMemory {
  public:
   static constexpr bool host_accessible = false;
@@ -328,11 +329,11 @@ class PooledMemory {
   using Region = detail::Region<detail::PooledSource>;
 
   /// \param keep_bytes  free bytes that the pool keeps when a stream is synchronized
-  /// Throws: `Error`, with `hipErrorNotSupported` where the device has no memory pools.
+  /// Throws: `Error`, with `hipErrorNotSupported` if the device does not support memory pools.
   explicit PooledMemory(int device, std::uint64_t keep_bytes = 256 * MiB)
       : source_{{device}, made_pool(device, keep_bytes)} {}
 
-  /// As `DeviceMemory::acquire`, from the pool. The memory can be used on every stream at once.
+  /// Like `DeviceMemory::acquire`, from the pool. Every stream may use the memory at once.
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
     return Region::acquire(source_, bytes, alignment);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `HostMemory`: one anonymous mapping, its base aligned to 2 MiB. Pages are taken from the system
-/// as they are first touched. Under AddressSanitizer, what is not in a live block is poisoned.
+/// `HostMemory`: one anonymous mapping, its base aligned to 2 MiB. The system provides each page
+/// when it is first touched. Under AddressSanitizer, bytes outside live blocks are poisoned.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -28,7 +28,7 @@
 
 namespace allot {
 
-/// Memory of the host, from `mmap`.
+/// Host memory, from `mmap`.
 class HostMemory {
  public:
   static constexpr bool host_accessible = true;
@@ -65,11 +65,11 @@ class HostMemory {
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
     [[nodiscard]] std::uint64_t alignment() const noexcept { return base_alignment; }
 
-    /// Tells AddressSanitizer, where it is there, that the range may be touched.
+    /// Marks the range as accessible for AddressSanitizer, if the program is built with it.
     void mark_used(std::uint64_t offset, std::uint64_t size) noexcept { unpoison(offset, size); }
 
-    /// Tells AddressSanitizer that the range may no longer be touched. Its granules are 8 bytes; a
-    /// granule that reaches into a neighbour stays as it is.
+    /// Marks the range as inaccessible for AddressSanitizer. Its granules are 8 bytes; a granule
+    /// that reaches into a neighboring block stays as it is.
     void mark_free(std::uint64_t offset, std::uint64_t size) noexcept { poison(offset, size); }
 
    private:
@@ -99,16 +99,16 @@ class HostMemory {
     std::uint64_t bytes_ = 0;
   };
 
-  /// Takes the pages of a range from the system at once, rather than by a fault for each while it
-  /// is written: a tenth to a sixth less time to fill fresh 4 KiB pages. Only advice, for any
-  /// mapping of the process that is to be written whole: kernels before 5.14 refuse it, and lose
-  /// nothing.
+  /// Takes the pages of a range from the system at once, instead of by one fault each while the
+  /// range is written: filling fresh 4 KiB pages takes a tenth to a sixth less time. Only advice,
+  /// for any mapping of the process that will be written completely: kernels before 5.14 ignore it,
+  /// at no cost.
   static void populate(std::byte* first, std::uint64_t bytes) noexcept {
     os::populate_pages(first, bytes);
   }
 
 #if defined(__cpp_exceptions)
-  /// Maps `bytes`, rounded up to 2 MiB, at a multiple of 2 MiB. No page is touched.
+  /// Maps `bytes`, rounded up to 2 MiB, at a multiple of 2 MiB. Touches no page.
   /// Throws: `OutOfMemory` of reason `source` if the system refuses, or for an alignment above
   /// `base_alignment`.
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
@@ -118,7 +118,7 @@ class HostMemory {
   }
 #endif
 
-  /// As `acquire`, but returns nothing rather than throw.
+  /// Like `acquire`, but returns nothing instead of throwing.
   [[nodiscard]] std::optional<Region> try_acquire(std::uint64_t bytes,
                                                   std::uint64_t alignment) noexcept {
     const auto rounded = checked_align_up(bytes, base_alignment);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Whose bytes an arena hands out: a compile-time policy. Here are its concept, and its null model.
+/// Where an arena's memory comes from: a compile-time policy. This header has its concept and the
+/// null model; docs/policies.md lists the models.
 #pragma once
 
 #include <concepts>
@@ -10,8 +11,8 @@
 
 namespace allot {
 
-/// Whether a memory policy has an `acquire` that does not throw: `m.try_acquire(bytes, alignment)`,
-/// nothing if the system refuses.
+/// A memory policy with an `acquire` that does not throw: `m.try_acquire(bytes, alignment)`, which
+/// returns nothing if the system refuses.
 template <class MemoryType>
 concept TryAcquirable = requires(MemoryType m, std::uint64_t bytes) {
   { m.try_acquire(bytes, bytes) }
@@ -20,7 +21,7 @@ concept TryAcquirable = requires(MemoryType m, std::uint64_t bytes) {
 
 namespace detail {
 
-/// Whether a memory policy gives regions. Without exceptions one way that does not throw suffices.
+/// A memory policy that gives regions. Without exceptions, either way that does not throw suffices.
 template <class MemoryType>
 concept Acquirable = requires(MemoryType m, std::uint64_t bytes) {
   { m.acquire(bytes, bytes) } -> std::same_as<typename MemoryType::Region>;
@@ -32,17 +33,17 @@ concept Acquirable = requires(MemoryType m, std::uint64_t bytes) {
 
 }  // namespace detail
 
-/// What `Arena` asks of a memory policy.
+/// What `Arena` requires of a memory policy.
 ///
 /// | expression                    | meaning                                              |
 /// |-------------------------------|------------------------------------------------------|
 /// | `m.acquire(bytes, alignment)` | `M::Region`, which owns that much memory             |
-/// | `region.alignment()`          | bytes: what its base address is aligned to, at least |
+/// | `region.alignment()`          | bytes: its base address is aligned to at least this  |
 /// | `M::host_accessible`          | constant: whether the host may touch the bytes       |
 /// | `M::device_accessible`        | constant: whether a device may                       |
 ///
-/// `acquire` throws `OutOfMemory` of reason `source` if the system refuses. What a memory can do
-/// besides has a concept each, below and above (`TryAcquirable`).
+/// `acquire` throws `OutOfMemory` of reason `source` if the system refuses. Each optional
+/// capability of a memory has its own concept: those below, and `TryAcquirable` above.
 template <class MemoryType>
 concept Memory = std::movable<MemoryType> && std::movable<typename MemoryType::Region> &&
     std::default_initializable<typename MemoryType::Region> && detail::Acquirable<MemoryType> &&
@@ -53,21 +54,21 @@ concept Memory = std::movable<MemoryType> && std::movable<typename MemoryType::R
   noexcept->std::same_as<std::uint64_t>;
 };
 
-/// Whether the memory has addresses: `region.address()`, where it begins.
+/// A memory that has addresses: `region.address()` returns its first one.
 template <class MemoryType>
 concept Addressable = Memory<MemoryType> && requires(const typename MemoryType::Region region) {
   { region.address() }
   noexcept->std::same_as<void*>;
 };
 
-/// Whether the memory can become longer in place: `region.grow(bytes)`, bytes in all.
+/// A memory that can grow in place: `region.grow(bytes)`, to that many bytes in total.
 template <class MemoryType>
 concept GrowableMemory = Memory<MemoryType> &&
     requires(typename MemoryType::Region region, std::uint64_t bytes) {
   { region.grow(bytes) } -> std::same_as<void>;
 };
 
-/// Whether the memory wants to know which parts are in use: `region.mark_used(offset, size)` and
+/// A memory to be notified of which parts are in use: `region.mark_used(offset, size)` and
 /// `region.mark_free(offset, size)`.
 template <class MemoryType>
 concept TracksUse = Memory<MemoryType> &&
@@ -78,8 +79,8 @@ concept TracksUse = Memory<MemoryType> &&
   noexcept;
 };
 
-/// No memory at all: the arena hands out offsets, for memory that the caller holds. Takes no
-/// space in the arena.
+/// Gives no memory: the arena hands out offsets, for memory that the caller owns. Takes no space in
+/// the arena.
 class OffsetsOnly {
  public:
   static constexpr bool host_accessible = false;
@@ -104,7 +105,7 @@ static_assert(Memory<OffsetsOnly>);
 
 namespace detail {
 
-/// A region, or nothing if it cannot be had, whatever of the two ways the policy has.
+/// Returns a region, or nothing if the memory refuses, by whichever of the two ways the policy has.
 template <Memory MemoryType>
 [[nodiscard]] std::optional<typename MemoryType::Region> try_acquire(
     MemoryType& memory, std::uint64_t bytes, std::uint64_t alignment) noexcept {
@@ -118,9 +119,8 @@ template <Memory MemoryType>
       return std::nullopt;
     }
 #else
-    static_assert(
-        noexcept(memory.acquire(bytes, alignment)),
-        "without exceptions a memory policy has a try_acquire, or its acquire is noexcept");
+    static_assert(noexcept(memory.acquire(bytes, alignment)),
+                  "without exceptions a memory policy needs a try_acquire or a noexcept acquire");
     return memory.acquire(bytes, alignment);
 #endif
   }

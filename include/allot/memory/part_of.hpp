@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `PartOf`: a part of a region that the caller owns, and keeps where it is: a memory policy. What
-/// the shards of an arena lie in.
+/// `PartOf`: a memory policy that gives a part of a region, which the caller owns and must not
+/// move. The shards of an arena use it.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -12,7 +12,7 @@
 
 namespace allot::detail {
 
-/// \tparam Whole  the memory policy that the whole region is of
+/// \tparam Whole  the memory policy of the whole region
 template <Memory Whole>
 class PartOf {
  public:
@@ -25,7 +25,7 @@ class PartOf {
     Region(typename Whole::Region& whole, std::uint64_t offset) noexcept
         : whole_{&whole}, offset_{offset} {}
 
-    /// What both the whole and the distance from its base allow.
+    /// Returns the alignment that both the whole region and the distance from its base guarantee.
     [[nodiscard]] std::uint64_t alignment() const noexcept {
       const std::uint64_t natural = offset_ & (0 - offset_);
       return natural == 0 ? whole_->alignment() : smaller(whole_->alignment(), natural);

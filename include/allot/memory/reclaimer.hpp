@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a process can give back when a device's memory runs out: caches register a reclaimer, and
-/// a memory policy that is refused asks them all before it asks the system once more.
+/// How a process gives memory back when a device runs out: caches register a reclaimer, and a
+/// memory policy that is refused calls all of them before it tries the system once more.
 #pragma once
 
 #include <allot/core/callback.hpp>
@@ -14,9 +14,9 @@
 
 namespace allot {
 
-/// Gives back memory of a device, if it can, and returns how many bytes.
-/// \param device  its name, `hip:0`, or `host` where pinned memory is wanted
-/// \param bytes   what is wanted
+/// Gives back memory of a device, if it can, and returns the number of bytes.
+/// \param device  its name, `hip:0`, or `host` if pinned memory is needed
+/// \param bytes   how much is needed
 using Reclaim = Callback<std::uint64_t(std::string_view device, std::uint64_t bytes)>;
 
 namespace detail {
@@ -32,8 +32,8 @@ struct ReclaimerEntry {
   std::shared_ptr<ReclaimerEntry> next;
 };
 
-/// The registered reclaimers, in the order of their registration. A linked list, as all that a
-/// vector of them needs would cost each file that includes this more than all else here.
+/// The registered reclaimers, in the order of their registration. A linked list, because a vector
+/// of them would take longer to compile than everything else here.
 struct ReclaimerList {
   std::mutex mutex;
   std::shared_ptr<ReclaimerEntry> first;
@@ -54,7 +54,8 @@ struct ReclaimerList {
     *link = std::move(entry.next);
   }
 
-  /// The first one registered after that of a number; null if there is none.
+  /// Returns the first reclaimer registered after the one with a given number; null if there is
+  /// none.
   [[nodiscard]] std::shared_ptr<ReclaimerEntry> after(std::uint64_t number) {
     const std::scoped_lock lock{mutex};
     const std::shared_ptr<ReclaimerEntry>* entry = &first;
@@ -70,8 +71,8 @@ inline ReclaimerList& reclaimers() {
 
 }  // namespace detail
 
-/// A registered reclaimer, for as long as this object lives. It may be called from any thread that
-/// runs out of memory, and must not wait for one that holds a lock while it allocates.
+/// Keeps a reclaimer registered while this object exists. Any thread that runs out of memory may
+/// call it, so it must not wait for a thread that holds a lock while it allocates.
 class Reclaimer {
  public:
   /// \param reclaim  if it is empty, nothing is registered
@@ -84,23 +85,23 @@ class Reclaimer {
   Reclaimer(const Reclaimer&) = delete;
   Reclaimer& operator=(const Reclaimer&) = delete;
 
-  /// Waits for a call that is under way on another thread.
+  /// Waits for a call that is in progress on another thread.
   ~Reclaimer() {
     if (entry_ == nullptr) return;
     detail::reclaimers().remove(*entry_);
     const std::scoped_lock lock{entry_->mutex};
     entry_->is_registered = false;
-    if (!entry_->is_called) entry_->reclaim = nullptr;  // else the call that this is in does so
+    if (!entry_->is_called) entry_->reclaim = nullptr;  // else the call in progress does so
   }
 
  private:
   std::shared_ptr<detail::ReclaimerEntry> entry_;
 };
 
-/// Asks the reclaimers, in the order of their registration, until they gave back `bytes` bytes of
-/// that device. Returns how many they did. Throws: what a reclaimer throws.
+/// Calls the reclaimers, in the order of their registration, until they have given back `bytes`
+/// bytes of the device. Returns how many they gave back. Throws: whatever a reclaimer throws.
 inline std::uint64_t reclaim_memory(std::string_view device, std::uint64_t bytes) {
-  /// One call of a reclaimer, which may be called again within it.
+  /// One call of a reclaimer, during which it may be called again.
   struct Call {
     explicit Call(detail::ReclaimerEntry& called) noexcept
         : entry{called}, is_outermost{!std::exchange(called.is_called, true)} {}

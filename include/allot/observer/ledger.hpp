@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Ledger`: how often an arena was asked, and for how much.
+/// `Ledger`: counts an arena's operations and their bytes.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -12,7 +12,7 @@
 
 namespace allot {
 
-/// Counts, and bytes as granted, since the arena was made. Complexity of each: constant.
+/// Counts operations, and bytes as granted, since the arena was made. Complexity of each: constant.
 class Ledger {
  public:
   void allocated(const Block& block, const Request& request) noexcept {
@@ -33,7 +33,7 @@ class Ledger {
   [[nodiscard]] std::uint64_t refusals() const noexcept { return refusals_; }
   [[nodiscard]] std::uint64_t allocated_bytes() const noexcept { return allocated_bytes_; }
   [[nodiscard]] std::uint64_t deallocated_bytes() const noexcept { return deallocated_bytes_; }
-  /// Bytes, as requested, of the largest request that was granted.
+  /// The bytes of the largest request that was granted, as requested.
   [[nodiscard]] std::uint64_t largest_request() const noexcept { return largest_request_; }
 
  private:

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Who is told what an arena does: a compile-time policy.
-///
-/// | policy            | what it keeps                                   |
-/// |-------------------|-------------------------------------------------|
-/// | `Unobserved`      | nothing                                         |
-/// | `Ledger`          | counts and bytes (`ledger.hpp`)                 |
-/// | `Observers<A...>` | several observers, told in turn (`observers.hpp`)|
+/// What an arena notifies of its operations: a compile-time policy. This header has its concept and
+/// the null model; docs/policies.md lists the models.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -16,8 +11,8 @@
 
 namespace allot {
 
-/// What `Arena` asks of an observer. All are called inside the arena's guard and must not call the
-/// arena.
+/// What `Arena` requires of an observer. All members are called inside the arena's guard and must
+/// not call the arena.
 ///
 /// | expression                    | when                                                       |
 /// |-------------------------------|------------------------------------------------------------|
@@ -35,7 +30,7 @@ concept Observer = std::move_constructible<ObserverType> &&
   noexcept;
 };
 
-/// Tells nobody. Takes no space in the arena.
+/// Ignores every notice. Takes no space in the arena.
 struct Unobserved {
   static constexpr void allocated(const Block&, const Request&) noexcept {}
   static constexpr void deallocated(const Block&) noexcept {}

@@ -12,7 +12,7 @@
 
 namespace allot {
 
-/// Tells each in the order of its arguments.
+/// Passes each notice to every observer, in the order of the template arguments.
 template <Observer... ObserverTypes>
 class Observers {
  public:
@@ -32,7 +32,7 @@ class Observers {
     std::apply([&](auto&... o) { (o.refused(request, reason), ...); }, observers_);
   }
 
-  /// The observer at a place, or of a type that occurs once.
+  /// Returns the observer at an index, or of a type that occurs once.
   template <std::size_t Place>
   [[nodiscard]] auto& get() noexcept {
     return std::get<Place>(observers_);
