@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The arrays of metadata as ranges: `Elements` of numbers, `Strings`, `Arrays` of arrays. Nothing
-/// is copied.
+/// The arrays of metadata as ranges: `Elements` of numbers, `Strings`, and `Arrays` of arrays.
+/// Copies nothing.
 #pragma once
 
 #include <allot/gguf/string_indexes.hpp>
@@ -18,7 +18,7 @@
 
 namespace allot::gguf {
 
-/// The elements of an array of numbers or truth values: random access, nothing copied.
+/// The elements of an array of numbers or booleans: random access, without copying.
 template <ReadableValue Type>
 class Elements {
  public:
@@ -41,8 +41,8 @@ class Elements {
   std::uint64_t count_;
 };
 
-/// The strings of an array: a forward range, nothing copied; and by number, through an index that
-/// the first such access builds for all views of the array.
+/// The strings of an array: a forward range, without copying. Access by number goes through an
+/// index that the first such access builds for all views of the array.
 class Strings {
  public:
   Strings(const std::byte* first, std::uint64_t count, bool wide, StringIndexes& indexes) noexcept
@@ -90,16 +90,16 @@ class Strings {
   [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
 
-  /// Requires: `i < size()`. Complexity: constant; the first time for an array linear, and one
-  /// allocation of 8 bytes a string, which the file keeps. Several threads may ask at once.
+  /// Requires: `i < size()`. Complexity: constant; the first call for an array is linear and makes
+  /// one allocation of 8 bytes a string, which the file keeps. Several threads may call it at once.
   [[nodiscard]] std::string_view operator[](std::integral auto i) const {
     const std::uint64_t* index = index_.load();
     if (index == nullptr) index_.store(index = indexes_->of(first_, count_, wide_));
     return *Iterator{first_ + index[static_cast<std::size_t>(i)], 1, wide_};
   }
 
-  /// All of them, as a list of the caller's own: views, or copies as `std::string`.
-  /// Complexity: linear; one allocation for the list.
+  /// Copies them into a vector: as views, or as `std::string`.
+  /// Complexity: linear; one allocation for the vector.
   template <class Text = std::string_view>
   [[nodiscard]] std::vector<Text> to_vector() const {
     std::vector<Text> all;
@@ -109,8 +109,8 @@ class Strings {
   }
 
  private:
-  /// Set once; a view may be copied while another thread sets it. The compiler's atomics: a reader
-  /// of numbers need not pay for <atomic>.
+  /// Set once; a view may be copied while another thread sets it. Uses the compiler's atomics, so
+  /// that a reader of numbers does not pay for <atomic>.
   class IndexPointer {
    public:
     IndexPointer() = default;
@@ -150,7 +150,7 @@ class Array {
   }
   [[nodiscard]] std::uint64_t size() const noexcept { return detail::load_length(raw_ + 4, wide_); }
 
-  /// The elements as `Type`, exactly the type in the file.
+  /// Returns the elements as `Type`, which must be the type in the file.
   /// Throws: `std::invalid_argument` naming both types.
   template <ReadableValue Type>
   requires(!std::is_same_v<Type, std::string_view>) [[nodiscard]] Elements<Type> values() const {
@@ -158,14 +158,14 @@ class Array {
     return {first(), size()};
   }
 
-  /// The elements as strings. Throws: `std::invalid_argument` naming the type that they have.
+  /// Returns the elements as strings. Throws: `std::invalid_argument` naming their type.
   [[nodiscard]] Strings strings() const {
     expect(ValueType::string);
     return {first(), size(), wide_, *indexes_};
   }
 
-  /// The elements as arrays, of types of their own; at most four are one in the other.
-  /// Throws: `std::invalid_argument` naming the type that they have.
+  /// Returns the elements as arrays, each with its own type; at most four levels deep.
+  /// Throws: `std::invalid_argument` naming their type.
   [[nodiscard]] Arrays arrays() const;
 
  private:
@@ -174,7 +174,7 @@ class Array {
 
   [[nodiscard]] const std::byte* first() const noexcept { return raw_ + (wide_ ? 12 : 8); }
 
-  /// Where the array ends. Complexity: linear in strings and arrays, else constant.
+  /// Returns the end of the array. Complexity: linear for strings and arrays, otherwise constant.
   [[nodiscard]] const std::byte* last() const noexcept;
 
   void expect(ValueType wanted) const {
@@ -190,7 +190,7 @@ class Array {
   StringIndexes* indexes_ = nullptr;
 };
 
-/// The arrays of an array, one after the other: a forward range, nothing copied.
+/// The arrays of an array: a forward range, without copying.
 class Arrays {
  public:
   Arrays(const Array& first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
@@ -207,9 +207,9 @@ class Arrays {
     Iterator() = default;
     Iterator(const Array& at, std::uint64_t left) noexcept : at_{at}, left_{left} {}
 
-    /// Requires: not the end.
+    /// Requires: this is not the end.
     [[nodiscard]] Array operator*() const noexcept { return at_; }
-    /// Complexity: linear in the strings and arrays of the array that it passes over.
+    /// Complexity: linear in the strings and arrays of the array that it skips.
     Iterator& operator++() noexcept {
       at_.raw_ = at_.last();
       --left_;
@@ -244,7 +244,7 @@ inline Arrays Array::arrays() const {
   return {Array{key_, first(), wide_, *indexes_}, size()};
 }
 
-// The reader allows no more than four arrays in one another.
+// The reader allows at most four levels of arrays.
 inline const std::byte* Array::last() const noexcept {
   const std::byte* at = first();
   std::uint64_t left = size();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Tensor data from one byte order to the other. Metadata need no such step: what a `File` gives is
-/// in the host's order already.
+/// Converts tensor data from one byte order to the other. Metadata need no conversion: what a
+/// `File` returns is already in the host's order.
 ///
 ///     std::vector<std::byte> bytes = ...;                       // as in the file
 ///     if (file.byte_order() != std::endian::native) gguf::swap_byte_order(tensor.type, bytes);
@@ -32,7 +32,7 @@ namespace detail {
   return __builtin_bswap64(value);
 }
 
-/// Swaps `count` words that begin `stride` bytes apart. They need no alignment.
+/// Swaps `count` words that begin `stride` bytes apart. They need not be aligned.
 template <class Word>
 void swap_words(std::byte* first, std::size_t count, std::size_t stride = sizeof(Word)) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
@@ -50,7 +50,7 @@ inline void swap_words(std::byte* first, std::size_t count, std::size_t width,
   if (width == 8) swap_words<std::uint64_t>(first, count, stride);
 }
 
-/// Words of a block: where the first is, how wide each, how many, and from one to the next.
+/// Words of a block: offset of the first, width, count and stride.
 struct WordField {
   std::uint32_t offset = 0;
   std::uint32_t width = 0;
@@ -64,8 +64,8 @@ using WordFields = std::array<WordField, 2>;
   return {offset, width, count, width};
 }
 
-/// What of a block has a byte order: scales, sums, and the words that ggml's decoders load as
-/// words. Bytes, nibbles and smaller have none.
+/// Returns the parts of a block that have a byte order: scales, sums, and what ggml's decoders load
+/// as words. Bytes, nibbles and smaller parts have none.
 [[nodiscard]] constexpr WordFields word_fields(TensorType type) noexcept {
   switch (type) {
     case TensorType::F32:
@@ -128,12 +128,12 @@ using WordFields = std::array<WordField, 2>;
 
 }  // namespace detail
 
-/// Turns blocks of a tensor from one byte order into the other, in place; twice is the identity.
-/// A word is what ggml's decoder of the type loads as one: that is what makes a big-endian host
-/// read the same values. Needs no alignment, allocates nothing. Complexity: linear.
+/// Converts blocks of a tensor from one byte order to the other, in place; twice is the identity.
+/// A word is what ggml's decoder of the type loads as one, so that a big-endian host reads the same
+/// values. The blocks need not be aligned. Allocates nothing. Complexity: linear.
 /// \param blocks  whole blocks: any part of a tensor that begins and ends at a block
-/// Throws: `std::invalid_argument`, before anything is changed, where they are not whole, and for
-/// numbers that are no type.
+/// Throws: `std::invalid_argument`, before anything is changed, if they are not whole, and for
+/// a number that is not a type.
 /// Source: ggml, src/ggml-common.h and src/ggml-quants.c.
 inline void swap_byte_order(TensorType type, std::span<std::byte> blocks) {
   const TypeInfo info = checked_type_info(type);

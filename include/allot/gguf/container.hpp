@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `gguf::Container`: what one GGUF file holds in front of its tensor data.
+/// `gguf::Container`: what one GGUF file holds before its tensor data.
 #pragma once
 
 #include <allot/gguf/metadata.hpp>
@@ -13,7 +13,7 @@
 
 namespace allot::gguf {
 
-/// What one container holds. The views point into `bytes`.
+/// The contents of one container. The views point into `bytes`.
 struct Container {
   MetadataBytes bytes;
   Metadata metadata;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `gguf::dequantize`: the values of a tensor's blocks as floats, bit for bit what ggml computes;
-/// or rounded from those to 16 bits.
+/// `gguf::dequantize`: converts a tensor's blocks to floats, bit for bit as ggml does, or rounds
+/// those to 16 bits.
 ///
 ///     std::vector<float> values(tensor.shape.elements());
 ///     gguf::dequantize(tensor.type, file.data(tensor), std::span{values});
@@ -26,10 +26,10 @@ namespace allot::gguf {
 
 namespace detail {
 
-/// What decodes blocks: loops for any processor, or the same with a processor's vectors.
+/// How blocks are decoded: by loops for any processor, or by a processor's vector instructions.
 enum class Simd { none, avx2 };
 
-/// The best that this processor has. Safe from any thread.
+/// Returns the fastest that this processor supports. Any thread may call it.
 [[nodiscard]] inline Simd best_simd() noexcept {
 #ifdef ALLOT_HAS_AVX2
   if (has_avx2()) return Simd::avx2;
@@ -37,7 +37,7 @@ enum class Simd { none, avx2 };
   return Simd::none;
 }
 
-/// Throws: `std::invalid_argument` for numbers that are no type, and for types without values.
+/// Throws: `std::invalid_argument` for a number that is not a type, and for types without values.
 [[nodiscard]] inline Decode decoder_of(TensorType type, [[maybe_unused]] Simd simd) {
 #ifdef ALLOT_HAS_AVX2
   if (simd == Simd::avx2) {
@@ -71,13 +71,13 @@ enum class Simd { none, avx2 };
                               " hold intermediate results, not weights; they are not dequantized"};
 }
 
-/// How many blocks so many bytes are.
-/// Throws: `std::invalid_argument` unless they are whole ones of exactly `elements` elements.
+/// Returns the number of blocks in `bytes` bytes.
+/// Throws: `std::invalid_argument` unless they are whole blocks of exactly `elements` elements.
 [[nodiscard]] inline std::size_t checked_blocks(const TypeInfo& info, std::size_t bytes,
                                                 std::size_t elements) {
   const std::size_t blocks = bytes / info.block_bytes;
   if (blocks * info.block_bytes == bytes &&
-      blocks <= std::numeric_limits<std::size_t>::max() / 256 &&  // the most in a block
+      blocks <= std::numeric_limits<std::size_t>::max() / 256 &&  // the most elements in a block
       blocks * info.block_elements == elements)
     return blocks;
   throw std::invalid_argument{std::to_string(bytes) + " bytes of " + std::string{info.name} +
@@ -109,7 +109,7 @@ void narrow(const Byte* from, std::size_t count, Narrow* out, [[maybe_unused]] S
   narrow(from, count, out);
 }
 
-/// What is no float goes through a buffer that a core's cache holds.
+/// Types other than F32 go through a buffer that fits a core's cache.
 template <class Narrow>
 void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Narrow> out,
                 Simd simd) {
@@ -136,21 +136,21 @@ void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Na
 
 }  // namespace detail
 
-/// Whether tensors of a type have values: all but Q8_1 and Q8_K do.
+/// Returns whether tensors of a type have values: all but Q8_1 and Q8_K do.
 [[nodiscard]] constexpr bool has_values(TensorType type) noexcept {
   return type != TensorType::Q8_1 && type != TensorType::Q8_K;
 }
 
-/// The values of whole blocks, bit for bit as ggml computes them.
+/// Writes the values of whole blocks to `out`, bit for bit as ggml computes them.
 /// \param blocks  as in the file; need not be aligned
 /// \param out     as many elements as the blocks have
-/// Throws: `std::invalid_argument` where the sizes do not agree, and for types without values.
+/// Throws: `std::invalid_argument` if the sizes do not agree, and for types without values.
 inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<float> out) {
   detail::dequantize(type, blocks, out, detail::best_simd());
 }
 
 /// The same, rounded to nearest, ties to even. F16 as `Float16` and BF16 as `BFloat16` are copied,
-/// as ggml copies them: a signalling NaN stays one, where the way through floats makes it quiet.
+/// as in ggml: a signaling NaN stays one, while converting through floats would make it quiet.
 inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Float16> out) {
   detail::dequantize(type, blocks, out, detail::best_simd());
 }

@@ -12,8 +12,8 @@
 
 namespace allot::gguf {
 
-/// A file that cannot be read as GGUF. The message names the file, the byte and the rule that
-/// broke.
+/// Thrown for a file that cannot be read as GGUF. The message names the file, the byte and the
+/// broken rule.
 class ParseError : public std::runtime_error {
  public:
   ParseError(std::string path, std::uint64_t offset, std::string rule)

@@ -27,10 +27,10 @@
 
 namespace allot::gguf {
 
-/// A model open for reading. Opening it reads and checks the metadata of every shard, and no tensor
-/// data. Movable; views stay valid through moves, as long as the file lives.
+/// A model open for reading. Opening it reads and checks the metadata of every shard, but does not
+/// read tensor data. Movable; views stay valid through moves, as long as the file exists.
 class File {
-  /// The name at a place, for the index.
+  /// Returns the name at an index, for `NameIndex`.
   struct NameAt {
     const File* self;
     [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
@@ -57,41 +57,41 @@ class File {
   }
 
   [[nodiscard]] std::uint32_t version() const noexcept { return parts_.containers.front().version; }
-  /// Bytes: what tensor offsets in the file are multiples of.
+  /// In bytes: tensor offsets in the file are multiples of it.
   [[nodiscard]] std::uint64_t alignment() const noexcept {
     return parts_.containers.front().alignment;
   }
-  /// The order of the bytes in the numbers of the tensor data, of all shards alike. Metadata are in
-  /// the host's order whatever it is. `swap_byte_order` turns tensor data around.
+  /// Byte order of the tensor data; the same in every shard. Metadata are always in the host's
+  /// order. `swap_byte_order` converts tensor data.
   [[nodiscard]] std::endian byte_order() const noexcept {
     return parts_.containers.front().byte_order;
   }
 
-  /// One for each file of the model, in order.
+  /// Returns one for each file of the model, in order.
   [[nodiscard]] std::span<const Shard> shards() const noexcept {
     return {parts_.shards.data(), parts_.shards.size()};
   }
 
-  /// The first shard's, which has the model's keys.
+  /// Returns the first shard's metadata, which has the model's keys.
   [[nodiscard]] const Metadata& metadata() const noexcept {
     return parts_.containers.front().metadata;
   }
 
-  /// All tensors, shard by shard, in file order.
+  /// Returns all tensors, shard by shard, in file order.
   [[nodiscard]] std::span<const TensorInfo> tensors() const noexcept {
     return {tensors_.data(), tensors_.size()};
   }
 
-  /// Complexity: constant. `nullptr` where there is none of that name.
+  /// Returns `nullptr` if there is none of that name. Complexity: constant.
   [[nodiscard]] const TensorInfo* find(std::string_view name) const noexcept {
     const auto found = places_.find(name, NameAt{this});
     return found ? &tensors_[*found] : nullptr;
   }
 
-  /// A view of the tensor's bytes in the mapped file, as they are there: in the file's byte order
+  /// Returns a view of the tensor's bytes in the mapped file, unchanged: in the file's byte order
   /// (`byte_order`). Touching it faults if the file was truncated meanwhile; `Shard::read` reports
   /// that as an error instead.
-  /// Throws: `ParseError` where the file cannot be mapped.
+  /// Throws: `ParseError` if the file cannot be mapped.
   [[nodiscard]] std::span<const std::byte> data(const TensorInfo& tensor) const {
     if (tensor.bytes == 0) return {};
     const Shard& shard = parts_.shards[tensor.shard];

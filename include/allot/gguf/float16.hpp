@@ -21,20 +21,21 @@ struct BFloat16 {
   friend constexpr bool operator==(BFloat16, BFloat16) noexcept = default;
 };
 
-/// Exact. Without branches, so that loops over it are vectorized.
+/// Converts exactly, without branches, so that loops over it are vectorized.
 [[nodiscard]] constexpr float to_float(Float16 half) noexcept {
   const std::uint32_t magnitude = half.bits & 0x7fffU;
   const std::uint32_t sign = (half.bits & 0x8000U) << 16;
-  // Normal numbers: another exponent bias, 127 instead of 15. Infinity and NaN: the highest one.
+  // Normal numbers: the exponent's bias is 127 instead of 15. Infinity and NaN: the highest
+  // exponent.
   const std::uint32_t bias = magnitude >= 0x7c00U ? (255U - 31U) << 23 : (127U - 15U) << 23;
   const std::uint32_t normal = (magnitude << 13) + bias;
-  // Subnormal ones: so many times 2^-24; added to one half they are its lowest bits.
+  // A subnormal is n * 2^-24: adding 0.5 leaves n in the low mantissa bits.
   const float subnormal = std::bit_cast<float>(0x3f000000U | magnitude) - 0.5F;
   const std::uint32_t bits = magnitude < 0x0400U ? std::bit_cast<std::uint32_t>(subnormal) : normal;
   return std::bit_cast<float>(bits | sign);
 }
 
-/// Exact.
+/// Converts exactly.
 [[nodiscard]] constexpr float to_float(BFloat16 number) noexcept {
   return std::bit_cast<float>(std::uint32_t{number.bits} << 16);
 }
@@ -59,7 +60,7 @@ struct BFloat16 {
     const std::uint32_t rounded = magnitude + 0xfffU + ((magnitude >> 13) & 1U);
     return made((rounded - ((127U - 15U) << 23)) >> 13);
   }
-  // Subnormal: adding one half leaves so many times 2^-24, rounded, in the lowest bits.
+  // Subnormal: adding 0.5 leaves n of n * 2^-24, rounded, in the low mantissa bits.
   const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
   return made(std::bit_cast<std::uint32_t>(shifted) - 0x3f000000U);
 }

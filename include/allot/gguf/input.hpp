@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Opens and reads files; what the system refuses is a `ParseError`.
+/// Opens and reads files; reports what the system refuses as a `ParseError`.
 #pragma once
 
 #include <allot/gguf/error.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a file may hold at the most: the specification's limits, and ggml's where it sets none.
+/// Limits on what a file may hold: the specification's, and ggml's if it sets none.
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -16,7 +16,7 @@ inline constexpr std::uint32_t array_nesting = 4;
 inline constexpr std::uint64_t tensor_name_bytes = 64;
 inline constexpr std::uint32_t dimensions = 4;
 inline constexpr std::uint64_t alignment = MiB;
-/// Of tensors, and of metadata pairs: the least file that has more is over 24 GB without its data.
+/// Of tensors, and of metadata pairs: a file with more has over 24 GB even without its data.
 inline constexpr std::uint64_t names = std::uint64_t{1} << 31;
 
 }  // namespace allot::gguf::limits

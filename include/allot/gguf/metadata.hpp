@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// The key-value metadata of a GGUF file, as views into its metadata section: nothing is copied,
-/// and reading a value allocates nothing. Numbers are in the host's byte order whatever the file's.
+/// and reading a value allocates nothing. Numbers are always in the host's byte order.
 ///
 ///     metadata["general.architecture"].as<std::string_view>();
 ///     metadata["tokenizer.ggml.scores"].array().values<float>()[7];
@@ -39,7 +39,7 @@ class Value {
   [[nodiscard]] std::string_view key() const noexcept { return key_; }
   [[nodiscard]] ValueType type() const noexcept { return type_; }
 
-  /// The value as `Type`, exactly the type in the file.
+  /// Returns the value as `Type`, which must be the type in the file.
   /// Throws: `std::invalid_argument` naming both types.
   template <ReadableValue Type>
   [[nodiscard]] Type as() const {
@@ -51,13 +51,13 @@ class Value {
     }
   }
 
-  /// Throws: `std::invalid_argument` where it is no array.
+  /// Throws: `std::invalid_argument` if it is not an array.
   [[nodiscard]] Array array() const {
     expect(ValueType::array);
     return {key_, raw_, wide_, *indexes_};
   }
 
-  /// The value of any whole-number type, where it is one and not negative.
+  /// Returns a value of any integer type that is not negative; otherwise nothing.
   [[nodiscard]] std::optional<std::uint64_t> as_count() const noexcept {
     switch (type_) {
       case ValueType::uint8:
@@ -103,7 +103,7 @@ class Value {
 
 /// All key-value pairs of a file, in file order.
 class Metadata {
-  /// The name at a place, for the index.
+  /// Returns the name at an index, for `NameIndex`.
   struct NameAt {
     const Metadata* self;
     [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
@@ -112,13 +112,13 @@ class Metadata {
   };
 
  public:
-  /// Complexity: constant. Nothing where there is no such key.
+  /// Returns null if there is no such key. Complexity: constant.
   [[nodiscard]] const Value* find(std::string_view key) const noexcept {
     const auto found = places_.find(key, NameAt{this});
     return found ? &values_[*found] : nullptr;
   }
 
-  /// Throws: `std::out_of_range` naming the key where there is none.
+  /// Throws: `std::out_of_range` naming the key if there is none.
   [[nodiscard]] const Value& operator[](std::string_view key) const {
     if (const Value* value = find(key)) return *value;
     throw std::out_of_range{"the file has no metadata " + std::string{key}};
@@ -134,7 +134,7 @@ class Metadata {
 
   std::vector<Value> values_;
   NameIndex places_;
-  std::vector<StringIndexes> indexes_ = std::vector<StringIndexes>(1);  // one, which stays in place
+  std::vector<StringIndexes> indexes_ = std::vector<StringIndexes>(1);  // one; its address is fixed
 };
 
 }  // namespace allot::gguf

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The front of a GGUF file, read into one stable copy as it is needed. Every length is compared
-/// with what the file has left before anything depends on it. The copy's numbers are brought into
-/// the host's byte order in place, as they are passed: what views it need not know the file's.
+/// The front of a GGUF file, read into one stable copy as needed. Every length is compared with
+/// what is left of the file before anything depends on it. The copy's numbers are converted to the
+/// host's byte order in place as they are read, so views of the copy need not know the file's.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -23,7 +23,7 @@
 
 namespace allot::gguf {
 
-/// The bytes of a metadata section. They stay in place when this is moved.
+/// The bytes of a metadata section. They stay in place if this object is moved.
 class MetadataBytes {
  public:
   MetadataBytes() noexcept = default;
@@ -36,7 +36,7 @@ class MetadataBytes {
 
   [[nodiscard]] std::byte* data() const noexcept { return bytes_; }
 
-  /// Keeps what is there, up to the new size. False if there is no memory for it.
+  /// Keeps the contents, up to the new size. Returns false if there is not enough memory.
   [[nodiscard]] bool resize(std::uint64_t bytes) noexcept {
     void* const resized = std::realloc(bytes_, bytes);
     if (resized == nullptr) return false;
@@ -44,7 +44,7 @@ class MetadataBytes {
     return true;
   }
 
-  /// Where a text of this section begins: bytes from the start of the file.
+  /// Returns the position of a text of this section: bytes from the start of the file.
   [[nodiscard]] std::uint64_t position_of(std::string_view text) const noexcept {
     return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(text.data()) - bytes_);
   }
@@ -54,9 +54,9 @@ class MetadataBytes {
 };
 
 /// Reads forward through the metadata section. Positions are bytes from the start of the file; the
-/// bytes themselves stay where they are only when `finish` was called.
-/// \tparam InputType  what is read, as `os::InputFile`: a template, so that only those who open a file pay
-/// for its instantiation
+/// bytes themselves stay in place only after `finish`.
+/// \tparam InputType  what is read, like `os::InputFile`. A template, so that only programs that
+/// open a file pay for its instantiation
 template <class InputType>
 class MetadataSection {
  public:
@@ -65,14 +65,14 @@ class MetadataSection {
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
   [[nodiscard]] std::uint64_t remaining() const noexcept { return file_.size() - position_; }
 
-  /// Throws: `ParseError` unless the file has `bytes` more; `what` names what they are.
+  /// Throws: `ParseError` unless the file has `bytes` more bytes; `what` names them.
   void require(std::uint64_t bytes, const char* what) const {
     if (bytes <= remaining()) return;
     fail(std::string{what} + " needs " + std::to_string(bytes) + " bytes, but only " +
          std::to_string(remaining()) + " are left in the file");
   }
 
-  /// From now on numbers are in the other byte order than the host's.
+  /// From now on, numbers have the byte order opposite to the host's.
   void swap_numbers() noexcept { is_swapped_ = true; }
   [[nodiscard]] bool is_swapped() const noexcept { return is_swapped_; }
 
@@ -85,7 +85,7 @@ class MetadataSection {
     return value;
   }
 
-  /// Passes over `bytes` and returns where they begin.
+  /// Skips `bytes` bytes and returns their position.
   std::uint64_t skip(std::uint64_t bytes, const char* what) {
     require(bytes, what);
     if (position_ + bytes > held_) read_to(position_ + bytes);
@@ -94,7 +94,7 @@ class MetadataSection {
     return at;
   }
 
-  /// Passes over numbers of `width` bytes each and returns where they begin.
+  /// Skips numbers of `width` bytes each and returns their position.
   /// Requires: `count * width` fits 64 bits.
   std::uint64_t skip_numbers(std::uint64_t count, std::uint32_t width, const char* what) {
     const std::uint64_t at = skip(count * width, what);
@@ -104,8 +104,8 @@ class MetadataSection {
     return at;
   }
 
-  /// Passes over as many of `count` strings as lie in what was read already, and returns how many
-  /// are left: the next one needs more of the file, or its length swapped, or is too long.
+  /// Skips as many of `count` strings as have been read completely, and returns how many are left:
+  /// the next one needs more of the file, or its length swapped, or is too long.
   template <class Length>
   [[nodiscard]] std::uint64_t skip_strings_at_hand(std::uint64_t count) noexcept {
     if (is_swapped_) return count;
@@ -121,17 +121,17 @@ class MetadataSection {
     return count;
   }
 
-  /// Gives back what was read beyond the current position. From now on the bytes stay in place.
+  /// Discards what was read beyond the current position. From now on, the bytes stay in place.
   void finish() {
     if (position_ == 0) return;
-    static_cast<void>(bytes_.resize(position_));  // if it cannot shrink, it stays
+    static_cast<void>(bytes_.resize(position_));  // if it cannot shrink, it keeps its size
     room_ = held_ = position_;
   }
 
-  /// Hands the bytes over. Requires: `finish` was called.
+  /// Returns the bytes and gives up their ownership. Requires: `finish` was called.
   [[nodiscard]] MetadataBytes release() noexcept { return std::move(bytes_); }
 
-  /// Valid until the next `take` or `skip`; after `finish`, as long as the section.
+  /// Returns a view: valid until the next `take` or `skip`; after `finish`, as long as the section.
   [[nodiscard]] const std::byte* at(std::uint64_t position) const noexcept {
     return bytes_.data() + position;
   }
@@ -146,8 +146,8 @@ class MetadataSection {
   }
 
  private:
-  /// Steps double from 32 KiB to 64 KiB, which is in the processor's cache yet when it is looked
-  /// at. Room is address space, which becomes memory as it is filled: growing it would copy.
+  /// Steps grow from 32 KiB to 64 KiB, which is still in the processor's cache when it is parsed.
+  /// Room is address space, which becomes memory as it is filled: growing it later would copy.
   void read_to(std::uint64_t end) {
     const std::uint64_t step = smaller(larger(held_, 32 * KiB), 64 * KiB);
     const std::uint64_t wanted = smaller(file_.size(), larger(end, held_ + step));
@@ -164,7 +164,7 @@ class MetadataSection {
   const InputType& file_;
   MetadataBytes bytes_;
   std::uint64_t room_ = 0;  ///< bytes reserved
-  std::uint64_t held_ = 0;  ///< of which hold what the file has
+  std::uint64_t held_ = 0;  ///< bytes of them that hold file contents
   std::uint64_t position_ = 0;
   bool is_swapped_ = false;
 };

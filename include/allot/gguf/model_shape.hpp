@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `gguf::ModelShape`: what a file says of its model: architecture, layers, attention heads,
-/// vocabulary, trained context. Only what the metadata say; nothing is known by a model's name.
+/// `gguf::ModelShape`: what a file says about its model: architecture, layers, attention heads,
+/// vocabulary, trained context. It uses only the metadata, never a model's name.
 #pragma once
 
 #include <allot/gguf/file.hpp>
@@ -23,23 +23,23 @@ struct LayerAttention {
   std::uint64_t key_length;    ///< elements of one head's key
   std::uint64_t value_length;  ///< elements of one head's value
 
-  /// Whether both layers keep the same keys and values of a token.
+  /// Returns whether both layers keep keys and values of the same size for a token.
   [[nodiscard]] constexpr bool keeps_the_same_as(const LayerAttention& other) const noexcept {
     return kv_heads == other.kv_heads && key_length == other.key_length &&
            value_length == other.value_length;
   }
 };
 
-/// What a file says of its model.
+/// What a file says about its model.
 struct ModelShape {
   std::string architecture;                        ///< empty if the file does not say
   std::optional<std::uint64_t> block_count{};      ///< layers
   std::optional<std::uint64_t> vocabulary{};       ///< tokens
   std::optional<std::uint64_t> trained_context{};  ///< tokens
-  /// One for each layer; empty if the metadata do not say enough: `attention_problem` says why.
+  /// One for each layer; empty if the metadata do not suffice: `attention_problem` says why.
   std::vector<LayerAttention> attention{};
-  /// The first key that keeps `attention` from being known, and what is wrong with it:
-  /// `llama.block_count is missing`. Empty if nothing does.
+  /// The first key that prevents `attention` from being known, and what is wrong with it:
+  /// `llama.block_count is missing`. Empty if there is none.
   std::string attention_problem{};
 };
 
@@ -51,7 +51,7 @@ class AttentionReader {
   AttentionReader(const File& file, const std::string& architecture)
       : file_{file}, architecture_{architecture} {}
 
-  /// Every layer's attention; nothing if there is a problem.
+  /// Returns every layer's attention, or nothing if there is a problem.
   [[nodiscard]] std::vector<LayerAttention> read() {
     if (!read_layers()) layers_.clear();
     return std::move(layers_);
@@ -60,7 +60,7 @@ class AttentionReader {
   [[nodiscard]] const std::string& problem() const noexcept { return problem_; }
 
  private:
-  /// A file's number of layers is not trusted: more than these need a tensor each.
+  /// A file's number of layers is not trusted: beyond this many, each layer needs a tensor.
   static constexpr std::uint64_t usual_layers = 1024;
 
   bool read_layers() {
@@ -99,8 +99,9 @@ class AttentionReader {
     return true;
   }
 
-  /// The value of `key` for one layer: the number itself, or an array's element. Nothing if there
-  /// is no such key, or if it is not a count: then the problem is kept.
+  /// Returns the value of `key` for one layer: the number itself, or an array's element. Returns
+  /// nothing if there is no such key, or if it is not a count, which is then recorded as the
+  /// problem.
   [[nodiscard]] std::optional<std::uint64_t> optional(const std::string& key, std::uint64_t layer) {
     const Value* value = file_.metadata().find(key);
     if (value == nullptr) return std::nullopt;
@@ -150,7 +151,7 @@ class AttentionReader {
 
 }  // namespace detail
 
-/// What the metadata of a file say of its model. What they do not say stays empty.
+/// Returns what the metadata of a file say about its model. What they do not say stays empty.
 /// Complexity: linear in the layers.
 [[nodiscard]] inline ModelShape model_shape_of(const File& file) {
   const Metadata& metadata = file.metadata();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `gguf::NameIndex`: finds names in a list, in constant time whatever a file names its parts.
+/// `gguf::NameIndex`: finds names in a list, in constant time whatever names a file has.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -16,11 +16,11 @@
 
 namespace allot::gguf {
 
-/// Maps names to their places in a list that is kept elsewhere. Open addressing, one allocation.
-/// The hash is seeded anew in each process: names that were chosen to collide do not.
+/// Maps names to their positions in a list that is kept elsewhere. Open addressing, one allocation.
+/// Each process has its own hash seed, so that names cannot be chosen to collide.
 class NameIndex {
  public:
-  /// More places than any list here has: the reader refuses longer ones.
+  /// More than any list here has: the reader refuses longer ones.
   static constexpr std::uint64_t most = std::uint64_t{1} << 31;
 
   /// Makes room for that many names, so that adding them allocates nothing.
@@ -28,7 +28,7 @@ class NameIndex {
     if (names * 2 > slots_.size()) rehash(names);
   }
 
-  /// \param name_of  gives the name at a place
+  /// \param name_of  returns the name at a position
   /// Complexity: constant.
   template <class NameOf>
   [[nodiscard]] std::optional<std::size_t> find(std::string_view name,
@@ -39,7 +39,7 @@ class NameIndex {
     return slot.place - 1;
   }
 
-  /// Adds the name at a place. False where it is there already, at another.
+  /// Adds the name at a position. Returns false if another position has the same name.
   /// Complexity: constant on average.
   template <class NameOf>
   [[nodiscard]] bool add(std::string_view name, std::size_t place, NameOf&& name_of) {
@@ -55,10 +55,10 @@ class NameIndex {
  private:
   struct Slot {
     std::uint32_t hash = 0;
-    std::uint32_t place = 0;  ///< one more than it is; 0 is free
+    std::uint32_t place = 0;  ///< the position plus one; 0 is free
   };
 
-  /// The slot of the name, or the free one where it belongs.
+  /// Returns the slot of the name, or the free one that it would take.
   template <class NameOf>
   [[nodiscard]] std::size_t locate(std::string_view name, std::uint32_t hashed,
                                    NameOf&& name_of) const noexcept {
@@ -88,7 +88,7 @@ class NameIndex {
     return chosen;
   }
 
-  /// The halves of a 128-bit product, one over the other.
+  /// Combines the halves of a 128-bit product.
   [[nodiscard]] static std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
     __extension__ using Wide = unsigned __int128;
     const Wide product = static_cast<Wide>(a) * b;

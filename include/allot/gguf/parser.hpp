@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `gguf::parse`: one GGUF container: header, metadata, tensor table. Everything is checked before
-/// anything is used. Source: the GGUF specification (ggml, docs/gguf.md); where ggml and it differ, the more
-/// permissive reading is taken as long as it is memory-safe.
+/// `gguf::parse`: reads one GGUF container: header, metadata, tensor table. Checks everything
+/// before anything is used. Source: the GGUF specification (ggml, docs/gguf.md); if ggml differs
+/// from it, the more permissive reading is taken as long as it is memory-safe.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -32,7 +32,7 @@ static_assert(std::endian::native == std::endian::little,
 
 namespace detail {
 
-/// \tparam InputType  what is read, as `os::InputFile`
+/// \tparam InputType  what is read, like `os::InputFile`
 template <class InputType>
 class Parser {
  public:
@@ -65,13 +65,13 @@ class Parser {
     ValueType type;
     std::uint64_t value;
   };
-  /// Where a tensor of `Container::tensors` has its name and its offset.
+  /// The positions of the name and the offset of a tensor of `Container::tensors`.
   struct PendingTensor {
     Span name;
     std::uint64_t offset_at;
   };
 
-  /// Room for what a file announces, before it has shown that it holds as much.
+  /// Limits the room reserved for what a file announces until the file has proved to hold it.
   [[nodiscard]] static std::size_t at_first(std::uint64_t count) noexcept {
     return static_cast<std::size_t>(smaller<std::uint64_t>(count, 4096));
   }
@@ -108,12 +108,13 @@ class Parser {
     }
   }
 
-  /// The format has no mark of its byte order; its versions are small numbers in one of the two.
+  /// The format does not state its byte order; its version is a small number in only one of the
+  /// two.
   [[nodiscard]] static bool is_big_endian(std::uint32_t version) noexcept {
     return version != 0 && (version & 0xffff) == 0;
   }
 
-  /// Tells what a file that is no GGUF is instead.
+  /// Reports what a file that is not GGUF is instead.
   void recognize() {
     if (file_.size() < 4) {
       in_.fail(
@@ -123,7 +124,8 @@ class Parser {
     const std::string_view magic = in_.text(0, 4);
     if (magic == "GGUF") return;
     if (magic == "FUGG") {
-      // Converters to big-endian that swapped the magic, too; else from before GGUF was settled.
+      // From a converter to big-endian that also swapped the magic, or from before GGUF was
+      // settled.
       std::uint32_t version = 0;
       if (file_.size() >= 8) read_input(file_, 4, std::as_writable_bytes(std::span{&version, 1}));
       if (is_big_endian(version)) return;
@@ -297,7 +299,7 @@ class Parser {
   }
 
   void data_section() {
-    // Files without tensors end where their metadata do, unpadded.
+    // Files without tensors end right after their metadata, unpadded.
     out_.data_offset =
         tensor_count_ == 0 ? in_.position() : *checked_align_up(in_.position(), out_.alignment);
     data_bytes_ = file_.size() < out_.data_offset ? 0 : file_.size() - out_.data_offset;
@@ -329,14 +331,14 @@ class Parser {
     }
   }
 
-  /// A tensor's place in the data section.
+  /// A tensor's range in the data section.
   struct Place {
     std::uint64_t offset;
     std::size_t tensor;
   };
 
-  // The C library's sort: <algorithm> would be a tenth of what this header costs to compile, and
-  // files have their tensors in order.
+  // The C library's sort: <algorithm> would be a tenth of this header's compile time, and files
+  // have their tensors in order.
   static void sort(std::vector<Place>& places) {
     bool is_sorted = true;
     for (std::size_t i = 1; i < places.size(); ++i)
@@ -383,7 +385,7 @@ class Parser {
 
 }  // namespace detail
 
-/// Reads and checks everything in front of the tensor data. Throws: `ParseError`.
+/// Reads and checks everything before the tensor data. Throws: `ParseError`.
 /// Complexity: linear in the metadata section, n log n in the tensors.
 template <class InputType>
 [[nodiscard]] Container parse(const InputType& file) {

@@ -19,11 +19,11 @@
 
 namespace allot::gguf {
 
-/// One file of a model: a whole GGUF container of its own.
+/// One file of a model: a complete GGUF container.
 class Shard {
  public:
-  /// \param data_offset  where the tensor data begin: bytes from the start of the file
-  /// \param byte_order   of the numbers of the tensor data
+  /// \param data_offset  start of the tensor data: bytes from the start of the file
+  /// \param byte_order   of the tensor data
   Shard(os::InputFile file, std::uint64_t data_offset, std::endian byte_order) noexcept
       : file_{std::move(file)}, data_offset_{data_offset}, byte_order_{byte_order} {}
 
@@ -36,13 +36,13 @@ class Shard {
   ~Shard() = default;
 
   [[nodiscard]] const std::string& path() const noexcept { return file_.path(); }
-  /// The open file, for reads of other kinds.
+  /// The open file, for other kinds of reads.
   [[nodiscard]] const os::InputFile& file() const noexcept { return file_; }
-  /// Bytes in the file, when it was opened.
+  /// The bytes in the file when it was opened.
   [[nodiscard]] std::uint64_t size() const noexcept { return file_.size(); }
-  /// Where the tensor data begin: bytes from the start of the file.
+  /// Start of the tensor data: bytes from the start of the file.
   [[nodiscard]] std::uint64_t data_offset() const noexcept { return data_offset_; }
-  /// The order of the bytes in the numbers of the tensor data.
+  /// Byte order of the tensor data.
   [[nodiscard]] std::endian byte_order() const noexcept { return byte_order_; }
 
   /// Fills `into` with the bytes from `offset` on. Several threads may read at once.

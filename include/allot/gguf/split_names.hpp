@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How the files of a split model are named, and their keys. Source: llama.cpp, tools/gguf-split.
+/// The file names and keys of a split model. Source: llama.cpp, tools/gguf-split.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +16,12 @@ inline constexpr const char* split_no_key = "split.no";
 inline constexpr const char* split_count_key = "split.count";
 inline constexpr const char* split_tensors_key = "split.tensors.count";
 
-/// Whether a key tells of a model's shards, not of the model.
+/// Returns whether a key describes a model's shards, not the model.
 [[nodiscard]] inline bool is_split_key(std::string_view key) noexcept {
   return key == split_no_key || key == split_count_key || key == split_tensors_key;
 }
 
-/// What the name of every shard ends with: `-of-00009.gguf`.
+/// Returns the ending of every shard's name: `-of-00009.gguf`.
 [[nodiscard]] inline std::string split_ending(std::uint16_t count) {
   char ending[32];
   std::snprintf(ending, sizeof ending, "-of-%05u.gguf", static_cast<unsigned>(count));
@@ -36,7 +36,8 @@ inline constexpr const char* split_tensors_key = "split.tensors.count";
   return std::string{prefix} + digits + split_ending(count);
 }
 
-/// What stands in front of a shard's number; nothing if no shard of so many is named like this.
+/// Returns what precedes the shard number in a name; nothing if it is not a name of one of `count`
+/// shards.
 [[nodiscard]] inline std::optional<std::string_view> split_prefix(std::string_view path,
                                                                   std::uint16_t count) {
   const std::string ending = split_ending(count);

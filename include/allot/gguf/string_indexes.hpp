@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `gguf::StringIndexes`: where the strings of a file's arrays begin.
+/// `gguf::StringIndexes`: the positions of the strings in a file's arrays.
 #pragma once
 
 #include <allot/gguf/name_index.hpp>
@@ -16,12 +16,13 @@
 
 namespace allot::gguf {
 
-/// Where the strings of arrays begin, found out when one is asked for by its number. One for a
-/// whole file; several threads may ask at once.
+/// The positions of the strings in arrays, determined when one is first accessed by number. One for
+/// a whole file; several threads may use it at once.
 class StringIndexes {
  public:
-  /// The positions of an array's strings, relative to the first; valid as long as this.
-  /// Requires: `count` is not 0. Complexity: constant, and linear in the array the first time.
+  /// Returns the positions of an array's strings, relative to the first; valid as long as this
+  /// object.
+  /// Requires: `count` is not 0. Complexity: constant; the first time, linear in the array.
   /// A template, so that readers of numbers do not pay for its instantiation.
   template <std::integral Count>
   [[nodiscard]] const std::uint64_t* of(const std::byte* first, Count count, bool wide) {
@@ -44,7 +45,7 @@ class StringIndexes {
     const std::byte* first;
     std::vector<std::uint64_t> positions;
   };
-  /// An address as the index takes names.
+  /// An address as a name, for the index.
   [[nodiscard]] static std::string_view bytes_of(const std::byte* const& address) noexcept {
     return {reinterpret_cast<const char*>(&address), sizeof address};
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `gguf::TensorInfo`: what a file says of a tensor.
+/// `gguf::TensorInfo`: what a file says about a tensor.
 #pragma once
 
 #include <allot/gguf/tensor_type.hpp>
@@ -16,7 +16,7 @@ struct Shape {
   std::array<std::uint64_t, 4> extent{1, 1, 1, 1};  ///< elements; 1 beyond `rank`
   std::uint32_t rank = 0;
 
-  /// Requires: the product fits 64 bits, as it does for every tensor of a `File`.
+  /// Requires: the product fits 64 bits, as for every tensor of a `File`.
   [[nodiscard]] constexpr std::uint64_t elements() const noexcept {
     return extent[0] * extent[1] * extent[2] * extent[3];
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The bytes of a tensor out of its dimensions, for dimensions from outside.
+/// Computes a tensor's bytes from its dimensions, which may come from outside.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -14,12 +14,12 @@
 
 namespace allot::gguf::detail {
 
-/// Calls `fail` with what is wrong, to be put behind the tensor's name; it must throw.
+/// Calls `fail` with what is wrong, to be appended to the tensor's name; it must throw.
 template <class Fail>
 [[nodiscard]] std::uint64_t checked_tensor_bytes(const Shape& shape, const TypeInfo& type,
                                                  const Fail& fail) {
   constexpr std::uint64_t highest = std::numeric_limits<std::int64_t>::max();
-  std::uint64_t product = 1;  // of the dimensions that are not zero: a zero hides no overflow
+  std::uint64_t product = 1;  // of the nonzero dimensions: a zero does not hide an overflow
   bool empty = false;
   for (const std::uint64_t extent : shape.extent) {
     empty = empty || extent == 0;

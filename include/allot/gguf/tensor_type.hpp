@@ -53,7 +53,7 @@ enum class TensorType : std::uint32_t {
   Q2_0 = 42,
 };
 
-/// A block is the smallest run of elements that is stored as a whole.
+/// A block is the smallest run of elements that is stored as a unit.
 struct TypeInfo {
   TensorType type;
   std::string_view name;
@@ -102,7 +102,7 @@ inline constexpr std::array<TypeInfo, 35> tensor_types{{
 
 namespace detail {
 
-/// By id: where in `tensor_types` it is, or their number where the id is no type.
+/// By id: the index in `tensor_types`, or their number if the id is not a type.
 inline constexpr auto type_places = [] {
   std::array<std::uint8_t, 43> places{};
   places.fill(tensor_types.size());
@@ -113,7 +113,7 @@ inline constexpr auto type_places = [] {
 
 }  // namespace detail
 
-/// The type of an id, or nothing where the id is unknown or was removed. Complexity: constant.
+/// Returns the type of an id, or nothing if the id is unknown or was removed. Complexity: constant.
 [[nodiscard]] constexpr std::optional<TypeInfo> find_type(std::uint32_t id) noexcept {
   if (id >= detail::type_places.size()) return std::nullopt;
   const std::uint8_t place = detail::type_places[id];
@@ -121,19 +121,19 @@ inline constexpr auto type_places = [] {
   return tensor_types[place];
 }
 
-/// Whether an id was a type once and was removed from files.
+/// Returns whether an id was once a type and has been removed from GGUF.
 [[nodiscard]] constexpr bool is_removed_type(std::uint32_t id) noexcept {
   return id == 4 || id == 5 || id == 31 || id == 32 || id == 33 || id == 36 || id == 37 || id == 38;
 }
 
-/// Requires: `type` is one of the enumerators, as that of every tensor of a `File`; of others the
-/// name is "?" and a block has no bytes. Complexity: constant.
+/// Requires: `type` is one of the enumerators, as for every tensor of a `File`; for others the
+/// name is "?" and a block has zero bytes. Complexity: constant.
 [[nodiscard]] constexpr TypeInfo type_info(TensorType type) noexcept {
   return find_type(static_cast<std::uint32_t>(type)).value_or(TypeInfo{type, "?", 1, 0});
 }
 
-/// The same for numbers from outside: a block has at least a byte.
-/// Throws: `std::invalid_argument` for one that is no type.
+/// The same for a number from outside: a block has at least one byte.
+/// Throws: `std::invalid_argument` for a number that is not a type.
 [[nodiscard]] inline TypeInfo checked_type_info(TensorType type) {
   if (const auto info = find_type(static_cast<std::uint32_t>(type))) return *info;
   throw std::invalid_argument{std::to_string(static_cast<std::uint32_t>(type)) +

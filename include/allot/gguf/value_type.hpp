@@ -37,7 +37,7 @@ inline constexpr std::uint32_t value_type_count = 13;
   return names[static_cast<std::uint32_t>(type)];
 }
 
-/// Bytes that a value of a fixed size takes in the file; 0 for strings and arrays.
+/// Returns the bytes of a fixed-size value in the file; 0 for strings and arrays.
 [[nodiscard]] constexpr std::uint32_t fixed_size(ValueType type) noexcept {
   constexpr std::uint32_t sizes[value_type_count] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
   return sizes[static_cast<std::uint32_t>(type)];
@@ -56,7 +56,7 @@ template <class Type>
   }
 }
 
-/// The length in front of a string or an array: 32 bits in version 1, else 64.
+/// Reads the length before a string or an array: 32 bits in version 1, otherwise 64.
 [[nodiscard]] inline std::uint64_t load_length(const std::byte* from, bool wide) noexcept {
   return wide ? load<std::uint64_t>(from) : load<std::uint32_t>(from);
 }
@@ -91,7 +91,7 @@ inline constexpr ValueType type_of<double> = ValueType::float64;
 
 }  // namespace detail
 
-/// Calls `f` with a value of the type, where it is one of numbers or truth values.
+/// Calls `f` with a value of the type, if it is a number or boolean type.
 template <class Visitor>
 void with_number_type(ValueType type, Visitor&& f) {
   if (type == ValueType::uint8) f(std::uint8_t{});

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The decoders of blocks.hpp again, with the vectors of x86-64: a header in avx2/ for each one in
-/// blocks/, and `avx2::decoder_of`.
+/// The decoders of blocks.hpp with x86-64 vector instructions: avx2/ has a header for each one in
+/// blocks/. And `avx2::decoder_of`.
 ///
-/// The results are the same to the bit: the same products and sums, each rounded once. A compiler
+/// The results are identical bit for bit: the same products and sums, each rounded once. A compiler
 /// may fuse a product and a sum: here every such product is exact (17 bits of scale, 5 of level),
 /// so that fusing them rounds once either way.
 #pragma once
@@ -22,7 +22,7 @@
 
 namespace allot::gguf::detail::avx2 {
 
-/// Null for types that have none here: their plain loops move memory as fast.
+/// Returns null for types without a decoder here: their plain loops are as fast as memory.
 [[nodiscard]] inline Decode decoder_of(TensorType type) noexcept {
   if (type == TensorType::F16) return decode_f16;
   if (type == TensorType::BF16) return decode_bf16;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How the blocks of each tensor type become floats, on any processor. Products and sums are
-/// rounded one by one, in the order in which ggml computes them, so that the results are the same
-/// to the bit.
+/// Converts the blocks of each tensor type to floats, on any processor. Products and sums are
+/// rounded one by one, in ggml's order, so that the results are identical bit for bit.
 ///
 /// | header | types |
 /// |---|---|
@@ -27,16 +26,16 @@
 
 namespace allot::gguf::detail {
 
-/// What `pick` makes of the decoder of one type.
+/// Calls `pick` with the decoder of one type.
 template <TensorType type, class Decoder, class Pick>
 [[nodiscard]] Decode picked(const Pick& pick) noexcept {
   static_assert(Decoder::elements == type_info(type).block_elements &&
                     Decoder::bytes == type_info(type).block_bytes,
-                "a decoder's block is the one of `tensor_types`");
+                "a decoder's block must be that of `tensor_types`");
   return pick.template operator()<Decoder>();
 }
 
-/// What `pick.operator()<Decoder>()` makes of the decoder of a type whose blocks are of several
+/// Returns `pick.operator()<Decoder>()` for the decoder of a type whose blocks have several
 /// elements; null for other types.
 template <class Pick>
 [[nodiscard]] Decode with_decoder(TensorType type, Pick pick) noexcept {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The codebooks of the IQ types, expanded: groups of values, one behind the other, and the signs
-/// of groups.
+/// The codebooks of the IQ types, expanded: groups of values, one after another, and the signs of
+/// groups.
 ///
 /// | header | types |
 /// |---|---|
@@ -21,8 +21,8 @@
 
 namespace allot::gguf::detail {
 
-/// The codebooks as tables of values, and the masks that negate groups of them. Computed when first
-/// used, in tens of microseconds: as constants they would cost every including file half a second.
+/// The codebooks as tables of values, and the masks that negate groups of values. Computed on first
+/// use, in tens of microseconds: as constants they would add half a second to every compilation.
 struct Codebooks {
   std::array<std::int8_t, 8 * iq2_xxs_codes.size()> iq2_xxs;
   std::array<std::int8_t, 8 * iq2_xs_codes.size()> iq2_xs;
@@ -30,9 +30,9 @@ struct Codebooks {
   std::array<std::int8_t, 4 * iq3_xxs_codes.size()> iq3_xxs;
   std::array<std::int8_t, 4 * iq3_s_codes.size()> iq3_s;
   std::array<std::int8_t, 8 * iq1_s_codes.size()> iq1_s;
-  /// Eight bytes for each byte of signs: -1 where the bit is set, else 0.
+  /// Eight bytes for each byte of signs: -1 for a set bit, else 0.
   std::array<std::int8_t, 8 * 256> negated;
-  /// The same for seven signs, where the eighth makes the number of set bits even.
+  /// The same for seven signs, and an eighth that makes the number of set bits even.
   std::array<std::int8_t, 8 * 128> negated_evenly;
 
   Codebooks() noexcept {
@@ -63,7 +63,7 @@ struct Codebooks {
   }
 };
 
-/// Safe from any thread.
+/// Any thread may call it.
 [[nodiscard]] inline const Codebooks& codebooks() noexcept {
   static const Codebooks tables;
   return tables;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Opens the files of a model: the one that is named and, if the model is split, all others.
+/// Opens the files of a model: the named one and, if the model is split, all others.
 #pragma once
 
 #include <allot/gguf/error.hpp>
@@ -21,15 +21,15 @@
 
 namespace allot::gguf::detail {
 
-/// The files of a model that are open, in order, and what each holds.
+/// The open files of a model, in order, and the contents of each.
 struct Parts {
   std::vector<Shard> shards;
   std::vector<Container> containers;
 };
 
 /// Opens the files of a model one by one and checks them against each other.
-/// \tparam InputType  what is opened, `os::InputFile`: a template, so that only a program that opens
-/// a file pays for its instantiation
+/// \tparam InputType  what is opened, `os::InputFile`. A template, so that only programs that open
+/// a file pay for its instantiation
 template <class InputType>
 class ModelOpener {
  public:
@@ -43,7 +43,7 @@ class ModelOpener {
   }
 
  private:
-  /// All shards of the model that the shard `named` is a part of. It is not read again.
+  /// Opens all shards of the model that the shard `named` belongs to. That one is not read again.
   [[nodiscard]] static Parts open_all(ModelOpener named, std::uint16_t count) {
     const std::vector<std::string> paths = named.shard_paths(count);
     const std::string own_name{os::file_name_of(named.parts_.shards.front().path())};
@@ -77,19 +77,19 @@ class ModelOpener {
     parts_.containers.push_back(std::move(container));
   }
 
-  /// The shard breaks a rule, at one of its keys; at its start if it lacks the key.
+  /// Throws that a shard breaks a rule: at one of its keys, or at its start if it lacks the key.
   [[noreturn]] void fail(std::size_t shard, const char* key, const std::string& rule) const {
     const Container& container = parts_.containers[shard];
     const Value* value = container.metadata.find(key);
     throw ParseError{parts_.shards[shard].path(),
                      value == nullptr ? 0 : container.bytes.position_of(value->key()), rule};
   }
-  /// The one that was opened last does.
+  /// The same for the shard that was opened last.
   [[noreturn]] void fail_last(const char* key, const std::string& rule) const {
     fail(parts_.shards.size() - 1, key, rule);
   }
 
-  /// A split key of the shard opened last; nothing if it is missing.
+  /// Returns a split key of the shard opened last; nothing if it is missing.
   [[nodiscard]] std::optional<std::uint16_t> last_split_key(const char* key) const {
     const Value* value = parts_.containers.back().metadata.find(key);
     if (value == nullptr) return std::nullopt;
@@ -100,8 +100,8 @@ class ModelOpener {
     return value->as<std::uint16_t>();
   }
 
-  /// The names of all shards, in order. Throws: `ParseError` at the file that was named, if its own
-  /// name does not fit or others are missing.
+  /// Returns the names of all shards, in order. Throws: `ParseError` for the named file, if its own
+  /// name does not fit or other shards are missing.
   [[nodiscard]] std::vector<std::string> shard_paths(std::uint16_t count) const {
     const std::string& path = parts_.shards.front().path();
     const auto prefix = split_prefix(path, count);
@@ -130,7 +130,7 @@ class ModelOpener {
     return paths;
   }
 
-  /// Checks the shard opened last against its place.
+  /// Checks the shard opened last against its position.
   void check_split_keys(std::uint16_t count) const {
     const std::size_t place = parts_.shards.size() - 1;
     const auto number = last_split_key(split_no_key);

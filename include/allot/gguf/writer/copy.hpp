@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Files out of files: a writer that has what a model has, to change, split or merge it.
+/// Makes files from files: a writer with the contents of a model, to change, split or merge it.
 ///
 ///     gguf::File file{"model-00001-of-00003.gguf"};
 ///     gguf::copy_of(file).write("model.gguf");              // one file
@@ -20,9 +20,9 @@
 
 namespace allot::gguf {
 
-/// Adds a tensor of a file, whose bytes are read when they are written, in little-endian order.
-/// \param file  must live until then
-/// Throws: as `Writer::add_tensor`; when it is written, `ParseError` where the file cannot be read.
+/// Adds a tensor of a file. Its bytes are read during writing, and written in little-endian order.
+/// \param file  must exist until then
+/// Throws: as `Writer::add_tensor`; during writing, `ParseError` if the file cannot be read.
 inline void add_tensor(Writer& writer, const File& file, const TensorInfo& tensor) {
   const Shard& shard = file.shards()[tensor.shard];
   writer.add_tensor(std::string{tensor.name}, tensor.type, tensor.shape,
@@ -33,9 +33,9 @@ inline void add_tensor(Writer& writer, const File& file, const TensorInfo& tenso
                     });
 }
 
-/// A writer of everything that a model has, but for the keys that tell of its shards. Tensors
-/// follow one another without gaps, in the order of the file.
-/// \param file  must live until it is written
+/// Returns a writer with everything that a model has, except the keys that describe its shards.
+/// Tensors follow one another without gaps, in the order of the file.
+/// \param file  must exist until the writing ends
 /// \param version  of the format
 inline Writer copy_of(const File& file, std::uint32_t version = 3) {
   Writer writer{version};

@@ -19,7 +19,7 @@
 
 namespace allot::gguf {
 
-/// An array to write: of numbers, truth values, texts, or of such arrays in turn.
+/// An array to write: of numbers, booleans, strings, or of such arrays.
 class NestedArray {
  public:
   /// Throws: `std::invalid_argument` for a string of more than 2^30 bytes.
@@ -29,7 +29,7 @@ class NestedArray {
     encoded_.put_header(element_type_, values.size());
     for (const Type& value : values) encoded_.put(value);
   }
-  /// Throws: `std::invalid_argument` where more than four are one in the other.
+  /// Throws: `std::invalid_argument` if they are nested more than four levels deep.
   explicit NestedArray(std::span<const NestedArray> arrays) : element_type_{ValueType::array} {
     encoded_.put_header(element_type_, arrays.size());
     for (const NestedArray& array : arrays) {

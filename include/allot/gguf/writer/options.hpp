@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How `gguf::Writer` writes: `WriteOptions` one file, `SplitOptions` shards.
+/// Options of `gguf::Writer`: `WriteOptions` for one file, `SplitOptions` for shards.
 #pragma once
 
 #include <cstdint>
@@ -10,21 +10,21 @@
 namespace allot::gguf {
 
 struct WriteOptions {
-  /// Called with the bytes written so far and in all; what it throws ends the writing.
+  /// Called with the bytes written so far and in total; an exception from it aborts the writing.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};
-  /// Fills the last tensor up to the alignment, as ggml's writer does.
+  /// Pads the last tensor to the alignment, as ggml's writer does.
   bool pad_last_tensor = true;
-  /// Waits until the file is on the disk before it takes the place of an older one: then power may
-  /// fail, too, not only the program.
+  /// Waits until the file is on the disk before it replaces an older one, so that not even a power
+  /// failure loses both.
   bool sync = false;
 };
 
 struct SplitOptions : WriteOptions {
-  /// Bytes of tensor data in a shard at most; a single larger tensor has a shard of its own.
+  /// The most bytes of tensor data in a shard; a larger tensor gets its own shard.
   std::uint64_t max_bytes = std::numeric_limits<std::uint64_t>::max();
-  /// Tensors in a shard at most.
+  /// The most tensors in a shard.
   std::uint64_t max_tensors = std::numeric_limits<std::uint64_t>::max();
-  /// The first shard has the metadata alone.
+  /// Whether the first shard has only metadata.
   bool no_tensor_first_split = false;
 };
 

@@ -39,26 +39,28 @@
 
 namespace allot::gguf {
 
-/// Collects metadata and tensors, then writes them in the order they were added.
+/// Collects metadata and tensors, then writes them in the order in which they were added.
 class Writer {
  public:
-  /// Fills `piece` with the tensor's bytes from `offset` on. Called in order, with whole blocks,
+  /// Fills `piece` with the tensor's bytes from `offset` on. Called in order, for whole blocks,
   /// about a mebibyte at a time.
   using Fill = std::function<void(std::uint64_t offset, std::span<std::byte> piece)>;
 
-  /// \param version  of the format: 3; 1 and 2 for readers of their time
+  /// \param version  of the format: 3, or 1 and 2 for old readers
   /// Throws: `std::invalid_argument`.
   explicit Writer(std::uint32_t version = 3) : pairs_{version} {
     if (version < 1 || version > 3)
       throw std::invalid_argument{"version " + std::to_string(version) + " is not 1, 2 or 3"};
   }
 
-  /// Bytes, a power of two up to 1 MiB: what tensor offsets are multiples of; 32 unless set, as the
-  /// metadata `general.alignment`, before the first tensor. Throws: `std::invalid_argument`.
+  /// Sets the alignment of tensor offsets: bytes, a power of two up to 1 MiB; 32 unless set. It is
+  /// the metadata `general.alignment` and must be set before the first tensor is added. Throws:
+  /// `std::invalid_argument`.
   void set_alignment(std::uint32_t alignment) { add(alignment_key, alignment); }
 
-  /// Adds a number, a truth value or a text (`std::string_view`).
-  /// Throws: `std::invalid_argument` for a key that is empty, too long, holds NUL or is there.
+  /// Adds a number, a boolean or a string (`std::string_view`).
+  /// Throws: `std::invalid_argument` for a key that is empty, too long, contains NUL or exists
+  /// already.
   template <ReadableValue Type>
   void add(std::string_view key, Type value) {
     const std::uint64_t alignment = key == alignment_key ? checked_alignment(value) : alignment_;
@@ -67,24 +69,24 @@ class Writer {
   }
   void add(std::string_view key, const char* text) { add(key, std::string_view{text}); }
 
-  /// Adds an array of such. Throws: as `add`.
+  /// Adds an array of these. Throws: as `add`.
   template <ReadableValue Type>
   void add_array(std::string_view key, std::span<const Type> values) {
     add_array_pair(key, detail::type_of<Type>, values.size(), [&] {
       for (const Type& value : values) pairs_.put(value);
     });
   }
-  /// Adds an array that may hold arrays. Throws: as `add`.
+  /// Adds an array that may contain arrays. Throws: as `add`.
   void add_array(std::string_view key, const NestedArray& array) {
     StringIndexes none;
     add_array(key, Array{key, array.encoded_.bytes().data(), true, none});
   }
-  /// Adds a copy of an array of any file. Throws: as `add`.
+  /// Adds a copy of an array from any file. Throws: as `add`.
   void add_array(std::string_view key, const Array& array) {
     add_array_pair(key, array.element_type(), array.size(), [&] { pairs_.put_elements(array); });
   }
 
-  /// Adds a copy of a value of any file, with its key. Truth values are written as 0 or 1.
+  /// Adds a copy of a value from any file, with its key. Booleans are written as 0 or 1.
   /// Throws: as `add`.
   void add(const Value& value) {
     if (value.type() == ValueType::array) return add_array(value.key(), value.array());
@@ -93,9 +95,9 @@ class Writer {
                      [&]<class Type>(Type) { this->add(value.key(), value.as<Type>()); });
   }
 
-  /// Adds a tensor whose bytes `fill` gives when the file is written.
-  /// Throws: `std::invalid_argument` for dimensions that make no whole blocks, or overflow, and for
-  /// a name that is empty, too long, holds NUL or is there.
+  /// Adds a tensor whose bytes `fill` provides when the file is written.
+  /// Throws: `std::invalid_argument` for dimensions that do not make whole blocks, or overflow, and
+  /// for a name that is empty, too long, contains NUL or exists already.
   void add_tensor(std::string name, TensorType type, const Shape& shape, Fill fill) {
     const std::uint64_t bytes = detail::bytes_of(name, type, shape);
     const auto padded = checked_align_up(data_bytes_, alignment_);
@@ -110,7 +112,7 @@ class Writer {
     const Shape shape = detail::shape_of(name, extents);
     add_tensor(std::move(name), type, shape, std::move(fill));
   }
-  /// \param bytes  the whole tensor; must live until the file is written
+  /// \param bytes  the whole tensor; must exist until the file is written
   void add_tensor(std::string name, TensorType type, std::initializer_list<std::uint64_t> extents,
                   std::span<const std::byte> bytes) {
     const Shape shape = detail::shape_of(name, extents);
@@ -124,12 +126,12 @@ class Writer {
     });
   }
 
-  /// Bytes of the tensor data, padding between them included.
+  /// Returns the bytes of the tensor data, including the padding between tensors.
   [[nodiscard]] std::uint64_t data_bytes() const noexcept { return data_bytes_; }
 
-  /// Writes the file: beside the one that is there, whose place it takes at the end. Where that
-  /// fails, nothing has changed.
-  /// Throws: `std::runtime_error` naming the file and the system's reason; what `Fill` and
+  /// Writes the file beside an existing one, and replaces that at the end. On failure, nothing has
+  /// changed.
+  /// Throws: `std::runtime_error` naming the file and the system's reason; whatever `Fill` and
   /// `progress` throw.
   void write(const os::Path& path, const WriteOptions& options = {}) const {
     Progress progress{options.progress, data_bytes_};
@@ -139,7 +141,7 @@ class Writer {
     out.commit();
   }
 
-  /// The files that `write_split` would write. Throws: as it does for what is asked.
+  /// Returns the paths that `write_split` would write. Throws: as it does for its arguments.
   [[nodiscard]] std::vector<std::string> split_paths(const os::Path& prefix,
                                                      const SplitOptions& options) const {
     std::vector<std::string> paths;
@@ -147,14 +149,18 @@ class Writer {
     return paths;
   }
 
-  /// Writes shards, `PREFIX-00001-of-00003.gguf` and so on, and returns their paths. A shard is
-  /// full where one tensor more would take it over `max_bytes`, counted with its padding to 32
-  /// bytes. The first shard has the metadata, and each `split.no`, `split.count` and
-  /// `split.tensors.count`. Where it fails, nothing has changed, unless the last step does, when
-  /// all are written: giving them their names one by one. A program that is killed before leaves
-  /// nothing behind, as `os::OutputFile` says, where there are up to 128.
-  /// Throws: `std::invalid_argument` where that makes more than 65,535 shards, or there are
-  /// `split.*` keys already; else as `write`.
+  /// Writes shards, `PREFIX-00001-of-00003.gguf` and so on, and returns their paths.
+  ///
+  /// - Contents: the metadata are in the first shard; `split.no`, `split.count` and
+  ///   `split.tensors.count` are in each.
+  /// - A shard is full if one more tensor, with its padding to 32 bytes, would exceed `max_bytes`.
+  /// - A failure leaves everything as it was, unless it happens in the last step, when all shards
+  ///   are written and are given their names one by one.
+  /// - A program that is killed before that step leaves nothing behind, as for `os::OutputFile`, if
+  ///   there are at most 128 shards.
+  ///
+  /// Throws: `std::invalid_argument` if that makes more than 65,535 shards, or if `split.*` keys
+  /// exist already; otherwise as `write`.
   /// Source of the rule, the names and the keys: llama.cpp, tools/gguf-split.
   std::vector<std::string> write_split(const os::Path& prefix, const SplitOptions& options) const {
     const std::vector<Part> parts = divide(prefix, options);
@@ -162,7 +168,7 @@ class Writer {
     std::vector<os::OutputFile> files;
     std::vector<std::string> paths;
     files.reserve(parts.size());
-    // Unnamed files stay open, and a process has only so many descriptors.
+    // Unnamed files stay open, and a process has a limited number of descriptors.
     constexpr std::size_t most_open = 128;
     const auto partial = parts.size() > most_open ? os::OutputFile::Partial::named
                                                   : os::OutputFile::Partial::unnamed;
@@ -187,13 +193,13 @@ class Writer {
     Fill fill;
   };
 
-  /// The metadata that only a shard has.
+  /// The metadata that only shards have.
   struct SplitPairs {
     std::uint64_t count;
     detail::Encoder encoded;
   };
 
-  /// A file to write: tensors from `first` on, before `last`.
+  /// A file to write: its tensors are [first, last).
   struct Part {
     std::string path;
     std::size_t first;
@@ -227,7 +233,7 @@ class Writer {
     throw std::invalid_argument{"general.alignment is uint32"};
   }
 
-  /// Takes a name that is not taken.
+  /// Adds a name. Throws: `std::invalid_argument` if it is invalid or exists already.
   static Names::iterator claim(Names& taken, const std::string& what, std::string_view name,
                                std::uint64_t longest) {
     if (name.empty() || name.size() > longest || name.find('\0') != std::string_view::npos) {
@@ -239,7 +245,7 @@ class Writer {
     return place;
   }
 
-  /// Adds a key with what `put_value` puts behind it. Where that throws, nothing has changed.
+  /// Adds a key, and the value that `put_value` appends. If that throws, nothing has changed.
   template <class PutValue>
   void add_pair(std::string_view key, ValueType type, const PutValue& put_value) {
     const auto taken = claim(keys_, "metadata key", key, limits::key_bytes);
@@ -268,7 +274,7 @@ class Writer {
     });
   }
 
-  /// Which tensors go into which shard.
+  /// Divides the tensors among shards.
   [[nodiscard]] std::vector<Part> divide(const os::Path& prefix,
                                          const SplitOptions& options) const {
     for (const char* key : {split_no_key, split_count_key, split_tensors_key}) {
@@ -295,7 +301,7 @@ class Writer {
       pairs.encoded.put(value);
       ++pairs.count;
     };
-    // Tensors keep the alignment that was asked for in the other shards, too.
+    // The other shards have the alignment that was set, too.
     if (number != 0 && alignment_ != 32)
       put_pair(alignment_key, static_cast<std::uint32_t>(alignment_));
     put_pair(split_no_key, number);
@@ -304,7 +310,7 @@ class Writer {
     return pairs;
   }
 
-  /// Everything in front of the tensor data.
+  /// Encodes everything before the tensor data.
   [[nodiscard]] detail::Encoder front_matter(const Part& part) const {
     detail::Encoder front{pairs_.version()};
     front.append("GGUF", 4);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The IQ types of one to three bits with vectors: two groups of eight values at a time, or four of
-/// four.
+/// The IQ types of one to three bits with vectors: two groups of eight values at a time, or four
+/// groups of four.
 #pragma once
 
 #include <allot/gguf/detail/avx2/vectors.hpp>
@@ -14,12 +14,12 @@
 
 namespace allot::gguf::detail::avx2 {
 
-/// Two entries of eight values.
+/// Loads two entries of eight values.
 ALLOT_AVX2_INLINE Bytes entries(const std::int8_t* first, const std::int8_t* second) noexcept {
   return (Bytes)Longs{load<std::uint64_t>(reinterpret_cast<const Byte*>(first)),
                       load<std::uint64_t>(reinterpret_cast<const Byte*>(second))};
 }
-/// Two entries of four.
+/// Loads two entries of four values.
 [[nodiscard]] inline std::uint64_t joined(const std::int8_t* first,
                                           const std::int8_t* second) noexcept {
   return load<std::uint32_t>(reinterpret_cast<const Byte*>(first)) |
@@ -139,8 +139,8 @@ struct Vectorized<detail::IQ3_S> : detail::IQ3_S {
   }
 };
 
-/// Values of the codebook of IQ1, shifted up or down by an eighth: their eighths, by an eighth of
-/// the scale.
+/// Values of the IQ1 codebook, shifted up or down by an eighth: computed in eighths, times an
+/// eighth of the scale.
 ALLOT_AVX2_INLINE void put_shifted(float* out, const std::int8_t* first, bool first_down,
                                    const std::int8_t* second, bool second_down, float d) noexcept {
   constexpr std::uint64_t up = 0x0101010101010101U;
@@ -171,7 +171,7 @@ struct Vectorized<detail::IQ1_M> : detail::IQ1_M {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     const Codebooks& books = codebooks();
     const auto scales = load<std::uint64_t>(block + 48);
-    // The scale of the block is in the highest four bits of each of the four.
+    // The block's scale is in the highest four bits of each of the four words.
     const std::uint64_t packed = (scales >> 12 & 0xfU) | (scales >> 24 & 0xf0U) |
                                  (scales >> 36 & 0xf00U) | (scales >> 48 & 0xf000U);
     const float d = four_halves(packed)[0];

@@ -53,7 +53,7 @@ struct Vectorized<detail::Q3_K> : detail::Q3_K {
       auto q0 = load_vector<Bytes>(block + 32 + 32 * j);
       auto q1 = load_vector<Bytes>(block + 48 + 32 * j);
       for (unsigned part = 8 * j; part < 8 * j + 8; part += 2) {
-        // Without the third bit a level is less by 4.
+        // A level without the third bit is lower by 4.
         put(out + 16 * part, (q0 & 3) | ((Bytes)((mask0 & 1) == 0) & 0xfc), scales[part]);
         put(out + 16 * part + 16, (q1 & 3) | ((Bytes)((mask1 & 1) == 0) & 0xfc), scales[part + 1]);
         q0 = shifted_down(q0, 2);

@@ -17,7 +17,7 @@ ALLOT_AVX2_INLINE Bytes table_of(const std::array<std::int8_t, 16>& levels) noex
   return load_vector<Bytes>(levels.data());
 }
 
-/// Sixteen bytes of four-bit codes: the low halves first.
+/// Decodes sixteen bytes of four-bit codes: the low halves first.
 ALLOT_AVX2_INLINE void put_levels(float* out, Bytes levels, const Byte* codes, float d) noexcept {
   const auto q = load_vector<Bytes>(codes);
   put(out, looked_up(levels, low_nibbles(q)), d);
@@ -34,7 +34,8 @@ struct Vectorized<detail::MXFP4> : detail::MXFP4 {
 template <>
 struct Vectorized<detail::NVFP4> : detail::NVFP4 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
-    // UE4M3 is binary16 without its sign and with another bias: 7 instead of 15, and the half.
+    // UE4M3 is binary16 without the sign and with a bias of 7 instead of 15; and the result is
+    // halved.
     const Words bytes =
         (Words)__builtin_shufflevector((Bytes)Longs{load<std::uint32_t>(block), 0}, Bytes{}, 0, 16,
                                        1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// F16 and BF16 as floats with vectors, and floats as those.
+/// Converts F16 and BF16 to floats and back, with vectors.
 #pragma once
 
 #include <allot/gguf/detail/avx2/vectors.hpp>
@@ -14,7 +14,7 @@
 
 namespace allot::gguf::detail::avx2 {
 
-/// Eight unsigned numbers of 16 bits, widened.
+/// Widens eight unsigned 16-bit numbers.
 ALLOT_AVX2_INLINE Unsigned wide(Words words) noexcept {
 #ifdef __clang__
   return __builtin_convertvector(words, Unsigned);
@@ -44,7 +44,7 @@ ALLOT_AVX2 inline void decode_bf16(const Byte* from, std::size_t count, float* o
   for (; i < count; ++i) BF16::decode(from + 2 * i, out + i);
 }
 
-// Down to 16 bits, rounded to nearest, ties to even
+// Rounds to 16 bits: to nearest, ties to even
 
 ALLOT_AVX2 inline void narrow(const Byte* from, std::size_t count, Float16* out) noexcept {
   std::size_t i = 0;
@@ -67,7 +67,7 @@ ALLOT_AVX2 inline void narrow(const Byte* from, std::size_t count, BFloat16* out
   for (; i + 16 <= count; i += 16) {
     const auto low = (Ints)rounded_up_half(load_vector<Unsigned>(from + 4 * i));
     const auto high = (Ints)rounded_up_half(load_vector<Unsigned>(from + 4 * i + 32));
-    // Packs within halves of registers: their order is to be restored.
+    // Packing works within halves of registers: restore the order.
     const auto packed = (Ints)__builtin_ia32_packusdw256(low, high);
     store_vector(out + i, __builtin_shufflevector(packed, packed, 0, 1, 4, 5, 2, 3, 6, 7));
   }

@@ -30,7 +30,7 @@ template <>
 struct Vectorized<detail::Q2_0> : detail::Q2_0 {
   ALLOT_AVX2_INLINE static void decode(const Byte* block, float* out) noexcept {
     constexpr Unsigned places = {0, 2, 4, 6, 8, 10, 12, 14};
-    // All four values there are, in each half of a register.
+    // All four possible values, in each half of a register.
     const Floats values = Floats{-1, 0, 1, 2, -1, 0, 1, 2} * half(block);
     for (unsigned i = 0; i < 64; i += 8) {
       const Unsigned codes = (Unsigned{} + load<std::uint16_t>(block + 2 + i / 4)) >> places;
@@ -65,7 +65,7 @@ struct Vectorized<detail::Q5_0> : detail::Q5_0 {
     const float d = half(block);
     const auto high = load<std::uint32_t>(block + 2);
     const auto q = load_vector<Bytes>(block + 6);
-    // Without the fifth bit a level is less by 16.
+    // A level without the fifth bit is lower by 16.
     put(out, low_nibbles(q) | (unset(high) & 0xf0), d);
     put(out + 16, high_nibbles(q) | (unset(high >> 16) & 0xf0), d);
   }

@@ -12,7 +12,7 @@
 
 namespace allot::gguf::detail::avx2 {
 
-/// The next digits in base 3, less one: what three times a fraction of 256 carries.
+/// Returns the next base-3 digits, minus one: the carry of three times a fraction of 256.
 ALLOT_AVX2_INLINE Bytes digits(Bytes fractions) noexcept {
   return every(255) - (Bytes)(fractions > 85) - (Bytes)(fractions > 170);
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// 128- and 256-bit registers of x86-64 processors with AVX2 and F16C, as the decoders in this
-/// folder use them, with g++ from 12 and clang++. Functions marked `ALLOT_AVX2` are compiled for
-/// such processors whatever the compiler's options say; who calls them has asked `has_avx2`.
+/// 128- and 256-bit registers of x86-64 processors with AVX2 and F16C, for the decoders in this
+/// folder, with g++ from version 12 and clang++. Functions marked `ALLOT_AVX2` are compiled for
+/// such processors whatever the compiler's options; the caller must check `has_avx2` first.
 ///
-/// Vectors are the compilers' own; <immintrin.h> alone takes half a second to compile.
+/// Uses the compilers' own vector types; <immintrin.h> alone takes half a second to compile.
 #pragma once
 
 #if defined(__x86_64__) && defined(__has_builtin)
@@ -28,12 +28,12 @@
 
 namespace allot::gguf::detail {
 
-/// Whether this processor has what the namespace `avx2` needs, and the operating system saves it.
+/// Returns whether this processor supports what namespace `avx2` needs, and the system saves it.
 [[nodiscard]] inline bool has_avx2() noexcept {
   static const bool has = [] {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") == 0) return false;
-    // Asked directly: clang++ 14 has no name for it.
+    // Queried directly: clang++ 14 does not have a name for it.
     unsigned a = 0;
     unsigned b = 0;
     unsigned c = 0;
@@ -53,7 +53,7 @@ using Floats = float __attribute__((vector_size(32)));
 using Ints = std::int32_t __attribute__((vector_size(32)));
 using Unsigned = std::uint32_t __attribute__((vector_size(32)));
 using Words16 = std::uint16_t __attribute__((vector_size(32)));
-// As the compilers' built-in functions have them.
+// The types that the compilers' built-in functions take.
 using Chars = char __attribute__((vector_size(16)));
 using Shorts = short __attribute__((vector_size(16)));
 
@@ -68,7 +68,7 @@ ALLOT_AVX2_INLINE void store_vector(void* to, Vector vector) noexcept {
   std::memcpy(to, &vector, sizeof vector);
 }
 
-/// The lower eight bytes, signed, as floats.
+/// Converts the lower eight bytes, signed, to floats.
 ALLOT_AVX2_INLINE Floats low_floats(Bytes levels) noexcept {
 #ifdef __clang__
   using Eight = std::int8_t __attribute__((vector_size(8)));
@@ -84,12 +84,12 @@ ALLOT_AVX2_INLINE Floats high_floats(Bytes levels) noexcept {
 }
 ALLOT_AVX2_INLINE Bytes low_bytes(std::uint64_t bytes) noexcept { return (Bytes)Longs{bytes, 0}; }
 
-/// Sixteen levels, signed, by a scale.
+/// Writes sixteen signed levels times a scale.
 ALLOT_AVX2_INLINE void put(float* out, Bytes levels, float scale) noexcept {
   store_vector(out, low_floats(levels) * scale);
   store_vector(out + 8, high_floats(levels) * scale);
 }
-/// And an offset.
+/// The same, plus an offset.
 ALLOT_AVX2_INLINE void put(float* out, Bytes levels, float scale, float offset) noexcept {
   store_vector(out, low_floats(levels) * scale + offset);
   store_vector(out + 8, high_floats(levels) * scale + offset);
@@ -101,23 +101,23 @@ ALLOT_AVX2_INLINE Bytes high_nibbles(Bytes q) noexcept {
   return (Bytes)((Words)q >> 4) & every(15);
 }
 
-/// Two more bits of each byte come down; what comes with them from the byte above is masked later.
+/// Shifts bytes right, in words of 16 bits; the caller masks bits that come from the next byte.
 ALLOT_AVX2_INLINE Bytes shifted_down(Bytes q, int by) noexcept { return (Bytes)((Words)q >> by); }
 ALLOT_AVX2_INLINE Bytes shifted_up(Bytes q, int by) noexcept { return (Bytes)((Words)q << by); }
 
-/// table[i] for each i of sixteen, below 16.
+/// Returns table[i] for each of sixteen indices below 16.
 ALLOT_AVX2_INLINE Bytes looked_up(Bytes table, Bytes i) noexcept {
   return (Bytes)__builtin_ia32_pshufb128((Chars)table, (Chars)i);
 }
 
-/// 255 where a bit is not set, for sixteen bits.
+/// Returns sixteen bytes: 255 for a bit that is not set, else 0.
 ALLOT_AVX2_INLINE Bytes unset(unsigned bits) noexcept {
   constexpr Bytes place = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
   constexpr Bytes mask = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
   return (Bytes)((looked_up((Bytes)Longs{bits, 0}, place) & mask) == Bytes{});
 }
 
-/// Four binary16 numbers of eight bytes; of fewer, with zeros.
+/// Converts up to eight bytes of binary16 numbers to four floats, filling up with zeros.
 ALLOT_AVX2_INLINE Floats4 four_halves(std::uint64_t halves) noexcept {
   return (Floats4)__builtin_ia32_vcvtph2ps((Shorts)Longs{halves, 0});
 }
@@ -125,11 +125,11 @@ ALLOT_AVX2_INLINE float half(const Byte* from) noexcept {
   return four_halves(load<std::uint16_t>(from))[0];
 }
 
-/// The decoder of a block again, with vectors.
+/// The decoder of a block with vectors.
 template <class Decoder>
 struct Vectorized;
 
-/// A decoder of a block, over many.
+/// Applies a block's decoder to many blocks.
 template <class Decoder>
 ALLOT_AVX2 void decode_all(const Byte* from, std::size_t blocks, float* out) noexcept {
   for (std::size_t i = 0; i < blocks; ++i)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What the decoders of all types use: numbers out of bytes, and a block's decoder over many. A
-/// decoder has `elements` and `bytes` of a block, and `decode`.
+/// What the decoders of all types use: loading numbers from bytes, and applying a block's decoder
+/// to many blocks. A decoder has a block's `elements` and `bytes`, and `decode`.
 #pragma once
 
 #include <allot/gguf/float16.hpp>
@@ -29,10 +29,10 @@ template <class Number>
   return (value >> place) & 1U;
 }
 
-/// Decodes so many blocks.
+/// Decodes `blocks` blocks.
 using Decode = void (*)(const Byte* from, std::size_t blocks, float* out);
 
-/// A decoder of a block, over many.
+/// Applies a block's decoder to many blocks.
 template <class Decoder>
 void decode_all(const Byte* from, std::size_t blocks, float* out) noexcept {
   for (std::size_t i = 0; i < blocks; ++i)

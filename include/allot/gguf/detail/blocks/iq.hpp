@@ -13,7 +13,7 @@
 
 namespace allot::gguf::detail {
 
-/// Values of a codebook with their signs, as masks.
+/// Writes values of a codebook; their signs are masks.
 template <unsigned Count>
 void decode_signed(const std::int8_t* values, const std::int8_t* negated, float d,
                    float* out) noexcept {
@@ -39,7 +39,7 @@ struct IQ2_XXS {
   }
 };
 
-/// The two scales of a part of 32: the first for 16 of them.
+/// Returns the two scales of a part of 32 elements: the first one is for the first 16.
 [[nodiscard]] inline std::array<float, 2> quarter_scales(Byte packed, float d) noexcept {
   return {d * (0.5F + static_cast<float>(packed & 15)) * 0.25F,
           d * (0.5F + static_cast<float>(packed >> 4)) * 0.25F};
@@ -121,8 +121,8 @@ struct IQ3_S {
   }
 };
 
-/// Eight values of the codebook of IQ1, shifted up or down by an eighth. All is an eighth of a
-/// whole number, and a power of two out of the scale changes no rounding.
+/// Writes eight values of the IQ1 codebook, shifted up or down by an eighth. All are whole eighths,
+/// and moving a power of two from the scale does not change the rounding.
 inline void decode_shifted(const std::int8_t* values, bool down, float d, float* out) noexcept {
   const int shift = down ? -1 : 1;
   for (unsigned i = 0; i < 8; ++i) out[i] = d * 0.125F * static_cast<float>(values[i] + shift);
@@ -152,7 +152,7 @@ struct IQ1_M {
     const Codebooks& books = codebooks();
     std::array<unsigned, 4> scales{};
     for (unsigned i = 0; i < 4; ++i) scales[i] = load<std::uint16_t>(block + 48 + 2 * i);
-    // The scale of the block is in the highest four bits of these.
+    // The block's scale is in the highest four bits of these.
     const unsigned packed = (scales[0] >> 12) | ((scales[1] >> 8) & 0x00f0U) |
                             ((scales[2] >> 4) & 0x0f00U) | (scales[3] & 0xf000U);
     const float d = to_float(Float16{static_cast<std::uint16_t>(packed)});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The K types: blocks of 256 elements in parts that have scales of their own.
+/// The K types: blocks of 256 elements, in parts with their own scales.
 #pragma once
 
 #include <allot/gguf/detail/blocks/block.hpp>

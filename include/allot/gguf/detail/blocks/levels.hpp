@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Types of four bits an element that are looked up in a table of sixteen levels: MXFP4, NVFP4,
+/// Types of four bits an element, an index into a table of sixteen levels: MXFP4, NVFP4,
 /// IQ4_NL and IQ4_XS.
 ///
 /// Source of the levels: ggml, src/ggml-common.h.
@@ -15,7 +15,7 @@
 
 namespace allot::gguf::detail {
 
-/// Of IQ4_NL and IQ4_XS, by the four bits of an element.
+/// Levels of IQ4_NL and IQ4_XS, by the four bits of an element.
 inline constexpr std::array<std::int8_t, 16> iq4_levels{-127, -104, -83, -65, -49, -35, -22, -10,
                                                         1,    13,   25,  38,  53,  69,  89,  113};
 
@@ -23,14 +23,14 @@ inline constexpr std::array<std::int8_t, 16> iq4_levels{-127, -104, -83, -65, -4
 inline constexpr std::array<std::int8_t, 16> fp4_levels{0, 1,  2,  3,  4,  6,  8,  12,
                                                         0, -1, -2, -3, -4, -6, -8, -12};
 
-/// A power of two by its biased exponent, halved: E8M0.
+/// Returns half the power of two with a biased exponent: E8M0.
 [[nodiscard]] inline float half_of_e8m0(Byte exponent) noexcept {
   const std::uint32_t bits =
       exponent < 2 ? 0x00200000U << exponent : static_cast<std::uint32_t>(exponent - 1) << 23;
   return std::bit_cast<float>(bits);
 }
 
-/// An unsigned number of four bits of exponent and three of mantissa, halved: UE4M3.
+/// Returns half an unsigned number of four exponent and three mantissa bits: UE4M3.
 [[nodiscard]] inline float half_of_ue4m3(Byte number) noexcept {
   if (number == 0 || number == 0x7f) return 0;
   const unsigned exponent = (number >> 3) & 15U;
@@ -39,7 +39,7 @@ inline constexpr std::array<std::int8_t, 16> fp4_levels{0, 1,  2,  3,  4,  6,  8
   return (1.0F + mantissa / 8.0F) * std::bit_cast<float>((exponent - 7U + 127U - 1U) << 23);
 }
 
-/// Sixteen bytes of four-bit codes into 32 values: the low halves first.
+/// Decodes sixteen bytes of four-bit codes into 32 values: the low halves first.
 inline void decode_nibbles(const Byte* q, const std::array<std::int8_t, 16>& levels, float d,
                            float* out, unsigned half) noexcept {
   for (unsigned i = 0; i < half; ++i) {

@@ -14,7 +14,7 @@ struct TQ1_0 {
   static constexpr std::size_t bytes = 54;
   static void decode(const Byte* block, float* out) noexcept {
     const float d = half_at(block + 52);
-    // A byte is a fraction in base 3: its next digit is what three times it carries.
+    // A byte is a fraction in base 3: its next digit is the carry of three times it.
     const auto digits = [&](const Byte* q, unsigned count, unsigned steps) {
       unsigned power = 1;
       for (unsigned n = 0; n < steps; ++n, power *= 3) {

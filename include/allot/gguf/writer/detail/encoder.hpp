@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `detail::Encoder`: numbers, texts and arrays as the bytes that a GGUF file of a version has.
+/// `detail::Encoder`: encodes numbers, strings and arrays as in a GGUF file of a given version.
 #pragma once
 
 #include <allot/gguf/array.hpp>
@@ -35,7 +35,7 @@ class Encoder {
     if (count != 0) std::memcpy(bytes_.data() + at, bytes, count);
   }
   void append(std::span<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
-  /// Zeros up to a size, or cut off there.
+  /// Appends zeros up to a size, or cuts off there.
   void resize(std::size_t size) { bytes_.resize(size); }
 
   template <class Number>
@@ -49,7 +49,7 @@ class Encoder {
   }
   void put(ValueType type) { put(static_cast<std::uint32_t>(type)); }
 
-  /// Lengths, counts and dimensions have 32 bits in version 1.
+  /// Appends a length, count or dimension, which has 32 bits in version 1.
   void put_length(std::uint64_t length) {
     if (version_ > 1) return put(length);
     if (length > std::numeric_limits<std::uint32_t>::max()) {
@@ -63,7 +63,7 @@ class Encoder {
     put_length(count);
   }
 
-  // At most four arrays are one in the other.
+  // Arrays are at most four levels deep.
   void put_elements(const Array& array) {
     if (array.element_type() == ValueType::string) {
       for (const std::string_view text : array.strings()) put(text);

@@ -26,7 +26,7 @@ namespace allot::gguf::detail {
   return shape;
 }
 
-/// For a tensor to write. Throws: `std::invalid_argument`.
+/// Returns the bytes of a tensor to write. Throws: `std::invalid_argument`.
 [[nodiscard]] inline std::uint64_t bytes_of(const std::string& name, TensorType type,
                                             const Shape& shape) {
   const auto fail = [&name](const std::string& what) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Which tensors go into which shard.
+/// Divides tensors among shards.
 /// Source of the rule: llama.cpp, tools/gguf-split.
 #pragma once
 
@@ -16,9 +16,9 @@
 
 namespace allot::gguf::detail {
 
-/// For each shard the index behind its last tensor.
-/// \param bytes  those of a tensor, by its index
-/// Throws: `std::invalid_argument` where that makes more than 65,535 shards.
+/// Returns for each shard the index behind its last tensor.
+/// \param bytes  returns a tensor's bytes, by its index
+/// Throws: `std::invalid_argument` if that makes more than 65,535 shards.
 template <class Bytes>
 [[nodiscard]] std::vector<std::size_t> shard_ends(std::size_t tensors, const Bytes& bytes,
                                                   const SplitOptions& options) {
