@@ -187,7 +187,7 @@ TEST_CASE("every tensor type has the block that ggml's table gives it") {
 }
 
 TEST_CASE(
-    "a number that is no tensor type has no information, and is an error where it is checked") {
+    "a number that is not a tensor type has no information, and is an error where it is checked") {
   for (const gguf::TypeInfo& info : gguf::tensor_types) {
     CHECK(gguf::type_info(info.type).name == info.name);
     CHECK(gguf::checked_type_info(info.type).block_bytes == info.block_bytes);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a check for leaks says, for arenas and for layers over them.
+/// What a leak check reports, for arenas and for layers over them.
 ///
 /// | type       | what it is                                                                  |
 /// |------------|-----------------------------------------------------------------------------|
 /// | `Leak`     | something that was not freed: name, bytes, age, where it was made           |
-/// | `CallSite` | for a scope, where blocks of this thread count as made                      |
+/// | `CallSite` | for a scope, the place where this thread's blocks count as made             |
 #pragma once
 
 #include <allot/core/fixed_text.hpp>
@@ -24,15 +24,15 @@
 
 namespace allot {
 
-/// What was not freed. The name is valid as long as what handed it out says.
+/// Something that was not freed. How long the name is valid depends on what returned the `Leak`.
 struct Leak {
-  std::string_view name;           ///< empty where the request had none
-  std::uint64_t bytes = 0;         ///< as it is now, after all resizes
-  std::chrono::nanoseconds age{};  ///< since it was made, whatever it was resized to
+  std::string_view name;           ///< empty if the request had none
+  std::uint64_t bytes = 0;         ///< its current size, after all resizes
+  std::chrono::nanoseconds age{};  ///< since it was made; a resize does not reset it
   std::optional<SourceLocation> site;
 };
 
-/// One line: `"positions": 4 KiB (4096 bytes), 1.25 s old, made at sim.cpp:12`.
+/// Returns one line: `"positions": 4 KiB (4096 bytes), 1.25 s old, made at sim.cpp:12`.
 [[nodiscard]] inline std::string to_text(const Leak& leak) {
   const auto hundredths = static_cast<std::uint64_t>(leak.age.count() / 10'000'000);
   FixedText<128> figures;
@@ -48,8 +48,8 @@ struct Leak {
   return text;
 }
 
-/// While one lives, blocks that this thread allocates count as made there. For layers over an
-/// arena, whose callers matter more than they do. The innermost one counts.
+/// While one exists, blocks that this thread allocates count as made at its call site. For layers
+/// over an arena, whose callers are of more interest. The innermost one counts.
 class CallSite {
  public:
   explicit CallSite(const SourceLocation& site) noexcept
@@ -87,7 +87,7 @@ template <class... ObserverTypes>
 inline constexpr bool reports_leaks<Observers<ObserverTypes...>> = (reports_leaks<ObserverTypes> ||
                                                                     ...);
 
-/// Hands leaks to the leak trackers among an arena's observers.
+/// Passes leaks to the leak trackers among an arena's observers.
 template <class ObserverType>
 void report_leaks(const ObserverType& observer, std::span<const Leak> leaks) {
   if constexpr (reports_leaks<ObserverType>) observer.report(leaks);

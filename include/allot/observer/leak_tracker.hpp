@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `LeakTracker`: which blocks are live, who made them, and a report of those that nobody freed.
+/// `LeakTracker`: knows which blocks are live and where they were made, and reports those never
+/// freed.
 ///
 /// | type          | what it is                                                                  |
 /// |---------------|-----------------------------------------------------------------------------|
@@ -29,20 +30,20 @@
 
 namespace allot {
 
-/// Told of leaks, where nothing can be thrown: what it throws is lost.
+/// Receives leaks in a place that cannot throw: an exception from it is discarded.
 using LeakReport = Callback<void(std::span<const Leak>)>;
 
-/// Keeps the name, size, age and call site of every live block of one arena, and reports those
-/// that are live when it is destroyed with the arena. A block that was resized in place stays the
-/// one that it was. Complexity of each notice: constant, and one copy of the name.
+/// Keeps the name, size, age and call site of every live block of one arena, and reports the blocks
+/// that are still live when it is destroyed with the arena. A block that was resized in place is
+/// still the same block. Complexity of each notice: constant, and one copy of the name.
 ///
-/// \tparam Clock  what ages are measured with
+/// \tparam Clock  measures ages
 template <class Clock>
 class LeakTrackerOf {
  public:
-  /// Reports to standard error, a line for each leak.
+  /// Reports to standard error, one line for each leak.
   LeakTrackerOf() : LeakTrackerOf{&print} {}
-  /// \param report  called once, by the destructor, where there is something to report
+  /// \param report  called once, by the destructor, if there is something to report
   explicit LeakTrackerOf(LeakReport report) : report_{std::move(report)} {}
   LeakTrackerOf(LeakTrackerOf&& other) noexcept
       : report_{std::move(other.report_)},
@@ -55,7 +56,7 @@ class LeakTrackerOf {
     try {
       report(leaks());
     } catch (...) {
-      // No memory for the report: there is nobody left to tell.
+      // No memory for the report: it is dropped.
     }
   }
 
@@ -88,8 +89,8 @@ class LeakTrackerOf {
 
   void refused(const Request&, RefusalReason) noexcept {}
 
-  /// What is live. The names are valid until the arena is called again. Complexity: linear in the
-  /// blocks that were ever live at once.
+  /// Returns what is live. The names are valid until the arena is called again. Complexity: linear
+  /// in the most blocks that were ever live at once.
   /// Throws: `std::bad_alloc`.
   [[nodiscard]] std::vector<Leak> leaks() const {
     std::vector<Leak> found;
@@ -104,14 +105,14 @@ class LeakTrackerOf {
     return found;
   }
 
-  /// How many blocks are live. Complexity: constant.
+  /// Returns the number of live blocks. Complexity: constant.
   [[nodiscard]] std::size_t live_blocks() const noexcept { return live_; }
 
-  /// Blocks that could not be kept account of, because the host's memory was short.
+  /// Returns the number of blocks that were not tracked because the host's memory ran out.
   [[nodiscard]] std::size_t untracked() const noexcept { return untracked_; }
 
-  /// Reports as the destructor does. What lies between the arena and its users calls it with what
-  /// these did not free, before it frees that itself.
+  /// Reports as the destructor does. A layer between the arena and its users calls this with what
+  /// its users did not free, before it frees that itself.
   void report(std::span<const Leak> leaks) const {
     if (report_ && !leaks.empty()) report_(leaks);
   }
