@@ -35,10 +35,10 @@ const gguf::TensorInfo& first_quantized(const gguf::File& file, const std::strin
 
 const gguf::TensorInfo& named(const gguf::File& file, const std::string& path, const char* name) {
   if (const gguf::TensorInfo* tensor = file.find(name)) return *tensor;
-  std::string error =
-      path + ": no tensor \"" + name + "\" among its " + std::to_string(file.tensors().size());
+  std::string error = path + ": none of its " + std::to_string(file.tensors().size()) +
+                      " tensors is named \"" + name + "\"";
   if (!file.tensors().empty())
-    error += ", of which the first is \"" + std::string{file.tensors().front().name} + "\"";
+    error += "; the first is \"" + std::string{file.tensors().front().name} + "\"";
   throw std::runtime_error{error};
 }
 

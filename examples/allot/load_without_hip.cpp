@@ -8,9 +8,10 @@
 namespace {
 
 [[noreturn]] void throw_no_hip(const std::string& device) {
-  throw std::runtime_error{"device " + device +
-                           " is not there: this build has no HIP; use --device host, or build with "
-                           "-Dhip=enabled (libamdhip64-dev, or ROCm and -Dhip_root=/opt/rocm)"};
+  throw std::runtime_error{
+      "device " + device +
+      " is not available: this build has no HIP; use --device host, or build with "
+      "-Dhip=enabled (libamdhip64-dev, or ROCm and -Dhip_root=/opt/rocm)"};
 }
 
 }  // namespace

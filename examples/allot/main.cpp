@@ -46,14 +46,14 @@ int main(int argc, char** argv) {
       "  allot load model.gguf --verify           load it and compare every byte\n"
       "  allot plan model.gguf --context 8192     with a KV cache of that length\n"
       "  allot plan model.gguf --device hip --fit the largest context that fits the GPU\n"
-      "  allot plan model.gguf --device hip:0,hip:1 --memory 24GiB,16GiB   for GPUs not here\n"
+      "  allot plan model.gguf --device hip:0,hip:1 --memory 24GiB,16GiB   for GPUs elsewhere\n"
       "  allot load model.gguf --device hip --verify        onto a GPU\n"
-      "  allot plan model.gguf --fuse qkv,gate-up           what can be one matrix, and what not\n"
+      "  allot plan model.gguf --fuse qkv,gate-up           which tensors can become one\n"
       "  allot load model.gguf --dequantize '*attn*=f16' --verify   some tensors as floats\n"
       "  allot split model.gguf parts/model --max-size 2G\n"
       "  allot merge parts/model-00001-of-00003.gguf model.gguf\n"
       "Any shard of a split model will do.\n"
-      "Exit status: 0 done, 1 it could not be done, 2 wrong usage.");
+      "Exit status: 0 success, 1 failure, 2 wrong usage.");
 
   InspectOptions inspected;
   CLI::App* inspect_command = app.add_subcommand("inspect", "Show what a file holds");

@@ -22,7 +22,7 @@ std::string check_margin(const std::string& text) {
   const bool is_percentage =
       text.size() >= 2 && text.size() <= 5 && text.back() == '%' &&
       std::all_of(text.begin(), text.end() - 1, [](char c) { return c >= '0' && c <= '9'; });
-  return is_percentage ? "" : "a margin is usual, none, or a percentage such as 20%";
+  return is_percentage ? "" : "use usual, none, or a percentage such as 20%";
 }
 
 /// `host`, `staged-host`, `hip`, `hip:N`, or several of the last with commas between them.
@@ -37,8 +37,7 @@ std::string check_device(const std::string& text) {
         name.size() > 4 && name.size() < 10 && name.starts_with("hip:") &&
         std::all_of(name.begin() + 4, name.end(), [](char c) { return c >= '0' && c <= '9'; });
     const bool has_leading_zero = is_numbered && name.size() > 5 && name[4] == '0';
-    if (!is_numbered || has_leading_zero)
-      return "a device is host, staged-host, hip or hip:N, not " + name;
+    if (!is_numbered || has_leading_zero) return "use host, staged-host, hip or hip:N, not " + name;
     if (!seen.insert(name).second) return "device " + name + " is named twice";
   }
   return "";
@@ -49,7 +48,7 @@ std::string check_alignment(const std::string& text) {
     with_alignment(std::stoull(text), []<class Policy>() {});
     return "";
   } catch (const std::exception&) {
-    return std::string{"the alignment is one of "} + alignments_text;
+    return std::string{"use "} + alignments_text;
   }
 }
 
@@ -65,7 +64,7 @@ loading::DequantizeRule dequantize_rule(const std::string& text) {
     rule.to = allot::gguf::TensorType::BF16;
   } else if (type != "f16") {
     throw CLI::ValidationError{"--dequantize",
-                               "tensors become f32, f16 or bf16, as in blk.*=f16, not " + type};
+                               "use f32, f16 or bf16, as in blk.*=f16, not " + type};
   }
   return rule;
 }
@@ -101,8 +100,8 @@ void add_transform_options(CLI::App& command, loading::TransformOptions& options
             for (const std::string& text : texts)
               options.dequantize.push_back(dequantize_rule(text));
           },
-          "Quantised tensors become f32, f16 or bf16; some as in 'blk.*.ffn_*=f16'; the first that "
-          "matches holds")
+          "Store quantized tensors as f32, f16 or bf16; only some, as in 'blk.*.ffn_*=f16'; the "
+          "first pattern that matches applies")
       ->type_name("[NAMES=]TYPE")
       ->take_all()
       ->group(form);
@@ -113,22 +112,22 @@ void add_transform_options(CLI::App& command, loading::TransformOptions& options
             for (const std::string& kind : kinds)
               (kind == "qkv" ? options.fuse.qkv : options.fuse.gate_up) = true;
           },
-          "Puts Q, K, V (gate, up) of a layer one behind the other where their types agree: qkv, "
-          "gate-up or both with a comma")
+          "Join Q, K, V (gate, up) of a layer into one tensor if their types agree: qkv, gate-up, "
+          "or both, separated by a comma")
       ->delimiter(',')
       ->check(CLI::IsMember({"qkv", "gate-up"}))
       ->type_name("WHAT")
       ->group(form);
   command
       .add_option("--transpose", options.transpose,
-                  "Transposes tensors of these names, as in 'output.*'; quantised ones only where "
-                  "they are dequantized")
+                  "Transpose tensors with these names, as in 'output.*'; quantized ones only if "
+                  "they are dequantized too")
       ->type_name("NAMES")
       ->group(form);
   command
       .add_option_function<std::string>(
           "--pad", [&options](const std::string& text) { options.padding = row_padding(text); },
-          "Zeros behind the last row, or every row, that is no multiple of ELEMENTS (512)")
+          "Add zeros after the last row, or after every row, up to a multiple of ELEMENTS (512)")
       ->type_name("last-row|every-row[:ELEMENTS]")
       ->group(form);
 }
@@ -141,8 +140,8 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
   const auto where = "Where";
   command
       .add_option("--device", options.device,
-                  "Where the memory is: host, hip, hip:N, several as hip:0,hip:1 (the layers are "
-                  "divided by what each has free), or staged-host (the host as if it were a GPU)")
+                  "Where the memory is: host, hip, hip:N, several as in hip:0,hip:1 (layers are "
+                  "divided by free memory), or staged-host (the host as if it were a GPU)")
       ->check(CLI::Validator{check_device, "DEVICE"})
       ->capture_default_str()
       ->group(where);
@@ -153,11 +152,11 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
   command
       .add_option("--placement", options.placement,
                   "one: a single allocation on each device; chunks: several of --chunk; selective: "
-                  "large, transposed and QKV matrices have allocations of their own")
+                  "a separate allocation for each large, transposed and QKV matrix")
       ->check(CLI::IsMember({"one", "chunks", "selective"}))
       ->capture_default_str()
       ->group(where);
-  command.add_option("--chunk", options.chunk_bytes, "Bytes of a chunk at most, as in 1GiB")
+  command.add_option("--chunk", options.chunk_bytes, "The largest chunk in bytes, as in 1GiB")
       ->transform(CLI::AsSizeValue(false))
       ->group(where);
 
@@ -170,7 +169,7 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
       ->group(amount);
   command
       .add_option("--context", options.context,
-                  "Also reserves a KV cache for so many tokens, from the model's metadata")
+                  "Also reserve a KV cache for this many tokens, sized by the model's metadata")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
       ->group(amount);
   command.add_option("--cache-type", options.cache_type, "The type of the cache's elements")
@@ -179,43 +178,47 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
       ->group(amount);
   command
       .add_option("--scratch", options.scratch_bytes,
-                  "Also reserves so much working memory on each device, as in 256MiB")
+                  "Also reserve this much working memory on each device, as in 256MiB")
       ->transform(CLI::AsSizeValue(false))
       ->group(amount);
   add_transform_options(command, options.transforms);
 }
 
 void add_rewrite_options(CLI::App& command, RewriteOptions& options) {
-  command.add_flag("--force", options.force, "Replace files that are there already");
+  command.add_flag("--force", options.force, "Replace files that exist already");
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 }
 
 /// What `load` does where the memory is not the host's.
 void add_pipeline_options(CLI::App& command, loading::LoadOptions& options) {
-  const auto how = "How (where the memory is not the host's)";
+  const auto how = "How (if the memory is not the host's)";
   command.add_option("--slot", options.slot_bytes, "Bytes of a staging slot")
       ->transform(CLI::AsSizeValue(false))
       ->capture_default_str()
       ->group(how);
   command
-      .add_option("--slots", options.slots, "Staging slots: with --slot, all the memory it takes")
+      .add_option("--slots", options.slots,
+                  "Number of staging slots: with --slot, all the memory that loading takes")
       ->capture_default_str()
       ->group(how);
   command.add_option("--streams", options.streams, "Streams for each device")
       ->capture_default_str()
       ->group(how);
   command
-      .add_option("--stream-choice", options.stream_choice,
-                  "The next copy's stream: in turn, or the one with the fewest bytes waiting")
+      .add_option(
+          "--stream-choice", options.stream_choice,
+          "Which stream gets the next copy: in turn, or the one with the fewest bytes waiting")
       ->transform(CLI::CheckedTransformer(std::map<std::string, allot::load::StreamChoice>{
           {"round-robin", allot::load::StreamChoice::round_robin},
           {"least-outstanding", allot::load::StreamChoice::least_outstanding}}))
       ->group(how);
-  command.add_option("--readers", options.readers, "Threads that read; 0: one for each processor")
+  command
+      .add_option("--readers", options.readers,
+                  "Number of reader threads; 0: one for each processor")
       ->capture_default_str()
       ->check(CLI::Range(0, 256))
       ->group(how);
-  command.add_flag("--direct", options.direct_io, "Read past the page cache, where possible")
+  command.add_flag("--direct", options.direct_io, "Read past the page cache, if possible")
       ->group(how);
 }
 
@@ -224,7 +227,7 @@ void add_pipeline_options(CLI::App& command, loading::LoadOptions& options) {
 void add_inspect_options(CLI::App& command, InspectOptions& options) {
   command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
   command.add_flag("--tensors", options.tensors, "List every tensor");
-  command.add_flag("--kv", options.metadata, "List the metadata; long arrays shortened");
+  command.add_flag("--kv", options.metadata, "List the metadata; long arrays are shortened");
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 }
 
@@ -235,7 +238,7 @@ void add_plan_options(CLI::App& command, MemoryOptions& options) {
       ->group("How much");
   command
       .add_option("--memory", options.memory,
-                  "Bytes free on each device, instead of asking it, as in 24GiB,16GiB")
+                  "Free bytes on each device, instead of asking the device, as in 24GiB,16GiB")
       ->delimiter(',')
       ->transform(CLI::AsSizeValue(false))
       ->group("Where");
@@ -251,18 +254,20 @@ void add_load_options(CLI::App& command, MemoryOptions& options) {
 void add_split_options(CLI::App& command, RewriteOptions& options) {
   command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
   command
-      .add_option("PREFIX", options.out, "What the names begin with: PREFIX-00001-of-00003.gguf")
+      .add_option("PREFIX", options.out,
+                  "What the file names begin with: PREFIX-00001-of-00003.gguf")
       ->required();
   command
-      .add_option("--max-size", options.max_bytes,
-                  "Bytes of tensor data in a file at most, as in 2G (2e9) or 2GiB; a larger tensor "
-                  "has a file of its own")
+      .add_option(
+          "--max-size", options.max_bytes,
+          "The most bytes of tensor data in a file, as in 2G (2e9) or 2GiB; a larger tensor "
+          "gets its own file")
       ->transform(CLI::AsSizeValue(true))
       ->check(CLI::PositiveNumber);
-  command.add_option("--max-tensors", options.max_tensors, "Tensors in a file at most")
+  command.add_option("--max-tensors", options.max_tensors, "The most tensors in a file")
       ->check(CLI::PositiveNumber);
   command.add_flag("--no-tensor-first-split", options.no_tensor_first_split,
-                   "The first file has the metadata alone");
+                   "The first file holds only the metadata");
   add_rewrite_options(command, options);
 }
 

@@ -183,7 +183,8 @@ void refuse_to_overwrite(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     if (std::filesystem::is_regular_file(path, none)) there += (there.empty() ? "" : ", ") + path;
   }
-  if (!there.empty()) throw std::runtime_error{there + " is there already; --force replaces it"};
+  if (!there.empty())
+    throw std::runtime_error{there + " exists already; use --force to replace it"};
 }
 
 ProgressBar::ProgressBar() : is_terminal_{allot::os::has_terminal()} {}

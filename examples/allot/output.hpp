@@ -93,7 +93,7 @@ auto with_alignment(std::uint64_t bytes, F&& f) {
     case 2097152:
       return f.template operator()<WeightsAlignedTo<2097152>>();
     default:
-      throw std::invalid_argument{"an alignment of " + std::to_string(bytes) +
-                                  " bytes is not offered; use " + alignments_text};
+      throw std::invalid_argument{"invalid alignment: " + std::to_string(bytes) + " bytes; use " +
+                                  alignments_text};
   }
 }

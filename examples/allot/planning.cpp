@@ -102,7 +102,8 @@ std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options
     } catch (const std::exception& error) {
       if (must_ask && options.memory.empty()) throw;
       if (options.memory.empty() && !options.json)
-        fmt::print(stderr, "allot: {} was not asked: {}\n", names[i], printable(error.what()));
+        fmt::print(stderr, "allot: the free memory of {} is unknown: {}\n", names[i],
+                   printable(error.what()));
     }
     if (!options.memory.empty()) device.free_bytes = options.memory[i];
     devices.push_back(device);

@@ -46,7 +46,7 @@ TEST_CASE("a role names a stream, and an unknown one says which there are") {
   StreamSet streams{device, {"compute", "upload"}};
   CHECK(streams.role("upload") == 1);
   CHECK_THROWS_WITH_AS(static_cast<void>(streams.role("analysis")),
-                       "no stream has the role analysis; there are compute, upload",
+                       "no stream has the role analysis; the roles are compute, upload",
                        std::out_of_range);
   CHECK_THROWS_WITH_AS(static_cast<void>(streams[2]), "there is no stream 2; the set has 2",
                        std::out_of_range);

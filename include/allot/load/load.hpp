@@ -46,8 +46,9 @@ template <class SharedArena>
 [[nodiscard]] auto allocate_as_planned(SharedArena& arena, const Item& item) {
   auto slice = arena.allocate({.bytes = item.bytes, .name = item.name});
   if (const std::uint64_t offset = arena.offset_of(slice); offset != item.offset) {
-    throw std::logic_error{"tensor " + item.name + " came to offset " + std::to_string(offset) +
-                           ", but the plan has it at " + std::to_string(item.offset) +
+    throw std::logic_error{"tensor " + item.name + " was placed at offset " +
+                           std::to_string(offset) + ", but the plan says " +
+                           std::to_string(item.offset) +
                            "; load with the policy that the plan was made with"};
   }
   return slice;
@@ -114,10 +115,10 @@ template <WeightPolicy Policy, Device DeviceType>
     const std::size_t before = plan.arenas.size();
     plan = in_chunks<Policy>(file, plan, planned_name, chunk);
     if (plan.arenas.size() == before) std::rethrow_exception(refusal->error);
-    fallbacks.push_back(device.name() + " refused an allocation of " +
-                        ReadableBytes{refusal->bytes}.c_str() + " although " +
-                        ReadableBytes{free}.c_str() + " are free; divided it into arenas of " +
-                        ReadableBytes{chunk}.c_str() + " at most");
+    fallbacks.push_back(
+        device.name() + " refused an allocation of " + ReadableBytes{refusal->bytes}.c_str() +
+        " although " + ReadableBytes{free}.c_str() +
+        " is free; divided it into arenas of at most " + ReadableBytes{chunk}.c_str());
   }
   return reserved;
 }
@@ -141,7 +142,7 @@ void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace>
   } else if (is_straight(devices)) {
     if (options.direct_io) {
       report.fallbacks.emplace_back(
-          "the memory is the host's: read straight into it, through the page cache");
+          "the devices use host memory: read straight into it, through the page cache");
     }
     std::vector<std::byte*> bases;
     for (const ArenaPlace& place : places) bases.push_back(place.base);
@@ -169,7 +170,8 @@ template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
                                                             const ProgressCallback& progress = {},
                                                             const LoadOptions& options = {}) {
   using ModelType = Model<SharedArenaOf<Policy, DeviceType>>;
-  if (devices.empty()) throw std::invalid_argument{"a model cannot be loaded onto no device"};
+  if (devices.empty())
+    throw std::invalid_argument{"there is no device to load the model onto; give at least one"};
   detail::check_options(options);
   detail::check_items(plan, file);
   for (const Step& step : plan.steps) detail::check_step(step, file, plan);

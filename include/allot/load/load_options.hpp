@@ -40,13 +40,13 @@ namespace detail {
 /// Throws: `std::invalid_argument`.
 inline void check_options(const LoadOptions& options) {
   if (options.slot_bytes < 4 * KiB || options.slot_bytes > 4 * GiB) {
-    throw std::invalid_argument{"a staging slot of " + std::to_string(options.slot_bytes) +
-                                " bytes cannot be had; use 4 KiB to 4 GiB"};
+    throw std::invalid_argument{"invalid staging slot size: " + std::to_string(options.slot_bytes) +
+                                " bytes; use 4 KiB to 4 GiB"};
   }
   if (options.slots == 0 || options.slots > 4096 || options.streams == 0 || options.streams > 256) {
-    throw std::invalid_argument{std::to_string(options.slots) + " slots and " +
-                                std::to_string(options.streams) +
-                                " streams cannot be had; use 1 to 4096 slots, 1 to 256 streams"};
+    throw std::invalid_argument{"invalid pipeline: " + std::to_string(options.slots) +
+                                " slots and " + std::to_string(options.streams) +
+                                " streams; use 1 to 4096 slots and 1 to 256 streams"};
   }
 }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `AsyncResult<Value>`: something that is there later, or failed: pending, ready or error.
+/// `AsyncResult<Value>`: a value that becomes available later, or an error.
 ///
-/// | made by                          | is ready                                               |
-/// |----------------------------------|--------------------------------------------------------|
-/// | `AsyncPromise<Value>::result`        | when a thread sets the promise's value or error        |
-/// | `when_done(device, event, make)` | when the event is; who asks first makes the value      |
-/// | `result.then(f)`                 | when `result` is, and `f` was called with its value    |
+/// | made by                          | becomes ready                                           |
+/// |----------------------------------|---------------------------------------------------------|
+/// | `AsyncPromise<Value>::result`    | when a thread sets the promise's value or error         |
+/// | `when_done(device, event, make)` | once the event has completed; the first caller to ask   |
+/// |                                  | computes the value                                      |
+/// | `result.then(f)`                 | when `result` is ready and `f` has been called with it  |
 #pragma once
 
 #include <allot/core/callback.hpp>
@@ -26,13 +27,15 @@
 
 namespace allot {
 
-/// A promise was dropped before it had a value.
+/// Thrown if a promise was destroyed before it had a value.
 class BrokenPromise : public std::runtime_error {
  public:
-  BrokenPromise() : std::runtime_error{"the work that was to give this result ended without one"} {}
+  BrokenPromise()
+      : std::runtime_error{"the promise was dropped without a value or an error; set one of them"} {
+  }
 };
 
-/// What an `AsyncResult<void>` has as its value.
+/// The value of an `AsyncResult<void>`.
 struct NoValue {
   friend constexpr bool operator==(NoValue, NoValue) noexcept = default;
 };
@@ -42,8 +45,8 @@ namespace detail {
 template <class Value>
 using Stored = std::conditional_t<std::is_void_v<Value>, NoValue, Value>;
 
-/// What is called when a result is settled. It adds what follows in turn to the front of the list,
-/// instead of calling it: a chain of any length needs no call stack as deep.
+/// Called when a result is settled. It prepends its own followers to the list instead of calling
+/// them, so a long chain does not need a deep call stack.
 struct Follower {
   Callback<void(std::list<Follower>&)> call;
 
@@ -56,13 +59,13 @@ struct Follower {
   }
 };
 
-/// What a promise and its results share.
+/// The state that a promise and its results share.
 template <class Value>
 class AsyncState {
  public:
   using value_type = Stored<Value>;
 
-  /// How a result that no thread completes is asked for: by polling, and by waiting.
+  /// How to poll and wait for a result that no thread completes.
   struct Source {
     Callback<bool()> is_done;
     Callback<void()> wait;
@@ -82,7 +85,7 @@ class AsyncState {
     fail(std::move(error), followers);
     Follower::call_all(followers);
   }
-  /// The same, but who follows is put in front of a list, to be called.
+  /// The same, but prepends the followers to a list instead of calling them.
   void set(value_type value, std::list<Follower>& followers) {
     settle([&] { value_.emplace(std::move(value)); }, followers);
   }
@@ -128,7 +131,7 @@ class AsyncState {
     const auto settled = [this] { return is_settled(); };
     std::unique_lock lock{mutex_};
     if (!source_) return changed_.wait_until(lock, deadline, settled);
-    // Devices have no wait with a limit: ask, at first often.
+    // Devices cannot wait with a time limit: poll, at first often.
     for (std::chrono::nanoseconds pause{1'000};;) {
       lock.unlock();
       if (is_ready()) return true;
@@ -145,7 +148,7 @@ class AsyncState {
     return &wait();
   }
 
-  /// Calls `next` once this is settled: now, or by the thread that settles it.
+  /// Calls `next` once this is settled: now, or on the thread that settles it.
   void when_settled(Callback<void(std::list<Follower>&)> next) {
     std::list<Follower> followers;
     followers.push_back({std::move(next)});
@@ -160,7 +163,7 @@ class AsyncState {
  private:
   [[nodiscard]] bool is_settled() const noexcept { return value_.has_value() || error_; }
 
-  /// The first settles it.
+  /// Only the first call has an effect.
   template <class Function>
   void settle(Function&& assign, std::list<Follower>& followers) {
     {
@@ -172,7 +175,7 @@ class AsyncState {
     changed_.notify_all();
   }
 
-  /// Makes the value, unless it is made or another thread does; whether it is settled.
+  /// Makes the value, unless it exists or another thread is making it. Returns true if settled.
   [[nodiscard]] bool try_make() {
     {
       const std::scoped_lock lock{mutex_};
@@ -198,14 +201,14 @@ class AsyncState {
 
 }  // namespace detail
 
-/// A result that may be pending. Copies share it. May be dropped while it is pending: the work goes
-/// on, and nobody hears of it. `Value` may be `void`.
+/// A result that may be pending. Copies share it. May be dropped while it is pending: the work
+/// still runs; its value is discarded. `Value` may be `void`.
 template <class Value>
 class AsyncResult {
  public:
   using value_type = detail::Stored<Value>;
 
-  /// One that is ready. For `void`: `AsyncResult<void>::ready({})`.
+  /// Returns a ready result. For `void`: `AsyncResult<void>::ready({})`.
   [[nodiscard]] static AsyncResult ready(value_type value) {
     auto state = std::make_shared<detail::AsyncState<Value>>();
     state->set(std::move(value));
@@ -217,17 +220,17 @@ class AsyncResult {
     return AsyncResult{std::move(state)};
   }
 
-  /// Whether `wait` returns, or throws, at once. Never blocks on the device.
+  /// Returns true if `wait` would return, or throw, at once. Never blocks on the device.
   [[nodiscard]] bool is_ready() const { return state_->is_ready(); }
 
-  /// The value, or null while it is pending. Valid as long as any copy of the result.
+  /// Returns the value, or null while it is pending. Valid as long as any copy of the result.
   /// Throws: the error that the work ended with.
   [[nodiscard]] const value_type* try_get() const { return state_->try_get(); }
 
-  /// Blocks. Throws: the error that the work ended with.
+  /// Blocks until the value is there. Throws: the error that the work ended with.
   const value_type& wait() const { return state_->wait(); }
 
-  /// Waits no longer than that; whether it is ready. A device's event is polled, at most a
+  /// Waits at most `timeout`. Returns true if ready. A device's event is polled, at most a
   /// millisecond apart.
   template <class Rep, class Period>
   [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> timeout) const {
@@ -240,9 +243,9 @@ class AsyncResult {
                                          : now + std::chrono::ceil<Clock::duration>(timeout));
   }
 
-  /// What `f` makes of the value; an error goes through, without `f`. Called once: by the thread
-  /// that sets the value, or now where it is ready; behind an event by whoever asks first, with a
-  /// call stack as deep as the chain. `f` is copied.
+  /// Returns the result of `f` for the value; an error is passed on without calling `f`. `f` is
+  /// called once: by the thread that sets the value, or now if the value is ready; after an event,
+  /// by the first thread that asks, with a call stack as deep as the chain. `f` is copied.
   template <class Function>
   [[nodiscard]] auto then(Function f) const {
     using Next = typename Call<Function>::type;
@@ -271,7 +274,7 @@ class AsyncResult {
     return AsyncResult<Next>{std::move(next)};
   }
 
-  /// For those that make results: see the table above.
+  /// For the functions that make results: see the table above.
   explicit AsyncResult(std::shared_ptr<detail::AsyncState<Value>> state) noexcept
       : state_{std::move(state)} {}
 
@@ -292,7 +295,7 @@ class AsyncResult {
     }
   }
 
-  /// Waits; what went wrong is told by whoever asks for the value.
+  /// Waits. An error is thrown later, to the caller that asks for the value.
   static void settle(detail::AsyncState<Value>& state) {
     try {
       state.wait();
@@ -303,7 +306,7 @@ class AsyncResult {
   std::shared_ptr<detail::AsyncState<Value>> state_;
 };
 
-/// Sets a result, from any thread, once. Dropped without: the result is `BrokenPromise`.
+/// Sets a result once, from any thread. If it is destroyed before, the result is `BrokenPromise`.
 template <class Value>
 class AsyncPromise {
  public:
@@ -315,7 +318,7 @@ class AsyncPromise {
     std::exception_ptr error;
     try {
       error = std::make_exception_ptr(BrokenPromise{});
-    } catch (...) {  // no memory for its text: that is the error then
+    } catch (...) {  // no memory for its text: then that is the error
       error = std::current_exception();
     }
     state_->fail(std::move(error));
@@ -323,7 +326,7 @@ class AsyncPromise {
 
   [[nodiscard]] AsyncResult<Value> result() const { return AsyncResult<Value>{state_}; }
 
-  /// The first of these holds; later ones are ignored.
+  /// The first of these calls counts; later ones are ignored.
   void set_value(
       detail::Stored<Value> value = {}) requires std::default_initializable<detail::Stored<Value>> {
     state_->set(std::move(value));
@@ -338,10 +341,10 @@ class AsyncPromise {
   std::shared_ptr<detail::AsyncState<Value>> state_;
 };
 
-/// A result that is ready when an event is. `make` is called once, by whoever asks first then, and
-/// may throw: that is the result's error.
+/// Returns a result that is ready once an event has completed. `make` is called once, by the first
+/// caller to ask after that. If it throws, that is the result's error.
 /// \param device  must outlive the result and its copies
-/// \param event   recorded already
+/// \param event   already recorded
 template <Device DeviceType, class Function>
 [[nodiscard]] auto when_done(DeviceType& device, typename DeviceType::event_type event,
                              Function make) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Readback<Element>`: downloads into two pinned buffers in turn, so that one is read while the other
-/// fills.
+/// `Readback<Element>`: downloads into two pinned buffers in turn, so that the host reads one while
+/// the other fills.
 ///
 ///     Readback<float, HipDevice<>> readback{device, elements};
 ///     readback.start(first, stream);
@@ -28,16 +28,16 @@
 
 namespace allot {
 
-/// Two transfers may be under way; a third needs the buffer of the first. Keeps the source alive
-/// until its bytes have arrived. Used by one thread at a time. The device must outlive it.
+/// Two transfers can be under way; a third needs the buffer of the first. Keeps the source alive
+/// until its bytes have arrived. Use it from one thread at a time. The device must outlive it.
 template <class Element, Device DeviceType>
 requires std::is_trivially_copyable_v<Element>
 class Readback {
  public:
   using slice_type = Slice<AccessOf<typename DeviceType::memory_type>>;
 
-  /// \param elements  of one transfer at most; takes pinned memory for twice as many
-  /// Throws: `std::length_error` where that is too much; `OutOfMemory`; what the device throws.
+  /// \param elements  the most in one transfer; takes pinned memory for twice as many
+  /// Throws: `std::length_error` if that is too much; `OutOfMemory`; what the device throws.
   Readback(DeviceType& device, std::uint64_t elements)
       : device_{&device},
         elements_{elements},
@@ -49,27 +49,27 @@ class Readback {
 
   Readback(const Readback&) = delete;
   Readback& operator=(const Readback&) = delete;
-  /// Waits for what is under way: it goes into memory that ends here.
+  /// Waits for pending transfers: they write to memory that is released here.
   ~Readback() {
     for (Buffer& buffer : buffers_) {
       if (buffer.is_flying) detail::wait_noexcept(*device_, buffer.event);
     }
   }
 
-  /// Elements that a transfer can have at most.
+  /// The most elements that a transfer can have.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return elements_; }
 
-  /// Begins to copy `source` on a stream, behind what the stream has to do. Where two transfers
-  /// were not waited for, the first of them is waited for here and lost.
-  /// Throws: `std::length_error` for a source that is too large or no whole number of elements;
-  /// what the device throws; nothing was begun then.
+  /// Starts to copy `source` on a stream, after the stream's earlier work. If two transfers are
+  /// pending, waits for the first of them and discards it.
+  /// Throws: `std::length_error` for a source that is too large or not a whole number of elements;
+  /// what the device throws; nothing was started then.
   void start(const slice_type& source, typename DeviceType::stream_type& stream) {
     check(source);
     if (pending_ == 2) land_oldest();
     begin(source, stream);
   }
 
-  /// The same, unless two transfers were not waited for: false, at once, and nothing is lost.
+  /// The same, but if two transfers are pending, returns false at once; nothing is lost.
   [[nodiscard]] bool try_start(const slice_type& source, typename DeviceType::stream_type& stream) {
     check(source);
     if (pending_ == 2) return false;
@@ -77,18 +77,18 @@ class Readback {
     return true;
   }
 
-  /// Transfers that were begun and not waited for: 0, 1 or 2.
+  /// Returns the number of transfers that were started but not waited for: 0, 1 or 2.
   [[nodiscard]] std::uint32_t pending() const noexcept { return pending_; }
 
-  /// Whether `wait` returns at once. False where nothing was begun.
+  /// Returns true if `wait` would return at once; false if nothing is pending.
   [[nodiscard]] bool ready() const { return pending_ != 0 && device_->is_done(oldest().event); }
 
-  /// The elements of the transfer begun first; blocks until they are there. They stay until the
-  /// second start after their own.
-  /// Throws: `std::logic_error` where nothing was begun; what the device throws.
+  /// Returns the elements of the oldest pending transfer; blocks until they have arrived. They stay
+  /// valid until the second start after their own.
+  /// Throws: `std::logic_error` if nothing is pending; what the device throws.
   [[nodiscard]] std::span<const Element> wait() {
     if (pending_ == 0)
-      throw std::logic_error{"no transfer was begun; call start before wait, once for each"};
+      throw std::logic_error{"no transfer is pending; call start once before each wait"};
     const Buffer& buffer = land_oldest();
     return {static_cast<const Element*>(memory_of(buffer)), buffer.count};
   }
@@ -109,7 +109,8 @@ class Readback {
     const auto room = bytes ? checked_align_up(*bytes, buffer_alignment) : std::nullopt;
     if (!room || *room > std::numeric_limits<std::uint64_t>::max() / 2) {
       throw std::length_error{"two buffers of " + std::to_string(elements) + " elements of " +
-                              std::to_string(sizeof(Element)) + " bytes cannot be had"};
+                              std::to_string(sizeof(Element)) +
+                              " bytes exceed 2^64 bytes; use fewer"};
     }
     return *room == 0 ? buffer_alignment : *room;
   }
@@ -118,7 +119,7 @@ class Readback {
     if (source.bytes() % sizeof(Element) == 0 && source.bytes() / sizeof(Element) <= elements_)
       return;
     throw std::length_error{"a source of " + std::to_string(source.bytes()) +
-                            " bytes: this readback takes whole elements of " +
+                            " bytes cannot be read back: use whole elements of " +
                             std::to_string(sizeof(Element)) + " bytes, at most " +
                             std::to_string(elements_)};
   }
@@ -126,7 +127,7 @@ class Readback {
   void begin(const slice_type& source, typename DeviceType::stream_type& stream) {
     Buffer& buffer = buffers_[(first_ + pending_) % 2];
     if (source.bytes() != 0) {
-      // Where recording fails, the copy may be under way: wait for it before the error goes on.
+      // If recording fails, the copy may be under way: wait for it before passing the error on.
       device_->copy_to_host(memory_of(buffer), source.address(), source.bytes(), stream);
       try {
         device_->record(buffer.event, stream);

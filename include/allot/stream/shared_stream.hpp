@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `SharedStream`: a device's stream that lives as long as anyone has work to order with it.
+/// `SharedStream`: a device's stream that lives as long as any of its copies.
 #pragma once
 
 #include <allot/device/device.hpp>
@@ -11,12 +11,12 @@
 
 namespace allot {
 
-/// A stream, shared: copies stand for the same one. It is released, and waited for before that,
-/// when the last of them is gone.
+/// A shared stream: all copies refer to the same one. When the last of them is destroyed, the
+/// stream is waited for and released.
 ///
-/// A pool keeps those that it was given while their buffers are cached, so it needs to record an
-/// event only when another stream wants one of them: a loop on one stream costs no call. Hence to
-/// drop your copy need not wait: synchronize the stream before you free host memory that it uses.
+/// A pool keeps a copy while it caches buffers of that stream, so it needs to record an event only
+/// when another stream wants one of them: a loop on one stream makes no call. So destroying your
+/// copy may not wait: synchronize the stream before you free host memory that it uses.
 template <Device DeviceType>
 class SharedStream {
  public:
@@ -28,12 +28,12 @@ class SharedStream {
   /// Takes over a stream that exists.
   explicit SharedStream(stream_type stream)
       : stream_{std::make_shared<stream_type>(std::move(stream))} {}
-  /// A stream that something else owns and keeps alive: the first argument of an aliasing
-  /// constructor. Not null.
+  /// Shares a stream that something else owns and keeps alive (by an aliasing `std::shared_ptr`).
+  /// Not null.
   explicit SharedStream(std::shared_ptr<stream_type> stream) noexcept
       : stream_{std::move(stream)} {}
 
-  /// For the members of the device.
+  /// The stream, as the device's members take it.
   [[nodiscard]] stream_type& operator*() const noexcept { return *stream_; }
   [[nodiscard]] stream_type* operator->() const noexcept { return stream_.get(); }
   [[nodiscard]] const std::shared_ptr<stream_type>& owner() const noexcept { return stream_; }
@@ -47,8 +47,8 @@ SharedStream(DeviceType&) -> SharedStream<DeviceType>;
 
 namespace detail {
 
-/// Tells two streams of one device apart; null where all of them are as one, since they do their
-/// work at once. A stream that has no handle is known by its address.
+/// Returns a key that differs for each stream of a device; null if the streams do their work at
+/// once, so that all are equivalent. A stream without a handle is identified by its address.
 template <class Stream>
 [[nodiscard]] const void* key_of(const Stream& stream) noexcept {
   if constexpr (std::is_empty_v<Stream>) {

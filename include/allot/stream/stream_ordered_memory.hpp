@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `StreamOrderedMemory<MemoryType>`: memory whose blocks are used again in the order of a stream. A block
-/// that the host has freed may still be written by work on its way; so regions are not told of
+/// `StreamOrderedMemory<MemoryType>`: memory whose blocks are reused in the order of a stream. Work
+/// under way may still write to a block that the host has freed. So regions are not notified of
 /// blocks, and count as in use from end to end.
 #pragma once
 

@@ -28,7 +28,7 @@ namespace allot {
 
 namespace detail {
 
-/// Makes a device current on this thread for a scope, where there is such a thing.
+/// Makes a device current on this thread for a scope, if the device has such a notion.
 template <Device DeviceType>
 [[nodiscard]] auto current_on_this_thread(DeviceType& device) {
   if constexpr (requires { device.make_current(); }) {
@@ -40,24 +40,24 @@ template <Device DeviceType>
 
 }  // namespace detail
 
-/// Streams of a device, which must outlive it. May be used from several threads; each stream takes
-/// work from one at a time. Synchronized before it is released.
+/// Streams of a device, which must outlive the set. May be used from several threads; each stream
+/// takes work from one thread at a time. The destructor waits for all streams.
 ///
-/// Where threads have a current device (HIP), work is submitted with this one current, so that what
+/// If threads have a current device (HIP), work is submitted with this device current, so that what
 /// it launches goes there.
 template <Device DeviceType>
 class StreamSet {
  public:
   using stream_type = typename DeviceType::stream_type;
 
-  /// \param count  of streams, 1 to 256
+  /// \param count  the number of streams, 1 to 256
   /// Throws: `std::invalid_argument`; what the device throws.
   StreamSet(DeviceType& device, std::uint32_t count,
             StreamChoice choice = StreamChoice::round_robin)
       : StreamSet{device, std::vector<std::string>(checked_count(count)), choice} {}
 
   /// One stream for each role.
-  /// Throws: `std::invalid_argument` for a role that is there twice, too; what the device throws.
+  /// Throws: `std::invalid_argument`, also for a role that occurs twice; what the device throws.
   StreamSet(DeviceType& device, std::vector<std::string> roles,
             StreamChoice choice = StreamChoice::round_robin)
       : device_{&device}, choice_{choice}, roles_{std::move(roles)} {
@@ -65,7 +65,7 @@ class StreamSet {
     for (std::size_t i = 0; i < roles_.size(); ++i) {
       if (!roles_[i].empty() && role(roles_[i]) != i)
         throw std::invalid_argument{"two streams have the role " + roles_[i] +
-                                    "; give each one of its own, or none"};
+                                    "; give each its own role, or none"};
     }
     for (std::size_t i = 0; i < roles_.size(); ++i)
       streams_.push_back(std::make_unique<Stream>(device.make_stream()));
@@ -79,8 +79,8 @@ class StreamSet {
 
   [[nodiscard]] std::size_t size() const noexcept { return streams_.size(); }
 
-  /// The number of the stream with that role.
-  /// Throws: `std::out_of_range` naming the roles that there are.
+  /// Returns the number of the stream with that role.
+  /// Throws: `std::out_of_range` listing the existing roles.
   [[nodiscard]] std::size_t role(std::string_view name) const {
     for (std::size_t i = 0; i < roles_.size() && !name.empty(); ++i) {
       if (roles_[i] == name) return i;
@@ -89,15 +89,16 @@ class StreamSet {
     for (const std::string& one : roles_) {
       if (!one.empty()) there += (there.empty() ? "" : ", ") + one;
     }
-    throw std::out_of_range{"no stream has the role " + std::string{name} +
-                            (there.empty() ? "; none has any" : "; there are " + there)};
+    throw std::out_of_range{
+        "no stream has the role " + std::string{name} +
+        (there.empty() ? "; none of them has one" : "; the roles are " + there)};
   }
 
-  /// A stream, for work that the set does not count. Throws: `std::out_of_range`.
+  /// Returns a stream, for work that the set does not count. Throws: `std::out_of_range`.
   [[nodiscard]] stream_type& operator[](std::size_t number) { return at(number).stream; }
 
-  /// The number of the stream that work should go to next. Complexity: constant in turn, else
-  /// linear in the streams.
+  /// Returns the number of the stream that work should go to next. Complexity: constant for
+  /// `round_robin`, else linear in the streams.
   [[nodiscard]] std::size_t next() {
     const std::scoped_lock lock{choosing_};
     if (choice_ == StreamChoice::round_robin) return turn_++ % streams_.size();
@@ -112,18 +113,18 @@ class StreamSet {
     return least;
   }
 
-  /// Calls `work(device, stream)` with a stream by choice, and returns its number. `work` may use
-  /// the set, but not submit to the same stream.
-  /// \param bytes  by which its load is measured
-  /// Throws: what `work` and the device throw; nothing is counted then. Where its end cannot be
-  /// noted, the work is waited for before that is thrown.
+  /// Calls `work(device, stream)` with the stream that `next` chooses, and returns its number.
+  /// `work` may use the set, but not submit to the same stream.
+  /// \param bytes  the load that the work counts as
+  /// Throws: what `work` and the device throw; nothing is counted then. If no event can be recorded
+  /// for the work's end, waits for the work before throwing.
   template <class Work>
   std::size_t submit(std::uint64_t bytes, Work&& work) {
     const std::size_t number = next();
     submit_to(number, bytes, std::forward<Work>(work));
     return number;
   }
-  /// The same with the stream of that number. Throws: `std::out_of_range`, too.
+  /// The same with the stream of that number. Throws: also `std::out_of_range`.
   template <class Work>
   void submit_to(std::size_t number, std::uint64_t bytes, Work&& work) {
     Stream& chosen = at(number);
@@ -141,7 +142,8 @@ class StreamSet {
     }
   }
 
-  /// Bytes of a stream's work that are not known to be done. Throws: what the device throws.
+  /// Returns the bytes of a stream's work that are not known to be done. Throws: what the device
+  /// throws.
   [[nodiscard]] std::uint64_t outstanding(std::size_t number) {
     Stream& stream = at(number);
     const std::scoped_lock lock{stream.counting};
@@ -149,7 +151,8 @@ class StreamSet {
     return stream.outstanding;
   }
 
-  /// Has all later work of one stream wait for what another has now. The host goes on.
+  /// Makes all later work of one stream wait for the present work of another. The host does not
+  /// wait.
   /// Throws: `std::out_of_range`; what the device throws.
   void wait(std::size_t waiting, std::size_t for_stream) {
     Stream& after = at(waiting);
@@ -161,7 +164,7 @@ class StreamSet {
     before.keep_event(std::move(event));
   }
 
-  /// Blocks until one stream, or all, have done their work.
+  /// Blocks until one stream has, or all have, done their work.
   void synchronize(std::size_t number) { device_->synchronize(at(number).stream); }
   void synchronize() {
     for (const auto& stream : streams_) device_->synchronize(stream->stream);
@@ -170,7 +173,8 @@ class StreamSet {
  private:
   [[nodiscard]] static std::size_t checked_count(std::size_t streams) {
     if (streams != 0 && streams <= 256) return streams;
-    throw std::invalid_argument{std::to_string(streams) + " streams cannot be had; use 1 to 256"};
+    throw std::invalid_argument{"invalid number of streams: " + std::to_string(streams) +
+                                "; use 1 to 256"};
   }
 
   /// Work whose end an event stands for.
@@ -182,7 +186,7 @@ class StreamSet {
   struct Stream {
     explicit Stream(stream_type made) : stream{std::move(made)} {}
 
-    /// Work on a stream is done in order: the first that is not ends the search.
+    /// Work on a stream is done in order: the search ends at the first that is not done.
     void forget_done(DeviceType& device) {
       while (!noted.empty() && device.is_done(noted.front().event)) {
         spare.push_back(std::move(noted.front().event));

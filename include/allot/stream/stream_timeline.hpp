@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `StreamTimeline`: the one clock for work on a device's streams. It answers when memory that a
-/// stream's work touches may be used again: by another stream, or by the host.
+/// `StreamTimeline`: the one clock for work on a device's streams. It knows when memory that a
+/// stream's work touches may be reused: by another stream, or by the host.
 ///
 /// | type             | what it is                                                              |
 /// |------------------|-------------------------------------------------------------------------|
-/// | lane             | a stream by number; lane 0 stands for work that is done when it is given |
-/// | `Stamp`          | all work that a lane was given up to a time                             |
-/// | `StreamTimeline` | gives out stamps; makes streams, or the host, wait for them             |
+/// | lane             | a stream by number; lane 0 stands for work that is done once submitted  |
+/// | `Stamp`          | all work that was submitted to a lane up to a time                      |
+/// | `StreamTimeline` | hands out stamps; makes streams, or the host, wait for them             |
 #pragma once
 
 #include <allot/device/device.hpp>
@@ -25,7 +25,7 @@
 
 namespace allot::detail {
 
-/// All work that a lane was given up to a time. The times of all lanes are of one clock.
+/// All work that was submitted to a lane up to a time. All lanes share one clock.
 struct Stamp {
   std::uint32_t lane = 0;
   std::uint64_t time = 0;
@@ -33,13 +33,13 @@ struct Stamp {
   friend constexpr bool operator==(const Stamp&, const Stamp&) noexcept = default;
 };
 
-/// An event is recorded as late as can be, and then stands for all that its lane was given before:
-/// for a lane that shares the ownership of its stream, when a stamp is first ordered or asked for;
-/// for any other lane `record` must be called while the stream is there.
+/// An event is recorded as late as possible, and then covers all work that its lane was given
+/// before. If a lane shares the ownership of its stream, that is when a stamp is first ordered or
+/// queried; for any other lane, call `record` while the stream exists.
 ///
-/// A lane remembers what it has waited for, so no stream waits twice. It has a few events at most:
-/// once they are all under way, the latest one is recorded anew, and stands for more. So memory is
-/// bounded, and what the earlier ones stand for is still found to be done when it is.
+/// A lane remembers what it has waited for, so no stream waits twice. It has only a few events:
+/// once all are under way, the latest one is recorded again, and covers more. So memory is bounded,
+/// and work that the earlier events cover is still found to be done once it is.
 ///
 /// Nothing here is thread-safe.
 template <Device DeviceType>
@@ -48,20 +48,20 @@ class StreamTimeline {
   using stream_type = typename DeviceType::stream_type;
   using Owner = std::shared_ptr<stream_type>;
 
-  /// \param device       must outlive it
-  /// \param most_events  of a lane, at least one. One is enough if what is done is hardly asked.
+  /// \param device       must outlive the timeline
+  /// \param most_events  of a lane, at least one. One is enough if `is_done` is rarely called.
   explicit StreamTimeline(DeviceType& device, std::size_t most_events = 1) noexcept
       : device_{&device}, most_events_{most_events} {}
   StreamTimeline(const StreamTimeline&) = delete;
   StreamTimeline& operator=(const StreamTimeline&) = delete;
 
-  /// Lanes that there are, lane 0 and free ones included.
+  /// Returns the number of lanes, including lane 0 and free ones.
   [[nodiscard]] std::uint32_t lanes() const noexcept {
     return static_cast<std::uint32_t>(lanes_.size()) + 1;
   }
 
-  /// The lane of a stream, if it has one. Complexity: linear in the lanes.
-  /// \param owner  of the stream, if the lane may share it; else null
+  /// Returns the lane of a stream, if it has one. Complexity: linear in the lanes.
+  /// \param owner  the stream's, if the lane may share it; else null
   [[nodiscard]] std::optional<std::uint32_t> find(const stream_type& stream,
                                                   const Owner* owner) noexcept {
     if constexpr (std::is_empty_v<stream_type>) return 0;
@@ -74,12 +74,13 @@ class StreamTimeline {
     return std::nullopt;
   }
 
-  /// A lane for a stream. Throws: `std::invalid_argument` for one that was moved from; what making
-  /// an event throws; `std::bad_alloc`. Nothing has changed then.
+  /// Adds a lane for a stream. Throws: `std::invalid_argument` for one that was moved from; what
+  /// making an event throws; `std::bad_alloc`. Nothing has changed then.
   [[nodiscard]] std::uint32_t add(const stream_type& stream, const Owner* owner) {
     if constexpr (std::is_empty_v<stream_type>) return 0;
     if (key_of(stream) == nullptr) {
-      throw std::invalid_argument{"the stream is empty: it was moved from; give the one it is now"};
+      throw std::invalid_argument{
+          "the stream is empty: it was moved from; pass the one it was moved to"};
     }
     std::size_t at = 0;
     while (at < lanes_.size() && lanes_[at].key != nullptr) ++at;
@@ -97,14 +98,14 @@ class StreamTimeline {
     return static_cast<std::uint32_t>(at) + 1;
   }
 
-  /// Frees a lane whose last stamp is known to be done: its number is given to another stream. Its
+  /// Frees a lane whose last stamp is known to be done; another stream may get its number. Its
   /// stamps stay valid, and done. Returns what kept the stream alive.
   Owner remove(std::uint32_t lane) noexcept {
     lanes_[lane - 1].key = nullptr;
     return std::exchange(lanes_[lane - 1].owner, nullptr);
   }
 
-  /// Whether a lane's number stands for a stream, and whether it shares the ownership of it.
+  /// Returns true if a lane has a stream.
   [[nodiscard]] bool is_used(std::uint32_t lane) const noexcept {
     return lane != 0 && lanes_[lane - 1].key != nullptr;
   }
@@ -112,63 +113,63 @@ class StreamTimeline {
     return lanes_[lane - 1].owner;
   }
 
-  /// A time after all before: no event that was recorded before stands for what it stamps.
+  /// Advances the clock: no event recorded earlier covers what is stamped with the new time.
   [[nodiscard]] std::uint64_t tick() noexcept { return ++now_; }
 
-  /// Stamps all that a lane was given so far.
+  /// Stamps all work that a lane was given so far.
   Stamp stamp(std::uint32_t lane) noexcept {
     if (lane == 0) return {};
     lanes_[lane - 1].stamped = tick();
     return {lane, now_};
   }
-  /// The lane's latest stamp.
+  /// Returns the lane's latest stamp.
   [[nodiscard]] Stamp last_stamp(std::uint32_t lane) const noexcept {
     return lane == 0 ? Stamp{} : Stamp{lane, lanes_[lane - 1].stamped};
   }
 
-  /// Whether the lane's next `record` has to make an event.
+  /// Returns true if the lane's next `record` has to make an event.
   [[nodiscard]] bool needs_event(std::uint32_t lane) const noexcept {
     if (lane == 0) return false;
     const Lane& of = lanes_[lane - 1];
     return of.spare.empty() && of.records.size() < most_events_;
   }
-  /// Makes it now.
+  /// Makes that event now, if one is needed.
   void reserve_event(std::uint32_t lane) {
     if (needs_event(lane)) make_event(lanes_[lane - 1]);
   }
 
-  /// Records an event for all that a lane was given, in its stream. Throws: what the device throws;
-  /// nothing has changed.
+  /// Records an event for all work that a lane was given, on its stream. Throws: what the device
+  /// throws; nothing has changed then.
   void record(std::uint32_t lane, stream_type& stream) {
     if (lane != 0) record(lanes_[lane - 1], stream);
   }
 
-  /// All that a lane was given is known to be done.
+  /// Notes that all work of a lane is done.
   void set_done(std::uint32_t lane) noexcept {
     if (lane != 0) forget_records(lanes_[lane - 1], now_);
   }
 
-  /// Whether the host knows that it is done. Does not ask the device.
+  /// Returns true if the host knows that the work is done. Does not ask the device.
   [[nodiscard]] bool is_known_done(Stamp stamp) const noexcept {
     return stamp.lane == 0 || stamp.time <= lanes_[stamp.lane - 1].done;
   }
 
-  /// Whether anything can tell when it is done: false if no event stands for it, and its stream may
-  /// be gone.
+  /// Returns true if it can be found out when the work is done: false if no event covers it and its
+  /// stream may be gone.
   [[nodiscard]] bool can_order(Stamp stamp) const noexcept {
     if (is_known_done(stamp)) return true;
     const Lane& lane = lanes_[stamp.lane - 1];
     return lane.owner != nullptr || stamp.time <= lane.recorded;
   }
 
-  /// Whether later work of a lane comes after it in any case.
+  /// Returns true if later work of a lane comes after it without a further wait.
   [[nodiscard]] bool is_ordered(Stamp stamp, std::uint32_t lane) const noexcept {
     return stamp.lane == lane || is_known_done(stamp) ||
            (lane != 0 && stamp.time <= lanes_[lane - 1].seen[stamp.lane - 1]);
   }
 
   /// Makes later work of a lane wait for it, on the device. Requires: `can_order(stamp)`.
-  /// Throws: what the device throws; nothing has changed.
+  /// Throws: what the device throws; nothing has changed then.
   void order(Stamp stamp, std::uint32_t lane, stream_type& stream) {
     if (is_ordered(stamp, lane)) return;
     Record& record = record_of(stamp);
@@ -176,7 +177,7 @@ class StreamTimeline {
     lanes_[lane - 1].seen[stamp.lane - 1] = record.time;
   }
 
-  /// Whether it is done. Asks the device, and records an event first if that is needed.
+  /// Returns true if the work is done. Asks the device, and records an event first if needed.
   /// Throws: what the device throws.
   [[nodiscard]] bool is_done(Stamp stamp) {
     if (is_known_done(stamp)) return true;
@@ -189,8 +190,8 @@ class StreamTimeline {
     return is_known_done(stamp);
   }
 
-  /// Asks the device which of all lanes' events are done. Returns whether more is known now. A
-  /// query that fails is asked again next time.
+  /// Asks the device which events of all lanes are done. Returns true if that brought anything new.
+  /// A query that fails is repeated next time.
   bool poll() noexcept {
     bool is_more_done = false;
     for (Lane& lane : lanes_) {
@@ -204,7 +205,7 @@ class StreamTimeline {
     return is_more_done;
   }
 
-  /// Waits for it, on the host. Requires: `can_order(stamp)`. Throws: what the device throws.
+  /// Waits for the work, on the host. Requires: `can_order(stamp)`. Throws: what the device throws.
   void wait(Stamp stamp) {
     if (is_known_done(stamp)) return;
     Record& record = record_of(stamp);
@@ -212,7 +213,7 @@ class StreamTimeline {
     forget_records(lanes_[stamp.lane - 1], record.time);
   }
 
-  /// Waits for all that was stamped; what cannot be waited for is tried twice.
+  /// Waits for everything that was stamped; a wait that fails is tried twice.
   void wait_for_all() noexcept {
     for (std::uint32_t lane = 1; lane < lanes(); ++lane) {
       for (int attempt = 0; attempt < 2 && !try_to_wait(last_stamp(lane)); ++attempt) {
@@ -224,7 +225,7 @@ class StreamTimeline {
 
  private:
   struct Record {
-    std::uint64_t time;  // of the latest stamp that the event stands for
+    std::uint64_t time;  // of the latest stamp that the event covers
     typename DeviceType::event_type event;
   };
 
@@ -232,15 +233,15 @@ class StreamTimeline {
     const void* key = nullptr;      // null: free
     Owner owner{};                  // null: not shared
     std::uint64_t stamped = 0;      // the latest stamp
-    std::uint64_t recorded = 0;     // the latest stamp that an event stands for
+    std::uint64_t recorded = 0;     // the latest stamp that an event covers
     std::uint64_t done = 0;         // the latest that is known to be done
     std::vector<Record> records{};  // under way, the earliest first
     std::vector<typename DeviceType::event_type> spare{};
     std::size_t events = 0;
-    std::vector<std::uint64_t> seen{};  // for each lane, the stamp that this one has waited for
+    std::vector<std::uint64_t> seen{};  // for each lane, the stamp that this lane has waited for
   };
 
-  /// With room in both lists, so that moving it between them cannot fail.
+  /// Reserves room in both lists, so that moving an event between them cannot fail.
   void make_event(Lane& lane) {
     lane.records.reserve(lane.events + 1);
     lane.spare.reserve(lane.events + 1);
@@ -261,7 +262,7 @@ class StreamTimeline {
     lane.recorded = now_;
   }
 
-  /// The first event that stands for a stamp, recorded now if there is none.
+  /// Returns the first event that covers a stamp; records one now if there is none.
   [[nodiscard]] Record& record_of(Stamp stamp) {
     Lane& lane = lanes_[stamp.lane - 1];
     if (lane.recorded < stamp.time) record(lane, *lane.owner);
@@ -276,7 +277,7 @@ class StreamTimeline {
     }
   }
 
-  /// All that was given up to a time is done.
+  /// Notes that all work up to a time is done.
   void forget_records(Lane& lane, std::uint64_t time) noexcept {
     if (lane.done < time) lane.done = time;
     std::size_t count = 0;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `wait_noexcept`: waits for a stream or an event before memory goes that its work may touch, if
-/// nothing may be thrown.
+/// `wait_noexcept`: waits, without throwing, for a stream or an event before memory is released
+/// that its work may touch.
 #pragma once
 
 #include <allot/device/device.hpp>
 
 namespace allot::detail {
 
-/// Waits for all work of a stream, or up to an event; once more if that fails, as errors of earlier
-/// work are reported once. False if the device no longer answers: nothing is known of its work then.
+/// Waits for all work of a stream, or up to an event. Retries once: HIP reports an earlier error a
+/// single time. Returns false if the device no longer responds: nothing is known of its work then.
 template <Device DeviceType, class StreamOrEvent>
 bool wait_noexcept(DeviceType& device, StreamOrEvent& stream_or_event) noexcept {
   for (int attempt = 0; attempt < 2; ++attempt) {

@@ -280,8 +280,8 @@ TEST_CASE_TEMPLATE_DEFINE("where misses are errors, a loop that was warmed up ha
     CHECK(miss.bytes() == 1000);
     CHECK(miss.capacity() == 1024);
     CHECK(std::string{miss.what()} ==
-          "a miss, where misses are errors: no buffer for 1000 B (1000 bytes) is cached; 2 of its "
-          "class, 1 KiB (1024 bytes), are in use. Warm up one more of that size, or have misses "
+          "a miss, although misses are errors: no buffer for 1000 B (1000 bytes) is cached; 2 of "
+          "its class, 1 KiB (1024 bytes), are in use; warm up one more of that size, or let misses "
           "allocate");
   }
   CHECK_THROWS_AS(static_cast<void>(pool.acquire(9, stream)), allot::PoolMiss);

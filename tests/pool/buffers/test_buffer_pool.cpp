@@ -166,8 +166,8 @@ TEST_CASE("a warm-up does not exceed the cap together with what is cached alread
   BufferPool pool{device, 1 * MiB, {.max_cached = 64 * KiB}};
   pool.warm_up({32 * KiB});
   CHECK_THROWS_WITH_AS(pool.warm_up({16 * KiB, 24 * KiB}),
-                       "a warm-up of 40 KiB (40960 bytes) is above what the pool may cache, "
-                       "64 KiB, of which 32 KiB are; raise max_cached, or trim first",
+                       "a warm-up of 40 KiB (40960 bytes) exceeds what the pool may cache, "
+                       "64 KiB, of which 32 KiB is cached already; raise max_cached, or trim first",
                        std::invalid_argument);
   CHECK(pool.stats().cached == 32 * KiB);
   CHECK(pool.validate());

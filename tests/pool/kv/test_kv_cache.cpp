@@ -67,20 +67,20 @@ TEST_CASE("a shape or a budget that holds nothing is refused, with its numbers")
           "a KV cache of 0 layers, 8 KV heads and blocks of 16 tokens holds nothing; give at least "
           "one of each");
   refused({1, 1, 80, 128, {34, 32}}, 16,
-          "a key head of 80 elements of 34 bytes for 32 is no whole number of element blocks; "
+          "a key head of 80 elements of 34 bytes for 32 is not a whole number of element blocks; "
           "choose another element type");
   refused({1, 1, 128, 0}, 16,
-          "a value head of 0 elements of 2 bytes for 1 is no whole number of element blocks; "
+          "a value head of 0 elements of 2 bytes for 1 is not a whole number of element blocks; "
           "choose another element type");
   const std::uint64_t large = std::uint64_t{1} << 40;
   refused({large, large / 128, 128, 128}, 16, "a KV block exceeds 2^64 bytes; check the shape");
   refused({1, large, large, 128}, 1, "a KV block exceeds 2^64 bytes; check the shape");
   refused({1, 1, 1, 1, {1, 1}, {1, 1}}, std::uint64_t{1} << 32,
-          "a KV block of 4294967296 tokens: use at most 2^32 - 1, and rather 16");
+          "a KV block of 4294967296 tokens is too large; use at most 2^32 - 1, such as 16");
   KvCacheConfig config = small_cache(1);
   --config.budget_bytes;
   CHECK_THROWS_WITH_AS((Cache{HostDevice{}, config}),
-                       "a KV cache of 1023 B holds not one block of 4 tokens, 1 KiB (1024 "
+                       "a KV cache of 1023 B is less than one block of 4 tokens, 1 KiB (1024 "
                        "bytes); give it more, or blocks of fewer tokens",
                        std::invalid_argument);
   CHECK_THROWS_AS((Cache{HostDevice{}, small_cache(1, 0)}), std::invalid_argument);
@@ -442,7 +442,7 @@ TEST_CASE("a slice that cannot hold the blocks, or not aligned, is refused") {
                        std::invalid_argument);
   auto unaligned = arena.allocate(16, 256);
   CHECK_THROWS_WITH_AS(pool(options, arena.allocate(1024)),
-                       "the blocks begin at a multiple of 256 bytes, but the slice does not; "
+                       "the slice does not begin at a multiple of 256 bytes; "
                        "allocate it with that alignment",
                        std::invalid_argument);
   CHECK_THROWS_AS(pool({.blocks = ~std::uint64_t{0} / 2, .block_bytes = 1}, arena.allocate(256)),

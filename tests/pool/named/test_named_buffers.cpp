@@ -139,13 +139,13 @@ TEST_CASE_TEMPLATE("a buffer is added, found and freed", D, HostDevice, StagedHo
 TEST_CASE("a name that is not there is an error with the nearest ones") {
   NamedBuffers buffers{HostDevice{}, 16 * MiB};
   CHECK(message_of([&] { buffers.free("positions"); }) ==
-        "no buffer is named \"positions\": there is none at all; add it first");
+        "no buffer is named \"positions\": there are no buffers yet; add it first");
   for (const char* name : {"positions", "velocities", "forces", "edges", "grid_cells"}) {
     buffers.add<float>(name, 10);
   }
   CHECK_THROWS_AS(static_cast<void>(buffers.get<float>("position")), std::out_of_range);
   const std::string text = message_of([&] { static_cast<void>(buffers.get<float>("position")); });
-  CHECK(has(text, "no buffer is named \"position\"; of 5 buffers the nearest: \"positions\", "));
+  CHECK(has(text, "no buffer is named \"position\"; the nearest of 5 buffers: \"positions\", "));
   CHECK_THROWS_AS(buffers.ensure_capacity<float>("edge", 1), std::out_of_range);
   CHECK_THROWS_AS(buffers.set_used("edge", 1), std::out_of_range);
   CHECK_THROWS_AS(static_cast<void>(buffers.capacity("edge")), std::out_of_range);
@@ -156,7 +156,8 @@ TEST_CASE("a wrong type is an error with both") {
   NamedBuffers buffers{HostDevice{}, 16 * MiB};
   buffers.add<float>("positions", 10);
   const char* const expected =
-      "buffer \"positions\" holds float (4 bytes), not double (8 bytes); ask for what it holds";
+      "buffer \"positions\" holds float (4 bytes), not double (8 bytes); use the type that it "
+      "holds";
   CHECK_THROWS_AS(static_cast<void>(buffers.get<double>("positions")), std::invalid_argument);
   CHECK(message_of([&] { static_cast<void>(buffers.get<double>("positions")); }) == expected);
   CHECK(message_of([&] { buffers.ensure_capacity<double>("positions", 100); }) == expected);
@@ -170,8 +171,8 @@ TEST_CASE("a duplicate is the buffer that exists, or an error with both") {
   CHECK(buffers.add<float>("x", 1000).data() == first.data());
   CHECK(buffers.stats().allocations == 1);
   CHECK(message_of([&] { buffers.add<double>("x", 1000); }) ==
-        "buffer \"x\" exists, added with 1000 elements of 4 bytes of float; it cannot be added "
-        "with 1000 elements of 8 bytes of double: free it first, or ensure its capacity");
+        "buffer \"x\" was added with 1000 elements of 4 bytes of float; it cannot be added again "
+        "with 1000 elements of 8 bytes of double: free it first, or call ensure_capacity");
   CHECK(has(message_of([&] { buffers.add<float>("x", 2000); }), "with 2000 elements of 4 bytes"));
   CHECK(has(message_of([&] { buffers.add<float>("x", 1000, {.maximum = 5000}); }),
             "another growth, minimum, maximum or readback"));
@@ -188,7 +189,7 @@ TEST_CASE("elements may be of several values, and a minimum holds") {
   CHECK(positions.size() == 3 * 342);
   CHECK(buffers.config("positions").bytes_per_element == 12);
   CHECK(has(message_of([&] { buffers.add<double>("p", 1, particle_buffers::positions()); }),
-            "elements of 12 bytes are no whole number of double (8 bytes)"));
+            "elements of 12 bytes are not a whole number of double (8 bytes)"));
   CHECK(has(message_of([&] { buffers.add<float>("p", 1, {.minimum = 100, .maximum = 50}); }),
             "between a minimum of 100 and a maximum of 50 bytes"));
   CHECK_THROWS_AS(buffers.add<float>("p", 0, plain()), std::invalid_argument);
@@ -309,7 +310,7 @@ TEST_CASE("a limit holds on every path, and a resize counts once") {
   buffers.add<Int>("a", 10'000, plain());
   buffers.add<Int>("b", 5'000, plain());
   CHECK(message_of([&] { buffers.add<Int>("c", 10'001, plain()); }) ==
-        "buffer \"c\": 39.06 KiB (40004 bytes) more, where 58.59 KiB (60000 bytes) are taken, "
+        "buffer \"c\": 39.06 KiB (40004 bytes) more, with 58.59 KiB (60000 bytes) already taken, "
         "exceed the limit of 97.65 KiB (100000 bytes); free buffers, or raise the limit over all "
         "of them");
   CHECK(!buffers.contains("c"));
@@ -371,7 +372,7 @@ TEST_CASE_TEMPLATE("several are resized together, or none", D, HostDevice, Stage
                   std::out_of_range);
   CHECK(message_of([&] {
           buffers.resize_all({resize_to<Int>("a", 8000), resize_to<Int>("a", 9000)});
-        }) == "buffer \"a\" is to be resized twice at once; name each once");
+        }) == "buffer \"a\" is named twice in one resize; name each buffer once");
   CHECK_THROWS_AS(buffers.resize_all({resize_to<Int>("a", 1), resize_to<Int>("a", 9000)}),
                   std::invalid_argument);  // also where one of them has room already
   CHECK(buffers.stats().resizes == 0);

@@ -133,8 +133,7 @@ TEST_CASE("an outer scope allocates only when the inner ones have ended") {
   {
     auto inner = workspace.scope();
     CHECK_THROWS_WITH_AS(static_cast<void>(outer.allocate(1)),
-                         "an allocation in scope 1 of 2 would end with the innermost one; allocate "
-                         "there, or end it first",
+                         "scope 1 of 2 is not the innermost one; allocate in that, or end it first",
                          std::logic_error);
     auto upper = workspace.scope(End::upper);
     static_cast<void>(upper.allocate(1));

@@ -20,8 +20,9 @@ template <Device DeviceType>
   for (std::size_t i = 0; i < devices.size(); ++i) {
     if (devices[i].name() == arena.device) return i;
   }
-  throw std::logic_error{"the plan has an arena on " + arena.device +
-                         ", which is not among the devices given; load on those it was made for"};
+  throw std::logic_error{
+      "the plan has an arena on " + arena.device +
+      ", which is not among the devices given; load onto those that it was made for"};
 }
 
 }  // namespace allot::load::detail

@@ -23,7 +23,8 @@ class DirectFiles {
     for (const gguf::Shard& shard : file.shards()) files_.emplace_back(shard.file());
     if (all_are_open()) return;
     files_.clear();
-    fallbacks.push_back("the file system has no direct reads; read through the page cache");
+    fallbacks.push_back(
+        "the file system does not support direct reads; read through the page cache");
   }
 
   [[nodiscard]] bool in_use() const noexcept { return !files_.empty(); }

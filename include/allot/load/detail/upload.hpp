@@ -86,7 +86,7 @@ class Upload {
     for (const auto& lane : lanes_) lane->synchronize();
     if (direct_.in_use() && work_.tiles() != 0) {
       report_.fallbacks.push_back(
-          "tensors that are transformed were read through the page cache, the others past it");
+          "transformed tensors were read through the page cache, the others past it");
     }
     if (direct_.were_refused()) {
       report_.fallbacks.push_back("direct reads were refused; read through the page cache");

@@ -45,14 +45,15 @@ template <class = void>
                                         gguf::TensorType type) {
   const gguf::TypeInfo info = gguf::checked_type_info(type);
   if (elements % info.block_elements != 0) {
-    throw std::invalid_argument{
-        "a cache of " + std::string{info.name} + " cannot be had: its blocks are " +
-        std::to_string(info.block_elements) + " elements, and a token keeps " +
-        std::to_string(elements) + " in a layer; use F16"};
+    throw std::invalid_argument{"invalid cache type " + std::string{info.name} +
+                                ": its blocks have " + std::to_string(info.block_elements) +
+                                " elements, but a token keeps " + std::to_string(elements) +
+                                " in a layer; use F16"};
   }
   const auto row = checked_multiply(elements / info.block_elements, info.block_bytes);
   const auto all = row ? checked_multiply(*row, tokens) : std::nullopt;
-  if (!all) throw std::length_error{"the KV cache takes more than 2^64 bytes; ask for less"};
+  if (!all)
+    throw std::length_error{"the KV cache would take more than 2^64 bytes; use a shorter context"};
   return *all;
 }
 

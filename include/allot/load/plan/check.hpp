@@ -144,7 +144,8 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
                                             const MarginType& margin = {},
                                             const Grouping& grouping = {}) {
   if (options.devices.empty())
-    throw std::invalid_argument{"the largest context is that of devices; name them in the options"};
+    throw std::invalid_argument{
+        "the largest context depends on the devices; name them in PlanOptions::devices"};
   if (!options.cache) options.cache = CacheOptions{1};
   if (cache_items(file, *options.cache).empty()) {
     throw std::runtime_error{"the model keeps no KV cache, so any context fits; plan without one"};

@@ -71,7 +71,7 @@ void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
     throw std::logic_error{"a step of " + std::to_string(step.bytes) + " bytes at " +
                            std::to_string(step.file_offset) + " of shard " +
                            std::to_string(step.shard) +
-                           " lies outside of the file or its arena; "
+                           " lies outside the file or its arena; "
                            "load the file that the plan was made for"};
   }
 }
@@ -97,7 +97,7 @@ void check_apart(std::span<const Step> steps) {
       continue;
     throw std::logic_error{"two steps write byte " + std::to_string(second.arena_offset) +
                            " of arena " + std::to_string(second.arena) +
-                           "; load a plan as make_plan made it"};
+                           "; load a plan that make_plan made, unchanged"};
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `PooledBuffer`: a buffer of a pool, returned with its scope.
+/// `PooledBuffer`: a buffer of a pool, returned at the end of its scope.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -37,9 +37,9 @@ class PoolBase {
   using stream_type = typename DeviceType::stream_type;
 
   virtual ~PoolBase() = default;
-  /// Nothing refers to the entry's memory any more, but for the work on its stream.
+  /// Called when nothing but work on the entry's stream refers to its memory any more.
   virtual void returned(PoolEntry<DeviceType>& entry) noexcept = 0;
-  /// The entry will be returned on this stream.
+  /// Sets the stream that the entry will be returned on.
   virtual void return_on(PoolEntry<DeviceType>& entry, stream_type& stream,
                          const std::shared_ptr<stream_type>* owner) = 0;
 
@@ -78,7 +78,7 @@ struct PoolEntry : EntryLink<OfClass>, EntryLink<OfAge> {
 /// Places the control block of a `shared_ptr` to an entry inside that entry.
 ///
 /// Why: a hit promises no call to the system allocator, but `slice()` has to hand out a
-/// `std::shared_ptr`, as every slice has one, and each `shared_ptr` that is made anew allocates a
+/// `std::shared_ptr`, as every slice has one, and each new `shared_ptr` allocates a
 /// control block. An allocator for it is the one hook that the standard offers. The entry lives in
 /// the pool, which outlives all of its buffers, so the room is there.
 ///
@@ -87,7 +87,7 @@ struct PoolEntry : EntryLink<OfClass>, EntryLink<OfAge> {
 /// and by any `weak_ptr`). In `deallocate` nothing refers to it any more, so the next user of the
 /// entry may build a new one in the same room. Hence the deleter does nothing.
 ///
-/// How large a control block is, the standard does not say: libstdc++ takes 40 bytes (a table, two
+/// The standard does not say how large a control block is: libstdc++ takes 40 bytes (a table, two
 /// counts, the pointer, this allocator), libc++ 48. A library that takes more than the room does
 /// not compile here, and needs a larger `control_block_room`.
 template <class Value, Device DeviceType>
@@ -127,11 +127,11 @@ struct PooledBufferMaker;
 }  // namespace detail
 
 /// Bytes of a pool, for as long as this object and its slices live. They then go back to the pool,
-/// on the stream for which they were acquired: work given to that stream before is not disturbed by
-/// who gets them next. Empty where default-constructed or moved from.
+/// on the stream for which they were acquired: their next user does not disturb work that was given
+/// to that stream before. Empty if default-constructed or moved from.
 ///
-/// It may outlive the pool, and be destroyed on any thread. Where it was acquired for a stream that
-/// is not a `SharedStream`, that stream stays where it is, alive, until the buffer is returned.
+/// It may outlive the pool, and be destroyed on any thread. If it was acquired for a stream that is
+/// not a `SharedStream`, do not move or destroy that stream until the buffer is returned.
 template <Device DeviceType>
 class PooledBuffer {
  public:
@@ -150,9 +150,9 @@ class PooledBuffer {
   }
   ~PooledBuffer() = default;
 
-  /// Bytes that were asked for.
+  /// Returns the bytes that were asked for.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-  /// Bytes that there are: those of its class.
+  /// Returns the bytes that it has: those of its class.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return entry_ ? entry_->capacity : 0; }
   [[nodiscard]] bool empty() const noexcept { return entry_ == nullptr; }
   [[nodiscard]] void* address() const noexcept { return entry_ ? entry_->address : nullptr; }
@@ -168,28 +168,28 @@ class PooledBuffer {
     size_ = bytes;
   }
 
-  /// Its `size()` bytes, shared: they go back when the last slice is gone as well. Allocates
-  /// nothing.
+  /// Shares its `size()` bytes: they go back to the pool once the last slice is gone, too. Does not
+  /// allocate.
   [[nodiscard]] slice_type slice() const noexcept {
     return entry_ ? slice_type{entry_, entry_->address, size_} : slice_type{};
   }
-  /// Throws: `std::out_of_range` where they reach beyond `size()`.
+  /// Throws: `std::out_of_range` if they reach beyond `size()`.
   [[nodiscard]] slice_type slice(std::uint64_t offset, std::uint64_t bytes) const {
     return slice().part(offset, bytes);
   }
 
-  /// Its `size()` bytes, where the host may touch them.
+  /// Returns its `size()` bytes, if the host may touch them.
   [[nodiscard]] std::span<std::byte> span() const noexcept requires(memory_type::host_accessible) {
     return {static_cast<std::byte*>(address()), static_cast<std::size_t>(size_)};
   }
 
-  /// Returns it now: it is empty then.
+  /// Returns it to the pool now: it is empty then.
   void release() noexcept {
     entry_.reset();
     size_ = 0;
   }
-  /// Returns it on another stream than that for which it was acquired: the one that used it last.
-  /// Throws: what the device throws for a stream that the pool did not know; it is then as it was.
+  /// Returns it on another stream than the one it was acquired for: the stream that used it last.
+  /// Throws: what the device throws for a stream that is new to the pool; nothing has changed then.
   void release(stream_type& stream) {
     if (entry_) entry_->pool->return_on(*entry_, stream, nullptr);
     release();
@@ -213,7 +213,7 @@ class PooledBuffer {
 
 namespace detail {
 
-/// For pools: makes a buffer of an entry that is in use.
+/// For pools: makes a buffer from an entry that is in use.
 template <Device DeviceType>
 struct PooledBufferMaker {
   [[nodiscard]] static PooledBuffer<DeviceType> make(PoolEntry<DeviceType>& entry,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Which sizes a pool's buffers have: a compile-time policy. Buffers of one class stand in for each
-/// other, so fewer classes mean more hits and more waste.
+/// The sizes of a pool's buffers: a compile-time policy. Buffers of one class replace each other,
+/// so fewer classes mean more hits and more waste.
 ///
 /// | policy        | sizes, in units                          | waste, of the size asked for |
 /// |---------------|------------------------------------------|------------------------------|
@@ -9,8 +9,8 @@
 /// | `FourSteps`   | 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16...| under 25 %                   |
 /// | `ExactSizes`  | all                                      | none                         |
 ///
-/// A unit is the arena's granularity (256 bytes as a rule); what rounding up to whole units costs
-/// comes first, and is less than one unit.
+/// A unit is the arena's granularity (usually 256 bytes). Sizes are first rounded up to whole
+/// units, which wastes less than one unit.
 #pragma once
 
 #include <bit>
@@ -21,21 +21,21 @@
 
 namespace allot {
 
-/// What a pool asks of its size classes.
+/// What a pool requires of its size classes.
 ///
 /// | expression           | meaning                                                              |
 /// |----------------------|----------------------------------------------------------------------|
-/// | `Classes::round_up(units)` | the size of the class of that size, at least one: the least of its   |
-/// |                      | sizes that is not smaller, or nothing where that exceeds 64 bits     |
+/// | `Classes::round_up(units)` | the smallest class size that is at least `units` (one or more), or |
+/// |                      | nothing if that exceeds 64 bits                                      |
 ///
-/// Where the classes can be numbered, `Classes::count` and `Classes::index_of(size)`, below it and different
-/// for each class size: the pool then looks them up in a table.
+/// If the classes can be numbered, add `Classes::count` and `Classes::index_of(size)`, which is
+/// below `count` and different for each class size: the pool then looks classes up in a table.
 template <class Classes>
 concept SizeClasses = requires(std::uint64_t units) {
   { Classes::round_up(units) } -> std::same_as<std::optional<std::uint64_t>>;
 };
 
-/// Few classes: for sizes that vary much.
+/// Few classes: for sizes that vary a lot.
 struct PowersOfTwo {
   static constexpr std::size_t count = 64;
 

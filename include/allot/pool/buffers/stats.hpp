@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a `BufferPool` is told, and what it tells.
+/// Options and statistics of `BufferPool`.
 ///
 /// | type          | what it is                                                     |
 /// |---------------|----------------------------------------------------------------|
 /// | `PoolOptions` | how much it keeps, whether it grows                            |
-/// | `Misses`      | what happens where no buffer of the class is cached            |
-/// | `PoolStats`   | a snapshot: hits, misses, bytes, in all and of each class      |
-/// | `PoolMiss`    | the error of a miss, where misses are errors                   |
+/// | `Misses`      | what happens if no buffer of the class is cached               |
+/// | `PoolStats`   | a snapshot: hits, misses, bytes, in total and for each class   |
+/// | `PoolMiss`    | the error for a miss, if misses are errors                     |
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -20,7 +20,7 @@
 
 namespace allot {
 
-/// What a pool does where it has no cached buffer of the class.
+/// What a pool does if it has no cached buffer of the class.
 enum class Misses {
   allocate,    ///< takes one from its arena
   are_errors,  ///< throws `PoolMiss`: proof that a loop allocates nothing
@@ -30,22 +30,22 @@ enum class Misses {
 struct PoolOptions {
   static constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
 
-  /// Cached bytes at most: a return that exceeds it frees the buffers that were returned longest
-  /// ago, and waits for the streams that they were returned on.
+  /// The most bytes to cache: a return that exceeds this frees the buffers that were returned
+  /// longest ago, and waits for the streams that they were returned on.
   std::uint64_t max_cached = unlimited;
-  /// How long further chunks are, where the arena has no room; 0: there are none.
+  /// Bytes of each further chunk, if the arena has no room; 0: the pool does not grow.
   std::uint64_t growth = 0;
-  /// The arena and its further chunks at most.
+  /// The most bytes of the arena and its further chunks together.
   std::uint64_t max_capacity = unlimited;
-  /// Calls of `tick()` after which a cached buffer is freed by one; 0: it stays.
+  /// Number of calls of `tick()` after which a cached buffer is freed; 0: it stays.
   std::uint64_t max_idle_ticks = 0;
   Misses misses = Misses::allocate;
-  /// Whether chunks without a buffer in use, the first one too, go back to the system when the
-  /// device's memory runs out elsewhere (`Reclaimer`). The next miss takes one anew.
+  /// If true, chunks without a buffer in use, including the first one, go back to the system when
+  /// the device's memory runs out elsewhere (`Reclaimer`). The next miss takes a new one.
   bool reclaimable = true;
 };
 
-/// One class of sizes. Counts of acquisitions since the pool was made, and of buffers now.
+/// One size class. Acquisitions are counted since the pool was made; buffers are those of now.
 struct PoolClassStats {
   std::uint64_t capacity = 0;  ///< bytes of each buffer
   std::uint64_t hits = 0;
@@ -56,17 +56,17 @@ struct PoolClassStats {
   friend bool operator==(const PoolClassStats&, const PoolClassStats&) = default;
 };
 
-/// A snapshot that is true at one moment. Bytes, but where it says buffers or counts.
+/// A consistent snapshot. In bytes, unless it says buffers or counts.
 struct PoolStats {
-  std::uint64_t hits = 0;    ///< acquisitions that a cached buffer served
-  std::uint64_t misses = 0;  ///< that none did, those that failed included
+  std::uint64_t hits = 0;    ///< acquisitions served by a cached buffer
+  std::uint64_t misses = 0;  ///< other acquisitions, including those that failed
   std::uint64_t waits = 0;   ///< hits for which one stream was made to wait for another
   std::uint64_t frees = 0;   ///< cached buffers that went back to the arena
 
   std::uint64_t requested = 0;  ///< sizes asked for, of the buffers in use
   std::uint64_t in_use = 0;     ///< capacities of the buffers in use
   std::uint64_t cached = 0;     ///< capacities of the cached buffers
-  std::uint64_t capacity = 0;   ///< of the arena, and its further chunks
+  std::uint64_t capacity = 0;   ///< of the arena and its further chunks
   std::uint64_t in_use_buffers = 0;
   std::uint64_t cached_buffers = 0;
   std::uint64_t chunks = 0;  ///< allocations from the system that are held now
@@ -76,31 +76,31 @@ struct PoolStats {
 
   std::vector<PoolClassStats> classes;  ///< by capacity; those that were ever asked for
 
-  /// Hits of all acquisitions, 0 to 1; 0 before the first.
+  /// Returns hits as a share of all acquisitions, 0 to 1; 0 before the first.
   [[nodiscard]] double hit_rate() const noexcept {
     const std::uint64_t all = hits + misses;
     return all == 0 ? 0 : static_cast<double>(hits) / static_cast<double>(all);
   }
 };
 
-/// A miss, where misses are errors. Nothing has changed but the count.
+/// A miss, although misses are errors. Nothing but the count has changed.
 class PoolMiss : public std::runtime_error {
  public:
   PoolMiss(std::uint64_t bytes, std::uint64_t capacity, std::uint64_t in_use)
       : std::runtime_error{(FixedText<384>{}
-                            << "a miss, where misses are errors: no buffer for "
+                            << "a miss, although misses are errors: no buffer for "
                             << ReadableBytes{bytes}.c_str() << " (" << bytes
                             << " bytes) is cached; " << in_use << " of its class, "
                             << ReadableBytes{capacity}.c_str() << " (" << capacity
-                            << " bytes), are in use. Warm up one more of that size, or have "
+                            << " bytes), are in use; warm up one more of that size, or let "
                                "misses allocate")
                                .c_str()},
         bytes_{bytes},
         capacity_{capacity} {}
 
-  /// What was asked for.
+  /// Returns the size that was asked for.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
-  /// What a buffer of its class has.
+  /// Returns the size of a buffer of its class.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
 
  private:
@@ -110,7 +110,7 @@ class PoolMiss : public std::runtime_error {
 
 namespace detail {
 
-/// The part of the figures that is counted as it happens.
+/// The figures that are counted as they change.
 struct PoolAccount : PoolStats {
   void take(std::uint64_t bytes, std::uint64_t of_them_requested) noexcept {
     in_use += bytes;
@@ -130,7 +130,7 @@ struct PoolAccount : PoolStats {
 
 [[noreturn]] inline void throw_above_limit(std::uint64_t capacity, std::uint64_t limit) {
   throw std::invalid_argument{(FixedText<192>{} << "a pool of " << ReadableBytes{capacity}.c_str()
-                                                << " is above its own limit, "
+                                                << " exceeds its own limit of "
                                                 << ReadableBytes{limit}.c_str()
                                                 << "; raise max_capacity")
                                   .c_str()};
@@ -141,12 +141,12 @@ struct PoolAccount : PoolStats {
                                          std::uint64_t cached) {
   FixedText<224> text;
   text << "a warm-up of " << ReadableBytes{total}.c_str() << " (" << total
-       << " bytes) is above what the pool may cache, " << ReadableBytes{cap}.c_str();
+       << " bytes) exceeds what the pool may cache, " << ReadableBytes{cap}.c_str();
   if (cached == 0) {
     text << "; raise max_cached";
   } else {
     text << ", of which " << ReadableBytes{cached}.c_str()
-         << " are; raise max_cached, or trim first";
+         << " is cached already; raise max_cached, or trim first";
   }
   throw std::invalid_argument{text.c_str()};
 }

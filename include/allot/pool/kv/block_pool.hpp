@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `BlockPool`: blocks of one size in one allocation of a device, counted and copied on write. What
-/// a paged KV cache is made of; `KvCache` (`kv_cache.hpp`) adds sequences and prefixes.
+/// `BlockPool`: reference-counted blocks of one size in one allocation of a device, copied on
+/// write. A paged KV cache is made of it; `KvCache` (`kv_cache.hpp`) adds sequences and prefixes.
 #pragma once
 
 #include <allot/alignment/alignment.hpp>
@@ -31,19 +31,19 @@ namespace allot {
 
 struct BlockPoolOptions {
   std::uint64_t blocks;       ///< at least one, below 2^32 - 1
-  std::uint64_t block_bytes;  ///< of each; the first begins at a multiple of 256
+  std::uint64_t block_bytes;  ///< of each block; the first begins at a multiple of 256
   std::size_t lanes = 1;      ///< streams that the blocks are used on, up to 32
 };
 
 /// Blocks named by number, each with a count of the references to it.
 ///
 /// Work on blocks goes to the pool's streams, its lanes. A block remembers which lanes were given
-/// work on it: when one lane uses what another has touched, it waits for it on the device. Give a
-/// lane its work on a block after the call that names both, and before the block is named with
+/// work on it: if one lane uses what another has touched, it waits for that on the device. Submit
+/// a lane's work on a block after the call that names both, and before the block is named with
 /// another lane or released.
 ///
-/// Nothing is taken from the system after it is made. Bookkeeping: 72 bytes a block, host memory.
-/// One thread at a time.
+/// The constructor takes all memory; nothing is taken from the system later. Bookkeeping: 72 bytes
+/// a block, in host memory. Use it from one thread at a time.
 template <Device DeviceType>
 requires std::copyable<DeviceType>
 class BlockPool {
@@ -53,7 +53,7 @@ class BlockPool {
   using stream_pointer = std::shared_ptr<stream_type>;
   using Number = std::uint32_t;
 
-  /// One allocation of the device, from an arena of its own.
+  /// Makes one allocation from the device, for a private arena.
   /// Throws: `std::invalid_argument` for counts and sizes out of range; `OutOfMemory`; what making
   /// streams throws.
   BlockPool(DeviceType device, const BlockPoolOptions& options)
@@ -65,8 +65,8 @@ class BlockPool {
       : BlockPool{device, options, std::move(streams),
                   OwnMemory{bytes_of(options), device.memory()}.allocate(bytes_of(options))} {}
 
-  /// \param storage  where the blocks are: a slice of any arena, with room for all, that begins at
-  ///                 a multiple of 256 bytes
+  /// \param storage  the memory of the blocks: a slice of any arena, with room for all, that begins
+  ///                 at a multiple of 256 bytes
   BlockPool(DeviceType device, const BlockPoolOptions& options, std::vector<stream_pointer> streams,
             slice_type storage)
       : storage_{fitting(options, std::move(storage))},
@@ -77,7 +77,7 @@ class BlockPool {
     numbers_.reserve(options.blocks);
   }
 
-  /// Allocates the lowest free block, with one reference, to be written on the lane.
+  /// Allocates the lowest free block, with one reference; work on the lane may write it.
   /// Complexity: constant. Throws: `OutOfBlocks`; what recording and waiting throw. Nothing has
   /// changed then.
   [[nodiscard]] Number allocate(std::size_t lane = 0) {
@@ -86,7 +86,7 @@ class BlockPool {
     return *taken;
   }
 
-  /// The same, or nothing if none is free.
+  /// The same, but returns nothing if no block is free.
   [[nodiscard]] std::optional<Number> try_allocate(std::size_t lane = 0) {
     lanes_.require(lane);
     const std::optional<Block> placed = numbers_.try_allocate(1);
@@ -126,16 +126,16 @@ class BlockPool {
     return release_unused(number);
   }
 
-  /// Releases a reference that submitted no work on the block: it only kept it for others.
+  /// Releases a reference whose holder submitted no work on the block, but only kept it for others.
   bool release_unused(Number number) {
     State& block = used(number);
     if (--block.ref_count != 0) return false;
-    block.touched.more_reads = false;  // each reference has said so when it was released
+    block.touched.more_reads = false;  // each reference noted its reads when it was released
     numbers_.deallocate({number, 1, block.handle});
     return true;
   }
 
-  /// How many references there are to a block; 0: it is free.
+  /// Returns the number of references to a block; 0: it is free.
   [[nodiscard]] std::uint32_t ref_count(Number number) const {
     require(number);
     return blocks_[number].ref_count;
@@ -155,8 +155,8 @@ class BlockPool {
     lanes_.note_read(used(number).touched, lane);
   }
 
-  /// Remembers that all work that writes the block was submitted: what reads it later waits for no
-  /// more than that.
+  /// Remembers that all work that writes the block was submitted: later reads wait only for that
+  /// work.
   void end_writes(Number number) { lanes_.note_given(used(number).touched); }
 
   /// Makes later work on the lane wait for all work that was submitted for the block.
@@ -166,7 +166,7 @@ class BlockPool {
     lanes_.note_written(block.touched, lane);
   }
 
-  /// A new block with the contents of another, copied on the lane.
+  /// Allocates a block with the contents of another, copied on the lane.
   /// Throws: `OutOfBlocks`; `std::invalid_argument`; what copying throws. Nothing has changed then.
   [[nodiscard]] Number copy_of(Number from, std::size_t lane = 0) {
     read(from, lane);
@@ -180,8 +180,8 @@ class BlockPool {
     return to;
   }
 
-  /// The block to write instead of this one: itself if this is the only reference; else a copy, and
-  /// this reference is released (copy on write). Throws: as `copy_of`.
+  /// Returns the block to write instead of this one: itself if this is the only reference; else a
+  /// copy, and this reference is released (copy on write). Throws: as `copy_of`.
   [[nodiscard]] Number writable(Number number, std::size_t lane = 0) {
     if (used(number).ref_count == 1) {
       write(number, lane);
@@ -196,9 +196,9 @@ class BlockPool {
     Number from;
     Number to;
   };
-  /// One step of compaction: copies the highest used block to the lowest free one, with all its
-  /// references. Nothing if all blocks below it are used. All work on it was submitted; after
-  /// `finish_compaction` on the lane the block is to be named by its new number.
+  /// Does one step of compaction: copies the highest used block to the lowest free one, with all
+  /// its references. Returns nothing if all blocks below it are used. Requires: all work on the
+  /// block was submitted. After `finish_compaction` on the lane, use the block's new number.
   /// Throws: as `copy_of`.
   [[nodiscard]] std::optional<Moved> compact(std::size_t lane = 0) {
     lanes_.require(lane);
@@ -207,7 +207,7 @@ class BlockPool {
     const bool more_writes = blocks_[from].touched.more_writes;
     const Number to = copy_of(from, lane);
     blocks_[to].ref_count = std::exchange(blocks_[from].ref_count, 0);
-    // All lanes come after the copy: what is left to wait for is what is done with it later.
+    // All lanes come after the copy: only later work on the block is left to wait for.
     blocks_[to].touched = blocks_[from].touched;
     blocks_[to].touched.more_writes = more_writes;
     lanes_.note_end(blocks_[from].touched);
@@ -215,10 +215,10 @@ class BlockPool {
     return Moved{from, to};
   }
 
-  /// Makes later work on all lanes wait for what `compact` has copied on a lane.
+  /// Makes later work on all lanes wait for the copies of `compact` on a lane.
   void finish_compaction(std::size_t lane) noexcept { lanes_.before_all(lane); }
 
-  /// One above the highest used block. Complexity: constant over many calls.
+  /// Returns one above the highest used block. Complexity: amortized constant.
   [[nodiscard]] std::uint64_t end() noexcept {
     while (end_ != 0 && blocks_[end_ - 1].ref_count == 0) --end_;
     return end_;
@@ -232,7 +232,7 @@ class BlockPool {
   /// All blocks: a slice keeps the memory alive.
   [[nodiscard]] const slice_type& storage() const noexcept { return storage_; }
   [[nodiscard]] stream_type& stream(std::size_t lane = 0) { return lanes_.stream(lane); }
-  /// Throws: `std::out_of_range` where there is no such lane.
+  /// Throws: `std::out_of_range` if there is no such lane.
   void require_lane(std::size_t lane) const { lanes_.require(lane); }
   [[nodiscard]] std::size_t lanes() const noexcept { return lanes_.size(); }
   [[nodiscard]] DeviceType& device() noexcept { return lanes_.device(); }
@@ -243,7 +243,7 @@ class BlockPool {
   [[nodiscard]] std::uint64_t free() const { return capacity() - used(); }
   [[nodiscard]] std::uint64_t peak_used() const { return numbers_.usage().peak_used; }
 
-  /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
+  /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const {
     std::uint64_t used = 0;
     for (std::uint64_t i = 0; i < blocks_.size(); ++i) {
@@ -270,16 +270,16 @@ class BlockPool {
     const auto rounded = bytes ? checked_align_up(*bytes, block_alignment) : std::nullopt;
     if (!rounded || *rounded == 0 || options.blocks >= std::numeric_limits<Number>::max()) {
       throw std::invalid_argument{(FixedText<192>{}
-                                   << "a pool of " << options.blocks << " blocks of "
+                                   << "invalid pool of " << options.blocks << " blocks of "
                                    << options.block_bytes
-                                   << " bytes: use from 1 to 2^32 - 2 blocks of at least one "
-                                      "byte, and 2^64 bytes in all")
+                                   << " bytes: use 1 to 2^32 - 2 blocks of at least one "
+                                      "byte, less than 2^64 bytes in all")
                                       .c_str()};
     }
     return *rounded;
   }
 
-  /// Throws: `std::invalid_argument` for a slice that the blocks do not fit in.
+  /// Throws: `std::invalid_argument` if the blocks do not fit in the slice.
   [[nodiscard]] static slice_type fitting(const BlockPoolOptions& options, slice_type storage) {
     const std::uint64_t bytes = bytes_of(options);
     FixedText<192> text;
@@ -289,8 +289,8 @@ class BlockPool {
       throw std::invalid_argument{text.c_str()};
     }
     if (reinterpret_cast<std::uintptr_t>(storage.address()) % block_alignment != 0) {
-      text << "the blocks begin at a multiple of " << block_alignment
-           << " bytes, but the slice does not; allocate it with that alignment";
+      text << "the slice does not begin at a multiple of " << block_alignment
+           << " bytes; allocate it with that alignment";
       throw std::invalid_argument{text.c_str()};
     }
     return storage;
@@ -300,7 +300,7 @@ class BlockPool {
     if (number < blocks_.size()) return;
     throw std::invalid_argument{(FixedText<128>{} << "there is no block " << number
                                                   << "; there are " << blocks_.size()
-                                                  << ", from 0 on")
+                                                  << ", numbered from 0")
                                     .c_str()};
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `OutOfBlocks`: what block pools and KV caches throw when no block is left.
+/// `OutOfBlocks`: the error of block pools and KV caches that have no block left.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -12,7 +12,7 @@
 
 namespace allot {
 
-/// No block is left, or not enough of them; nothing has changed.
+/// Not enough blocks are left; nothing has changed.
 class OutOfBlocks : public std::bad_alloc {
  public:
   OutOfBlocks(std::uint64_t needed, std::uint64_t free, std::uint64_t capacity,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `KvCache`: the keys and values of many sequences in one allocation, by blocks of tokens that
-/// sequences share: forks, and prompts that begin alike.
+/// `KvCache`: the keys and values of many sequences in one allocation, in blocks of tokens that
+/// sequences share: forks, and prompts with a common beginning.
 ///
-/// | type                   | what it is                                                        |
-/// |------------------------|-------------------------------------------------------------------|
-/// | `KvLayout`             | where things are in a block (`kv_layout.hpp`)                     |
-/// | `KvCache<DeviceType>`           | the blocks of all layers                                          |
-/// | `KvCache<DeviceType>::Sequence` | the blocks of one sequence: given back when it is destroyed       |
+/// | type                            | what it is                                               |
+/// |---------------------------------|----------------------------------------------------------|
+/// | `KvLayout`                      | the offsets in a block (`kv_layout.hpp`)                 |
+/// | `KvCache<DeviceType>`           | the blocks of all layers                                 |
+/// | `KvCache<DeviceType>::Sequence` | the blocks of one sequence: released by its destructor   |
 ///
 /// Paging is that of Kwon et al., "Efficient Memory Management for Large Language Model Serving
 /// with PagedAttention" (2023).
@@ -37,21 +37,21 @@ namespace allot {
 ///
 ///     auto [sequence, cached] = cache.start(prompt);   // `cached` of its tokens are there
 ///     ...work on cache.stream() that writes the keys and values of the others...
-///     sequence.publish();                              // from now on others share full blocks
+///     sequence.publish();                              // from now on others can share full blocks
 ///     sequence.append(token);                          // room for one more; copies on write
 ///     ...work that reads sequence.block_table(), and writes at sequence.slot(position)...
 ///
-/// Work goes to the cache's streams, its lanes. What a call names a lane for is ordered, on the
-/// device, after what other lanes were given for the same blocks: a copy on write comes after the
-/// writes to what it copies, a block used again after the work of its former sequence. Give a lane
-/// the work on a sequence after the call that makes room for it, and before the sequence's next
-/// call or its end, or `compact`; calls for other sequences, from other threads too, may come
+/// Work goes to the cache's streams, its lanes. If a call names a lane, the lane's work is ordered,
+/// on the device, after other lanes' work on the same blocks: a copy on write comes after the
+/// writes to what it copies, and a reused block after the work of its former sequence. Submit a
+/// lane's work on a sequence after the call that makes room for it, and before the sequence's next
+/// call or its end, or `compact`; calls for other sequences, also from other threads, may come in
 /// between.
 ///
-/// The cache, its sequences and its streams may be destroyed in any order: the memory goes last,
-/// and after the work on it. Bookkeeping is on the host: 120 bytes a block and 4 a token.
+/// The cache, its sequences and its streams may be destroyed in any order: the memory is released
+/// last, and after the work on it. Bookkeeping is on the host: 120 bytes a block and 4 a token.
 ///
-/// \tparam SynchronizationType  `Locked<>`: calls from several threads, each with a lane of its own
+/// \tparam SynchronizationType  `Locked<>`: calls from several threads, each with its own lane
 template <Device DeviceType, Synchronization SynchronizationType = Unsynchronized>
 requires std::copyable<DeviceType>
 class KvCache {
@@ -63,8 +63,8 @@ class KvCache {
   using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
 
-  /// As many blocks as the budget holds, in one allocation of the device.
-  /// Throws: `std::invalid_argument` for a shape that is none, and a budget below one block;
+  /// Makes as many blocks as the budget holds, in one allocation of the device.
+  /// Throws: `std::invalid_argument` for an invalid shape, and a budget below one block;
   /// `OutOfMemory`; what making streams throws.
   KvCache(DeviceType device, const KvCacheConfig& config)
       : KvCache{device, config, detail::Lanes<DeviceType>::make_streams(device, config.lanes)} {}
@@ -77,7 +77,7 @@ class KvCache {
                                      std::move(streams));
   }
 
-  /// In a slice of any arena, as many blocks as it holds: `config.budget_bytes` is not looked at.
+  /// Makes as many blocks as a slice of any arena holds; ignores `config.budget_bytes`.
   KvCache(DeviceType device, const KvCacheConfig& config, slice_type storage) {
     const KvLayout layout{config.shape, config.block_tokens};
     const BlockPoolOptions options = options_of(layout, storage.bytes());
@@ -97,25 +97,25 @@ class KvCache {
       std::swap(lane_, other.lane_);
       return *this;
     }
-    /// Gives back the blocks that no other sequence uses; published ones stay for their prefix,
-    /// until room is needed.
+    /// Releases the blocks that no other sequence uses; published ones stay for their prefix until
+    /// room is needed.
     ~Sequence() {
       if (state_ == nullptr) return;
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->close(slot_, lane_);
     }
 
-    /// Room for more tokens. A last block that others use as well is copied first.
+    /// Makes room for more tokens. Copies the last block first if other sequences use it.
     /// Complexity: linear in the tokens.
-    /// Throws: `OutOfBlocks` with how many are missing; what the device throws. The sequence is
-    /// then as it was; prefixes may have been evicted.
+    /// Throws: `OutOfBlocks` with the number of missing blocks; what the device throws. The
+    /// sequence is then as it was; prefixes may have been evicted.
     void append(std::span<const Token> tokens) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->append(slot_, tokens, lane_);
     }
     void append(Token token) { append(std::span{&token, 1}); }
 
-    /// As `append`; false where there is no room.
+    /// As `append`, but returns false if there is no room.
     [[nodiscard]] bool try_append(std::span<const Token> tokens) {
       try {
         append(tokens);
@@ -125,16 +125,16 @@ class KvCache {
       }
     }
 
-    /// Forgets the last tokens, so that `tokens` are left: drafts that were not accepted.
-    /// Throws: `std::out_of_range` where it has fewer.
+    /// Removes the last tokens, so that `tokens` are left: for drafts that were not accepted.
+    /// Throws: `std::out_of_range` if it has fewer.
     void truncate(std::uint64_t tokens) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       require(tokens, state_->table(slot_).tokens);
       state_->truncate(slot_, tokens, lane_);
     }
 
-    /// Another sequence with the same tokens, in the same blocks; whichever is appended to first
-    /// copies the last one, if that is not full. Complexity: linear in the blocks.
+    /// Returns another sequence with the same tokens, in the same blocks; the one that is appended
+    /// to first copies the last block, unless that is full. Complexity: linear in the blocks.
     [[nodiscard]] Sequence fork(std::size_t lane) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->pool().require_lane(lane);
@@ -149,14 +149,14 @@ class KvCache {
     }
     [[nodiscard]] Sequence fork() { return fork(lane_); }
 
-    /// Lets sequences that begin with the same tokens share the full blocks. Call it when a stream
-    /// was given the work that writes them. Complexity: linear in the tokens since the last call.
+    /// Lets sequences that begin with the same tokens share the full blocks. Call it after
+    /// submitting the work that writes them. Complexity: linear in the tokens since the last call.
     void publish() {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->publish(slot_);
     }
 
-    /// From now on, its work is on another lane. Complexity: linear in the blocks.
+    /// Moves its later work to another lane. Complexity: linear in the blocks.
     void use_lane(std::size_t lane) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->pool().require_lane(lane);
@@ -170,14 +170,14 @@ class KvCache {
       return state_->table(slot_).tokens;
     }
 
-    /// The numbers of its blocks, in the order of the tokens: what a kernel is given. They change
-    /// with `append`, `truncate` and `compact`.
+    /// Returns the numbers of its blocks, in the order of the tokens, for kernels. They change with
+    /// `append`, `truncate` and `compact`.
     [[nodiscard]] std::vector<std::uint32_t> block_table() const {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       return state_->table(slot_).blocks;
     }
 
-    /// Where the token at a position is. Throws: `std::out_of_range`.
+    /// Returns the place of the token at a position. Throws: `std::out_of_range`.
     [[nodiscard]] KvSlot slot(std::uint64_t position) const {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       require(position + (position != ~std::uint64_t{0} ? 1 : 0), state_->table(slot_).tokens);
@@ -193,8 +193,9 @@ class KvCache {
 
     static void require(std::uint64_t tokens, std::uint64_t there_are) {
       if (tokens <= there_are) return;
-      throw std::out_of_range{(FixedText<128>{} << tokens << " tokens of a sequence of "
-                                                << there_are << "; append them first")
+      throw std::out_of_range{(FixedText<128>{} << "a sequence of " << there_are
+                                                << " tokens has fewer than " << tokens
+                                                << "; append more first")
                                   .c_str()};
     }
 
@@ -203,15 +204,16 @@ class KvCache {
     std::size_t lane_;
   };
 
-  /// A new sequence; `cached` of its tokens were computed for others, and are not to be again.
+  /// A new sequence. The first `cached` tokens were computed for others already; do not repeat
+  /// them.
   struct Started {
     Sequence sequence;
     std::uint64_t cached;
   };
 
-  /// Begins a sequence with the tokens of a prompt. The last one is never among those cached.
+  /// Starts a sequence with the tokens of a prompt. The last token is never among those cached.
   /// Complexity: linear in the tokens.
-  /// Throws: as `Sequence::append`; nothing has changed then but that prefixes may be evicted.
+  /// Throws: as `Sequence::append`; nothing has changed then, but prefixes may have been evicted.
   [[nodiscard]] Started start(std::span<const Token> prompt = {}, std::size_t lane = 0) {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
     state_->pool().require_lane(lane);
@@ -228,23 +230,24 @@ class KvCache {
     }
   }
 
-  /// Moves the highest used blocks to the lowest free ones, at most `most_blocks`, so that the used
-  /// ones end lower; copies on a lane. Block tables are updated, and `version` counts on: export
-  /// them anew before the next kernel. Call it when all work was given: with several threads, while
-  /// none is between a call and its work. Complexity: linear in the entries of all block tables.
-  /// Throws: what copying throws; the blocks moved before are where the tables say.
+  /// Moves at most `most_blocks` of the highest used blocks to the lowest free ones, so that the
+  /// used ones end lower; copies on a lane. Updates the block tables and increments `version`:
+  /// export the tables again before the next kernel. Call it when all work was submitted: with
+  /// several threads, while no thread is between a call and its work. Complexity: linear in the
+  /// entries of all block tables.
+  /// Throws: what copying throws; the tables then name the blocks that were moved before.
   Compaction compact(std::uint64_t most_blocks, std::size_t lane = 0) {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
     return state_->compact(most_blocks, lane);
   }
 
-  /// Gives back blocks that are kept for prefixes and that no sequence uses; how many.
+  /// Releases blocks that are kept for prefixes but that no sequence uses. Returns their number.
   std::uint64_t evict(std::uint64_t most_blocks) {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
     return state_->evict(most_blocks);
   }
 
-  /// How often blocks were moved.
+  /// Returns how many calls moved blocks.
   [[nodiscard]] std::uint64_t version() const {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
     return state_->version();
@@ -258,15 +261,15 @@ class KvCache {
 
   [[nodiscard]] const KvLayout& layout() const noexcept { return state_->layout(); }
 
-  /// Where the keys and values of a block's tokens begin in a layer. Throws:
-  /// `std::invalid_argument` for a block, `std::out_of_range` for a layer that there is not.
+  /// Returns where the keys, or the values, of a block's tokens begin in a layer. Throws:
+  /// `std::invalid_argument` for an unknown block, `std::out_of_range` for an unknown layer.
   [[nodiscard]] void* keys(std::uint32_t block, std::uint64_t layer) const {
     return place(block, layer, layout().key_offset(layer, 0));
   }
   [[nodiscard]] void* values(std::uint32_t block, std::uint64_t layer) const {
     return place(block, layer, layout().value_offset(layer, 0));
   }
-  /// The same of one token.
+  /// The same for one token.
   [[nodiscard]] void* key(const KvSlot& slot, std::uint64_t layer) const {
     return place(slot.block, layer, layout().key_offset(layer, slot.token));
   }
@@ -280,7 +283,7 @@ class KvCache {
   [[nodiscard]] stream_type& stream(std::size_t lane = 0) { return state_->pool().stream(lane); }
   [[nodiscard]] DeviceType& device() noexcept { return state_->pool().device(); }
 
-  /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
+  /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
     return state_->validate();
@@ -299,7 +302,7 @@ class KvCache {
   [[nodiscard]] void* place(std::uint32_t block, std::uint64_t layer, std::uint64_t offset) const {
     if (layer >= layout().layers()) {
       throw std::out_of_range{(FixedText<128>{} << "there is no layer " << layer << "; there are "
-                                                << layout().layers() << ", from 0 on")
+                                                << layout().layers() << ", numbered from 0")
                                   .c_str()};
     }
     return static_cast<std::byte*>(state_->pool().address(block)) + offset;

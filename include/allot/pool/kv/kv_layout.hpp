@@ -24,7 +24,7 @@ struct ElementSize {
   std::uint64_t elements = 1;
 };
 
-/// What a model's metadata says of its attention.
+/// What a model's metadata says about its attention.
 struct KvShape {
   std::uint64_t layers;           ///< `*.block_count`: those that have attention
   std::uint64_t kv_heads;         ///< `*.attention.head_count_kv`: not the query heads
@@ -34,12 +34,12 @@ struct KvShape {
   ElementSize value_element{};
 };
 
-/// Where things are in a block. All in bytes.
+/// The offsets in a block. All in bytes.
 class KvLayout {
  public:
   static constexpr std::uint64_t alignment = 256;
 
-  /// Throws: `std::invalid_argument` for zeros, for heads that are no whole number of element
+  /// Throws: `std::invalid_argument` for zeros, for heads that are not a whole number of element
   /// blocks, for blocks of 2^32 tokens or more, and for sizes that exceed 64 bits.
   KvLayout(const KvShape& shape, std::uint64_t block_tokens)
       : layers_{shape.layers}, block_tokens_{block_tokens} {
@@ -47,7 +47,7 @@ class KvLayout {
     if (block_tokens > std::numeric_limits<std::uint32_t>::max()) {
       throw std::invalid_argument{(FixedText<128>{}
                                    << "a KV block of " << block_tokens
-                                   << " tokens: use at most 2^32 - 1, and rather 16")
+                                   << " tokens is too large; use at most 2^32 - 1, such as 16")
                                       .c_str()};
     }
     key_bytes_ = row_bytes("key", shape.key_dimension, shape.kv_heads, shape.key_element);
@@ -64,18 +64,18 @@ class KvLayout {
 
   [[nodiscard]] std::uint64_t layers() const noexcept { return layers_; }
   [[nodiscard]] std::uint64_t block_tokens() const noexcept { return block_tokens_; }
-  /// Of one token in one layer: all its heads.
+  /// Bytes of one token in one layer: all its heads.
   [[nodiscard]] std::uint64_t key_bytes() const noexcept { return key_bytes_; }
   [[nodiscard]] std::uint64_t value_bytes() const noexcept { return value_bytes_; }
-  /// Of one token in all layers, without what alignment takes.
+  /// Bytes of one token in all layers, without padding for alignment.
   [[nodiscard]] std::uint64_t token_bytes() const noexcept {
     return (key_bytes_ + value_bytes_) * layers_;
   }
   [[nodiscard]] std::uint64_t layer_bytes() const noexcept { return layer_bytes_; }
   [[nodiscard]] std::uint64_t block_bytes() const noexcept { return block_bytes_; }
 
-  /// Where the key, or the value, of a token of a block begins in the block.
-  /// Requires: a layer and a token that there are.
+  /// Returns where the key, or the value, of a token of a block begins in the block.
+  /// Requires: the layer and the token exist.
   [[nodiscard]] std::uint64_t key_offset(std::uint64_t layer, std::uint64_t token) const noexcept {
     return layer * layer_bytes_ + token * key_bytes_;
   }
@@ -84,18 +84,19 @@ class KvLayout {
     return layer * layer_bytes_ + value_offset_ + token * value_bytes_;
   }
 
-  /// How many blocks a budget holds. Throws: `std::invalid_argument` where that is none.
+  /// Returns the number of blocks that a budget holds. Throws: `std::invalid_argument` if that is
+  /// 0.
   [[nodiscard]] std::uint64_t blocks_in(std::uint64_t budget_bytes) const {
     if (budget_bytes / block_bytes_ != 0) return budget_bytes / block_bytes_;
     throw std::invalid_argument{(FixedText<256>{}
                                  << "a KV cache of " << ReadableBytes{budget_bytes}.c_str()
-                                 << " holds not one block of " << block_tokens_ << " tokens, "
+                                 << " is less than one block of " << block_tokens_ << " tokens, "
                                  << ReadableBytes{block_bytes_}.c_str() << " (" << block_bytes_
                                  << " bytes); give it more, or blocks of fewer tokens")
                                     .c_str()};
   }
 
-  /// Blocks for so many tokens of one sequence.
+  /// Returns the number of blocks for `tokens` tokens of one sequence.
   [[nodiscard]] std::uint64_t blocks_for(std::uint64_t tokens) const noexcept {
     return tokens / block_tokens_ + (tokens % block_tokens_ != 0 ? 1 : 0);
   }
@@ -111,9 +112,10 @@ class KvLayout {
     if (dimension == 0 || element.bytes == 0 || element.elements == 0 ||
         dimension % element.elements != 0) {
       throw std::invalid_argument{
-          (FixedText<256>{} << "a " << what << " head of " << dimension << " elements of "
-                            << element.bytes << " bytes for " << element.elements
-                            << " is no whole number of element blocks; choose another element type")
+          (FixedText<256>{}
+           << "a " << what << " head of " << dimension << " elements of " << element.bytes
+           << " bytes for " << element.elements
+           << " is not a whole number of element blocks; choose another element type")
               .c_str()};
     }
     const auto head = checked_multiply(dimension / element.elements, element.bytes);

@@ -23,7 +23,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// The shape of a model's paged cache (`KvCache`): of the layers that keep anything.
+/// Returns the shape of a model's paged cache (`KvCache`): of the layers that keep anything.
 /// Throws: `std::runtime_error` naming the key that is missing or wrong, if no layer keeps
 /// anything, and if layers keep different amounts: such a model needs a cache for each kind.
 [[nodiscard]] inline KvShape kv_shape_of(const gguf::File& file,
@@ -40,7 +40,8 @@ namespace detail {
       layers.push_back(layer);
   }
   if (layers.empty())
-    throw std::runtime_error{"no layer of this model has keys and values to keep"};
+    throw std::runtime_error{
+        "no layer of this model has keys and values to keep; it needs no KV cache"};
   const gguf::LayerAttention& first = layers.front();
   for (const gguf::LayerAttention& layer : layers) {
     if (layer.keeps_the_same_as(first)) continue;

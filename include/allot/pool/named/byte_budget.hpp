@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A limit over bytes of several owners.
+/// A limit on the bytes of several owners together.
 ///
 /// | type            | what it is                                                       |
 /// |-----------------|------------------------------------------------------------------|
-/// | `MemoryLimit`   | so many bytes, or a share of a device's memory                   |
-/// | `ByteBudget`    | what is taken of a limit, and the most that ever was             |
+/// | `MemoryLimit`   | a number of bytes, or a share of a device's memory               |
+/// | `ByteBudget`    | the bytes taken of a limit, now and at most so far               |
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -17,7 +17,7 @@
 
 namespace allot {
 
-/// How many bytes there may be together. 6 GiB unless said otherwise.
+/// The most bytes that all owners together may take. 6 GiB by default.
 class MemoryLimit {
  public:
   constexpr MemoryLimit() noexcept = default;
@@ -27,15 +27,16 @@ class MemoryLimit {
     limit.bytes_ = bytes;
     return limit;
   }
-  /// `numerator / denominator` of all memory that the device has: 8, 10 for 80 %.
-  /// Throws: `std::invalid_argument` unless that is a share: above zero, at most one.
+  /// Returns a limit of `numerator / denominator` of the device's total memory: 8, 10 for 80 %.
+  /// Throws: `std::invalid_argument` unless the share is above zero and at most one.
   [[nodiscard]] static constexpr MemoryLimit share_of_device(std::uint32_t numerator,
                                                              std::uint32_t denominator) {
     if (numerator == 0 || numerator > denominator) {
-      throw std::invalid_argument{(FixedText<160>{}
-                                   << std::uint64_t{numerator} << "/" << std::uint64_t{denominator}
-                                   << " is no share of a device's memory; give one such as 8/10")
-                                      .c_str()};
+      throw std::invalid_argument{
+          (FixedText<160>{}
+           << std::uint64_t{numerator} << "/" << std::uint64_t{denominator}
+           << " is not a share of a device's memory; use one above 0, at most 1, such as 8/10")
+              .c_str()};
     }
     MemoryLimit limit;
     limit.numerator_ = numerator;
@@ -43,7 +44,7 @@ class MemoryLimit {
     return limit;
   }
 
-  /// \param info  the device's
+  /// Returns the limit in bytes. \param info  the device's
   [[nodiscard]] constexpr std::uint64_t of(const MemoryInfo& info) const noexcept {
     if (denominator_ == 0) return bytes_;
     return info.total / denominator_ * numerator_ +
@@ -54,10 +55,10 @@ class MemoryLimit {
  private:
   std::uint64_t bytes_ = 6 * GiB;
   std::uint32_t numerator_ = 0;
-  std::uint32_t denominator_ = 0;  // none: bytes
+  std::uint32_t denominator_ = 0;  // 0: the limit is `bytes_`
 };
 
-/// Counts; its owner keeps threads apart. `used() <= limit()`, always.
+/// Counts bytes; not thread-safe: its owner locks. `used() <= limit()`, always.
 class ByteBudget {
  public:
   explicit constexpr ByteBudget(std::uint64_t limit) noexcept : limit_{limit} {}
@@ -67,7 +68,7 @@ class ByteBudget {
   [[nodiscard]] constexpr std::uint64_t peak() const noexcept { return peak_; }
   [[nodiscard]] constexpr std::uint64_t left() const noexcept { return limit_ - used_; }
 
-  /// Requires: no more than what is left.
+  /// Requires: at most `left()`.
   constexpr void take(std::uint64_t bytes) noexcept {
     used_ += bytes;
     peak_ = larger(peak_, used_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `BufferConfig`: how large the elements of a named buffer are, and how it grows.
+/// `BufferConfig`: the element size of a named buffer, and how it grows.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -13,10 +13,10 @@
 
 namespace allot {
 
-/// What a buffer that is too small grows to, in integers: no rounding, whatever the size.
+/// The capacity that a buffer grows to. Computed in integers: exact for any size.
 class Growth {
  public:
-  /// The capacity times `numerator / denominator`, rounded down.
+  /// Grows to the capacity times `numerator / denominator`, rounded down.
   /// Throws: `std::invalid_argument` for a denominator of zero, and ratios below one.
   [[nodiscard]] static constexpr Growth ratio(std::uint32_t numerator,
                                               std::uint32_t denominator = 1) {
@@ -28,12 +28,12 @@ class Growth {
     }
     return Growth{numerator, denominator};
   }
-  /// The lowest power of two that holds what is needed.
+  /// Grows to the lowest power of two that holds what is needed.
   [[nodiscard]] static constexpr Growth power_of_two() noexcept { return Growth{0, 1}; }
-  /// What is needed, no more.
+  /// Grows to what is needed, no more.
   [[nodiscard]] static constexpr Growth exact() noexcept { return Growth{0, 0}; }
 
-  /// The next capacity, at least `needed`; where growth itself exceeds 64 bits, `needed`.
+  /// Returns the next capacity, at least `needed`; if growth exceeds 64 bits, `needed`.
   [[nodiscard]] constexpr std::uint64_t next(std::uint64_t capacity,
                                              std::uint64_t needed) const noexcept {
     if (numerator_ != 0) return larger(multiplied(capacity), needed);
@@ -47,45 +47,45 @@ class Growth {
   constexpr Growth(std::uint32_t numerator, std::uint32_t denominator) noexcept
       : numerator_{numerator}, denominator_{denominator} {}
 
-  /// Zero where it exceeds 64 bits. The remainder's product fits them: both factors have 32.
+  /// Returns 0 if the product exceeds 64 bits. The remainder's product fits: both factors have 32.
   [[nodiscard]] constexpr std::uint64_t multiplied(std::uint64_t capacity) const noexcept {
     const auto whole = checked_multiply(capacity / denominator_, numerator_);
     const std::uint64_t rest = capacity % denominator_ * numerator_ / denominator_;
     return whole ? checked_add(*whole, rest).value_or(0) : 0;
   }
 
-  std::uint32_t numerator_;  // none: a power of two, or, without denominator, exact
+  std::uint32_t numerator_;  // 0: a power of two, or, if the denominator is 0 too, exact
   std::uint32_t denominator_;
 };
 
 /// How a named buffer is laid out and grows. An element is what `add` and `ensure_capacity` count;
-/// one of `bytes_per_element` may be several values of the type: three floats a position.
+/// an element may be several values of the type: three floats for a position.
 struct BufferConfig {
   std::uint64_t bytes_per_element = 0;  ///< a multiple of the type's size; 0: that size
   Growth growth = Growth::ratio(3, 2);
-  std::uint64_t minimum = 4 * KiB;     ///< bytes that it has at least
-  std::uint64_t maximum = 1 * GiB;     ///< bytes that it has at most
-  bool asynchronous_readback = false;  ///< whether `NamedBuffers::read` may leave its copy running
+  std::uint64_t minimum = 4 * KiB;     ///< the fewest bytes that it has
+  std::uint64_t maximum = 1 * GiB;     ///< the most bytes that it has
+  bool asynchronous_readback = false;  ///< true if `NamedBuffers::read` may leave its copy running
 
-  /// Elements of 4 bytes, whatever the type.
+  /// Returns a configuration with elements of 4 bytes, whatever the type.
   [[nodiscard]] static constexpr BufferConfig defaults() noexcept {
     return {4, Growth::ratio(3, 2), 4 * KiB, 1 * GiB, false};
   }
 
-  /// Whole elements in the maximum. Requires: `bytes_per_element` is not zero, as below.
+  /// Returns the whole elements in the maximum. Requires, as below: `bytes_per_element` is not 0.
   [[nodiscard]] constexpr std::uint64_t largest_capacity() const noexcept {
     return maximum / bytes_per_element;
   }
-  /// Elements that the minimum takes.
+  /// Returns the elements that the minimum takes.
   [[nodiscard]] constexpr std::uint64_t smallest_capacity() const noexcept {
     return minimum / bytes_per_element + (minimum % bytes_per_element != 0 ? 1 : 0);
   }
-  /// Elements of a new buffer for `needed`: those, or the minimum.
+  /// Returns the elements of a new buffer for `needed`: that many, or the minimum.
   [[nodiscard]] constexpr std::uint64_t first_capacity(std::uint64_t needed) const noexcept {
     return larger(needed, smaller(smallest_capacity(), largest_capacity()));
   }
-  /// Elements of one of `capacity` once it must hold `needed`: the larger of growth and need, but
-  /// of growth no more than the maximum.
+  /// Returns the elements of a buffer of `capacity` once it must hold `needed`: the larger of
+  /// growth and need, with growth capped by the maximum.
   [[nodiscard]] constexpr std::uint64_t next_capacity(std::uint64_t capacity,
                                                       std::uint64_t needed) const noexcept {
     return larger(needed, smaller(growth.next(capacity, needed), largest_capacity()));

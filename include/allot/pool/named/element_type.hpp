@@ -11,7 +11,7 @@ namespace allot {
 
 namespace detail {
 
-/// A type as its users write it, as far as the compiler tells.
+/// Returns a type's name as the compiler spells it.
 template <class Type>
 [[nodiscard]] constexpr std::string_view type_name() noexcept {
   const std::string_view text =
@@ -20,11 +20,11 @@ template <class Type>
   return text.substr(first, text.find_first_of(";]", first) - first);
 }
 
-/// Its address stands for a type, also without RTTI.
+/// Its address identifies a type, also without RTTI.
 template <class Type>
 inline constexpr char type_mark = 0;
 
-/// What a buffer holds.
+/// The type of a buffer's elements.
 struct ElementType {
   const char* mark;
   std::string_view name;
@@ -41,7 +41,7 @@ struct ElementType {
 
 }  // namespace detail
 
-/// One of the resizes of `NamedBuffers::resize_all`.
+/// One resize of `NamedBuffers::resize_all`.
 struct BufferResize {
   std::string_view name;
   detail::ElementType type;

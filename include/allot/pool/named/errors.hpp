@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What named buffers throw. Names that are not there are `std::out_of_range`, types and sizes
-/// that do not match `std::invalid_argument`; both say what there is.
+/// The errors of named buffers. An unknown name is a `std::out_of_range`; a type or size that does
+/// not match is a `std::invalid_argument`; both messages name what exists.
 ///
 /// | error           | thrown when                                       | base             |
 /// |-----------------|---------------------------------------------------|------------------|
@@ -25,18 +25,18 @@
 
 namespace allot {
 
-/// More bytes than a limit allows; nothing has changed. All figures in bytes.
+/// A request for more bytes than a limit allows; nothing has changed. All figures in bytes.
 class LimitExceeded : public std::bad_alloc {
  public:
-  /// \param used  what is taken already, of a limit over all buffers
+  /// \param used  the bytes taken already, for a limit over all buffers; else 0
   LimitExceeded(const std::string& what_it_is, std::uint64_t requested, std::uint64_t used,
                 std::uint64_t limit, const char* advice) noexcept
       : requested_{requested}, used_{used}, limit_{limit} {
     text_ << what_it_is.c_str() << ": " << ReadableBytes{requested}.c_str() << " (" << requested
           << " bytes)";
     if (used != 0) {
-      text_ << " more, where " << ReadableBytes{used}.c_str() << " (" << used
-            << " bytes) are taken,";
+      text_ << " more, with " << ReadableBytes{used}.c_str() << " (" << used
+            << " bytes) already taken,";
     }
     text_ << " exceed the limit of " << ReadableBytes{limit}.c_str() << " (" << limit << " bytes); "
           << advice;
@@ -57,12 +57,13 @@ class LimitExceeded : public std::bad_alloc {
 
 namespace detail {
 
-/// In quotes; a very long one cut off, so that messages keep their numbers.
+/// Quotes a name; cuts off a very long one, so that messages keep their numbers.
 [[nodiscard]] inline std::string in_quotes(std::string_view name) {
   return "\"" + std::string{name.substr(0, 96)} + (name.size() > 96 ? "...\"" : "\"");
 }
 
-/// Insertions, deletions and replacements of a character that make `b` of `a` (Levenshtein 1966).
+/// Counts the insertions, deletions and replacements of a character that turn `a` into `b`
+/// (Levenshtein 1966).
 [[nodiscard]] inline std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
@@ -77,8 +78,7 @@ namespace detail {
   return row[b.size()];
 }
 
-/// The three names nearest to one that is not there, nearest first. `names` is a
-/// `NameTable`.
+/// Returns the three names nearest to an unknown one, nearest first. `names` is a `NameTable`.
 template <class Names>
 [[nodiscard]] std::string nearest_names(std::string_view name, const Names& names) {
   struct Near {
@@ -106,10 +106,10 @@ template <class Names>
 [[noreturn]] void throw_unknown_buffer(std::string_view name, const Names& names) {
   std::string text = "no buffer is named " + in_quotes(name);
   if (names.empty()) {
-    text += ": there is none at all; add it first";
+    text += ": there are no buffers yet; add it first";
   } else {
-    text += "; of " + std::to_string(names.size()) + (names.size() == 1 ? " buffer" : " buffers") +
-            " the nearest: " + nearest_names(name, names);
+    text += "; the nearest of " + std::to_string(names.size()) +
+            (names.size() == 1 ? " buffer: " : " buffers: ") + nearest_names(name, names);
   }
   throw std::out_of_range{text};
 }
@@ -119,7 +119,7 @@ template <class Names>
   throw std::invalid_argument{"buffer " + in_quotes(name) + " holds " + std::string{held.name} +
                               " (" + std::to_string(held.bytes) + " bytes), not " +
                               std::string{wanted.name} + " (" + std::to_string(wanted.bytes) +
-                              " bytes); ask for what it holds"};
+                              " bytes); use the type that it holds"};
 }
 
 [[nodiscard]] inline std::string described(const ElementType& type, std::uint64_t elements,
@@ -137,23 +137,24 @@ template <class Names>
   const std::string there = described(held, held_elements, held_config);
   const std::string asked = described(wanted, wanted_elements, wanted_config);
   throw std::invalid_argument{
-      "buffer " + in_quotes(name) + " exists, added with " + there +
-      (there == asked ? "; it cannot be added with another growth, minimum, maximum or readback"
-                      : "; it cannot be added with " + asked) +
-      ": free it first, or ensure its capacity"};
+      "buffer " + in_quotes(name) + " was added with " + there +
+      (there == asked
+           ? "; it cannot be added again with another growth, minimum, maximum or readback"
+           : "; it cannot be added again with " + asked) +
+      ": free it first, or call ensure_capacity"};
 }
 
 [[noreturn]] inline void throw_no_readback(std::string_view name) {
   throw std::invalid_argument{"buffer " + in_quotes(name) +
-                              " allows no asynchronous readback; set "
+                              " does not allow asynchronous readback; set "
                               "BufferConfig::asynchronous_readback, or read without a stream"};
 }
 
 [[noreturn]] inline void throw_beyond_buffer(std::string_view name, std::uint64_t first,
                                              std::uint64_t count, std::uint64_t capacity) {
   throw std::out_of_range{"buffer " + in_quotes(name) + ": " + std::to_string(count) + " from " +
-                          std::to_string(first) + " on reach beyond its " +
-                          std::to_string(capacity) + "; ensure that capacity first"};
+                          std::to_string(first) + " on exceed its capacity of " +
+                          std::to_string(capacity) + "; call ensure_capacity first"};
 }
 
 }  // namespace detail

@@ -8,7 +8,7 @@
 
 namespace allot {
 
-/// Bytes that someone else allocated, counted against a limit while this lives.
+/// Bytes that other code allocated, counted against a limit while this object lives.
 class ExternalMemory {
  public:
   ExternalMemory() noexcept = default;

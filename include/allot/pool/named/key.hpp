@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `BufferKey<Element>`: a buffer's name together with the type of its contents, so that using it as
-/// another type does not compile.
+/// `BufferKey<Element>`: a buffer's name together with the type of its contents, so that using it
+/// as another type does not compile.
 ///
 ///     inline constexpr allot::BufferKey<float> positions{"positions", {.bytes_per_element = 12}};
 ///     buffers.add(positions, 1000);
@@ -20,7 +20,7 @@ class BufferKey {
  public:
   using value_type = Element;
 
-  /// Only of a literal, which lives as long as the program.
+  /// Takes only a literal, which lives as long as the program.
   template <std::size_t Length>
   explicit consteval BufferKey(const char (&name)[Length], const BufferConfig& config = {})
       : name_{name, Length - 1}, config_{config} {}

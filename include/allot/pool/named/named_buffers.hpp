@@ -46,30 +46,31 @@ template <class Element>
   return resize_to<Element>(key.name(), elements);
 }
 
-/// Buffers by name. Every member may be called from any thread; one at a time is inside. Every
-/// member that throws has changed nothing.
+/// Buffers by name. Thread-safe: one mutex guards every member. A member that throws has changed
+/// nothing.
 ///
-/// **Handles.** What `add`, `get` and `ensure_capacity` return keeps the memory that it points to
-/// alive. After a resize it has the old size, and points to the old memory until it is dropped:
-/// with the old contents, unless the buffer grew in place and both are the same. Ask for the new
-/// one. Destroying the buffers, freeing or resizing one is safe at any time, on any thread, but not
-/// in work of a stream (a host function): members wait for streams while they keep others out.
+/// **Handles.** What `add`, `get` and `ensure_capacity` return keeps its memory alive. After a
+/// resize, an old handle keeps the old size, and points to the old memory with the old contents
+/// (unless the buffer grew in place: then both are the same memory). Get a new handle. Destroying
+/// the buffers, and freeing or resizing one, is safe at any time on any thread, but not in work of
+/// a stream (a host function): members wait for streams while they hold the mutex.
 ///
-/// **Streams.** A member that takes a stream gives its copies to it and returns: they come after
-/// the stream's work so far and before its later work, and after copies that this object gave to
-/// other streams for the same buffer. Without a stream the host waits for them. Memory that nobody
-/// holds goes back to the arena when the last such copy is done. What kernels on other streams do
-/// is not known here: hold a handle until they are done, or `free` on their stream.
+/// **Streams.** A member that takes a stream submits its copies to it and returns: they come after
+/// the stream's earlier work and before its later work, and after copies that this object submitted
+/// to other streams for the same buffer. Without a stream, the host waits for the copies. Memory
+/// without a handle goes back to the arena when the last such copy is done. Kernels on other
+/// streams are unknown here: hold a handle until they are done, or call `free` with their stream.
 ///
-/// **Limit.** All capacities together, with external bytes, stay below it. A resize counts the new
-/// capacity instead of the old one; while it copies, and while handles hold old memory, the arena
-/// holds both (`stats().held_bytes`), so give the arena more than the limit: the largest buffer.
+/// **Limit.** All capacities together, with external bytes, never exceed it. A resize counts the
+/// new capacity instead of the old one; while it copies, and while handles hold old memory, the
+/// arena holds both (`stats().held_bytes`), so make the arena larger than the limit by the largest
+/// buffer.
 ///
 /// Sizes are elements: `BufferConfig::bytes_per_element` each.
 ///
-/// \tparam DeviceType          what the memory is of
-/// \tparam ArenaType  where it comes from
-/// \tparam Clock      what ages are measured with
+/// \tparam DeviceType  the device of the memory
+/// \tparam ArenaType   the arena that the memory comes from
+/// \tparam Clock       measures ages
 template <Device DeviceType,
           class ArenaType =
               Arena<BestFit, AlignTo<256>, Locked<>, typename DeviceType::memory_type>,
@@ -89,20 +90,20 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
   static_assert(ArenaType::synchronization_type::is_thread_safe,
                 "memory is freed from any thread: take an arena with Locked<Mutex>");
 
-  /// Over an arena of its own. One allocation from the device.
+  /// Makes a private arena, with one allocation from the device.
   /// Throws: what the arena's constructor and the device throw.
   NamedBuffers(DeviceType device, std::uint64_t capacity_bytes, const MemoryLimit& limit = {})
       : NamedBuffers{device, std::make_shared<ArenaType>(capacity_bytes, device.memory()), limit} {}
 
-  /// Over an arena that others may use, too.
+  /// Uses an arena that other code may use, too.
   NamedBuffers(DeviceType device, std::shared_ptr<ArenaType> arena, const MemoryLimit& limit = {})
       : Base{std::move(device), std::move(arena), limit} {}
 
-  /// A new buffer of at least `elements` elements; its contents are undefined. Where one of that
-  /// name, type, size (as it was added) and configuration exists, that one.
-  /// \param site  the caller, for `check_leaks`
+  /// Adds a buffer of at least `elements` elements; its contents are undefined. If one with that
+  /// name, type, size (as it was added) and configuration exists, returns that one.
+  /// \param site  the caller's source line, for `check_leaks`
   /// Complexity: one allocation of the arena.
-  /// Throws: `std::invalid_argument` where one of another type, size or configuration exists, and
+  /// Throws: `std::invalid_argument` if one with another type, size or configuration exists, and
   /// for configurations that hold no `Element`; `LimitExceeded` above its maximum or the limit;
   /// `OutOfMemory`; `std::bad_alloc` for the bookkeeping.
   template <class Element>
@@ -119,7 +120,7 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
     return add<Element>(key.name(), elements, key.config(), site);
   }
 
-  /// The buffer as it is now. Complexity: one look-up of the name.
+  /// Returns the buffer as it is now. Complexity: one look-up of the name.
   /// Throws: `std::out_of_range` for an unknown name, with the nearest; `std::invalid_argument` for
   /// another type.
   template <class Element>
@@ -131,8 +132,8 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
     return get<Element>(key.name());
   }
 
-  /// The buffer with room for `elements` at least; its contents are kept. Never makes it smaller.
-  /// In place, without a copy, where what follows it in the arena is free.
+  /// Makes room for at least `elements` elements; keeps the contents. Never makes the buffer
+  /// smaller. Grows in place, without a copy, if the memory after it in the arena is free.
   /// Throws: as `get`; `LimitExceeded`; `OutOfMemory`; what the device throws.
   template <class Element>
   Handle<Element> ensure_capacity(std::string_view name, std::uint64_t elements,
@@ -154,7 +155,7 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
     return ensure_capacity<Element>(key.name(), elements);
   }
 
-  /// `ensure_capacity` for several: all of them, or, where it throws, none.
+  /// Does `ensure_capacity` for several buffers: all of them or, if it throws, none.
   /// Throws: also `std::invalid_argument` for a name that occurs twice.
   void resize_all(std::span<const BufferResize> resizes, stream_type& stream) {
     Base::resize_all(resizes, &stream);
@@ -177,7 +178,7 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
     free(key.name(), stream);
   }
 
-  /// Copies into a buffer, from its `first`-th `Element` on. What is written counts as used.
+  /// Copies into a buffer, from its `first`-th `Element` on. Written elements count as used.
   /// \param from  memory of `device.staging_memory()`; it must live until the copy is done
   /// Throws: as `get`; `std::out_of_range` beyond the capacity; what the device throws.
   template <class Element>
@@ -201,9 +202,9 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
     write<Element>(key.name(), first, from);
   }
 
-  /// Copies out of a buffer, from its `first`-th `Element` on. On a stream of the caller's, which goes
-  /// on meanwhile, only where the configuration allows asynchronous readback.
-  /// Throws: as `write`; `std::invalid_argument` where it is not allowed.
+  /// Copies out of a buffer, from its `first`-th `Element` on. Takes a stream, and does not wait,
+  /// only if the configuration allows asynchronous readback.
+  /// Throws: as `write`; `std::invalid_argument` if that is not allowed.
   template <class Element>
   void read(std::string_view name, std::uint64_t first, std::type_identity_t<std::span<Element>> to,
             stream_type& stream) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What named buffers say about themselves.
+/// Statistics of named buffers.
 ///
 /// | type                | what it is                                            |
 /// |---------------------|-------------------------------------------------------|
 /// | `BufferStats`       | one buffer                                            |
-/// | `NamedBuffersStats` | all of them, at one moment                            |
+/// | `NamedBuffersStats` | all of them, as a consistent snapshot                 |
 /// | `LeakList`          | what was not freed                                    |
 #pragma once
 
@@ -29,13 +29,13 @@ struct BufferStats {
   std::uint64_t bytes;    ///< of its capacity
   std::uint64_t bytes_per_element;
   std::uint64_t capacity;  ///< elements
-  std::uint64_t used;      ///< elements: as far as `write` and `set_used` say
+  std::uint64_t used;      ///< elements, according to `write` and `set_used`
   std::uint64_t resizes;
-  std::uint64_t transfers;       ///< copies into it, out of it, and of it
+  std::uint64_t transfers;       ///< copies into it, out of it, and when it moved
   std::chrono::nanoseconds age;  ///< since `add`
   std::chrono::nanoseconds since_last_use;
 
-  /// Of the capacity, between 0 and 1.
+  /// Returns the used share of the capacity, between 0 and 1.
   [[nodiscard]] double utilization() const noexcept {
     return capacity == 0 ? 0 : static_cast<double>(used) / static_cast<double>(capacity);
   }
@@ -59,7 +59,7 @@ struct NamedBuffersStats {
   std::vector<BufferStats> buffers;  ///< in no order
   Usage arena;
 
-  /// A buffer of a name, or none.
+  /// Returns the buffer with that name, or null.
   [[nodiscard]] const BufferStats* find(std::string_view name) const noexcept {
     for (const BufferStats& buffer : buffers) {
       if (buffer.name == name) return &buffer;
@@ -68,7 +68,7 @@ struct NamedBuffersStats {
   }
 };
 
-/// What was not freed, with names of its own. Moved, not copied.
+/// What was not freed; owns copies of the names. Movable, not copyable.
 class LeakList {
  public:
   LeakList() = default;
@@ -78,7 +78,8 @@ class LeakList {
   template <class Fill>
   LeakList(std::size_t most, std::size_t name_bytes, Fill&& fill) {
     leaks_.reserve(most);
-    // Longer than a string holds within itself: so that the names stay where they are when it moves.
+    // Longer than a string holds within itself: so that the names stay where they are when it
+    // moves.
     names_.reserve(name_bytes + sizeof names_);
     fill([this](std::string_view name, std::uint64_t bytes, std::chrono::nanoseconds age,
                 const SourceLocation& site) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `TypedSlice<Element, Access>`: a slice as so many `Element`.
+/// `TypedSlice<Element, Access>`: a slice as an array of `Element`.
 #pragma once
 
 #include <allot/slice.hpp>
@@ -12,7 +12,7 @@
 
 namespace allot {
 
-/// Shares the ownership of its bytes, as `Slice` does. Empty where default-constructed.
+/// Shares the ownership of its bytes, as `Slice` does. Empty if default-constructed.
 template <class Element, class Access>
 class TypedSlice {
  public:
@@ -22,9 +22,9 @@ class TypedSlice {
   /// Requires: the address is aligned for `Element`.
   explicit TypedSlice(Slice<Access> slice) noexcept : slice_{std::move(slice)} {}
 
-  /// Where it begins: an address of the device, unless `Access` says that the host may touch it.
+  /// Returns its beginning: a device address, unless `Access` says that the host may touch it.
   [[nodiscard]] Element* data() const noexcept { return static_cast<Element*>(slice_.address()); }
-  /// How many `Element`.
+  /// Returns the number of elements.
   [[nodiscard]] std::uint64_t size() const noexcept { return slice_.bytes() / sizeof(Element); }
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
   [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Workspace`: scratch memory that grows to what is needed and then stays. For what lives as long
-/// as a function: temporaries of a layer, the workspace of a BLAS call.
+/// `Workspace`: scratch memory that grows to what is needed and then stays. For memory that lives
+/// as long as a function: temporaries of a layer, the workspace of a BLAS call.
 ///
-/// | type              | what it is                                                             |
-/// |-------------------|------------------------------------------------------------------------|
-/// | `Workspace<DeviceType>`    | the memory: one block of the device, once it has seen the largest need |
-/// | `Workspace::Scope`| allocations that end together: when it is destroyed                    |
+/// | type                    | what it is                                                           |
+/// |-------------------------|----------------------------------------------------------------------|
+/// | `Workspace<DeviceType>` | the memory: one block of the device, once it has met the largest need |
+/// | `Workspace::Scope`      | allocations that end together: when it is destroyed                  |
 #pragma once
 
 #include <allot/alignment/alignment.hpp>
@@ -30,28 +30,30 @@
 
 namespace allot {
 
-/// From which end of a workspace a scope takes its memory. The two ends are stacks of their own.
+/// The end of a workspace that a scope takes its memory from. The two ends are separate stacks.
 enum class End { lower, upper };
 
 struct WorkspaceOptions {
-  std::uint64_t initial_bytes = 0;        ///< taken when it is made; 0: with the first allocation
-  std::uint64_t minimum_bytes = 2 * MiB;  ///< taken from the device at a time, at least
-  std::uint64_t limit_bytes = OutOfMemory::unlimited;  ///< of `capacity()`
+  std::uint64_t initial_bytes = 0;  ///< taken by the constructor; 0: with the first allocation
+  std::uint64_t minimum_bytes = 2 * MiB;  ///< the least to take from the device at a time
+  std::uint64_t limit_bytes = OutOfMemory::unlimited;  ///< the most that `capacity()` may be
 };
 
 /// Grow-only scratch memory of a device, for the work of one stream.
 ///
 /// Allocations are made in scopes, which nest; each end of the memory is a stack, so that what one
-/// step reads and what it writes can take turns. An allocation that does not fit adds memory: what
-/// there is stays where it is, and alive, until the scopes that use it have ended. With the first
-/// allocation after all have, the pieces become one block that holds as much. From then on the same
+/// step reads and what it writes can take turns. An allocation that does not fit adds memory: the
+/// present memory stays in place, and alive, until the scopes that use it have ended. The first
+/// allocation after that merges the pieces into one block that holds as much. From then on the same
 /// allocations have the same addresses, which captured graphs rely on, and the device is not
-/// called. `grown()` tells when that was not so.
+/// called. `grown()` changes whenever that was not so.
 ///
-/// Memory that was used on the stream is given back only after its work is done, without waiting
-/// for it. Slices keep their memory alive, but it is scratch: after their scope it is used again.
+/// Memory that the stream used is given back only after the stream's work is done, without waiting
+/// for it. Slices keep their memory alive, but it is scratch: after their scope it is reused.
 ///
-/// One thread at a time. \tparam AlignmentType  the granularity, and the alignment where none is said
+/// Use it from one thread at a time.
+///
+/// \tparam AlignmentType  the granularity, and the default alignment
 template <Device DeviceType, Alignment AlignmentType = AlignTo<256>>
 requires std::copyable<DeviceType>
 class Workspace {
@@ -63,7 +65,7 @@ class Workspace {
   using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
 
-  /// \param stream  where the memory is used; a stream of its own where there is none
+  /// \param stream  the stream that uses the memory; null: makes one
   /// Throws: as `reserve`; what making a stream throws.
   explicit Workspace(DeviceType device, const WorkspaceOptions& options = {},
                      stream_pointer stream = {})
@@ -74,9 +76,9 @@ class Workspace {
   Workspace(Workspace&&) noexcept = default;
   Workspace& operator=(Workspace&&) noexcept = default;
 
-  /// Allocations that end together. They end when the scope is destroyed, or, where scopes of the
-  /// same end that were opened later are still open, when those are. It keeps the workspace's
-  /// memory alive.
+  /// Allocations that end together. They end when the scope is destroyed or, if scopes of the same
+  /// end that were opened later are still open, when those are destroyed. A scope keeps the
+  /// workspace's memory alive.
   class Scope {
    public:
     Scope(Scope&& other) noexcept
@@ -92,9 +94,9 @@ class Workspace {
     }
 
     /// Complexity: constant, unless memory must be added.
-    /// Throws: `std::logic_error` where a scope of the same end that was opened later is open; as
-    /// `Arena::allocate`; `OutOfMemory` of reason `source` where the device refuses more, and of
-    /// `too_large` where the limit does. Nothing has changed then.
+    /// Throws: `std::logic_error` if a scope of the same end that was opened later is open; as
+    /// `Arena::allocate`; `OutOfMemory` with reason `source` if the device refuses more, and with
+    /// `too_large` if the limit does. Nothing has changed then.
     [[nodiscard]] slice_type allocate(std::uint64_t bytes) {
       return allocate(bytes, AlignmentType::value);
     }
@@ -115,7 +117,7 @@ class Workspace {
   /// Opens a scope. Throws: `std::bad_alloc`.
   [[nodiscard]] Scope scope(End end = End::lower) { return Scope{state_, end}; }
 
-  /// Makes it at least `bytes` in one piece, so that this much is never added later.
+  /// Makes the memory at least `bytes` in one piece, so that this much is never added later.
   /// Throws: `std::logic_error` while a scope is open; `OutOfMemory`. Nothing has changed then.
   void reserve(std::uint64_t bytes) {
     state_->require_idle("reserve");
@@ -131,31 +133,31 @@ class Workspace {
     if (wanted < state_->stack.capacity()) state_->shrink_to(wanted);
   }
 
-  /// Forgets the high-water mark, so that `shrink_to_fit` looks at what comes from now on.
+  /// Resets the high-water mark, so that `shrink_to_fit` considers only later allocations.
   void reset_high_water() noexcept { state_->stack.reset_high_water(); }
 
-  /// Gives back the memory of which the stream has finished its work. The other members do so, too.
-  /// Throws: what asking an event throws.
+  /// Gives back retired memory that the stream's work no longer uses. The other members do so, too.
+  /// Throws: what querying an event throws.
   void collect() { state_->collect(); }
 
-  /// The stream that its memory is used on.
+  /// Returns the stream that uses the memory.
   [[nodiscard]] stream_type& stream() noexcept { return *state_->stream; }
 
-  /// Bytes in use now, and the most that ever were, with what alignment took.
+  /// Returns the bytes in use now, or the most that ever were, including padding for alignment.
   [[nodiscard]] std::uint64_t used() const noexcept { return state_->stack.used(); }
   [[nodiscard]] std::uint64_t high_water() const noexcept { return state_->stack.high_water(); }
-  /// Bytes taken from the device, without what waits for the stream.
+  /// Returns the bytes taken from the device, without those that wait for the stream.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return state_->stack.capacity(); }
-  /// Bytes that are given back when the stream's work is done.
+  /// Returns the bytes that will be given back once the stream's work is done.
   [[nodiscard]] std::uint64_t retired_bytes() const noexcept { return state_->retired_bytes(); }
-  /// How often addresses may have changed: while it stays, the same allocations in the same order
-  /// have the same addresses, and what was captured with them may be run again.
+  /// Counts how often addresses may have changed: while it stays the same, the same allocations in
+  /// the same order have the same addresses, and work captured with them may be run again.
   [[nodiscard]] std::uint64_t grown() const noexcept { return state_->grown; }
 
  private:
   using Piece = typename Stack::Piece;
 
-  /// What no scope uses any more, but the stream's work may.
+  /// Memory that no scope uses any more, but the stream's work may.
   struct Retired {
     std::vector<Piece> pieces;
     detail::Stamp used;
@@ -170,8 +172,8 @@ class Workspace {
     State(const State&) = delete;
     State& operator=(const State&) = delete;
 
-    /// A stream of its own is released before the memory is: where waiting fails, its release waits
-    /// for the device.
+    /// Releases its own stream before the memory: if waiting fails, that release waits for the
+    /// device.
     ~State() {
       detail::wait_noexcept(device, *stream);
       stream.reset();
@@ -190,8 +192,8 @@ class Workspace {
       return stack.try_allocate(upper, request).value();
     }
 
-    /// Adds a piece that holds the request, and half as much again as there was. Where nothing is
-    /// in use, it takes the place of what there was.
+    /// Adds a piece that holds the request, at least half as large as the present memory. If
+    /// nothing is in use, the piece may replace the present memory.
     void add(const Request& request) {
       collect();
       const auto room = checked_add(request.bytes, larger(request.alignment, AlignmentType::value));
@@ -215,7 +217,7 @@ class Workspace {
       ++grown;
     }
 
-    /// One piece for several. Where the device refuses that, the pieces do as well.
+    /// Replaces several pieces by one. If the device refuses that, keeps the pieces.
     void merge() {
       try {
         resize_to(stack.merged_bytes());
@@ -237,7 +239,7 @@ class Workspace {
       replace({});
     }
 
-    /// An event stands for all work of the stream, which may use the old pieces.
+    /// Replaces all pieces. An event covers the stream's work, which may use the old pieces.
     void replace(std::vector<Piece> pieces) {
       collect();
       Retired old{{}, timeline.stamp(lane)};
@@ -248,7 +250,8 @@ class Workspace {
       if (!old.pieces.empty()) retired.push_back(std::move(old));
     }
 
-    /// From the device; less where it refuses; after the stream's work where that frees some.
+    /// Takes memory from the device; if it refuses, takes less; if it refuses that too, waits for
+    /// the stream's work, if that frees some.
     [[nodiscard]] Piece take(std::uint64_t wanted, std::uint64_t least) {
       for (const std::uint64_t bytes : {wanted, least}) {
         try {
@@ -277,10 +280,9 @@ class Workspace {
     }
 
     [[noreturn]] static void throw_not_innermost(std::size_t depth, std::size_t depths) {
-      throw std::logic_error{(FixedText<192>{} << "an allocation in scope " << depth + 1 << " of "
-                                               << depths
-                                               << " would end with the innermost one; allocate "
-                                                  "there, or end it first")
+      throw std::logic_error{(FixedText<192>{} << "scope " << depth + 1 << " of " << depths
+                                               << " is not the innermost one; allocate in that, "
+                                                  "or end it first")
                                  .c_str()};
     }
 

@@ -147,7 +147,7 @@ template <class = void>
     if (bytes > roomiest.free_bytes) {
       throw InsufficientMemory{roomiest.name, item.bytes, 0, roomiest.free_bytes,
                                item.name + " alone takes " + ReadableBytes{item.bytes}.c_str() +
-                                   ", more than any of the devices has free: use one with more "
+                                   ", more than any device has free; use a device with more "
                                    "memory, or a smaller quantization"};
     }
     portions.push_back({order.place_of(item), static_cast<double>(bytes)});

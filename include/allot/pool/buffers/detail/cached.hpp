@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// The buffers that a pool has cached: by class and stream, and by time of return. Intrusive lists:
-/// nothing here allocates but for a class or a stream that is new.
+/// only a new class or a new stream allocates.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -27,7 +27,7 @@ using ClassList = EntryList<PoolEntry<DeviceType>, OfClass>;
 template <Device DeviceType>
 using AgeList = EntryList<PoolEntry<DeviceType>, OfAge>;
 
-/// One class, and what is cached of it: a list for each lane, by time of return.
+/// One class and its cached buffers: a list for each lane, by time of return.
 template <Device DeviceType>
 struct PoolClass {
   std::uint64_t units;
@@ -59,7 +59,7 @@ class ClassTable {
     }
   }
 
-  /// A class that was not there. Throws: `std::bad_alloc`; nothing has changed.
+  /// Adds a class. Throws: `std::bad_alloc`; nothing has changed.
   [[nodiscard]] Class& add(std::uint64_t units, std::uint64_t unit, std::size_t lanes) {
     auto made = std::make_unique<Class>(
         Class{.units = units, .stats = {.capacity = units * unit}, .place = classes_.size()});
@@ -90,7 +90,7 @@ class ClassTable {
 
   [[nodiscard]] const std::vector<std::unique_ptr<Class>>& all() const noexcept { return classes_; }
 
-  /// The figures of all, by size. Throws: `std::bad_alloc`.
+  /// Returns the figures of all classes, by size. Throws: `std::bad_alloc`.
   [[nodiscard]] std::vector<PoolClassStats> stats() const {
     std::list<PoolClassStats> sorted;  // which sorts itself, without <algorithm>
     for (const auto& each : classes_) sorted.push_back(each->stats);
@@ -109,7 +109,7 @@ class ClassTable {
     added.next = std::exchange(bucket, &added);
   }
 
-  /// As many buckets as classes, or more. Throws: `std::bad_alloc`; nothing has changed.
+  /// Makes at least as many buckets as classes. Throws: `std::bad_alloc`; nothing has changed.
   void make_buckets(std::size_t classes) {
     if (classes <= index_.size()) return;
     index_ = std::vector<Class*>(std::bit_ceil(2 * classes));
@@ -131,7 +131,7 @@ class CachedEntries {
   using Entry = PoolEntry<DeviceType>;
   using Class = PoolClass<DeviceType>;
 
-  /// The class of a size. Throws: `std::bad_alloc`, where it is new.
+  /// Returns the class of a size. Throws: `std::bad_alloc` if it is new.
   [[nodiscard]] Class& class_of(std::uint64_t units, std::uint64_t unit) {
     Class* const found = table_.find(units);
     return found != nullptr ? *found : table_.add(units, unit, lanes_);
@@ -146,8 +146,8 @@ class CachedEntries {
     lanes_ = larger(lanes_, lanes);
   }
 
-  /// The best of a class for a stream: last used there, else ready for it, else returned longest
-  /// ago. Complexity: constant for the first; linear in the streams.
+  /// Returns the best buffer of a class for a stream: last used there, else ready for it, else
+  /// returned longest ago. Complexity: constant for the first; linear in the streams.
   [[nodiscard]] Entry* find(Class& of, std::uint32_t lane,
                             const StreamTimeline<DeviceType>& timeline) noexcept {
     if (of.stats.cached == 0) return nullptr;
@@ -181,7 +181,7 @@ class CachedEntries {
     --count_;
   }
 
-  /// All that was returned on a lane is done: it is of none.
+  /// Notes that all work on what was returned on a lane is done: its buffers now belong to no lane.
   void move_to_no_lane(std::uint32_t lane) noexcept {
     for (const auto& each : table_.all()) {
       ClassList<DeviceType>& old = each->lanes[lane];

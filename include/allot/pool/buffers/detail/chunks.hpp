@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The memory of a pool: an arena and, where it may grow, more of them.
+/// The memory of a pool: an arena and, if it may grow, further ones.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -22,7 +22,7 @@
 
 namespace allot::detail {
 
-/// What an entry knows of the chunk that its block is in.
+/// What an entry knows of its block's chunk.
 struct PoolChunk {
   std::uint64_t in_use = 0;  // buffers
 };
@@ -64,9 +64,8 @@ class PoolChunks {
     return std::nullopt;
   }
 
-  /// Takes a further chunk for a block of `needed` bytes. False where there is none, or the
-  /// strategy would not place the block in it; `refused` says why, where the system does not give
-  /// it.
+  /// Takes a further chunk for a block of `needed` bytes. Returns false if there is none, or if the
+  /// strategy would not place the block in it; `refused` is the error if the system refuses it.
   /// Throws: what the memory throws but `OutOfMemory`; `std::bad_alloc`.
   [[nodiscard]] bool grow(std::unique_lock<std::mutex>& lock, std::uint64_t needed,
                           std::exception_ptr& refused) {
@@ -126,7 +125,7 @@ class PoolChunks {
     return all;
   }
 
-  /// The error of `bytes` bytes, for which a block of `needed` has no place.
+  /// Returns the error for a request of `bytes` bytes that needs a block of `needed`.
   [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, std::uint64_t needed) const {
     const Usage all = usage();
     const RefusalReason reason =
@@ -142,7 +141,7 @@ class PoolChunks {
   }
 
  private:
-  /// So many bytes from the system; as many as are needed where it refuses that; else nothing.
+  /// Takes `bytes` bytes from the system; if it refuses, as many as are needed; else nothing.
   [[nodiscard]] std::unique_ptr<Chunk> take(std::uint64_t bytes, std::uint64_t needed,
                                             std::exception_ptr& refused) {
     for (const std::uint64_t size : {bytes, needed}) {
@@ -158,7 +157,7 @@ class PoolChunks {
     return nullptr;
   }
 
-  /// How long a further chunk is; 0: there is none.
+  /// Returns the size of a further chunk; 0: there is none.
   [[nodiscard]] std::uint64_t next_size(std::uint64_t needed) const noexcept {
     const std::uint64_t held = capacity();
     const std::uint64_t left = max_capacity_ > held ? max_capacity_ - held : 0;

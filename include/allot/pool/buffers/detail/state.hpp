@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a `BufferPool` and its buffers share. It lives until the last of them is gone: then `close`,
-/// or the return of the last buffer, deletes it. So a buffer that is acquired counts no owner.
+/// The state that a `BufferPool` and its buffers share. It lives until the last of them is gone:
+/// then `close`, or the return of the last buffer, deletes it. So a buffer that is acquired counts
+/// no owner.
 #pragma once
 
 #include <allot/core/arguments.hpp>
@@ -29,7 +30,7 @@
 
 namespace allot::detail {
 
-/// One mutex guards all of it. It is not held while memory is taken from the system, which may ask
+/// One mutex guards everything. It is not held while taking memory from the system, which may ask
 /// this pool to give some back.
 template <Device DeviceType, SizeClasses Classes, Strategy StrategyType, Alignment AlignmentType>
 class PoolState final : public PoolBase<DeviceType> {
@@ -214,7 +215,7 @@ class PoolState final : public PoolBase<DeviceType> {
     if (is_last) delete this;
   }
 
-  /// Entries that nobody has yet: freed, unless they are taken out.
+  /// Entries that no buffer uses yet: freed, unless they are taken out.
   struct Made {
     explicit Made(PoolState& state) noexcept : state_{state} {}
     Made(const Made&) = delete;
@@ -237,7 +238,8 @@ class PoolState final : public PoolBase<DeviceType> {
     std::vector<Entry*> entries;
   };
 
-  /// Units of the class. Throws: `std::invalid_argument` for zero bytes and sizes that overflow.
+  /// Returns the units of the class. Throws: `std::invalid_argument` for zero bytes and sizes that
+  /// overflow.
   [[nodiscard]] static std::uint64_t units_for(std::uint64_t bytes) {
     const std::uint64_t units = units_of(Request{bytes}, AlignmentType::value).size;
     const std::optional<std::uint64_t> rounded = Classes::round_up(units);
@@ -285,8 +287,8 @@ class PoolState final : public PoolBase<DeviceType> {
     return make(lock, of, bytes, Evict::cached);
   }
 
-  /// An entry with a block. Where the arena has no room, it grows, if it may, and then what is
-  /// cached is freed, if it may. Leaves the mutex for a while where it grows.
+  /// Makes an entry with a block. If the arena has no room, it grows, if it may; after that, cached
+  /// buffers are freed, if they may be. Releases the mutex for a while if it grows.
   [[nodiscard]] Entry& make(std::unique_lock<std::mutex>& lock, Class& of, std::uint64_t bytes,
                             Evict evict) {
     const std::uint64_t capacity = of.stats.capacity;
@@ -297,7 +299,7 @@ class PoolState final : public PoolBase<DeviceType> {
       has_grown = chunks_.grow(lock, capacity, refused);
     }
     if (spare_.empty()) spare_.push_back(entries_.emplace_back());
-    if (Entry* const entry = place(of)) return *entry;  // the mutex was left meanwhile
+    if (Entry* const entry = place(of)) return *entry;  // the mutex was released meanwhile
     for (Entry* next = cached_.by_age().first(); evict == Evict::cached && next != nullptr;) {
       Entry& oldest = *next;
       next = cached_.by_age().after(oldest);
@@ -321,13 +323,13 @@ class PoolState final : public PoolBase<DeviceType> {
     return &entry;
   }
 
-  /// Gives an entry's block, of which nobody knows, back to the arena.
+  /// Gives the block of an entry that no buffer uses back to the arena.
   void free(Entry& entry) noexcept {
     chunk_of(entry).arena.deallocate(entry.block);
     spare_.push_back(entry);
   }
 
-  /// Frees a cached buffer once its stream is done with it; not where nothing could tell when.
+  /// Frees a cached buffer once its stream is done with it; keeps it if that cannot be found out.
   /// Throws: what the device throws; nothing has changed.
   bool evict(Entry& entry) {
     if (!streams_.timeline().can_order(entry.returned)) return false;
@@ -369,7 +371,7 @@ class PoolState final : public PoolBase<DeviceType> {
     return chunks_.release(bytes, [this](Chunk& chunk) { return empty_chunk(chunk); });
   }
 
-  /// Whether all that is cached of a chunk could be freed.
+  /// Returns true if all cached buffers of a chunk could be freed.
   [[nodiscard]] bool empty_chunk(Chunk& chunk) noexcept {
     try {
       for (Entry* next = cached_.by_age().first(); next != nullptr;) {

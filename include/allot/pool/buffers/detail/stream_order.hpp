@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `StreamOrder`: the timeline of a pool's streams, with what a pool adds to it: streams come at any
-/// time, and are forgotten when only the pool knows them.
+/// `StreamOrder`: the timeline of a pool's streams, with what a pool adds to it: streams come at
+/// any time, and are forgotten when only the pool knows them.
 #pragma once
 
 #include <allot/device/device.hpp>
@@ -37,13 +37,13 @@ class StreamOrder {
   [[nodiscard]] const StreamTimeline<DeviceType>& timeline() const noexcept { return timeline_; }
   [[nodiscard]] StreamTimeline<DeviceType>& timeline() noexcept { return timeline_; }
 
-  /// The lane of a stream, if it has one. Complexity: linear in the streams.
+  /// Returns the lane of a stream, if it has one. Complexity: linear in the streams.
   [[nodiscard]] std::optional<std::uint32_t> find(const stream_type& stream,
                                                   const Owner* owner) noexcept {
     return timeline_.find(stream, owner);
   }
 
-  /// A lane for a stream that has none. Throws: as `StreamTimeline::add`; nothing has changed.
+  /// Adds a lane for a stream that has none. Throws: as `StreamTimeline::add`; nothing has changed.
   [[nodiscard]] std::uint32_t add(const stream_type& stream, const Owner* owner) {
     if (uses_.size() <= timeline_.lanes()) uses_.resize(timeline_.lanes() + 1);
     const std::uint32_t lane = timeline_.add(stream, owner);
@@ -51,9 +51,9 @@ class StreamOrder {
     return lane;
   }
 
-  /// Forgets the streams that only this object can use any more, once they are done with all that
-  /// they were given, and calls `done(lane)` for each. Returns what kept them alive: to be destroyed
-  /// without the pool's mutex, as whatever it is may use the pool.
+  /// Forgets the streams that only this object can still use, once all their work is done, and
+  /// calls `done(lane)` for each. Returns their owners: destroy them without the pool's mutex, as
+  /// they may use the pool.
   /// \param waits  whether the host waits for those that were shared
   /// Throws: `std::bad_alloc`; nothing has changed.
   template <class Callback>
@@ -68,19 +68,20 @@ class StreamOrder {
     return unused;
   }
 
-  /// Something is acquired for a lane.
+  /// Notes that a buffer was acquired for a lane.
   void acquire(std::uint32_t lane) noexcept {
     if (lane == 0) return;
     ++uses_[lane].in_use;
     uses_[lane].end = {};
   }
-  /// What was acquired for a lane is not returned there.
+  /// Notes that a buffer that was acquired for a lane is returned elsewhere.
   void release(std::uint32_t lane) noexcept {
     if (lane != 0) --uses_[lane].in_use;
   }
 
-  /// What was acquired for a lane is returned there. If neither an event nor the stream can tell
-  /// when its work is done, it stays on its stream: see `StreamTimeline::can_order`.
+  /// Notes that a buffer that was acquired for a lane is returned there. If neither an event nor the
+  /// stream can show when its work is done, it stays on its stream: see
+  /// `StreamTimeline::can_order`.
   [[nodiscard]] Stamp give_back(std::uint32_t lane, stream_type* stream) noexcept {
     if (lane == 0) return {};
     release(lane);
@@ -107,7 +108,7 @@ class StreamOrder {
     if (owner == nullptr) {
       end = timeline_.last_stamp(lane);
     } else if (end.lane == 0) {
-      end = timeline_.stamp(lane);  // work that the pool was not told of, too
+      end = timeline_.stamp(lane);  // includes work that the pool does not know of
     }
     try {
       if (owner != nullptr && waits) timeline_.wait(end);

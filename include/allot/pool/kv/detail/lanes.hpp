@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Lanes`: the timeline of the streams that share blocks of memory, and for each block which of
-/// them have read and written it. Streams wait on the device, never the host.
+/// `Lanes`: the timeline of the streams that share blocks of memory, and for each block, which
+/// streams have read and written it. Streams wait on the device; the host never waits.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -19,11 +19,11 @@
 
 namespace allot::detail {
 
-/// Which lanes have touched some bytes. A time is that of the timeline when the work was submitted,
-/// or, if more of it may follow, when it was noted: such times are renewed before they are used.
+/// Which lanes have touched some bytes. A time is the timeline's when the work was submitted or, if
+/// more of it may follow, when it was noted: such times are renewed before they are used.
 struct Touched {
-  std::uint64_t written = 0;  // when last
-  std::uint64_t read = 0;     // when last, by any
+  std::uint64_t written = 0;  // last time
+  std::uint64_t read = 0;     // last time, by any lane
   std::uint32_t readers = 0;  // a bit for each lane, since they were written
   std::uint8_t writer = 0;
   bool is_written = false;
@@ -39,15 +39,18 @@ class Lanes {
 
   static constexpr std::size_t most = 32;
 
-  /// Throws: `std::invalid_argument` for none, too many and a null one; what making events throws.
+  /// Throws: `std::invalid_argument` for no stream, too many and a null one; what making events
+  /// throws.
   Lanes(DeviceType device, std::vector<stream_pointer> streams) : device_{std::move(device)} {
     if (streams.empty() || streams.size() > most) {
-      throw std::invalid_argument{(FixedText<128>{} << streams.size() << " lanes: use from 1 to "
-                                                    << most << ", one for each stream")
+      throw std::invalid_argument{(FixedText<128>{} << "invalid number of lanes: " << streams.size()
+                                                    << "; use 1 to " << most
+                                                    << ", one for each stream")
                                       .c_str()};
     }
     for (stream_pointer& stream : streams) {
-      if (stream == nullptr) throw std::invalid_argument{"a lane without a stream; give each one"};
+      if (stream == nullptr)
+        throw std::invalid_argument{"the stream of a lane is null; give each lane a stream"};
       const std::uint32_t number = timeline_.add(*stream, &stream);
       lanes_.push_back({std::move(stream), number});
     }
@@ -78,13 +81,13 @@ class Lanes {
   void require(std::size_t lane) const {
     if (lane < lanes_.size()) return;
     throw std::out_of_range{(FixedText<128>{} << "there is no lane " << lane << "; there are "
-                                              << lanes_.size() << ", from 0 on")
+                                              << lanes_.size() << ", numbered from 0")
                                 .c_str()};
   }
 
-  /// What the lane is given from now on comes after what was written. Other lanes have been given
-  /// all their work on the bytes.
-  /// Throws: what recording and waiting throw; more may be waited for than was.
+  /// Makes later work of the lane wait for the last write. Requires: other lanes' work on the bytes
+  /// was submitted.
+  /// Throws: what recording and waiting throw; the lane may then wait for more than before.
   void before_read(Touched& touched, std::size_t lane) {
     require(lane);
     if (!touched.is_written || touched.writer == lane) return;
@@ -92,7 +95,7 @@ class Lanes {
     wait_for(lane, touched.writer, touched.written);
   }
 
-  /// What the lane is given from now on comes after what was written and read.
+  /// Makes later work of the lane wait for the last writes and reads.
   void before_write(Touched& touched, std::size_t lane) {
     before_read(touched, lane);
     if (touched.more_reads) touched.read = timeline_.tick();
@@ -101,8 +104,7 @@ class Lanes {
     }
   }
 
-  /// Has all that lanes are given from now on come after what one was given. Where that fails, the
-  /// host waits.
+  /// Makes later work of all lanes wait for the present work of one. If that fails, the host waits.
   void before_all(std::size_t lane) noexcept {
     try {
       const std::uint64_t now = timeline_.tick();
@@ -120,11 +122,11 @@ class Lanes {
   void note_written(Touched& touched, std::size_t lane) noexcept {
     touched = {timeline_.tick(), 0, 0, static_cast<std::uint8_t>(lane), true, true, false};
   }
-  /// No more work that writes follows.
+  /// Notes that no more work that writes follows.
   void note_given(Touched& touched) noexcept {
     if (std::exchange(touched.more_writes, false)) touched.written = timeline_.tick();
   }
-  /// Whoever has touched the bytes has been given its last work on them.
+  /// Notes that all lanes' work on the bytes was submitted.
   void note_end(Touched& touched) noexcept {
     if (touched.is_written) touched.readers |= std::uint32_t{1} << touched.writer;
     touched.read = timeline_.tick();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `PrefixIndex`: full blocks of tokens by what they hold and what comes before, so that sequences
-/// that begin alike share them; and which of them nobody uses, the longest unused first.
+/// `PrefixIndex`: full blocks of tokens by their contents and what comes before, so that sequences
+/// with a common beginning share them; and the unused ones among them, the longest unused first.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -18,12 +18,12 @@
 
 namespace allot::detail {
 
-/// A hash table and a list in arrays that have an entry for each block: nothing is taken from the
-/// system later. A prefix is named by an identity that is never used again, and tokens are
-/// compared, not only their hash: prefixes that differ are never taken for each other.
+/// A hash table and a list in arrays with an entry for each block: nothing is taken from the system
+/// later. A prefix is named by an identity that is never reused, and tokens are compared, not only
+/// their hash: different prefixes are never confused.
 ///
-/// Complexity: constant in the blocks on average, whatever the tokens, since the hash has keys that
-/// nobody knows; linear in the tokens of one.
+/// Complexity: constant in the blocks on average, whatever the tokens, since the hash has secret
+/// random keys; linear in the tokens of one.
 template <class TokenType>
 class BasicPrefixIndex {
  public:
@@ -33,7 +33,7 @@ class BasicPrefixIndex {
   static constexpr std::uint64_t no_prefix = 0;
 
   /// \param blocks  0: there is no index
-  /// Throws: `std::bad_alloc`, `std::length_error`; where the system has no random numbers,
+  /// Throws: `std::bad_alloc`, `std::length_error`; if the system has no random numbers,
   /// `std::runtime_error`.
   BasicPrefixIndex(std::uint64_t blocks, std::uint64_t block_tokens)
       : block_tokens_{static_cast<std::size_t>(block_tokens)},
@@ -52,7 +52,7 @@ class BasicPrefixIndex {
     return {tokens_.data() + block * block_tokens_, block_tokens_};
   }
 
-  /// The block that holds these tokens after that prefix.
+  /// Finds the block that holds these tokens after that prefix.
   [[nodiscard]] std::optional<Number> find(std::uint64_t prefix,
                                            std::span<const Token> wanted) noexcept {
     if (!exists()) return std::nullopt;
@@ -66,7 +66,7 @@ class BasicPrefixIndex {
     return std::nullopt;
   }
 
-  /// What names a block of the index together with all before it.
+  /// Returns the identity of a block of the index together with all before it.
   [[nodiscard]] std::uint64_t identity(Number block) const noexcept {
     return entries_[block].identity;
   }
@@ -84,14 +84,14 @@ class BasicPrefixIndex {
     buckets_[bucket(entry.hash)] = block;
   }
 
-  /// Takes a block out, of the list of unused ones too.
+  /// Removes a block, also from the list of unused ones.
   void erase(Number block) noexcept {
     if (entries_[block].is_unused) set_used(block);
     *link_to(block) = entries_[block].next;
     entries_[block] = Entry{};
   }
 
-  /// A block's place is taken by another one, which has no entry. The tokens go with it.
+  /// Replaces a block by another one, which has no entry. Its tokens move along.
   void move(Number from, Number to) noexcept {
     if (!exists()) return;
     std::memcpy(tokens(to).data(), tokens(from).data(), tokens(from).size_bytes());
@@ -105,7 +105,7 @@ class BasicPrefixIndex {
     (entry.newer == none ? newest_ : entries_[entry.newer].older) = to;
   }
 
-  /// Nobody uses a block any more: it is evicted after all that are unused already.
+  /// Notes that no sequence uses a block any more: it is evicted after all that are unused already.
   void set_unused(Number block) noexcept {
     Entry& entry = entries_[block];
     entry.is_unused = true;
@@ -128,11 +128,11 @@ class BasicPrefixIndex {
     return exists() && entries_[block].is_unused;
   }
 
-  /// The block unused for longest. Requires: `unused() != 0`.
+  /// Returns the block unused for longest. Requires: `unused() != 0`.
   [[nodiscard]] Number oldest() const noexcept { return oldest_; }
   [[nodiscard]] std::uint64_t unused() const noexcept { return unused_; }
 
-  /// The most blocks in one bucket: for tests. Complexity: linear.
+  /// Returns the most blocks in one bucket: for tests. Complexity: linear.
   [[nodiscard]] std::uint64_t longest_bucket() const noexcept {
     std::uint64_t longest = 0;
     for (Number first : buckets_) {
@@ -170,7 +170,7 @@ class BasicPrefixIndex {
     return static_cast<std::size_t>(hash >> (64 - std::countr_zero(buckets_.size())));
   }
 
-  /// What points to a block in its bucket.
+  /// Returns the link to a block in its bucket.
   [[nodiscard]] Number* link_to(Number block) noexcept {
     Number* link = &buckets_[bucket(entries_[block].hash)];
     while (*link != block) link = &entries_[*link].next;

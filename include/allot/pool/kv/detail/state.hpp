@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `KvState`: the block tables of a paged KV cache, and what happens to them. Nothing here enters
-/// the critical section; `KvCache` and its sequences do.
+/// `KvState`: the block tables of a paged KV cache and their operations. Nothing here locks;
+/// `KvCache` and its sequences do.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -51,7 +51,7 @@ class KvState {
   [[nodiscard]] Table& table(std::uint32_t slot) noexcept { return tables_[slot]; }
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
 
-  /// An empty sequence. Closing it needs no memory.
+  /// Opens an empty sequence. Closing it needs no memory.
   [[nodiscard]] std::uint32_t open() {
     if (unused_tables_.empty()) {
       if (unused_tables_.capacity() <= tables_.size())
@@ -72,8 +72,8 @@ class KvState {
     --sequences_;
   }
 
-  /// Begins an empty sequence with the blocks that others have computed of these tokens: whole
-  /// ones, but not the last token, whose result is wanted.
+  /// Starts an empty sequence with the blocks of these tokens that others have computed: full
+  /// blocks only, and without the last token, whose result is wanted.
   void share_prefix(std::uint32_t slot, std::span<const Token> tokens, std::size_t lane) {
     const std::size_t each = static_cast<std::size_t>(layout_.block_tokens());
     const std::size_t most = tokens.empty() ? 0 : (tokens.size() - 1) / each;
@@ -92,14 +92,14 @@ class KvState {
     }
   }
 
-  /// Counts what a sequence that has begun with a prompt found of it.
+  /// Counts how much of a prompt a new sequence found.
   void count_prompt(std::uint64_t tokens, std::uint64_t cached) noexcept {
     if (!index_.exists()) return;
     hits_ += cached / layout_.block_tokens();
     misses_ += tokens / layout_.block_tokens() - cached / layout_.block_tokens();
   }
 
-  /// Another sequence of the same tokens, in the same blocks.
+  /// Opens another sequence of the same tokens, in the same blocks.
   void fork(std::uint32_t from, std::uint32_t to, std::size_t lane) {
     std::vector<Number> blocks = table(from).blocks;
     for (const Number block : blocks) pool_.end_writes(block);
@@ -110,7 +110,7 @@ class KvState {
     into = {std::move(blocks), table(from).tokens, table(from).published, table(from).prefix};
   }
 
-  /// From now on, the work of a sequence is on another lane.
+  /// Moves the later work of a sequence to another lane.
   void change_lane(std::uint32_t slot, std::size_t from, std::size_t to) {
     for (const Number block : table(slot).blocks) {
       pool_.end_writes(block);
@@ -119,9 +119,9 @@ class KvState {
     for (const Number block : table(slot).blocks) pool_.read(block, to);
   }
 
-  /// Room for more tokens, in new blocks where those there are are full; the last one is copied
-  /// where others use it. Throws: `OutOfBlocks`, and what the device throws: the sequence is then
-  /// as it was.
+  /// Makes room for more tokens, in new blocks if the present ones are full; copies the last one if
+  /// others use it. Throws: `OutOfBlocks`, and what the device throws: the sequence is then as it
+  /// was.
   void append(std::uint32_t slot, std::span<const Token> tokens, std::size_t lane) {
     Table& into = table(slot);
     const auto end = checked_add(into.tokens, tokens.size());
@@ -130,7 +130,7 @@ class KvState {
     const std::uint64_t begin = into.tokens % layout_.block_tokens();
     const bool copies = begin != 0 && pool_.ref_count(into.blocks.back()) > 1;
     make_room(blocks - into.blocks.size() + (copies ? 1 : 0));
-    if (blocks > into.blocks.capacity()) {  // twice as many, or appending is quadratic
+    if (blocks > into.blocks.capacity()) {  // doubled: otherwise appending is quadratic
       const std::uint64_t twice = smaller<std::uint64_t>(2 * into.blocks.size(), pool_.capacity());
       into.blocks.reserve(static_cast<std::size_t>(larger(blocks, twice)));
     }
@@ -155,7 +155,7 @@ class KvState {
     write_tokens(into, tokens);
   }
 
-  /// Forgets the tokens from `tokens` on. Requires: there are as many.
+  /// Removes the tokens from `tokens` on. Requires: there are at least that many.
   void truncate(std::uint32_t slot, std::uint64_t tokens, std::size_t lane) {
     Table& from = table(slot);
     drop_blocks(from, layout_.blocks_for(tokens), lane);
@@ -163,7 +163,7 @@ class KvState {
     const auto full = static_cast<std::size_t>(tokens / layout_.block_tokens());
     if (from.published > full) {
       from.prefix = full == 0 ? PrefixIndex::no_prefix : index_.identity(from.blocks[full - 1]);
-      // A block of its own that is not in the index: looked up again from the first one on.
+      // Its own block, not in the index: look up again from the first block on.
       from.published = from.prefix == PrefixIndex::no_prefix ? 0 : full;
     }
     const std::uint64_t kept = tokens % layout_.block_tokens();
@@ -184,12 +184,12 @@ class KvState {
         index_.insert(block, of.prefix);
         found = block;
       }
-      // In the index under a prefix that was evicted since: what follows cannot be found.
+      // In the index under a prefix that was evicted since: later blocks cannot be found.
       of.prefix = index_.identity(found.value_or(block));
     }
   }
 
-  /// Gives back the blocks that only the index uses, the longest unused first, up to `most`.
+  /// Releases up to `most` blocks that only the index uses, the longest unused first.
   std::uint64_t evict(std::uint64_t most) {
     std::uint64_t evicted = 0;
     for (; evicted < most && index_.unused() != 0; ++evicted) {
@@ -242,7 +242,7 @@ class KvState {
             .moved = moved_};
   }
 
-  /// Whether every invariant of the bookkeeping holds: for tests. Complexity: linear.
+  /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() {
     std::vector<std::uint32_t> users(pool_.capacity());
     for (const Table& table : tables_) {
@@ -273,13 +273,13 @@ class KvState {
     evict(blocks - free);
   }
 
-  /// One more sequence uses a block.
+  /// Adds a sequence's use of a block.
   void use(Number block) {
     pool_.retain(block);
     if (index_.is_unused(block)) index_.set_used(block);
   }
 
-  /// One sequence less does.
+  /// Removes a sequence's use of a block.
   void release(Number block, std::size_t lane) {
     if (pool_.release(block, lane)) {
       set_filled(block, 0);
@@ -288,7 +288,7 @@ class KvState {
     }
   }
 
-  /// The last ones first, so that of a prefix the end is evicted before the beginning.
+  /// Releases the last blocks first, so that the end of a prefix is evicted before its beginning.
   void drop_blocks(Table& from, std::uint64_t kept, std::size_t lane) {
     for (; from.blocks.size() > kept; from.blocks.pop_back()) release(from.blocks.back(), lane);
   }
@@ -320,7 +320,8 @@ class KvState {
     }
   }
 
-  /// Where a block was moved that is not below the lowest that was. Complexity: logarithmic.
+  /// Returns the new number of a block that was moved. Requires: it is not below the lowest moved.
+  /// Complexity: logarithmic.
   [[nodiscard]] static Number new_number(const std::vector<typename PoolType::Moved>& moves,
                                          Number block) noexcept {
     std::size_t first = 0;
@@ -336,7 +337,7 @@ class KvState {
     return moves[first].to;
   }
 
-  /// Has the tables name the new blocks. The moves are ordered by `from`, the highest first.
+  /// Makes the tables name the new blocks. The moves are ordered by `from`, the highest first.
   std::uint64_t update(const std::vector<typename PoolType::Moved>& moves,
                        std::size_t lane) noexcept {
     if (moves.empty()) return 0;

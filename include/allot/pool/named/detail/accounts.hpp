@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `BufferAccounts`: the bytes of all named buffers under one limit, with external bytes that count
-/// against it. It lives as long as an `ExternalMemory` does, which may be longer than the buffers.
+/// against it. It lives as long as any `ExternalMemory`, which may outlive the buffers.
 #pragma once
 
 #include <allot/core/source_location.hpp>
@@ -18,7 +18,7 @@
 
 namespace allot::detail {
 
-/// All members are called with the mutex of the buffers' memory held.
+/// Callers hold the mutex of the buffers' memory.
 template <class TimePoint>
 class BufferAccounts {
  public:
@@ -33,7 +33,7 @@ class BufferAccounts {
   explicit BufferAccounts(std::uint64_t limit) noexcept : budget_{limit} {}
 
   [[nodiscard]] const ByteBudget& budget() const noexcept { return budget_; }
-  /// Requires: no more than what is left.
+  /// Requires: at most what is left.
   void take(std::uint64_t bytes) noexcept { budget_.take(bytes); }
   void give_back(std::uint64_t bytes) noexcept { budget_.give_back(bytes); }
 
@@ -72,7 +72,7 @@ class BufferAccounts {
   std::uint64_t external_name_bytes_ = 0;
 };
 
-/// What an `ExternalMemory` holds.
+/// What an `ExternalMemory` owns.
 template <class TimePoint>
 class CountedExternal {
   using Accounts = BufferAccounts<TimePoint>;
@@ -87,8 +87,8 @@ class CountedExternal {
     accounts_->remove_external(at_);
   }
 
-  /// \param mutex  of the buffers; held
-  /// Throws: as `BufferAccounts::add_external`; it counts nothing then.
+  /// \param mutex  the buffers'; held
+  /// Throws: as `BufferAccounts::add_external`; nothing is counted then.
   void count(std::shared_ptr<Accounts> accounts, std::shared_ptr<std::mutex> mutex,
              typename Accounts::External external) {
     at_ = accounts->add_external(std::move(external));

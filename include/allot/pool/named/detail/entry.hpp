@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What is known of one named buffer, and which configurations and sizes it may have.
+/// The record of one named buffer, and the configurations and sizes that it may have.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -41,8 +41,8 @@ struct BufferEntry {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_of(capacity); }
 };
 
-/// The configuration as it is for a type.
-/// Throws: `std::invalid_argument` if no whole number of these makes an element, or no element fits
+/// Returns the configuration for a type.
+/// Throws: `std::invalid_argument` if an element is not a whole number of these, or no element fits
 /// between minimum and maximum.
 [[nodiscard]] inline BufferConfig resolve(std::string_view name, const ElementType& type,
                                           const BufferConfig& given) {
@@ -51,7 +51,7 @@ struct BufferEntry {
   if (config.bytes_per_element % type.bytes != 0) {
     throw std::invalid_argument{
         "buffer " + in_quotes(name) + ": elements of " + std::to_string(config.bytes_per_element) +
-        " bytes are no whole number of " + std::string{type.name} + " (" +
+        " bytes are not a whole number of " + std::string{type.name} + " (" +
         std::to_string(type.bytes) + " bytes); set BufferConfig::bytes_per_element to a multiple"};
   }
   if (config.minimum > config.maximum || config.largest_capacity() == 0) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Blocks of an arena that copies on streams touch: a block goes back to the arena when nothing
-/// holds it any more and the last copy that touches it is done. Nothing waits for that, unless the
-/// arena has no other memory left.
+/// Blocks of an arena that copies on streams touch: a block goes back to the arena once it has no
+/// holder and the last copy that touches it is done. The host waits for that only if the arena has
+/// no other memory left.
 ///
 /// A `Piece` is a block, with the stamp of the last copies that touch it; held by shared pointers.
 ///
-/// All members are called with `mutex()` held. Pieces are dropped without it: dropping takes it.
+/// Callers hold `mutex()` for all members, but drop pieces without it: dropping locks it.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -33,7 +33,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     std::optional<Block> block;
     Stamp touched{};  // the last copies that touch it
     std::shared_ptr<BufferMemory> memory;
-    Piece* next = nullptr;  // of those that wait
+    Piece* next = nullptr;  // in the list of waiting pieces
   };
 
   BufferMemory(DeviceType device, std::shared_ptr<ArenaType> arena)
@@ -41,7 +41,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   BufferMemory(const BufferMemory&) = delete;
   BufferMemory& operator=(const BufferMemory&) = delete;
 
-  /// Waits for what is in flight. Nothing holds a piece any more.
+  /// Waits for copies in flight. Requires: no piece has a holder any more.
   ~BufferMemory() {
     timeline_.wait_for_all();
     free_waiting([](const Piece&) { return true; });
@@ -50,19 +50,20 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   [[nodiscard]] std::mutex& mutex() const noexcept { return mutex_; }
   [[nodiscard]] ArenaType& arena() noexcept { return *arena_; }
   [[nodiscard]] const ArenaType& arena() const noexcept { return *arena_; }
-  /// One of its own, for callers that have none.
+  /// Returns its own stream, for callers without one.
   [[nodiscard]] Stream& stream() noexcept { return stream_; }
 
-  /// Bytes of blocks that nothing holds, but that copies may still touch.
+  /// Returns the bytes of blocks without a holder that copies may still touch.
   [[nodiscard]] std::uint64_t waiting_bytes() const noexcept { return waiting_bytes_; }
-  /// Bytes of all blocks that there are.
+  /// Returns the bytes of all blocks.
   [[nodiscard]] std::uint64_t held_bytes() const noexcept { return held_bytes_; }
 
   [[nodiscard]] void* address(const Piece& piece) const noexcept {
     return static_cast<std::byte*>(arena_->base_address()) + piece.block->offset;
   }
 
-  /// Memory for a request. If the arena has none, it waits for copies whose blocks nothing holds.
+  /// Allocates memory for a request. If the arena has none, waits for copies whose blocks have no
+  /// holder.
   /// Throws: `OutOfMemory`; what waiting throws; `std::bad_alloc` for the bookkeeping.
   [[nodiscard]] std::shared_ptr<Piece> allocate(const Request& request) {
     const std::shared_ptr<Piece> piece{new Piece, Drop{}};
@@ -84,8 +85,8 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     }
   }
 
-  /// Takes back `try_expand`. Where bookkeeping has no memory for that the block stays longer than
-  /// it must be, which only costs room.
+  /// Undoes `try_expand`. If there is no memory for the bookkeeping, the block stays larger than it
+  /// must be, which only costs room.
   void undo_expand(Piece& piece, std::uint64_t bytes) noexcept {
     if constexpr (requires { arena_->shrink(*piece.block, bytes); }) {
       try {
@@ -96,14 +97,14 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     }
   }
 
-  /// Frees a piece that no transfer touches and nobody else holds, without waiting for its drop.
+  /// Frees a piece that no transfer touches and that has no other holder, before it is dropped.
   void discard(std::shared_ptr<Piece>& piece) noexcept {
     free(*piece->block);
     piece->memory.reset();
     piece.reset();
   }
 
-  /// Gives copies to a stream, behind the last ones that touch the pieces.
+  /// Submits copies to a stream, after the last copies that touch the pieces.
   /// \param pieces  `for_each_piece(visit)` calls `visit(piece)` for each that is touched
   /// \param copies  called with the device
   /// Throws: what they and the device throw, `std::bad_alloc`.
@@ -122,8 +123,8 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
       stamp();
       timeline_.record(lane, stream);
     } catch (...) {
-      // If the stream does not answer, nothing can tell when the pieces may be freed: never, unless
-      // the stream is given later copies and they are known to be done.
+      // If the stream does not respond, it is unknown when the pieces may be freed: never, unless
+      // later copies are submitted to the stream and known to be done.
       stamp();
       if (wait_noexcept(device_, stream)) set_done(lane);
       throw;
@@ -133,13 +134,13 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     set_done(lane);
   }
 
-  /// Looks which copies are done, and frees what waited for them.
+  /// Finds out which copies are done, and frees the pieces that waited for them.
   void poll() noexcept {
     if (timeline_.poll()) free_done();
   }
 
  private:
-  /// What the last holder of a piece does.
+  /// Called when the last holder drops a piece.
   struct Drop {
     void operator()(Piece* piece) const noexcept {
       std::unique_ptr<Piece> owned{piece};
@@ -194,7 +195,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     piece.block = block;
   }
 
-  /// The lane of a stream, with an event for its next copies.
+  /// Returns the lane of a stream, with an event for its next copies.
   [[nodiscard]] std::uint32_t lane_of(const Stream& stream) {
     std::optional<std::uint32_t> lane = timeline_.find(stream, nullptr);
     if (!lane) {
@@ -206,7 +207,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
       lane = timeline_.add(stream, nullptr);
     }
     if (timeline_.needs_event(*lane)) {
-      poll();  // the event of what is done serves again
+      poll();  // to reuse the events of copies that are done
       timeline_.reserve_event(*lane);
     }
     return *lane;
@@ -225,7 +226,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     return block ? *block : arena_->allocate(request);
   }
 
-  /// The piece whose copies were given first; none if nothing could tell when they are done.
+  /// Returns the piece whose copies were submitted first; null if it is unknown when they are done.
   [[nodiscard]] const Piece* oldest_waiting() const noexcept {
     const Piece* oldest = nullptr;
     for (const Piece* piece = waiting_; piece != nullptr; piece = piece->next) {
@@ -241,7 +242,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   std::shared_ptr<ArenaType> arena_;
   mutable std::mutex mutex_;
   StreamTimeline<DeviceType> timeline_{device_, most_events};
-  Piece* waiting_ = nullptr;  // those that nothing holds, but that copies may touch
+  Piece* waiting_ = nullptr;  // pieces without a holder that copies may touch
   std::uint64_t waiting_bytes_ = 0;
   std::uint64_t held_bytes_ = 0;
   Stream stream_;  // the last: it waits for its copies before anything else goes

@@ -20,7 +20,7 @@ namespace allot::detail {
 template <class Value>
 class NameTable {
  public:
-  /// What is in it. Iteration reads the value's first members beside the name.
+  /// A name and its value. Iteration reads the value's first members together with the name.
   struct Entry {
     std::string name;
     Value value{};
@@ -39,7 +39,7 @@ class NameTable {
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
 
-  /// Null if there is none. Complexity: constant on average.
+  /// Returns null if there is none. Complexity: constant on average.
   [[nodiscard]] Entry* find(std::string_view name) const noexcept {
     if (entries_.empty()) return nullptr;
     const std::size_t hash = hash_of(name);
@@ -48,7 +48,7 @@ class NameTable {
     return found;
   }
 
-  /// Requires: there is none of that name. Throws: `std::bad_alloc`; nothing has changed.
+  /// Requires: the name is not in the table. Throws: `std::bad_alloc`; nothing has changed.
   Entry& add(std::string_view name) {
     auto made = std::make_unique<Entry>();
     made->name = name;

@@ -20,8 +20,8 @@
 
 namespace allot::detail {
 
-/// Made before the mutex of the buffers is locked, and used with it: the pieces that are no longer
-/// wanted stay in it until it is destroyed, which is after the mutex is unlocked.
+/// Make it before locking the mutex of the buffers, use it while holding the mutex, and destroy it
+/// after unlocking: until then it keeps the pieces that are no longer wanted.
 ///
 /// \tparam MemoryType  the `BufferMemory`
 template <class MemoryType, class TimePoint>
@@ -34,21 +34,21 @@ class BufferResizing {
 
   explicit BufferResizing(std::size_t most) { all_.reserve(most); }
 
-  /// Adds a buffer that needs room for so many elements; nothing if it has it.
-  /// \param number  of this resizing, different from that of any other
+  /// Adds a buffer that needs room for `elements` elements, unless it has that room.
+  /// \param number  of this resizing; different from that of any other
   /// Throws: `std::invalid_argument` if it was added before.
   void add(Named& buffer, std::uint64_t needed, std::uint64_t number) {
     if (std::exchange(buffer.value.resize_number, number) == number) {
       throw std::invalid_argument{"buffer " + in_quotes(buffer.name) +
-                                  " is to be resized twice at once; name each once"};
+                                  " is named twice in one resize; name each buffer once"};
     }
     if (needed > buffer.value.capacity) all_.push_back({&buffer, needed});
   }
 
   [[nodiscard]] bool empty() const noexcept { return all_.empty(); }
 
-  /// Makes room for all, with the old contents.
-  /// \param waits  whether the host waits for the copies
+  /// Makes room for all buffers, and copies the old contents.
+  /// \param waits  true if the host waits for the copies
   /// Throws: `LimitExceeded`, `OutOfMemory`, what the device throws, `std::bad_alloc`; nothing has
   /// changed then.
   void prepare(MemoryType& memory, const Accounts& accounts, Stream& stream, bool waits) {
@@ -56,7 +56,7 @@ class BufferResizing {
     memory.poll();
     try {
       place(memory);
-    } catch (const OutOfMemory&) {  // no room to grow: is there for what is needed?
+    } catch (const OutOfMemory&) {  // no room to grow: try just what is needed
       if (!lower_to_need()) throw;
       place(memory);
     }
@@ -68,7 +68,7 @@ class BufferResizing {
     }
   }
 
-  /// Gives the buffers their new room, and calls `resized(entry, copied_bytes)` for each: 0 bytes
+  /// Gives the buffers their new memory, and calls `resized(entry, copied_bytes)` for each: 0 bytes
   /// if it grew in place.
   template <class Resized>
   void commit(Accounts& accounts, Resized&& resized) noexcept {
@@ -94,7 +94,7 @@ class BufferResizing {
     [[nodiscard]] bool is_moved() const noexcept { return piece != nullptr; }
   };
 
-  /// What is needed must fit the limit; of growth as much as is left beyond that.
+  /// Limits growth to what the limit leaves. What is needed must fit.
   void choose_capacities(const Accounts& accounts) {
     std::uint64_t more = 0;
     for (const Each& each : all_) {
@@ -115,14 +115,15 @@ class BufferResizing {
     }
   }
 
-  /// No growth beyond what is needed; whether there was any.
+  /// Gives up growth beyond what is needed. Returns true if there was any.
   [[nodiscard]] bool lower_to_need() noexcept {
     bool had_grown = false;
     for (Each& each : all_) had_grown |= std::exchange(each.capacity, each.needed) != each.needed;
     return had_grown;
   }
 
-  /// Memory for all: in place if that is possible. Throws: as `prepare`; nothing has changed then.
+  /// Allocates memory for all: in place if possible. Throws: as `prepare`; nothing has changed
+  /// then.
   void place(MemoryType& memory) {
     try {
       for (Each& each : all_) {

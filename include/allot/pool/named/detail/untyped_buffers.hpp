@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `UntypedBuffers`: all of `NamedBuffers` that does not depend on the type of a buffer's contents.
+/// `UntypedBuffers`: the part of `NamedBuffers` that does not depend on the type of the contents.
 ///
-/// | part             | what it knows                                                    |
+/// | part             | what it keeps                                                    |
 /// |------------------|------------------------------------------------------------------|
 /// | `NameTable`      | the buffers by name                                              |
-/// | `BufferAccounts` | the bytes under the limit, external ones too                     |
-/// | `BufferMemory`   | blocks of the arena, and which copies touch them                 |
+/// | `BufferAccounts` | the bytes under the limit, including external ones               |
+/// | `BufferMemory`   | the blocks of the arena, and the copies that touch them          |
 /// | `BufferResizing` | how several buffers are resized together                         |
 #pragma once
 
@@ -55,18 +55,18 @@ class UntypedBuffers {
   UntypedBuffers(const UntypedBuffers&) = delete;
   UntypedBuffers& operator=(const UntypedBuffers&) = delete;
 
-  /// Frees all buffers; memory that handles hold lives on. Buffers that were not freed by name are
-  /// reported to the `LeakTracker` of the arena, where it has one.
+  /// Frees all buffers; memory with handles lives on. Reports buffers that were not freed by name
+  /// to the arena's `LeakTracker`, if it has one.
   ~UntypedBuffers() { report_leaks(); }
 
-  /// Forgets a buffer. Its memory goes back when no handle holds it and its copies are done.
+  /// Frees a buffer. Its memory goes back once it has no handle and its copies are done.
   /// Throws: `std::out_of_range`.
   void free(std::string_view name) {
     std::shared_ptr<Piece> piece;  // outlives the lock
     const std::scoped_lock lock{mutex()};
     piece = forget(named(name));
   }
-  /// The same, and its memory goes back only when the stream's work so far is done.
+  /// The same, but its memory goes back only once the stream's earlier work is done, too.
   /// Throws: also what the device throws.
   void free(std::string_view name, Stream& stream) {
     std::shared_ptr<Piece> piece;  // outlives the lock
@@ -76,7 +76,7 @@ class UntypedBuffers {
         stream, false, [&](auto&& visit) { visit(*buffer.value.piece); }, [](DeviceType&) {});
     piece = forget(buffer);
   }
-  /// Says how many elements are in use, for `stats`.
+  /// Sets how many elements are in use, for `stats`.
   /// Throws: `std::out_of_range` for an unknown name, and beyond the capacity.
   void set_used(std::string_view name, std::uint64_t elements) {
     const std::scoped_lock lock{mutex()};
@@ -90,23 +90,24 @@ class UntypedBuffers {
     const std::scoped_lock lock{mutex()};
     return table_.find(name) != nullptr;
   }
-  /// How many buffers there are.
+  /// Returns the number of buffers.
   [[nodiscard]] std::uint64_t size() const {
     const std::scoped_lock lock{mutex()};
     return table_.size();
   }
-  /// Elements that a buffer has room for. Throws: `std::out_of_range`.
+  /// Returns the number of elements that a buffer has room for. Throws: `std::out_of_range`.
   [[nodiscard]] std::uint64_t capacity(std::string_view name) const {
     const std::scoped_lock lock{mutex()};
     return named(name).value.capacity;
   }
-  /// A buffer's configuration, with its bytes per element. Throws: `std::out_of_range`.
+  /// Returns a buffer's configuration, with its bytes per element. Throws: `std::out_of_range`.
   [[nodiscard]] BufferConfig config(std::string_view name) const {
     const std::scoped_lock lock{mutex()};
     return named(name).value.config;
   }
 
-  /// Counts bytes that someone else allocated against the limit, until what it returns is gone.
+  /// Counts bytes that other code allocated against the limit, until the returned object is
+  /// destroyed.
   /// Throws: `LimitExceeded`; `std::bad_alloc`.
   [[nodiscard]] ExternalMemory track_external(
       std::string_view name, std::uint64_t bytes,
@@ -118,7 +119,7 @@ class UntypedBuffers {
     return ExternalMemory{std::move(counted)};
   }
 
-  /// A consistent snapshot; all figures are measured. Complexity: linear in the buffers.
+  /// Returns a consistent snapshot; all figures are measured. Complexity: linear in the buffers.
   /// Throws: `std::bad_alloc`.
   [[nodiscard]] NamedBuffersStats stats() const {
     const std::scoped_lock lock{mutex()};
@@ -156,8 +157,9 @@ class UntypedBuffers {
     return stats;
   }
 
-  /// What was not freed by name, and external memory that is still counted; in no order. Empty
-  /// once all is freed. Complexity: linear in them, with two allocations.
+  /// Returns what was not freed by name, and external memory that is still counted; in no
+  /// particular order. Empty once everything is freed. Complexity: linear in them, with two
+  /// allocations.
   /// Throws: `std::bad_alloc`.
   [[nodiscard]] LeakList check_leaks() const {
     const std::scoped_lock lock{mutex()};
@@ -174,7 +176,8 @@ class UntypedBuffers {
             }};
   }
 
-  /// Calls `f(observer)` of the arena, as `Arena::with_observer`. It must not call this object.
+  /// Calls `f` with the arena's observer, as `Arena::with_observer` does. `f` must not call this
+  /// object.
   template <class Function>
   decltype(auto) with_observer(Function&& f) const requires requires(ArenaType& arena) {
     arena.with_observer(std::forward<Function>(f));
@@ -231,7 +234,7 @@ class UntypedBuffers {
     return slice_of(entry);
   }
 
-  /// \param stream  for the copy; none: one of its own, and waits
+  /// \param stream  for the copy; null: uses its own stream, and waits
   [[nodiscard]] Slice<Access> resize(const BufferResize& resize, Stream* stream) {
     Resizing resizing{1};  // outlives the lock
     const std::scoped_lock lock{mutex()};
@@ -251,14 +254,14 @@ class UntypedBuffers {
     run(resizing, stream);
   }
 
-  /// `count` elements of the type, from the `first`-th on.
+  /// A range of `count` elements of the type, from the `first`-th on.
   struct Range {
     ElementType type;
     std::uint64_t first;
     std::uint64_t count;
   };
 
-  /// \param stream  none: one of its own, and waits
+  /// \param stream  null: uses its own stream, and waits
   void write(std::string_view name, const Range& range, const void* from, Stream* stream) {
     const std::scoped_lock lock{mutex()};
     Entry& entry = named(name, range.type).value;
@@ -272,7 +275,7 @@ class UntypedBuffers {
     entry.used = larger(entry.used, end / each + (end % each != 0 ? 1 : 0));
   }
 
-  /// \param stream  none: one of its own, and waits
+  /// \param stream  null: uses its own stream, and waits
   void copy_out(std::string_view name, const Range& range, void* to, Stream* stream) {
     const std::scoped_lock lock{mutex()};
     Entry& entry = named(name, range.type).value;
@@ -316,13 +319,13 @@ class UntypedBuffers {
   [[nodiscard]] Slice<Access> slice_of(const Entry& entry) const noexcept {
     return {entry.piece, memory_->address(*entry.piece), entry.bytes()};
   }
-  /// The slice of a buffer that is used now.
+  /// Returns the slice of a buffer, and notes its use.
   [[nodiscard]] Slice<Access> touch(Entry& entry) const noexcept {
     entry.last_used = Clock::now();
     return slice_of(entry);
   }
 
-  /// Its piece must be dropped without the lock.
+  /// Removes a buffer. Drop the returned piece without holding the lock.
   [[nodiscard]] std::shared_ptr<Piece> forget(Named& buffer) noexcept {
     std::shared_ptr<Piece> piece = std::move(buffer.value.piece);
     accounts_->give_back(buffer.value.bytes());
@@ -381,14 +384,14 @@ class UntypedBuffers {
         memory_->arena().with_observer(
             [&](const auto& observer) { detail::report_leaks(observer, leaks.leaks()); });
       } catch (...) {
-        // No memory for the report: there is nobody left to tell.
+        // No memory for the report: there is no other way to report it.
       }
     }
   }
 
   std::shared_ptr<Accounts> accounts_;
   std::shared_ptr<Memory> memory_;
-  NameTable<Entry> table_;  // goes first, without the lock: pieces take it
+  NameTable<Entry> table_;  // destroyed first, without the lock: pieces take it
   Counts counts_;
   std::uint64_t name_bytes_ = 0;  // of all buffers
   std::uint64_t resize_number_ = 0;

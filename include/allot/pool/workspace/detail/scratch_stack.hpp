@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `ScratchStack`: two stacks of scopes over pieces of memory, each a linear arena. It knows of no
-/// device and no stream; `Workspace` does.
+/// `ScratchStack`: two stacks of scopes over pieces of memory, each a linear arena. It knows
+/// neither device nor stream; `Workspace` does.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -44,7 +44,7 @@ class ScratchStack {
     return std::exchange(pieces_, std::move(pieces));
   }
 
-  /// Opens a scope, and returns how many were open.
+  /// Opens a scope. Returns how many were open before.
   [[nodiscard]] std::size_t open(bool upper) {
     Side& side = sides_[upper];
     if (pieces_.empty()) {
@@ -67,7 +67,7 @@ class ScratchStack {
 
   [[nodiscard]] std::size_t depth(bool upper) const noexcept { return sides_[upper].opened.size(); }
 
-  /// From the piece that the last allocation of this end was in, or one after it.
+  /// Allocates from the piece with this end's last allocation, or from one after it.
   [[nodiscard]] std::optional<slice_type> try_allocate(bool upper, const Request& request) {
     Side& side = sides_[upper];
     for (std::size_t i = side.piece; i < pieces_.size(); ++i) {
@@ -85,14 +85,14 @@ class ScratchStack {
 
   [[nodiscard]] std::size_t pieces() const noexcept { return pieces_.size(); }
 
-  /// Bytes of all pieces.
+  /// Returns the bytes of all pieces.
   [[nodiscard]] std::uint64_t capacity() const noexcept {
     std::uint64_t bytes = 0;
     for (const Piece& piece : pieces_) bytes += piece->capacity();
     return bytes;
   }
 
-  /// Bytes from the ends to where the stacks reach. Complexity: linear in the pieces.
+  /// Returns the bytes from the ends to where the stacks reach. Complexity: linear in the pieces.
   [[nodiscard]] std::uint64_t used() const noexcept {
     std::uint64_t bytes = 0;
     for (const Piece& piece : pieces_) {
@@ -105,12 +105,13 @@ class ScratchStack {
   [[nodiscard]] std::uint64_t high_water() const noexcept { return high_water_; }
   void reset_high_water() noexcept { high_water_ = used(); }
 
-  /// Of one piece in which all that was allocated in several fits, whatever their alignments.
+  /// Returns the size of one piece that fits the allocations of all pieces, whatever their
+  /// alignments.
   [[nodiscard]] std::uint64_t merged_bytes() const noexcept {
     return capacity() + (pieces_.size() - 1) * 2 * most_alignment_;
   }
 
-  /// Of one piece in which what reached the high-water mark fits.
+  /// Returns the size of one piece that fits the high-water mark.
   [[nodiscard]] std::uint64_t fitting_bytes() const noexcept {
     if (high_water_ == 0) return 0;
     const std::uint64_t joints = pieces_.size() > 1 ? pieces_.size() - 1 : 0;
@@ -123,14 +124,14 @@ class ScratchStack {
     Linear::Mark mark;
     std::size_t piece;
     bool is_closed;
-    bool has_mark;  // opened before there was any memory, otherwise
+    bool has_mark;  // false: opened before there was any memory
   };
   struct Side {
     std::vector<Opened> opened;
     std::size_t piece = 0;
   };
 
-  /// Frees what this end has allocated since; the other end keeps what it has.
+  /// Frees what this end has allocated since; the other end keeps its allocations.
   void release_to(const Opened& opened, bool upper) noexcept {
     Side& side = sides_[upper];
     if (pieces_.empty()) return;
