@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Everything that needs no GPU runtime. Never includes HIP, and never looks for it.
+/// Includes everything that needs no GPU runtime. Never includes HIP, and never looks for it.
 #pragma once
 
 #include <allot/alignment/alignment.hpp>

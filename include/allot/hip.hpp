@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Everything that needs HIP. `allot/allot.hpp` has all that does not.
+/// Includes everything that needs HIP. `allot/allot.hpp` includes the rest.
 #pragma once
 
 #include <allot/device/hip_device.hpp>

@@ -8,7 +8,7 @@
 /// | `rdna3::Weights`    | `BestFit`     | 256 B     | shared  | a model's tensors; the loader  |
 /// | `rdna3::KvPages<N>` | `FixedBlocks` | 256 B     | shared  | pages of N bytes of a KV cache |
 /// | `rdna3::Scratch`    | `Linear`      | 256 B     | one     | working memory of a step       |
-/// | `rdna3::Staging`    | `FixedBlocks` | 4 KiB     | shared  | pinned slots on their way      |
+/// | `rdna3::Staging`    | `FixedBlocks` | 4 KiB     | shared  | pinned slots for copies        |
 ///
 ///     namespace rdna3 = allot::rdna3;
 ///     rdna3::ArenaOf<rdna3::KvPages<>, allot::hip::DeviceMemory> pages{4 * allot::GiB};
@@ -34,46 +34,46 @@
 
 namespace allot::rdna3 {
 
-/// Of the GPU's page tables. Source: Linux, drivers/gpu/drm/amd/amdgpu/amdgpu_gart.h,
+/// Page size of the GPU's page tables. Source: Linux, drivers/gpu/drm/amd/amdgpu/amdgpu_gart.h,
 /// AMDGPU_GPU_PAGE_SIZE.
 inline constexpr std::uint64_t page_bytes = 4 * KiB;
 
-/// What one directory entry maps where address and run are multiples of it, and the largest
-/// fragment that the driver asks for by default (2^9 pages). Source: Linux, amdgpu_vm_pt.c,
+/// What one directory entry maps if address and length are multiples of it, and the largest
+/// fragment that the driver uses by default (2^9 pages). Source: Linux, amdgpu_vm_pt.c,
 /// amdgpu_vm_pte_fragment and amdgpu_vm_ptes_update; gmc_v11_0.c, gmc_v11_0_sw_init.
 inline constexpr std::uint64_t fragment_bytes = 2 * MiB;
 
-/// Of the vector L0, the GL1 and the L2. Source: Linux commit 321048c4a3e3, kfd_crat.c,
+/// Cache lines of the vector L0, the GL1 and the L2. Source: Linux commit 321048c4a3e3, kfd_crat.c,
 /// kfd_fill_gpu_cache_info_from_gfx_config.
 inline constexpr std::uint64_t cache_line_bytes = 128;
 
-/// Of the scalar cache. Source: the same.
+/// Cache lines of the scalar cache. Source: the same.
 inline constexpr std::uint64_t scalar_cache_line_bytes = 64;
 
-/// Of the render pipes: what images are spread by. Source: Mesa, src/amd/addrlib/src/gfx11/
-/// gfx11addrlib.cpp, HwlInitGlobalParams.
+/// Interleave of the render pipes, over which images are spread. Source: Mesa,
+/// src/amd/addrlib/src/gfx11/ gfx11addrlib.cpp, HwlInitGlobalParams.
 inline constexpr std::uint64_t pipe_interleave_bytes = 256;
 
 /// The base alignment that AMD's own compute runtime promises for buffers. Source: ROCm/clr,
 /// rocclr/device/rocm/rocdevice.cpp, memBaseAddrAlign_ (2,048 bits).
 inline constexpr std::uint64_t buffer_alignment_bytes = 256;
 
-/// The start of every block: two cache lines, a multiple of what ggml's kernels ask for (128), and
-/// the runtime's own. A choice, not a limit of the hardware: it loads from any address under ROCm
-/// (RDNA3 ISA guide, 9.5; Linux, gfx_v11_0.c, DEFAULT_SH_MEM_CONFIG).
+/// The alignment of every block: two cache lines, a multiple of what ggml's kernels require (128),
+/// and the runtime's own. A choice, not a limit of the hardware: RDNA3 loads from any address under
+/// ROCm (RDNA3 ISA guide, 9.5; Linux, gfx_v11_0.c, DEFAULT_SH_MEM_CONFIG).
 inline constexpr std::uint64_t granularity_bytes = 256;
 static_assert(granularity_bytes % cache_line_bytes == 0);
 
-/// Whether it pays that an allocation begins at a multiple of 2 MiB: from 2 MiB on, as only whole
-/// fragments are mapped by one entry. Of a block inside an arena it never does: the arena is mapped
-/// already.
+/// Returns true if it pays that an allocation begins at a multiple of 2 MiB: from 2 MiB on, as only
+/// whole fragments are mapped by one entry. For a block inside an arena it never pays: the arena is
+/// mapped already.
 [[nodiscard]] constexpr bool large_base_pays(std::uint64_t bytes) noexcept {
   return bytes >= fragment_bytes;
 }
 
-/// What an allocation of `bytes` takes of the device: from 2 MiB on whole fragments, below that
-/// pages. Source: ROCR-Runtime, runtime/hsa-runtime/core/inc/amd_memory_region.h (block_size_) and
-/// core/util/simple_heap.h. Nothing where it overflows.
+/// Returns the device memory that an allocation of `bytes` takes: whole fragments from 2 MiB on,
+/// pages below that. Source: ROCR-Runtime, runtime/hsa-runtime/core/inc/amd_memory_region.h
+/// (block_size_) and core/util/simple_heap.h. Returns nothing if it overflows.
 [[nodiscard]] constexpr std::optional<std::uint64_t> device_bytes(std::uint64_t bytes) noexcept {
   return checked_align_up(bytes, large_base_pays(bytes) ? fragment_bytes : page_bytes);
 }
@@ -97,16 +97,16 @@ struct KvPages {
   using Synchronization = Locked<>;
 };
 
-/// Working memory of one step on one thread: a bump and a mark.
+/// Working memory of one step on one thread: bump allocation with marks.
 struct Scratch {
   using Strategy = Linear;
   using Alignment = AlignTo<granularity_bytes>;
   using Synchronization = Unsynchronized;
 };
 
-/// Pinned slots of files on their way. 16 MiB is far above any size at which the runtime changes
+/// Pinned slots for copies of files. 16 MiB is far above any size at which the runtime changes
 /// how it copies (1 MiB, later 64 KiB: ROCm/clr, rocclr/device/rocm/rocsettings.cpp), and slots
-/// begin at pages, as direct reads want it.
+/// begin at pages, as direct reads require.
 struct Staging {
   static constexpr std::uint64_t slot_bytes = 16 * MiB;
   static constexpr std::uint32_t slots = 4;
@@ -116,7 +116,7 @@ struct Staging {
   using Alignment = AlignTo<page_bytes>;
   using Synchronization = Locked<>;
 
-  /// The same for `load::load`.
+  /// Returns the same as options of `load::load`.
   [[nodiscard]] static load::LoadOptions load_options() {
     return {.slot_bytes = slot_bytes, .slots = slots, .streams = streams};
   }

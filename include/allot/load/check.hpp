@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Whether a plan fits the devices that it is for, as they are now, with a margin to spare.
+/// Checks that a plan fits the devices that it is for, as they are now, with a margin to spare.
 #pragma once
 
 #include <allot/device/device.hpp>
@@ -14,14 +14,14 @@
 
 namespace allot::load {
 
-/// Refuses a plan that does not fit, margin included, what the device has free now.
+/// Refuses a plan that, margin included, does not fit what the device has free now.
 /// Throws: `InsufficientMemory`.
 template <Device DeviceType, Margin MarginType = UsualMargin>
 void check(const Plan& plan, const DeviceType& device, const MarginType& margin = {}) {
   detail::check_bytes(plan, plan.total_bytes(), nullptr, planned_device(device), margin);
 }
 
-/// The same for several devices: what each has to hold, and a margin for each.
+/// The same for several devices: checks each device's part of the plan, with a margin for each.
 template <class DeviceType, Margin MarginType = UsualMargin>
 requires Device<std::remove_const_t<DeviceType>>
 void check(const Plan& plan, std::span<DeviceType> devices, const MarginType& margin = {}) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `load::kv_shape_of`: the shape of a paged cache for the model that is loaded.
+/// `load::kv_shape_of`: the shape of a paged KV cache for the model to load.
 #pragma once
 
 #include <allot/pool/kv/kv_shape_of.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Loads a planned model: reserves its arenas, replays the plan on them, and brings the file's
-/// bytes into place. Any failure takes everything back. `verify` compares it with its file.
+/// bytes into place. Any failure releases everything. `verify` compares the model with its file.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -34,14 +34,14 @@
 
 namespace allot::load {
 
-/// The arena that a model's memory is on a device.
+/// The arena of a model's memory on a device.
 template <WeightPolicy Policy, Device DeviceType>
 using SharedArenaOf = Shared<ArenaOf<Policy, typename DeviceType::memory_type>>;
 
 namespace detail {
 
 /// Allocates an item where the plan put it.
-/// Throws: `std::logic_error` where the strategy put it elsewhere.
+/// Throws: `std::logic_error` if the strategy put it elsewhere.
 template <class SharedArena>
 [[nodiscard]] auto allocate_as_planned(SharedArena& arena, const Item& item) {
   auto slice = arena.allocate({.bytes = item.bytes, .name = item.name});
@@ -54,14 +54,14 @@ template <class SharedArena>
   return slice;
 }
 
-/// How memory of that kind is made ready to be written; null where it has no such way.
+/// Returns the function that makes memory of that kind ready to be written; null if it has none.
 template <class MemoryType>
 [[nodiscard]] constexpr Populate populate_of() noexcept {
   if constexpr (requires { Populate{&MemoryType::populate}; }) return &MemoryType::populate;
   return nullptr;
 }
 
-/// A plan's arenas, reserved.
+/// A plan's reserved arenas.
 template <class SharedArena>
 struct Reserved {
   std::vector<SharedArena> arenas;
@@ -75,7 +75,7 @@ struct Refusal {
   std::exception_ptr error;
 };
 
-/// Reserves every arena, or says which was refused; none is kept then.
+/// Reserves every arena, or keeps none and returns which one was refused.
 template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Refusal> try_reserve(const Plan& plan, std::span<DeviceType> devices,
                                                  Reserved<SharedArena>& reserved) {
@@ -95,9 +95,9 @@ template <class SharedArena, Device DeviceType>
   return std::nullopt;
 }
 
-/// Reserves the arenas of `plan`. Drivers refuse one large allocation although the memory is free:
-/// the device's arenas are then divided, by halves, down to 16 MiB; the plan is changed to that.
-/// Throws: what the memory threw, where the memory is not free or nothing helps.
+/// Reserves the arenas of `plan`. A driver may refuse one large allocation although the memory is
+/// free: the device's arenas are then halved repeatedly, down to 16 MiB, and the plan is updated.
+/// Throws: what the memory threw, if the memory is not free or nothing helps.
 template <WeightPolicy Policy, Device DeviceType>
 [[nodiscard]] Reserved<SharedArenaOf<Policy, DeviceType>> reserve(
     const gguf::File& file, Plan& plan, std::span<DeviceType> devices,
@@ -123,7 +123,7 @@ template <WeightPolicy Policy, Device DeviceType>
   return reserved;
 }
 
-/// Whether the host addresses the memory of every device.
+/// Returns true if the host addresses the memory of every device.
 template <Device DeviceType>
 [[nodiscard]] bool is_straight(std::span<DeviceType> devices) {
   if constexpr (DeviceType::memory_type::host_accessible) {
@@ -155,14 +155,14 @@ void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace>
 
 }  // namespace detail
 
-/// Loads `plan` from `file` onto `devices`. Where the host addresses their memory, reader threads
-/// read straight into place; otherwise they fill a ring of staging slots, which go to the devices
-/// on several streams. One device allocation for each arena of the plan.
+/// Loads `plan` from `file` onto `devices`. If the host addresses their memory, reader threads read
+/// straight into place; otherwise they fill a ring of staging slots, which are copied to the
+/// devices on several streams. Makes one device allocation for each arena of the plan.
 ///
-/// \param progress  called on this thread; returning false cancels, and what it throws goes through
-/// Throws: `Cancelled`; `OutOfMemory`; `gguf::ParseError` where the file cannot be read (any more);
-/// `std::logic_error` where the plan does not belong to the policy, file or devices;
-/// `std::invalid_argument` for options; what the device throws. Nothing stays reserved.
+/// \param progress  called on this thread; returning false cancels; exceptions are passed on
+/// Throws: `Cancelled`; `OutOfMemory`; `gguf::ParseError` if the file cannot be read (any more);
+/// `std::logic_error` if the plan does not belong to the policy, file or devices;
+/// `std::invalid_argument` for invalid options; what the device throws. Nothing stays reserved.
 template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
 [[nodiscard]] Model<SharedArenaOf<Policy, DeviceType>> load(const gguf::File& file,
                                                             const Plan& plan,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How a model is loaded, and what is said of it afterwards.
+/// `LoadOptions` and `LoadReport`: how to load a model, and what loading did.
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -15,24 +15,24 @@ namespace allot::load {
 
 using allot::StreamChoice;
 
-/// How bytes travel. The defaults suit a disk of a few GiB/s and a GPU on PCIe.
+/// How to transfer bytes. The defaults suit a disk of a few GiB/s and a GPU on PCIe.
 struct LoadOptions {
   std::uint64_t slot_bytes = 16 * MiB;  ///< of one pinned staging slot
-  std::uint32_t slots = 4;              ///< staging slots in all: with `slot_bytes`, the ring
+  std::uint32_t slots = 4;              ///< the number of slots: with `slot_bytes`, the ring
   std::uint32_t streams = 4;            ///< for each device
-  std::uint32_t readers = 0;            ///< threads that read; 0: one a processor, 16 at most
+  std::uint32_t readers = 0;            ///< threads that read; 0: one a processor, at most 16
   StreamChoice stream_choice = StreamChoice::round_robin;
-  bool direct_io = false;  ///< past the page cache, where the file system can
+  bool direct_io = false;  ///< read past the page cache, if the file system can
 };
 
-/// What a load did. All in bytes and seconds.
+/// The outcome of a load. All in bytes and seconds.
 struct LoadReport {
   std::uint64_t bytes = 0;               ///< that were read and copied
   double seconds = 0;                    ///< from the first reservation to the last byte in place
   std::uint64_t device_allocations = 0;  ///< arenas
   std::uint64_t staging_bytes = 0;       ///< of the ring; 0: read straight into place
   bool direct_io = false;
-  std::vector<std::string> fallbacks{};  ///< what could not be done as asked, and was done instead
+  std::vector<std::string> fallbacks{};  ///< what was done instead of what was asked
 };
 
 namespace detail {

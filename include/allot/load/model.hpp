@@ -20,8 +20,7 @@
 
 namespace allot::load {
 
-/// One tensor in memory, or a view of a part of a fused one. A copy keeps the memory alive on its
-/// own.
+/// One tensor in memory, or a view of a part of a fused one. Every copy keeps the memory alive.
 template <class Access>
 class Tensor {
  public:
@@ -35,10 +34,10 @@ class Tensor {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] gguf::TensorType type() const noexcept { return type_; }
   [[nodiscard]] const gguf::Shape& shape() const noexcept { return shape_; }
-  /// Bytes from one block, row, matrix to the next.
+  /// Returns the bytes from one block, row, matrix to the next.
   [[nodiscard]] const Strides& strides() const noexcept { return strides_; }
   [[nodiscard]] void* address() const noexcept { return slice_.address(); }
-  /// From its first byte to its last, with the zeros behind it.
+  /// Returns the bytes from its first to its last, including the zeros after it.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return slice_.bytes(); }
   [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }
 
@@ -50,15 +49,14 @@ class Tensor {
   Slice<Access> slice_;
 };
 
-/// What a plan asked for, each in its place: tensors, cache, scratch. Movable; copies share nothing
-/// but the memory.
+/// The items of a plan in memory: tensors, cache, scratch. Movable; copies share only the memory.
 template <class SharedArena>
 class Model {
  public:
   using access_type = AccessOf<typename SharedArena::memory_type>;
   using tensor_type = Tensor<access_type>;
 
-  /// \param plan  the one that was followed; `tensors` has one for each of its items
+  /// \param plan  the plan as carried out; `tensors` has one tensor for each of its items
   Model(Plan plan, std::vector<SharedArena> arenas, std::vector<tensor_type> tensors,
         LoadReport report)
       : plan_{std::move(plan)},
@@ -72,50 +70,51 @@ class Model {
       static_cast<void>(names_.add(tensors_[i].name(), i, NameAt{&tensors_}));
   }
 
-  /// A tensor, fused or not, or a part of the cache (`cache.3.k`), or `scratch`. Complexity:
-  /// constant. `nullptr` where there is none of that name.
+  /// Finds a tensor, fused or not, a part of the cache (`cache.3.k`), or `scratch`. Returns null if
+  /// no item has that name. Complexity: constant.
   [[nodiscard]] const tensor_type* find(const std::string& name) const noexcept {
     const auto found = names_.find(name, NameAt{&tensors_});
     return found ? &tensors_[*found] : nullptr;
   }
 
-  /// Throws: `std::out_of_range` naming the tensor where there is none.
+  /// The same. Throws: `std::out_of_range` naming the tensor if there is none.
   [[nodiscard]] const tensor_type& operator[](const std::string& name) const {
     if (const tensor_type* tensor = find(name)) return *tensor;
     throw std::out_of_range{"the model has no tensor " + name};
   }
 
-  /// The file's tensors, in file order.
+  /// Returns the file's tensors, in file order.
   [[nodiscard]] std::span<const tensor_type> tensors() const noexcept {
     return std::span{tensors_}.first(weights_);
   }
   [[nodiscard]] auto begin() const noexcept { return tensors().begin(); }
   [[nodiscard]] auto end() const noexcept { return tensors().end(); }
 
-  /// Tensors of which several of the file's are parts, where the plan fuses any.
+  /// Returns the fused tensors, if the plan fuses any: several of the file's tensors are parts of
+  /// each.
   [[nodiscard]] std::span<const tensor_type> fused() const noexcept {
     return std::span{tensors_}.subspan(weights_, fused_);
   }
 
-  /// All of these, one for each item of the plan.
+  /// Returns all tensors, one for each item of the plan.
   [[nodiscard]] std::span<const tensor_type> planned() const noexcept { return tensors_; }
 
-  /// Cache and scratch, where the plan has any; their contents are undefined.
+  /// Returns cache and scratch, if the plan has any; their contents are undefined.
   [[nodiscard]] std::span<const tensor_type> reserved() const noexcept {
     return std::span{tensors_}.subspan(weights_ + fused_);
   }
 
-  /// The arenas that all lie in; each was one allocation on its device.
+  /// Returns the arenas that hold everything; each was one allocation on its device.
   [[nodiscard]] std::span<const SharedArena> arenas() const noexcept { return arenas_; }
 
-  /// The plan as it was followed: not the one given where that had to be divided further.
+  /// Returns the plan as carried out: differs from the one given if arenas had to be divided.
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
 
-  /// What loading it took.
+  /// Returns what loading took.
   [[nodiscard]] const LoadReport& report() const noexcept { return report_; }
 
  private:
-  /// The name at a place, for the index.
+  /// Returns the name at a place, for the index.
   struct NameAt {
     const std::vector<tensor_type>* tensors;
     [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A device as a plan sees it.
+/// `planned_device`: a device as a plan sees it.
 #pragma once
 
 #include <allot/device/device.hpp>
@@ -8,7 +8,7 @@
 
 namespace allot::load {
 
-/// The device's name, what it has free now, and how bytes get there.
+/// Returns the device's name, its free memory now, and how bytes get there.
 template <Device DeviceType>
 [[nodiscard]] PlannedDevice planned_device(const DeviceType& device) {
   return {.name = device.name(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How far a load has come, and how it is cancelled.
+/// The progress of a load, and how to cancel it.
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -15,14 +15,15 @@
 
 namespace allot::load {
 
-/// How far a load has come, in bytes.
+/// The progress of a load, in bytes.
 struct Progress {
   std::uint64_t done;
   std::uint64_t total;
 };
 
-/// Anything that can be called with a `Progress` and returns whether to go on; or nothing. Copies
-/// what it is made of, as `std::function` does, whose header takes longer to compile than a loader.
+/// Holds a function that takes a `Progress` and returns true to go on, false to cancel; may be
+/// empty. Copies the function, as `std::function` does, whose header takes longer to compile than a
+/// loader.
 class ProgressCallback {
   template <class Function>
   static constexpr bool is_callback =
@@ -58,9 +59,9 @@ class ProgressCallback {
   }
   ~ProgressCallback() { delete target_; }
 
-  /// Whether there is anything to call.
+  /// Returns true if there is a function to call.
   [[nodiscard]] explicit operator bool() const noexcept { return target_ != nullptr; }
-  /// Requires: it is not empty. Throws: what is called throws.
+  /// Requires: it is not empty. Throws: what the function throws.
   bool operator()(const Progress& progress) const { return target_->call(progress); }
 
  private:
@@ -85,7 +86,7 @@ class ProgressCallback {
   Callable* target_ = nullptr;
 };
 
-/// The progress callback returned false; nothing stays reserved.
+/// Thrown if the progress callback returned false; nothing stays reserved.
 class Cancelled : public std::runtime_error {
  public:
   explicit Cancelled(const Progress& at)
@@ -95,7 +96,7 @@ class Cancelled : public std::runtime_error {
 
 namespace detail {
 
-/// Calls back, on this thread. Throws: `Cancelled`, what the callback throws.
+/// Calls the callback, if any, on this thread. Throws: `Cancelled`, what the callback throws.
 inline void notify(const ProgressCallback& callback, const Progress& progress) {
   if (callback && !callback(progress)) throw Cancelled{progress};
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Compares a loaded model with its file, by another way than the one it was loaded on: every
-/// tensor is read back, and the file is read again; what was transformed is compared with a plain
-/// reference (`reference.hpp`), whole.
+/// Compares a loaded model with its file, independently of how it was loaded: reads every tensor
+/// back and the file again. Transformed tensors are compared as a whole with a plain reference
+/// (`reference.hpp`).
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -34,16 +34,17 @@ struct Difference {
 
 namespace detail {
 
-/// A part of a tensor that is compared at once.
+/// A part of a tensor that is compared in one piece.
 struct Compared {
-  std::size_t tensor;  // number in file and model
+  std::size_t tensor;  // its number in file and model
   std::uint64_t at;
   std::uint64_t bytes;
 };
 
 inline constexpr std::uint64_t compared_bytes = 4 * MiB;
 
-/// Tensors that lie in memory as they do in the file, in parts; the others are whole.
+/// Returns the parts of the tensors that lie in memory as in the file; the others are compared
+/// whole.
 template <class IsWanted>
 [[nodiscard]] std::vector<Compared> compared_parts(const gguf::File& file, const Plan& plan,
                                                    IsWanted&& is_wanted) {
@@ -58,8 +59,8 @@ template <class IsWanted>
   return parts;
 }
 
-/// Compares items that were transformed, and the zeros behind fused ones.
-/// \param memory_of  the bytes of an item, by its number
+/// Compares transformed items, and the zeros after fused ones.
+/// \param memory_of  returns the bytes of an item, by its number
 template <class MemoryOf>
 [[nodiscard]] std::optional<Difference> compare_transformed(const gguf::File& file,
                                                             const Plan& plan,
@@ -79,7 +80,7 @@ template <class MemoryOf>
   return std::nullopt;
 }
 
-/// Compares a part with the file's bytes, read into `expected`.
+/// Compares a part with the file's bytes, which are read into `expected`.
 template <class = void>
 [[nodiscard]] std::optional<Difference> compare(const gguf::File& file, const Compared& part,
                                                 const std::byte* bytes,
@@ -94,7 +95,7 @@ template <class = void>
                     part.at + static_cast<std::uint64_t>(differs - piece.begin())};
 }
 
-/// A tensor of the file that the model has not; nothing else can be compared then.
+/// Finds a tensor of the file that the model lacks; then nothing else can be compared.
 template <class SharedArena>
 [[nodiscard]] std::optional<Difference> find_missing(const gguf::File& file,
                                                      const Model<SharedArena>& model) {
@@ -107,7 +108,7 @@ template <class SharedArena>
   return std::nullopt;
 }
 
-/// Reads tensors of a device, in parts, each copied while the one before it is taken.
+/// Reads tensors from a device in parts, each copied while the part before it is used.
 template <Device DeviceType>
 class TensorReader {
  public:
@@ -144,7 +145,7 @@ class TensorReader {
 }  // namespace detail
 
 /// Compares every tensor of a model whose memory the host addresses.
-/// Throws: `gguf::ParseError` where the file cannot be read (any more).
+/// Throws: `gguf::ParseError` if the file cannot be read (any more).
 template <class SharedArena>
 requires(SharedArena::memory_type::host_accessible)
     [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
@@ -165,8 +166,8 @@ requires(SharedArena::memory_type::host_accessible)
   });
 }
 
-/// The same, read back from the devices that the model was loaded onto. Takes two buffers of 4 MiB,
-/// and host memory for the largest tensor that was transformed.
+/// The same, but reads back from the devices that the model was loaded onto. Takes two buffers of
+/// 4 MiB, and host memory for the largest transformed tensor.
 /// Throws: `gguf::ParseError`; `OutOfMemory` for the buffers; what the device throws.
 template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
@@ -212,7 +213,7 @@ template <class SharedArena, Device DeviceType>
   });
 }
 
-/// The same from one device.
+/// The same for one device.
 template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                const Model<SharedArena>& model,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Pieces of steps that lie close together, read at once: small tensors cost a read and a slot each
-/// otherwise.
+/// Pieces of steps that lie close together, read at once: otherwise each small tensor would cost a
+/// read and a slot.
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -14,7 +14,7 @@
 
 namespace allot::load::detail {
 
-/// Where an arena is: its address, and the number of its device.
+/// The address of an arena, and the number of its device.
 struct ArenaPlace {
   std::byte* base;
   std::size_t device;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a step that transforms does to one tensor: blocks are read, brought into the machine's byte
-/// order, and become what the arena is to hold.
+/// How a step transforms one tensor: reads blocks, brings them into the machine's byte order, and
+/// converts them to the form that the arena holds.
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -22,7 +22,7 @@
 
 namespace allot::load::detail {
 
-/// What a step that transforms does to one tensor. Sizes in bytes.
+/// How a step transforms one tensor. Sizes in bytes.
 struct Conversion {
   const gguf::Shard* shard;
   gguf::TensorType from;
@@ -31,7 +31,7 @@ struct Conversion {
   std::uint64_t file_offset;
   std::uint64_t file_row;   // of a row in the file
   std::uint64_t data_row;   // of a row in memory
-  std::uint64_t row_bytes;  // with the zeros behind it
+  std::uint64_t row_bytes;  // with the zeros after it
   std::uint64_t unit_from;  // the fewest that can be converted
   std::uint64_t unit_to;    // what they become
 
@@ -56,7 +56,7 @@ struct Conversion {
   }
 };
 
-/// Values of whole blocks in their type in memory. `to` need not be aligned.
+/// Converts whole blocks to their type in memory. `to` need not be aligned.
 template <class = void>
 void decode(const Conversion& conversion, std::span<const std::byte> blocks, std::byte* to,
             std::uint64_t elements) {
@@ -80,8 +80,7 @@ void decode(const Conversion& conversion, std::span<const std::byte> blocks, std
   }
 }
 
-/// Reads whole blocks one behind the other, in the machine's byte order, many at once: a row may be
-/// short.
+/// Reads whole consecutive blocks, in the machine's byte order, many at once: a row may be short.
 template <class = void>
 class BlockReader {
  public:
@@ -94,7 +93,7 @@ class BlockReader {
     rest_ = {};
   }
 
-  /// The next bytes, at most so many.
+  /// Returns the next bytes, at most as many as asked for.
   [[nodiscard]] std::span<const std::byte> next(std::uint64_t most) {
     if (rest_.empty()) {
       const std::uint64_t room = buffer_.size() / conversion_.unit_from * conversion_.unit_from;
@@ -118,7 +117,7 @@ class BlockReader {
   std::array<std::byte, 64 * KiB> buffer_;
 };
 
-/// Writes what the next units of the file become.
+/// Converts and writes the next units of the file.
 template <class = void>
 void convert_units(const Conversion& conversion, BlockReader<>& reader, std::uint64_t units,
                    std::byte* to) {
@@ -162,7 +161,7 @@ void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte
 
 inline constexpr std::uint64_t scattered_rows = 32;
 
-/// Makes columns of rows, through a small square: each cache line is read once and written whole.
+/// Turns rows into columns, through a small square: each cache line is read once and written whole.
 /// Requires: at most `scattered_rows` rows.
 template <std::size_t Size>
 void scatter(const std::byte* from, std::uint64_t rows, std::uint64_t columns, std::byte* to,

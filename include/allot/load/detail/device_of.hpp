@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Which of several devices an arena of a plan is on.
+/// `device_of`: the device of a plan's arena, among several.
 #pragma once
 
 #include <allot/device/device.hpp>
@@ -12,7 +12,7 @@
 
 namespace allot::load::detail {
 
-/// The number of an arena's device. With one device it is that one, whatever the plan calls it.
+/// Returns the number of an arena's device. A single device is used whatever the plan calls it.
 /// Throws: `std::logic_error` for a device that is not among those given.
 template <Device DeviceType>
 [[nodiscard]] std::size_t device_of(const PlannedArena& arena, std::span<DeviceType> devices) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Reads batches past the page cache, if that is asked for and can be had.
+/// Reads batches past the page cache, if that is wanted and possible.
 #pragma once
 
 #include <allot/gguf/file.hpp>
@@ -15,7 +15,7 @@
 
 namespace allot::load::detail {
 
-/// Files that are read past the page cache, if that is asked for and can be had.
+/// Files to read past the page cache, if that is wanted and possible.
 class DirectFiles {
  public:
   DirectFiles(const gguf::File& file, bool wanted, std::vector<std::string>& fallbacks) {

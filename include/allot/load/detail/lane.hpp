@@ -17,7 +17,7 @@
 
 namespace allot::load::detail {
 
-/// One device's streams, and an event for each slot that is on its way there.
+/// One device's streams, and an event for each slot in flight to the device.
 template <Device DeviceType>
 class Lane {
  public:
@@ -27,7 +27,7 @@ class Lane {
       streams_.push_back(std::make_unique<Stream>(device.make_stream()));
   }
 
-  /// The stream that is next, or has the fewest bytes on their way.
+  /// Returns the stream that is next, or has the fewest bytes in flight.
   [[nodiscard]] std::size_t choose(StreamChoice choice) noexcept {
     if (choice == StreamChoice::round_robin)
       return next_.fetch_add(1, std::memory_order_relaxed) % streams_.size();
@@ -41,8 +41,8 @@ class Lane {
     return least;
   }
 
-  /// Calls `copies(device, stream)` and has the slot's event stand for them. If that throws, what
-  /// was begun is waited for: another reader may take the slot before it hears that the load failed.
+  /// Calls `copies(device, stream)` and records the slot's event after them. If that throws, waits
+  /// for copies under way: another reader may take the slot before it notices that the load failed.
   template <class Copies>
   void submit(std::size_t stream, std::size_t slot, std::uint64_t bytes, Copies&& copies) {
     Stream& chosen = *streams_[stream];

@@ -33,8 +33,8 @@ template <class = void>
   return pieces;
 }
 
-/// The same into pieces of at most a slot. The first are smaller, each twice the one before: the
-/// link has something to do while the first slots are still filled.
+/// The same, into pieces of at most a slot. The first ones are smaller, each twice the one before:
+/// so the link is busy while the first slots are still being filled.
 template <class = void>
 [[nodiscard]] std::vector<Step> cut_gradually(std::span<const Step> steps,
                                               std::uint64_t slot_bytes) {
@@ -58,7 +58,7 @@ template <class = void>
   return first;
 }
 
-/// Bytes that steps put in place.
+/// Returns the bytes that steps put in place.
 template <class = void>
 [[nodiscard]] std::uint64_t bytes_of(std::span<const Step> steps) noexcept {
   std::uint64_t total = 0;

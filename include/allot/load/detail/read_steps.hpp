@@ -19,10 +19,11 @@
 
 namespace allot::load::detail {
 
-/// Makes memory that is about to be written ready; may be null.
+/// Makes memory ready that is about to be written; may be null.
 using Populate = void (*)(std::byte* first, std::uint64_t bytes) noexcept;
 
-/// Reads one piece, in parts that a core's cache holds from being made ready to being written.
+/// Reads one piece in parts so small that they stay in a core's cache while they are made ready and
+/// written.
 template <class = void>
 void read_piece(const gguf::File& file, const Step& piece, std::byte* arena, Populate populate) {
   constexpr std::uint64_t part_bytes = 256 * KiB;
@@ -36,7 +37,7 @@ void read_piece(const gguf::File& file, const Step& piece, std::byte* arena, Pop
 }
 
 /// Carries out all steps of a plan; `bases` are the arenas' addresses. The caller's thread is one
-/// of the readers: a thread that only waited for progress would take its wake-ups from them.
+/// of the readers: a thread that only waited for progress would cost them time by its wake-ups.
 /// Blocks until done.
 /// Throws: `Cancelled`, what `progress` throws, `gguf::ParseError`; by then no thread reads any
 /// more.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a transformed tensor has to look like in memory, worked out as plainly as can be: row by
-/// row from the file, without tiles, threads or steps. `verify` compares with it.
+/// What a transformed tensor must look like in memory, computed as plainly as possible: row by row
+/// from the file, without tiles, threads or steps. `verify` compares with it.
 #pragma once
 
 #include <allot/gguf/byte_order.hpp>
@@ -20,7 +20,7 @@
 
 namespace allot::load::detail {
 
-/// Whether the tensor lies in memory as it does in the file.
+/// Returns true if the tensor lies in memory as it does in the file.
 template <class = void>
 [[nodiscard]] bool is_as_in_file(const gguf::File& file, const gguf::TensorInfo& tensor,
                                  const Item& item) {
@@ -29,7 +29,7 @@ template <class = void>
          item.row_bytes == bytes_of_row(tensor.type, tensor.shape.extent[0]);
 }
 
-/// A row of the file's tensor, in the type that it has in memory.
+/// Returns a row of the file's tensor, in the type that it has in memory.
 template <class = void>
 [[nodiscard]] std::vector<std::byte> reference_row(const gguf::File& file,
                                                    const gguf::TensorInfo& tensor,
@@ -51,7 +51,7 @@ template <class = void>
   return made;
 }
 
-/// The first byte that is not what the file says, or not 0 where zeros belong.
+/// Finds the first byte that differs from the file, or that is not 0 in the padding.
 /// \param memory  the whole item
 template <class = void>
 [[nodiscard]] std::optional<std::uint64_t> compare_item(const gguf::File& file,
@@ -102,7 +102,7 @@ template <class = void>
   return differs(extent, nullptr, item.bytes - extent);
 }
 
-/// The same for the zeros behind a fused tensor; the rest is its parts'.
+/// The same for the zeros after a fused tensor; the rest belongs to its parts.
 template <class = void>
 [[nodiscard]] std::optional<std::uint64_t> compare_tail(const Item& item,
                                                         std::span<const std::byte> memory) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `StagingRing`: slots of host memory on their way to a device, in one allocation. A slot that is
-/// taken is the one given back longest ago, so its copy is the likeliest to be done.
+/// `StagingRing`: slots of host memory for copies to a device, in one allocation. Takes the slot
+/// that was returned longest ago, as its copy is the likeliest to be done.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -56,20 +56,21 @@ class StagingRing {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return room_ * slots_.size(); }
   [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
 
-  /// The memory of a slot: a multiple of `DirectFile::alignment`, with room for a direct read.
+  /// Returns the memory of a slot: a multiple of `DirectFile::alignment`, with room for a direct
+  /// read.
   [[nodiscard]] std::span<std::byte> memory(std::size_t slot) const noexcept {
     return {static_cast<std::byte*>(region_.address()) + slot * room_,
             static_cast<std::size_t>(room_)};
   }
 
-  /// A copy out of a slot that may not be done.
+  /// A copy out of a slot that may still be under way.
   struct Flight {
     std::size_t lane;
     std::size_t stream;
     std::uint64_t bytes;
   };
 
-  /// A slot that is held: given back with the scope, in flight if it was launched.
+  /// A slot in use: returned at the end of the scope, in flight if a copy was launched.
   class Held {
    public:
     Held(StagingRing& ring, std::size_t slot) noexcept : ring_{&ring}, slot_{slot} {}
@@ -79,7 +80,7 @@ class StagingRing {
 
     [[nodiscard]] std::size_t slot() const noexcept { return slot_; }
     [[nodiscard]] std::span<std::byte> memory() const noexcept { return ring_->memory(slot_); }
-    /// What is still in flight out of it.
+    /// Returns the copy out of it that may still be in flight.
     [[nodiscard]] std::optional<Flight>& flight() noexcept { return ring_->slots_[slot_]; }
 
    private:
@@ -87,7 +88,7 @@ class StagingRing {
     std::size_t slot_;
   };
 
-  /// Waits for a slot. Deadlock is impossible while each thread holds at most one.
+  /// Waits for a free slot. Cannot deadlock if each thread holds at most one.
   [[nodiscard]] Held take() {
     os::Monitor::Lock lock{monitor_};
     lock.wait([this] { return waiting_count_ != 0; });
@@ -111,7 +112,8 @@ class StagingRing {
   typename DeviceType::staging_memory_type::Region region_;
   std::vector<std::optional<Flight>> slots_;
   os::Monitor monitor_;
-  std::vector<std::size_t> waiting_;  // a circle: room for all, so that giving back cannot fail
+  std::vector<std::size_t>
+      waiting_;  // a circle: room for all, so that returning a slot cannot fail
   std::size_t first_waiting_ = 0;
   std::size_t waiting_count_ = 0;
 };

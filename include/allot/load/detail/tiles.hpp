@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Steps that convert or write zeros, in tiles: each can be made on its own, by any thread, in
-/// memory of any size: in a slot on its way to a device, or in place. `transposed_tiles.hpp` has
-/// the others.
+/// Steps that convert or write zeros, in tiles: each can be made independently, by any thread, in
+/// memory of any size: in a slot on its way to a device, or in place. `transposed_tiles.hpp` does
+/// the same for steps that transpose.
 #pragma once
 
 #include <allot/gguf/file.hpp>
@@ -27,11 +27,12 @@ struct Tile {
   std::uint64_t bytes;  // in the arena, and in a slot
 };
 
-/// A step as tiles of at most `most_bytes`: whole rows, or parts of one. Each is worked out when it
-/// is asked for: tensors of a great many tiny matrices take no memory for their tiles.
+/// A step as tiles of at most `most_bytes`: whole rows, or parts of one. Each is computed on
+/// demand: tensors of very many tiny matrices take no memory for their tiles.
 class Tiling {
  public:
-  /// Requires: `most_bytes` holds a block of any type, in any other; the step has bytes.
+  /// Requires: `most_bytes` has room for a block of any type, converted to any other; the step has
+  /// bytes.
   Tiling(const gguf::File& file, const Plan& plan, const Step& step, std::uint64_t most_bytes)
       : step_{&step} {
     std::uint64_t row = step.arena_bytes;
@@ -57,7 +58,7 @@ class Tiling {
  private:
   const Step* step_;
   std::uint64_t run_;   // bytes that are cut alike
-  std::uint64_t part_;  // bytes of a tile, but for the last of a run
+  std::uint64_t part_;  // bytes of a tile, except the last of a run
   std::uint64_t parts_;
 };
 
@@ -80,7 +81,7 @@ void each_run_of(const Plan&, const Tile& tile, Copy&& copy) {
   copy(tile.step->arena_offset + tile.at, std::uint64_t{0}, tile.bytes);
 }
 
-/// Makes a tile where it belongs, in memory that the host addresses.
+/// Makes a tile in place, in memory that the host addresses.
 template <class = void>
 void make_tile_in_place(const gguf::File& file, const Plan& plan, const Tile& tile,
                         std::byte* arena) {

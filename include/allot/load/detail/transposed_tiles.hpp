@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Steps that transpose, in tiles, as `tiles.hpp` has the others.
+/// Steps that transpose, in tiles; `tiles.hpp` has the other steps.
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -17,7 +17,7 @@
 
 namespace allot::load::detail {
 
-/// Some rows and columns of one of the file's matrices; without rows, the zeros behind the columns.
+/// Some rows and columns of one of the file's matrices; without rows, the zeros after the columns.
 struct TransposedTile {
   const Step* step;
   std::uint64_t at;          // the first byte, of the step's in the arena
@@ -30,8 +30,9 @@ struct TransposedTile {
   std::uint64_t columns;
 };
 
-/// A step that transposes, as tiles of at most `most_bytes`: some columns of many rows, so that what
-/// goes to one place in the arena is long; whole blocks of columns, so that nothing is read twice.
+/// A step that transposes, as tiles of at most `most_bytes`: some columns of many rows, so that
+/// what goes to one place in the arena is long; whole blocks of columns, so that nothing is read
+/// twice.
 class TransposedTiling {
  public:
   /// Requires: as `Tiling`.
@@ -92,7 +93,7 @@ class TransposedTiling {
   }
 
  private:
-  /// Bytes behind each of the columns.
+  /// Returns the bytes after each of the columns.
   [[nodiscard]] std::uint64_t zeros() const noexcept { return row_bytes_ - rows_ * size_of_one_; }
 
   const Step* step_;
@@ -120,7 +121,7 @@ void transpose(const Conversion& conversion, const Plan& plan, const TransposedT
                               tile.first_column / block * conversion.unit_from;
   std::vector<std::byte> values(
       static_cast<std::size_t>(std::min(scattered_rows, tile.rows) * tile.columns * size));
-  const bool is_whole = tile.columns == extent[1];  // its rows lie one behind the other
+  const bool is_whole = tile.columns == extent[1];  // its rows are contiguous
   BlockReader reader{conversion};
   if (is_whole) reader.start(first, tile.rows * conversion.file_row);
   for (std::uint64_t done = 0; done < tile.rows; done += scattered_rows) {
@@ -151,7 +152,7 @@ void transpose(const Conversion& conversion, const Plan& plan, const TransposedT
   }
 }
 
-/// Makes a tile in a slot, column behind column.
+/// Makes a tile in a slot, column after column.
 template <class = void>
 void make_tile(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
                std::span<std::byte> slot) {
@@ -186,7 +187,7 @@ void each_run_of(const Plan& plan, const TransposedTile& tile, Copy&& copy) {
   }
 }
 
-/// Makes a tile where it belongs, in memory that the host addresses.
+/// Makes a tile in place, in memory that the host addresses.
 template <class = void>
 void make_tile_in_place(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
                         std::byte* arena) {

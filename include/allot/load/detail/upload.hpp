@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Brings the steps of a plan into a ring of staging slots, and copies them from there to devices
-/// on several streams. Host memory is the ring, whatever the model's size; the mapping of a file is
-/// never a copy's source.
+/// Reads the steps of a plan into a ring of staging slots, and copies them from there to devices on
+/// several streams. The ring is all host memory, whatever the model's size; a file's mapping is
+/// never the source of a copy.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -30,7 +30,7 @@
 
 namespace allot::load::detail {
 
-/// A ring no larger than the bytes that go through it: pinning memory takes time.
+/// Makes the ring no larger than the bytes that go through it: pinning memory takes time.
 [[nodiscard]] inline LoadOptions trimmed(LoadOptions options, std::uint64_t bytes) {
   const std::uint64_t share = bytes / options.slots + 1;
   const std::uint64_t useful = std::max(1 * MiB, align_down(share + 4 * KiB - 1, 4 * KiB));
@@ -129,7 +129,7 @@ class Upload {
            });
   }
 
-  /// Begins a slot's copies, on a stream of the device with that number.
+  /// Starts a slot's copies, on a stream of the device with that number.
   template <class Copies>
   void launch(Held& held, std::size_t number, std::uint64_t bytes, Copies&& copies) {
     Lane<DeviceType>& lane = *lanes_[number];

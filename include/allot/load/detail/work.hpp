@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What there is to do for a plan: steps that read bytes as they are, and the others in tiles.
+/// The work of a plan: steps that read bytes as they are, and the others in tiles.
 #pragma once
 
 #include <allot/gguf/file.hpp>
@@ -38,13 +38,13 @@ class Tiles {
 
  private:
   std::vector<TilingType> tilings_;
-  std::vector<std::uint64_t> ends_;  // for each tiling, how many tiles there are up to its last
+  std::vector<std::uint64_t> ends_;  // for each tiling, the number of tiles up to its last
 };
 
 class Work {
  public:
   /// \param plan        its steps must outlive this
-  /// \param most_bytes  of a tile
+  /// \param most_bytes  the most in a tile
   Work(const gguf::File& file, const Plan& plan, std::uint64_t most_bytes) {
     for (const Step& step : plan.steps) {
       if (step.transform == Transform::none) {
@@ -61,7 +61,7 @@ class Work {
 
   [[nodiscard]] std::span<const Step> plain() const noexcept { return plain_; }
 
-  /// How many tiles there are. Complexity: constant.
+  /// Returns the number of tiles. Complexity: constant.
   [[nodiscard]] std::uint64_t tiles() const noexcept {
     return in_order_.size() + transposed_.size();
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `WorkerPool`: numbered jobs, done by the thread that waits for them and by threads of its own.
+/// `WorkerPool`: does numbered jobs on the thread that waits for them and on its own threads.
 #pragma once
 
 #include <allot/load/progress.hpp>
@@ -17,20 +17,20 @@
 
 namespace allot::load::detail {
 
-/// Jobs are taken in order. The first that throws stops the pool; its error goes to the thread that
-/// waits.
+/// Jobs are taken in order. The first that throws stops the pool; its error goes to the waiting
+/// thread.
 ///
 /// \tparam Job  called with a number, from several threads at once
 template <class Job>
 class WorkerPool {
  public:
-  /// \param jobs  the numbers are below this
+  /// \param jobs  the number of jobs; they are numbered from 0
   WorkerPool(std::size_t jobs, Job job) : jobs_{jobs}, job_{std::move(job)} {}
 
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  /// Jobs that are under way are finished, no others begun.
+  /// Finishes the jobs under way, and starts no others.
   ~WorkerPool() { stopping_.store(true, std::memory_order_relaxed); }
 
   /// Starts at most `count` threads beside the caller's. Throws: `std::system_error`.
@@ -42,7 +42,7 @@ class WorkerPool {
     }
   }
 
-  /// Does one job on this thread; false if all are taken.
+  /// Does one job on this thread. Returns false if all are taken.
   /// Throws: what the job throws, or the first error of another thread.
   bool do_one() {
     if (!do_next()) return false;
@@ -52,7 +52,7 @@ class WorkerPool {
     return true;
   }
 
-  /// Waits until more jobs are done than when this thread last looked; false if all were.
+  /// Waits until more jobs are done than when this thread last looked. Returns false if all were.
   /// Throws: the first error.
   [[nodiscard]] bool wait_for_more() {
     if (seen_ == jobs_) return false;
@@ -63,7 +63,7 @@ class WorkerPool {
     return true;
   }
 
-  /// Waits until the threads have done what is left. Throws: the first error.
+  /// Waits until the threads have done the remaining jobs. Throws: the first error.
   void finish() {
     threads_.clear();
     rethrow();
@@ -107,11 +107,11 @@ class WorkerPool {
   os::Monitor monitor_;
   std::size_t finished_ = 0;         // guarded
   std::exception_ptr error_;         // guarded
-  std::size_t seen_ = 0;             // of those finished, by the thread that waits
+  std::size_t seen_ = 0;             // finished jobs that the waiting thread knows of
   std::vector<os::Thread> threads_;  // released first: they use the rest
 };
 
-/// Bytes that are done, counted by several threads.
+/// Counts the bytes that several threads have done.
 class ByteCount {
  public:
   explicit ByteCount(std::uint64_t total) noexcept : total_{total} {}
@@ -125,7 +125,7 @@ class ByteCount {
   const std::uint64_t total_;
 };
 
-/// How many threads read if the caller does not say: as many as there are processors, 16 at most.
+/// Returns the default number of reader threads: one for each processor, at most 16.
 [[nodiscard]] inline std::size_t usual_readers() noexcept {
   return std::min<std::size_t>(os::processors(), 16);
 }

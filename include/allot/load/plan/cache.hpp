@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a model's KV cache and scratch memory take, from its metadata.
+/// The size of a model's KV cache and scratch memory, from its metadata.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -24,7 +24,7 @@ struct CacheLayer {
   std::uint64_t value_elements;
 };
 
-/// A cache of `context` tokens.
+/// The options of a cache of `context` tokens.
 struct CacheOptions {
   std::uint64_t context;
   gguf::TensorType key_type = gguf::TensorType::F16;
@@ -39,7 +39,7 @@ template <class = void>
                            "; plan without a context, or correct the key in the file"};
 }
 
-/// Bytes of `tokens` rows of `elements` elements each.
+/// Returns the bytes of `tokens` rows of `elements` elements each.
 template <class = void>
 [[nodiscard]] std::uint64_t cache_bytes(std::uint64_t elements, std::uint64_t tokens,
                                         gguf::TensorType type) {
@@ -59,8 +59,8 @@ template <class = void>
 
 }  // namespace detail
 
-/// What each layer of a model keeps of a token: KV heads times head dimensions, from the metadata.
-/// Models that keep less (windows, compressed keys) are planned as if they kept all of it.
+/// Returns what each layer of a model keeps for a token: KV heads times head dimensions, from the
+/// metadata. Models that keep less (windows, compressed keys) are planned as if they kept it all.
 /// Throws: `std::runtime_error` naming the key that is missing.
 template <class = void>
 [[nodiscard]] std::vector<CacheLayer> cache_layers(const gguf::File& file) {
@@ -79,13 +79,14 @@ template <class = void>
   return layers;
 }
 
-/// The context that the model was made for, if its metadata say so.
+/// Returns the context that the model was trained for, if its metadata has it.
 template <class = void>
 [[nodiscard]] std::optional<std::uint64_t> trained_context(const gguf::File& file) {
   return gguf::model_shape_of(file).trained_context;
 }
 
-/// The cache, `cache.N.k` and `cache.N.v` for each layer that keeps any: rows of tokens.
+/// Returns the cache, `cache.N.k` and `cache.N.v` for each layer that keeps anything: a row for
+/// each token.
 /// Throws: as `cache_layers`; `std::invalid_argument` for a type whose blocks do not divide a row;
 /// `std::length_error` if the sizes overflow.
 template <class = void>
@@ -109,7 +110,7 @@ template <class = void>
   return items;
 }
 
-/// Scratch memory. It has no rows.
+/// Returns scratch memory. It has no rows.
 template <class = void>
 [[nodiscard]] ItemLayout scratch_item(std::string name, std::uint64_t bytes) {
   return {.name = std::move(name),

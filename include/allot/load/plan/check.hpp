@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Whether a plan fits what devices have free, with a margin to spare. `load/check.hpp` asks the
-/// devices themselves.
+/// Checks that a plan fits what devices have free, with a margin to spare. `load/check.hpp` queries
+/// the devices themselves.
 ///
 /// | margin          | keeps free                                            |
 /// |-----------------|-------------------------------------------------------|
@@ -26,7 +26,7 @@
 
 namespace allot::load {
 
-/// Bytes to keep free beside a plan of `planned` bytes.
+/// Returns the bytes to keep free in addition to a plan of `planned` bytes.
 template <class Model>
 concept Margin = requires(const Model margin, std::uint64_t planned) {
   { margin(planned) } -> std::same_as<std::uint64_t>;
@@ -53,7 +53,7 @@ struct UsualMargin {
 
 static_assert(Margin<NoMargin> && Margin<PercentMargin> && Margin<UsualMargin>);
 
-/// What is required, margin included, beyond what is free; 0 if it fits. All in bytes.
+/// Returns how much a plan, margin included, exceeds what is free; 0 if it fits. All in bytes.
 template <Margin MarginType>
 [[nodiscard]] std::uint64_t deficit_of(std::uint64_t planned, std::uint64_t free,
                                        const MarginType& margin) {
@@ -65,7 +65,7 @@ template <Margin MarginType>
 
 namespace detail {
 
-/// What of a plan is on a device; all of it if no device is named.
+/// Returns the items of a plan that are on a device; all items if `device` is null.
 template <class = void>
 [[nodiscard]] std::vector<const Item*> items_on(const Plan& plan, const std::string* device) {
   std::vector<const Item*> items;
@@ -76,7 +76,7 @@ template <class = void>
   return items;
 }
 
-/// Names what makes most of the difference, and the context that would fit if that is it.
+/// Names what takes the most memory, and the context that would fit if that is the cache.
 template <class = void>
 [[nodiscard]] std::string what_to_cut(const Plan& plan, const std::string* device,
                                       std::uint64_t deficit) {
@@ -112,7 +112,7 @@ template <class = void>
   return text;
 }
 
-/// \param device  whose part of the plan is checked; null: all of it is
+/// \param device  the device whose part of the plan is checked; null: all of the plan
 template <Margin MarginType>
 void check_bytes(const Plan& plan, std::uint64_t planned, const std::string* device,
                  const PlannedDevice& has, const MarginType& margin) {
@@ -124,7 +124,7 @@ void check_bytes(const Plan& plan, std::uint64_t planned, const std::string* dev
 
 }  // namespace detail
 
-/// Refuses a plan that does not fit, margin included, what each device has free.
+/// Refuses a plan that, margin included, does not fit what each device has free.
 /// Throws: `InsufficientMemory`.
 template <Margin MarginType = UsualMargin>
 void check(const Plan& plan, std::span<const PlannedDevice> devices,
@@ -133,8 +133,8 @@ void check(const Plan& plan, std::span<const PlannedDevice> devices,
     detail::check_bytes(plan, plan.bytes_on(device.name), &device.name, device, margin);
 }
 
-/// The largest context whose cache fits `options.devices` beside everything else, margin included;
-/// 0 if not even one token's does. What `options.cache` says of the types holds.
+/// Returns the largest context whose cache fits `options.devices` beside everything else, margin
+/// included; 0 if not even one token fits. Uses the types in `options.cache`.
 /// Complexity: some sixty plans.
 /// Throws: as `make_plan`; `std::invalid_argument` without devices; `std::runtime_error` for a
 /// model that keeps no cache.

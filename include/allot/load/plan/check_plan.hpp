@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Whether a plan is one that can be followed: it is a plain value, and may be of another file.
+/// Checks that a plan can be carried out: it is a plain value, and may belong to another file.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -20,8 +20,8 @@
 
 namespace allot::load::detail {
 
-/// Whether an item can be what becomes of a tensor, and its rows lie within its bytes.
-/// Throws: `std::length_error` where they would end beyond 2^64.
+/// Returns true if a tensor can become the item, and the item's rows lie within its bytes.
+/// Throws: `std::length_error` if they would end beyond 2^64.
 template <class = void>
 [[nodiscard]] bool can_become(const gguf::TensorInfo& tensor, const Item& item) {
   auto extent = item.shape.extent;
@@ -36,7 +36,7 @@ template <class = void>
          item.row_bytes >= bytes_of_row(item.type, item.shape.extent[0]);
 }
 
-/// Whether a step that transforms makes as many bytes of its tensor as it says.
+/// Returns true if a step that transforms makes as many bytes from its tensor as it states.
 template <class = void>
 [[nodiscard]] bool is_consistent(const Step& step, const gguf::File& file, const Plan& plan) {
   if (step.transform == Transform::none) return step.arena_bytes == step.bytes;
@@ -76,7 +76,8 @@ void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
   }
 }
 
-/// Throws: `std::logic_error` where two steps write the same byte: threads carry them out at once.
+/// Throws: `std::logic_error` if two steps write the same byte: threads carry them out
+/// concurrently.
 /// Requires: `check_step` found each of them right. Complexity: O(n log n) in the steps.
 template <class = void>
 void check_apart(std::span<const Step> steps) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Which items share a device allocation: a policy of `make_plan`.
+/// The items that share a device allocation: a policy of `make_plan`.
 ///
-/// | placement               | device allocations                                               |
+/// | grouping                | device allocations                                               |
 /// |-------------------------|------------------------------------------------------------------|
 /// | `OneArena`              | one for everything on a device (default)                         |
-/// | `ChunkedArenas<Bytes>`  | as many as `Bytes` at most each need; a larger item has its own  |
+/// | `ChunkedArenas<Bytes>`  | several of at most `Bytes`; a larger item gets its own           |
 /// | `Selective<Classifier>` | one for each item that the classifier names, one for the rest    |
 #pragma once
 
@@ -29,8 +29,8 @@ struct Group {
   std::vector<std::uint32_t> items;  ///< indices
 };
 
-/// What `make_plan` asks of a grouping: divides `chosen`, the indices of items that have bytes and
-/// are on one device, into groups. `alignment` is the arena's, in bytes.
+/// What `make_plan` requires of a grouping: it divides `chosen`, the indices of items that have
+/// bytes and are on one device, into groups. `alignment` is the arena's, in bytes.
 template <class Model>
 concept GroupingPolicy = requires(const Model grouping, std::span<const ItemLayout> items,
                                   std::span<const std::uint32_t> chosen, std::uint64_t alignment) {
@@ -47,11 +47,11 @@ struct OneArena {
   }
 };
 
-/// Arenas of at most a number of bytes, filled in order: for drivers that refuse one allocation of
-/// the whole although the memory is free. An item larger than that has an arena of its own.
+/// Arenas of limited size, filled in order: for drivers that refuse one large allocation although
+/// the memory is free. An item above the limit gets its own arena.
 class ArenasOf {
  public:
-  /// \param bytes  of one arena at most
+  /// \param bytes  the most in one arena
   constexpr explicit ArenasOf(std::uint64_t bytes) noexcept : bytes_{bytes} {}
 
   [[nodiscard]] std::vector<Group> groups(std::span<const ItemLayout> items,
@@ -81,14 +81,14 @@ struct ChunkedArenas : ArenasOf {
   constexpr ChunkedArenas() noexcept : ArenasOf{Bytes} {}
 };
 
-/// Names the rule by which an item gets a device allocation of its own; an empty text: none does.
+/// Names the rule by which an item gets its own device allocation; an empty text: it gets none.
 template <class Model>
 concept Classifier = requires(const Model classifier, const ItemLayout& item) {
   { classifier.rule_of(item) } -> std::convertible_to<std::string_view>;
 };
 
-/// A device allocation of its own for each item that the classifier names, one arena for the rest.
-/// Costs allocations, and whatever the driver rounds each up to: measure before choosing it.
+/// A separate device allocation for each item that the classifier names, and one arena for the
+/// rest. Costs more allocations, which the driver rounds up: measure before choosing it.
 template <Classifier ClassifierType>
 class Selective {
  public:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `InsufficientMemory`: a plan does not fit what a device has free.
+/// `InsufficientMemory`: the error for a plan that does not fit what a device has free.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -31,7 +31,7 @@ class InsufficientMemory : public std::runtime_error {
   [[nodiscard]] std::uint64_t required() const noexcept { return required_; }
   [[nodiscard]] std::uint64_t available() const noexcept { return available_; }
   [[nodiscard]] std::uint64_t deficit() const noexcept { return required_ - available_; }
-  /// What to cut.
+  /// Returns advice on what to cut.
   [[nodiscard]] const std::string& advice() const noexcept { return advice_; }
 
  private:

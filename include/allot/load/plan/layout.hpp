@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How tensors lie in memory: the bytes of a row, the distances between rows, the zeros behind
-/// them, and what of that lies in one run in the file too.
+/// How tensors lie in memory: the bytes of a row, the distances between rows, the zeros after
+/// them, and the parts that are contiguous in the file too.
 ///
-/// These functions, and others that plan and load, are templates of nothing, on purpose: what they
-/// instantiate is paid for when a plan is made, not when a header is included.
+/// These functions, and others that plan and load, are templates without a real parameter, on
+/// purpose: code that makes no plan does not pay for their instantiation, only for the header.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -47,14 +47,14 @@ template <class = void>
   throw_too_large();
 }
 
-/// Bytes of a row of `elements` elements. Requires: whole blocks.
+/// Returns the bytes of a row of `elements` elements. Requires: whole blocks.
 template <class = void>
 [[nodiscard]] std::uint64_t bytes_of_row(gguf::TensorType type, std::uint64_t elements) {
   const gguf::TypeInfo info = gguf::type_info(type);
   return multiply_sizes(elements / info.block_elements, info.block_bytes);
 }
 
-/// From the first byte to the last, without what is behind the last row.
+/// Returns the bytes from the first to the last, without what follows the last row.
 template <class = void>
 [[nodiscard]] std::uint64_t extent_of(const gguf::Shape& shape, const Strides& strides,
                                       std::uint64_t row_bytes) {
@@ -71,7 +71,7 @@ template <class = void>
   return extent_of(item.shape, item.strides, item.row_bytes);
 }
 
-/// What is to lie in memory.
+/// A description of what is to lie in memory.
 struct Form {
   std::string name;
   gguf::TensorType type;  // in memory
@@ -80,7 +80,7 @@ struct Form {
   bool transposed = false;
 };
 
-/// Elements of a row with the zeros behind it.
+/// Returns the elements of a row, including the zeros after it.
 template <class = void>
 [[nodiscard]] std::uint64_t row_elements(const Form& form, const RowPadding& padding) {
   const std::uint64_t own = form.shape.extent[0];
@@ -91,7 +91,7 @@ template <class = void>
                         padding.multiple);
 }
 
-/// Bytes of the zeros behind the last row.
+/// Returns the bytes of the zeros after the last row.
 template <class = void>
 [[nodiscard]] std::uint64_t tail_of(const Form& form, const RowPadding& padding) {
   if (padding.where != Padding::last_row || has_own_elements(form.type)) return 0;
@@ -99,7 +99,7 @@ template <class = void>
   return over == 0 ? 0 : bytes_of_row(form.type, padding.multiple - over);
 }
 
-/// How something lies in memory. Throws: `std::length_error`.
+/// Returns how something lies in memory. Throws: `std::length_error`.
 template <class = void>
 [[nodiscard]] ItemLayout lay_out(Form form, const RowPadding& padding = {}) {
   const std::uint64_t row_bytes = bytes_of_row(form.type, row_elements(form, padding));
@@ -118,13 +118,13 @@ template <class = void>
           .transposed = form.transposed};
 }
 
-/// Whether the words of a tensor are not in the machine's byte order.
+/// Returns true if the words of a tensor are not in the machine's byte order.
 template <class = void>
 [[nodiscard]] bool is_swapped(const gguf::File& file, const gguf::TensorInfo& tensor) noexcept {
   return file.shards()[tensor.shard].byte_order() != std::endian::native;
 }
 
-/// The part of a tensor that lies in one run in file and memory, and how often.
+/// The part of a tensor that is contiguous in file and memory, and how often it occurs.
 struct Runs {
   std::uint64_t rows = 1;  // in a run
   std::size_t first = 1;   // the first dimension that counts runs

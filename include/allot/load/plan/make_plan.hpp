@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a model's memory will look like, to the byte, before any of it is reserved.
+/// Plans a model's memory, to the byte, before any of it is reserved.
 ///
 /// | name               | what it is                                                              |
 /// |--------------------|-------------------------------------------------------------------------|
@@ -44,16 +44,16 @@ struct PlanOptions {
   std::optional<CacheOptions> cache{};
   /// Also plans that many bytes of working memory on each device.
   std::uint64_t scratch_bytes = 0;
-  /// What becomes of the tensors on their way.
+  /// How tensors are transformed on their way.
   TransformOptions transforms{};
 };
 
 /// Plans the memory of a model: all tensors of a file in file order, and the cache and scratch
-/// memory that the options ask for. What has no bytes needs no arena. Neighbours whose distances
-/// agree in file and arena share a step.
+/// memory that the options ask for. Items without bytes need no arena. Neighbors with the same
+/// distance in file and arena share a step.
 ///
 /// \tparam Policy    the policies of the arenas; `load` takes the same
-/// \param grouping   which items share a device allocation
+/// \param grouping   chooses which items share a device allocation
 /// Complexity: the strategy's, for each item; reads no tensor data.
 /// Throws: `std::length_error` if the sizes overflow; `InsufficientMemory` for an item that no
 /// device has room for, if there are several; `std::invalid_argument` for transforms that a
@@ -71,7 +71,7 @@ template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneAre
 
 namespace detail {
 
-/// A plan with the arenas of one device divided into chunks of at most `bytes`.
+/// Returns a plan with the arenas of one device divided into chunks of at most `bytes`.
 template <WeightPolicy Policy>
 [[nodiscard]] Plan in_chunks(const gguf::File& file, const Plan& plan, const std::string& device,
                              std::uint64_t bytes) {

@@ -18,15 +18,17 @@ namespace allot::load {
 
 /// Three kinds of tensors that an engine may want to replace one by one: large ones, those it would
 /// transpose (a matrix with the vocabulary as a dimension, the embedding, the output), and the
-/// query, key and value projections, which it would fuse. The first rule that holds is named.
+/// query, key and value projections, which it would fuse. `rule_of` names the first rule that
+/// holds.
 struct MatrixRules {
   std::uint64_t large_above =
       32 * MiB;  ///< bytes as stored; a tensor of exactly that many is not large
-  std::optional<std::uint64_t> vocabulary{};  ///< elements; none: no tensor has that dimension
+  std::optional<std::uint64_t> vocabulary{};  ///< elements; empty: no tensor counts as having it
   bool transposed = true;
   bool qkv = true;
 
-  /// With the vocabulary's size from the file: `ARCHITECTURE.vocab_size`, or the number of tokens.
+  /// Returns rules with the vocabulary's size from the file: `ARCHITECTURE.vocab_size`, or the
+  /// number of tokens.
   [[nodiscard]] static MatrixRules of(const gguf::File& file) {
     MatrixRules rules;
     rules.vocabulary = gguf::model_shape_of(file).vocabulary;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a plan holds: plain values, in bytes.
+/// The parts of a plan: plain values, in bytes.
 ///
 /// | type            | what it is                                                         |
 /// |-----------------|--------------------------------------------------------------------|
-/// | `PlannedDevice` | what a plan needs to know of a device                              |
+/// | `PlannedDevice` | what a plan needs to know about a device                           |
 /// | `PlannedArena`  | one reservation on a device                                        |
-/// | `ItemLayout`    | a tensor, a part of the KV cache or scratch memory: how it lies    |
-/// | `Item`          | the same, and where                                                |
+/// | `ItemLayout`    | a tensor, a part of the KV cache or scratch memory: its layout     |
+/// | `Item`          | the same, with its place                                           |
 /// | `Step`          | a range of the file that goes to a range of an arena               |
-/// | `Fusion`        | which tensors lie together as one, and which could not             |
+/// | `Fusion`        | which tensors were joined into one, and which could not be         |
 /// | `Plan`          | all of them                                                        |
 #pragma once
 
@@ -35,7 +35,7 @@ enum class Transfer {
   return transfer == Transfer::direct ? "straight" : "staged";
 }
 
-/// What a plan needs to know of a device.
+/// What a plan needs to know about a device.
 struct PlannedDevice {
   std::string name = "host";
   std::uint64_t free_bytes = std::numeric_limits<std::uint64_t>::max();
@@ -48,12 +48,12 @@ struct PlannedArena {
   std::uint64_t capacity;
   std::uint64_t alignment;
   std::uint64_t used;
-  std::uint64_t padding;  ///< used, but beyond what the items need
+  std::uint64_t padding;  ///< used beyond what the items need
   Transfer transfer = Transfer::direct;
-  std::string rule{};  ///< of the grouping: why these items are here
+  std::string rule{};  ///< the grouping's: why these items are here
 };
 
-/// What an item is for.
+/// The purpose of an item.
 enum class Purpose {
   weight,   ///< a tensor of the file
   cache,    ///< keys or values of one layer
@@ -70,29 +70,29 @@ struct PartOf {
   std::uint64_t offset;  ///< bytes from its start
 };
 
-/// What something is, and how it lies in memory; not yet where.
+/// What an item is, and how it lies in memory; not yet where.
 struct ItemLayout {
   std::string name;
-  gguf::TensorType type;  ///< as it is in memory
+  gguf::TensorType type;  ///< in memory
   gguf::Shape shape;      ///< likewise
-  std::uint64_t bytes;    ///< from its first to its last, padding included; 0: it has no place
+  std::uint64_t bytes;    ///< from its first to its last, including padding; 0: not placed
   Purpose purpose = Purpose::weight;
   Strides strides{};
-  std::uint64_t row_bytes = 0;  ///< of a row and the zeros behind it
-  bool transposed = false;      ///< against the file
+  std::uint64_t row_bytes = 0;  ///< of a row and the zeros after it
+  bool transposed = false;      ///< relative to the file
   std::optional<PartOf> part_of{};
 
-  /// Whether memory is reserved for it; a part lies in another item's.
+  /// Returns true if memory is reserved for it; a part lies in another item's memory.
   [[nodiscard]] bool has_own_memory() const noexcept { return bytes != 0 && !part_of; }
 };
 
-/// Where something goes, and in what form.
+/// An item and its place.
 struct Item : ItemLayout {
   std::uint32_t arena;   ///< index into `Plan::arenas`
   std::uint64_t offset;  ///< bytes from the start of the arena
 };
 
-/// What happens to bytes on their way.
+/// How bytes are transformed on their way.
 enum class Transform {
   none,
   convert,    ///< to another type, byte order or length of rows
@@ -114,19 +114,19 @@ struct Step {
   std::uint64_t arena_offset;
   std::uint64_t arena_bytes;  ///< as `bytes`, unless they are transformed
   Transform transform;
-  std::uint32_t item;  ///< the one that is transformed; the first, if several travel together
+  std::uint32_t item;  ///< the transformed one; the first, if several share the step
 };
 
-/// What became of tensors that one layer could have as one.
+/// The outcome for tensors of a layer that could be joined into one.
 struct Fusion {
-  std::string layer{};                  ///< as in `blk.3`; empty if names have none
+  std::string layer{};                  ///< such as `blk.3`; empty if the names have none
   std::string name{};                   ///< of the fused tensor; empty: nothing was fused
   std::vector<std::string> parts{};     ///< in order
   std::vector<std::string> left_out{};  ///< tensors that stay apart
-  std::string reason{};                 ///< why they do
+  std::string reason{};                 ///< why they stay apart
 };
 
-/// How much a rule of the grouping took.
+/// What a rule of the grouping took.
 struct RuleCount {
   std::string rule;
   std::uint64_t items;
@@ -142,37 +142,37 @@ struct Plan {
   std::vector<Step> steps;
   std::vector<Fusion> fusions{};  ///< layer by layer, if fusing was asked for
 
-  /// Bytes that all arenas together reserve.
+  /// Returns the bytes that all arenas together reserve.
   [[nodiscard]] std::uint64_t total_bytes() const noexcept {
     std::uint64_t total = 0;
     for (const PlannedArena& arena : arenas) total += arena.capacity;
     return total;
   }
-  /// Bytes that are reserved on one device.
+  /// Returns the bytes that are reserved on one device.
   [[nodiscard]] std::uint64_t bytes_on(const std::string& device) const noexcept {
     std::uint64_t total = 0;
     for (const PlannedArena& arena : arenas) total += arena.device == device ? arena.capacity : 0;
     return total;
   }
-  /// Bytes of memory that all items of a purpose have of their own.
+  /// Returns the bytes that all items of a purpose have, without those that are part of others.
   [[nodiscard]] std::uint64_t bytes_for(Purpose purpose) const noexcept {
     std::uint64_t total = 0;
     for (const Item& item : items)
       total += item.purpose == purpose && item.has_own_memory() ? item.bytes : 0;
     return total;
   }
-  /// Bytes of all tensors in memory, each counted once.
+  /// Returns the bytes of all tensors in memory, each counted once.
   [[nodiscard]] std::uint64_t tensor_bytes() const noexcept {
     return bytes_for(Purpose::weight) + bytes_for(Purpose::fused);
   }
-  /// How many tensors of the file there are.
+  /// Returns the number of the file's tensors.
   [[nodiscard]] std::uint64_t tensor_count() const noexcept { return count_of(Purpose::weight); }
   [[nodiscard]] std::uint64_t count_of(Purpose purpose) const noexcept {
     std::uint64_t count = 0;
     for (const Item& item : items) count += item.purpose == purpose ? 1 : 0;
     return count;
   }
-  /// What each rule of the grouping took, in the order of their first arena.
+  /// Returns what each rule of the grouping took, in the order of their first arena.
   [[nodiscard]] std::vector<RuleCount> rules() const {
     std::vector<RuleCount> counts;
     std::vector<std::size_t> of_arena;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What becomes of tensors on their way into memory: options of `make_plan`, carried out by the
-/// threads that read, before the bytes reach the device. Nothing is read back.
+/// How tensors are transformed on their way into memory: options of `make_plan`. Reader threads
+/// carry them out before the bytes reach the device. Nothing is read back.
 ///
 /// | option       | what it does                                                                 |
 /// |--------------|------------------------------------------------------------------------------|
-/// | `dequantize` | stores tensors as F32, F16 or BF16; the first rule that matches holds        |
-/// | `transpose`  | exchanges the first two dimensions of tensors with elements of their own     |
-/// | `fuse`       | puts Q, K, V (gate, up) of a layer one behind the other, as one tensor       |
-/// | `padding`    | zeros behind each row, or behind the last, for kernels that read in tiles    |
+/// | `dequantize` | stores tensors as F32, F16 or BF16; the first rule that matches applies      |
+/// | `transpose`  | exchanges the first two dimensions of tensors with plain elements            |
+/// | `fuse`       | joins Q, K, V (gate, up) of a layer into one tensor                          |
+/// | `padding`    | adds zeros after each row, or after the last, for kernels that read in tiles |
 ///
-/// Bytes of big-endian files become those of the machine in any case.
+/// The bytes of big-endian files are always converted to the machine's order.
 #pragma once
 
 #include <allot/gguf/tensor_type.hpp>
@@ -21,29 +21,29 @@
 
 namespace allot::load {
 
-/// Which tensors are stored as what.
+/// Tensors to dequantize, and the type to store them as.
 struct DequantizeRule {
-  std::string names = "*";                      ///< a pattern as the shell's: `blk.*.ffn_*.weight`
+  std::string names = "*";                      ///< a shell pattern: `blk.*.ffn_*.weight`
   gguf::TensorType to = gguf::TensorType::F16;  ///< F32, F16 or BF16
-  bool quantized_only = true;  ///< false: also those that have elements of their own, such as F32
+  bool quantized_only = true;  ///< false: also those with plain elements, such as F32
 };
 
-/// Where zeros go.
+/// Where to add zeros.
 enum class Padding {
   none,
-  last_row,   ///< behind a tensor whose rows are no multiple: what ggml's kernels want
-  every_row,  ///< rows begin at multiples
+  last_row,   ///< after a tensor whose rows are not a multiple: as ggml's kernels need
+  every_row,  ///< each row begins at a multiple
 };
 
-/// `last_row` is for quantised tensors, as ggml's GPU code allocates them; `every_row` for those of
+/// `last_row` is for quantized tensors, as ggml's GPU code allocates them; `every_row` for those of
 /// two or more dimensions that are not biases.
 struct RowPadding {
   Padding where = Padding::none;
   std::uint64_t multiple = 512;  ///< elements
 };
 
-/// What is fused where all agree in type and row length; what cannot be is in `Plan::fusions`.
-/// Biases follow their weights. The parts remain: views of the fused tensor.
+/// Tensors to fuse, if all agree in type and row length; `Plan::fusions` lists those that cannot
+/// be. Biases follow their weights. The parts remain, as views of the fused tensor.
 struct FuseOptions {
   bool qkv = false;      ///< `attn_q`, `attn_k`, `attn_v` become `attn_qkv`
   bool gate_up = false;  ///< `ffn_gate`, `ffn_up` become `ffn_gate_up`; experts one by one

@@ -10,7 +10,7 @@
 
 namespace allot::load {
 
-/// Names the policies of a model's memory; the memory itself is the device's.
+/// Names the policies of a model's memory; the memory comes from the device.
 template <class Policy>
 concept WeightPolicy = PolicySet<Policy> && Policy::Synchronization::is_thread_safe;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The second of a plan's four steps: which items share which arena. Devices get whole layers, and
-/// a grouping divides what each got.
+/// The second of a plan's four steps: assigns items to arenas. Devices get whole layers, and a
+/// grouping divides what each device got.
 #pragma once
 
 #include <allot/load/plan/cache.hpp>
@@ -25,13 +25,13 @@ struct ArenaItems {
   Group group;
 };
 
-/// How everything lies, and in which arena.
+/// The layout of every item, and its arena.
 struct Assignment {
   Layouts layouts;
   std::vector<ArenaItems> arenas;
 };
 
-/// Adds scratch memory for each device, if there is to be any.
+/// Adds scratch memory for each device, if any is wanted.
 /// Throws: `InsufficientMemory` for an item that no device has room for.
 template <GroupingPolicy Grouping>
 [[nodiscard]] Assignment assign(Layouts layouts, const std::vector<PlannedDevice>& devices,
@@ -53,7 +53,8 @@ template <GroupingPolicy Grouping>
   return {std::move(layouts), std::move(arenas)};
 }
 
-/// What a plan assigned, but with the arenas of one device divided into chunks of at most `bytes`.
+/// Returns a plan's assignment, but with the arenas of one device divided into chunks of at most
+/// `bytes`.
 template <class = void>
 [[nodiscard]] Assignment divided(const Plan& plan, const std::string& device, std::uint64_t bytes,
                                  std::uint64_t alignment) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Puts tensors of a layer that are multiplied with the same vector one behind the other: one
-/// matrix of more rows. Only rows of one type and length can be; quantizations that mix types by
-/// layer (Q4_K_M) leave some apart, and the plan says which.
+/// Concatenates, by rows, the weights of a layer that share an input. Their rows must have the same
+/// type and length; quantizations that mix types by layer (Q4_K_M) leave some weights apart, and
+/// the plan says which.
 #pragma once
 
 #include <allot/gguf/name_index.hpp>
@@ -20,7 +20,7 @@
 
 namespace allot::load::detail {
 
-/// Tensors that can become one. `short_names` are what distinguishes them in the fused one's name.
+/// Tensors that can become one. `short_names` distinguish them in the fused tensor's name.
 struct FusionKind {
   std::vector<std::string_view> parts;
   std::vector<std::string_view> short_names;
@@ -40,16 +40,16 @@ template <class = void>
   return kinds;
 }
 
-/// How everything lies, and which tensors lie together.
+/// The layout of every item, and which tensors were joined.
 struct Layouts {
   std::vector<ItemLayout> items;
   std::vector<Fusion> fusions{};
 };
 
-/// Fuses what the options name: fused tensors come behind the others, which become their parts.
+/// Fuses what the options name: fused tensors follow the others, some of which become their parts.
 template <class = void>
 class Fuser {
-  /// The name at a place, for the index.
+  /// Returns the name at a place, for the index.
   struct NameAt {
     const Fuser* self;
     [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
@@ -73,14 +73,14 @@ class Fuser {
 
  private:
   static constexpr std::uint32_t missing = ~std::uint32_t{0};
-  /// Each matrix of a part is a step of its own; a file that says it has millions is no model.
+  /// Each matrix of a part is a separate step; a file that claims millions of them is not a model.
   static constexpr std::uint64_t most_copies = 65'536;
 
   [[nodiscard]] static std::uint64_t matrices_of(const ItemLayout& item) {
     return multiply_sizes(item.shape.extent[2], item.shape.extent[3]);
   }
 
-  /// What stands before the parts' names in the file: `blk.0.`; in file order.
+  /// Returns the prefixes of the parts' names in the file, such as `blk.0.`; in file order.
   [[nodiscard]] std::vector<std::string> layers_of(const FusionKind& kind) const {
     std::vector<std::string> layers;
     gguf::NameIndex seen;
@@ -106,7 +106,7 @@ class Fuser {
     static_cast<void>(names_.add(items_[number].name, number, NameAt{this}));
   }
 
-  /// Why two neighbours cannot be rows of one matrix; empty where they can.
+  /// Returns why two neighbors cannot be rows of one matrix; empty if they can.
   [[nodiscard]] std::string why_apart(const FusionKind& kind, const std::string& layer,
                                       std::size_t a, std::size_t b) const {
     const auto name = [&](std::size_t part) { return std::string{kind.parts[part]} + ".weight"; };
@@ -133,7 +133,7 @@ class Fuser {
     return {};
   }
 
-  /// The longest run of neighbours that can be one; the first of those.
+  /// Finds the longest run of neighbors that can be joined; the first of several.
   void fuse_layer(const FusionKind& kind, const std::string& layer) {
     const std::size_t count = kind.parts.size();
     Fusion fusion{.layer = layer.ends_with('.') ? layer.substr(0, layer.size() - 1) : layer};
@@ -208,7 +208,7 @@ class Fuser {
     return "the biases differ in type or shape";
   }
 
-  /// Makes one item of several, which lie behind each other along dimension `axis`.
+  /// Joins several items into one, along dimension `axis`.
   void fuse(const std::string& name, const std::vector<std::uint32_t>& parts, std::size_t axis) {
     const ItemLayout& first = items_[parts.front()];
     Form form{name, first.type, first.shape, Purpose::fused, first.transposed};
@@ -225,7 +225,7 @@ class Fuser {
     for (const std::uint32_t part : parts) {
       ItemLayout& item = items_[part];
       for (std::size_t d = 1; d < item.strides.size(); ++d) item.strides[d] = fused.strides[d];
-      if (axis != 0) item.row_bytes = fused.row_bytes;  // a vector's row had no zeros of its own
+      if (axis != 0) item.row_bytes = fused.row_bytes;  // a vector's row had no separate zeros
       item.part_of = PartOf{index, before * fused.strides[axis]};
       item.bytes = extent_of(item);
       before += item.shape.extent[axis];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The first of a plan's four steps: how everything lies that the model needs memory for. Tensors
-/// become what the options ask for, some of them one, and the cache comes behind them.
+/// The first of a plan's four steps: lays out everything that the model needs memory for. Tensors
+/// are transformed as the options ask, some are fused, and the cache comes after them.
 #pragma once
 
 #include <allot/gguf/dequantize.hpp>
@@ -48,7 +48,7 @@ void check_transforms(const TransformOptions& options) {
   }
 }
 
-/// The type that a tensor has in memory. Throws: `std::invalid_argument` if it cannot have it.
+/// Returns a tensor's type in memory. Throws: `std::invalid_argument` if it cannot have that type.
 template <class = void>
 [[nodiscard]] gguf::TensorType stored_type(const gguf::TensorInfo& tensor, const std::string& name,
                                            const TransformOptions& options) {
@@ -77,7 +77,7 @@ template <class = void>
   return false;
 }
 
-/// Throws: `std::invalid_argument` for a tensor that cannot become what is asked for.
+/// Throws: `std::invalid_argument` for a tensor that cannot be transformed as asked.
 template <class = void>
 [[nodiscard]] ItemLayout lay_out_tensor(const gguf::TensorInfo& tensor,
                                         const TransformOptions& options) {
@@ -96,8 +96,8 @@ template <class = void>
   return lay_out(std::move(form), options.padding);
 }
 
-/// Everything but scratch memory, in the order of the plan.
-/// Throws: what `make_plan` says of transforms and of the cache.
+/// Lays out everything but scratch memory, in the order of the plan.
+/// Throws: as `make_plan` does for transforms and for the cache.
 template <class = void>
 [[nodiscard]] Layouts lay_out_model(const gguf::File& file, const TransformOptions& transforms,
                                     const std::optional<CacheOptions>& cache) {

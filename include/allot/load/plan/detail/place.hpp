@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The third of a plan's four steps: where everything lies. Runs the real strategy over bare
-/// offsets, and finds how large each arena has to be.
+/// The third of a plan's four steps: places every item. Runs the real strategy over bare offsets,
+/// and finds the size that each arena needs.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -24,8 +24,8 @@
 
 namespace allot::load::detail {
 
-/// The policies of `Policy` over bare offsets: what a plan is made with. The wide form of a strategy
-/// puts blocks where the other does, and takes ranges of any length.
+/// An arena with the policies of `Policy` over bare offsets: plans are made with it. The wide form
+/// of a strategy places blocks as the other form does, and takes ranges of any length.
 template <WeightPolicy Policy>
 using PlanningArena = Arena<WideOf<typename Policy::Strategy>, typename Policy::Alignment>;
 
@@ -35,7 +35,7 @@ struct Blocks {
   std::vector<Block> blocks;
 };
 
-/// The chosen items in an arena of that capacity, or nothing if they do not fit.
+/// Places the chosen items in an arena of that capacity. Returns nothing if they do not fit.
 template <WeightPolicy Policy>
 [[nodiscard]] std::optional<Blocks> place_all(std::span<const ItemLayout> items,
                                               std::span<const std::uint32_t> chosen,
@@ -51,8 +51,8 @@ template <WeightPolicy Policy>
   return placed;
 }
 
-/// The smallest capacity that is tried: the items in whole units. A strategy that rounds further
-/// needs what it grants, and at the most what it grants in a range without end.
+/// Places the items in the smallest capacity that is tried: first that of the items in whole units.
+/// A strategy that rounds further needs what it grants, at most what it grants in an endless range.
 template <WeightPolicy Policy>
 [[nodiscard]] Blocks place_in_least(std::span<const ItemLayout> items,
                                     std::span<const std::uint32_t> chosen) {
@@ -79,20 +79,20 @@ template <WeightPolicy Policy>
   throw_too_large();
 }
 
-/// An item in its place.
+/// An item with its place.
 struct PlacedItem {
   Item item;
-  std::uint64_t granted_end;  // where its block ends in its arena; 0: it has no place
+  std::uint64_t granted_end;  // the end of its block in its arena; 0: not placed
 };
 
-/// Where everything lies.
+/// The place of every item.
 struct Placed {
   std::vector<PlannedArena> arenas;
   std::vector<PlacedItem> items;
   std::vector<Fusion> fusions;
 };
 
-/// The place of a part, within an item that has its own.
+/// Returns the place of a part within its item.
 template <class = void>
 [[nodiscard]] PlacedItem part_in(const Item& whole, ItemLayout part) {
   const std::uint64_t offset = whole.offset + part.part_of->offset;

@@ -20,13 +20,14 @@
 
 namespace allot::load::detail {
 
-/// A layer of a stack of layers: `blk.12.` is of the stack without a name, `enc.blk.3.` of `enc.`.
+/// A layer of a stack of layers: `blk.12.` belongs to the stack without a name, `enc.blk.3.` to
+/// `enc.`.
 struct Layer {
   std::string_view stack;
   std::uint64_t number;
 };
 
-/// The layer in a name such as `blk.12.attn_q.weight` or `cache.12.k`; nothing where it has none.
+/// Returns the layer in a name such as `blk.12.attn_q.weight` or `cache.12.k`, or nothing.
 template <class = void>
 [[nodiscard]] std::optional<Layer> layer_of(std::string_view name) {
   for (const std::string_view word : {"blk.", "cache."}) {
@@ -41,15 +42,15 @@ template <class = void>
   return std::nullopt;
 }
 
-/// Items that stay together, and what they take.
+/// Items that stay together, and the bytes that they take.
 struct Portion {
   std::uint64_t layer;  // as LayerOrder has it
   double bytes;
 };
 
-/// The device of each portion, so that the fullest device, against what it has free, is as empty as
-/// whole portions in order allow. The ratio is found by bisection: each device takes portions while
-/// they keep it within the ratio.
+/// Returns the device of each portion, so that the fullest device, relative to its free memory, is
+/// as empty as whole portions in order allow. The ratio is found by bisection: each device takes
+/// portions while they keep it within the ratio.
 template <class = void>
 [[nodiscard]] std::vector<std::uint32_t> divide(std::span<const Portion> portions,
                                                 std::span<const PlannedDevice> devices) {
@@ -71,7 +72,7 @@ template <class = void>
   double high = 1;
   while (!fits(high)) {
     high *= 2;
-    if (high > 1e18) {  // nothing free anywhere: the check will say so
+    if (high > 1e18) {  // no memory is free anywhere: the check will report it
       std::fill(assigned.begin(), assigned.end(), 0U);
       return assigned;
     }
@@ -84,11 +85,11 @@ template <class = void>
   return assigned;
 }
 
-/// Where items are in the order of layers: 0 before the first layer; stack after stack, as the file
-/// has them; the output last.
+/// The position of items in the order of layers: 0 before the first layer; then stack after stack,
+/// in file order; the output last.
 template <class = void>
 class LayerOrder {
-  /// The name at a place, for the index.
+  /// Returns the name at a place, for the index.
   struct NameAt {
     const LayerOrder* self;
     [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
@@ -111,13 +112,13 @@ class LayerOrder {
     if (!decoder) return;
     const std::uint64_t before = stacks_[*decoder].place;
     for (Stack& stack : stacks_) stack.place -= stack.place > before ? 1 : 0;
-    stacks_[*decoder].place = stacks_.size() - 1;  // what decodes comes after what encodes
+    stacks_[*decoder].place = stacks_.size() - 1;  // the decoder comes after the encoder
   }
 
   [[nodiscard]] std::uint64_t place_of(const ItemLayout& item) const {
     const auto layer = layer_of(item.name);
     if (!layer) return item.name.starts_with("output") ? output : 0;
-    // The cache is that of the stack that decodes: the one without a name, or the last.
+    // The cache belongs to the decoding stack: the one without a name, or the last.
     const bool is_cache = item.purpose == Purpose::cache;
     const auto found = names_.find(is_cache ? std::string_view{} : layer->stack, NameAt{this});
     const std::uint64_t stack = found ? stacks_[*found].place : stacks_.size() - 1;
@@ -134,8 +135,8 @@ class LayerOrder {
   gguf::NameIndex names_;
 };
 
-/// Items by layer, each layer once, in order.
-/// Throws: `InsufficientMemory` for an item that not even the roomiest device has room for.
+/// Groups items by layer, each layer once, in order.
+/// Throws: `InsufficientMemory` for an item that does not fit the device with the most free memory.
 template <class = void>
 [[nodiscard]] std::vector<Portion> portions_of(std::span<const ItemLayout> items,
                                                const LayerOrder<>& order,
@@ -166,9 +167,9 @@ template <class = void>
   return portions;
 }
 
-/// The items that need memory, for each device; in order. What has no layer goes to the first
-/// device, the output to the last.
-/// \param reserved  bytes of each device that are taken already
+/// Returns the items that need memory, for each device; in order. Items without a layer go to the
+/// first device, the output to the last.
+/// \param reserved  the bytes of each device that are taken already
 /// Throws: `InsufficientMemory` for an item that no device has room for.
 template <class = void>
 [[nodiscard]] std::vector<std::vector<std::uint32_t>> split_by_layers(

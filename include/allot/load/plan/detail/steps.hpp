@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The last of a plan's four steps: which bytes of the file go where.
+/// The last of a plan's four steps: maps bytes of the file to places in arenas.
 #pragma once
 
 #include <allot/gguf/file.hpp>
@@ -16,8 +16,8 @@
 
 namespace allot::load::detail {
 
-/// Whether `next` continues `step`: the same distance in the file as in the arena, and nothing
-/// between the two but the padding of the block before, which ends at `granted_end`.
+/// Returns true if `next` continues `step`: the same distance in the file as in the arena, and only
+/// the padding of the block before, which ends at `granted_end`, in between.
 template <class = void>
 [[nodiscard]] bool continues(const Step& step, const Step& next,
                              std::uint64_t granted_end) noexcept {
@@ -28,7 +28,7 @@ template <class = void>
   return next.file_offset - step.file_offset == next.arena_offset - step.arena_offset;
 }
 
-/// Makes the steps one after the other: each may continue the one before.
+/// Makes the steps one after another: each may continue the one before.
 template <class = void>
 class StepMaker {
  public:
@@ -90,7 +90,8 @@ class StepMaker {
     step.arena_offset = start;
   }
 
-  /// \param granted_end  where the next may begin at the latest to travel with this one
+  /// \param granted_end  the last offset at which the next may begin to share the step with this
+  ///                     one
   void add(const Step& step, std::uint64_t granted_end) {
     if (!steps_.empty() && continues(steps_.back(), step, granted_end_)) {
       Step& last = steps_.back();
@@ -102,7 +103,7 @@ class StepMaker {
     granted_end_ = granted_end != 0 ? granted_end : step.arena_offset + step.arena_bytes;
   }
 
-  /// The zeros behind a tensor.
+  /// Adds the zeros after a tensor.
   void tail(std::uint32_t index) {
     const Item& item = items_[index].item;
     const std::uint64_t extent = extent_of(item);
@@ -123,7 +124,7 @@ class StepMaker {
   std::uint64_t granted_end_ = 0;
 };
 
-/// The plan, complete.
+/// Returns the complete plan.
 template <class = void>
 [[nodiscard]] Plan with_steps(const gguf::File& file, Placed placed) {
   Plan plan{.arenas = std::move(placed.arenas),
