@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Buddy`: blocks of 2^k units, split in halves and merged with their other half (Knowlton, 1965).
+/// `Buddy`: blocks of 2^k units, split in halves and merged with their buddies (Knowlton, 1965).
 /// Every block is aligned to its own size; what a request loses to rounding is reported as padding.
 #pragma once
 
@@ -35,7 +35,7 @@ class BuddyRange : public BlockSequence {
   }
 
   /// Grants the size rounded up to a power of two.
-  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (size > (std::uint64_t{1} << 63)) return std::nullopt;
     const std::uint64_t granted = std::bit_ceil(size);
@@ -49,7 +49,7 @@ class BuddyRange : public BlockSequence {
     return make_used(chosen, granted);
   }
 
-  /// Returns false, and changes nothing, where no such block is live.
+  /// Returns false, and changes nothing, if no such block is live.
   bool deallocate(Handle handle, std::uint64_t offset) noexcept {
     if (!is_live(handle, offset)) return false;
     const std::uint64_t size = size_of(records_, records_[handle.index]);
@@ -58,10 +58,9 @@ class BuddyRange : public BlockSequence {
     return true;
   }
 
-  /// Grows a live block at its end to `size` units, rounded up to a power of two, where it is the
-  /// lower half of all its merged buddies on the way and these are free. Its offset and handle
-  /// stay.
-  /// Returns false, and changes nothing, where it cannot.
+  /// Grows a live block at its end to `size` units, rounded up to a power of two, if at each order
+  /// on the way it is the lower half and its buddy is free. Its offset and handle stay. Returns
+  /// false, and changes nothing, if it cannot.
   /// Requires: `handle` is live. Complexity: O(log n) for each order between.
   bool try_expand(Handle handle, std::uint64_t size) noexcept {
     if (size > (std::uint64_t{1} << 63)) return false;
@@ -88,7 +87,7 @@ class BuddyRange : public BlockSequence {
   /// Frees the end of a live block, from `size` units, rounded up to a power of two, on. Its offset
   /// and handle stay.
   /// Requires: `handle` is live and holds more than `size`, which is at least one.
-  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   void shrink(Handle handle, std::uint64_t size) {
     const std::uint64_t held = block_size(handle);
     const std::uint64_t granted = std::bit_ceil(size);
@@ -98,7 +97,7 @@ class BuddyRange : public BlockSequence {
   }
 
   /// Frees every block. Complexity: linear in the blocks.
-  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   void reset() {
     ensure(index_, most_pieces);
     index_.clear();
@@ -107,9 +106,9 @@ class BuddyRange : public BlockSequence {
     append(index_, 0, capacity_);
   }
 
-  /// Makes the range longer, at its end. Requires: `capacity` is not below what it is.
+  /// Extends the range at its end. Requires: `capacity` is not below the present one.
   /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free
-  /// blocks: they are indexed anew.
+  /// blocks, whose index is rebuilt.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
     ensure(index_, most_pieces);
@@ -119,12 +118,12 @@ class BuddyRange : public BlockSequence {
     capacity_ = capacity;
   }
 
-  /// Takes memory for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
-  /// calls the system allocator.
+  /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
+  /// allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void reserve(std::uint64_t blocks) {
-    // A free block is the sibling of one that holds a live block, at one of the orders: in the
-    // upper ones there are fewer blocks than `blocks`, in the lower ones at most that many.
+    // A free block is the buddy of one that contains a live block, at one of the orders: the upper
+    // orders have fewer blocks than `blocks`, the lower ones at most that many.
     const std::uint64_t most = smaller(blocks, most_blocks);
     const auto orders = static_cast<std::uint64_t>(std::bit_width(capacity_));
     const auto upper = static_cast<std::uint64_t>(std::bit_width(most));
@@ -154,7 +153,7 @@ class BuddyRange : public BlockSequence {
     return index_.is_valid(free_blocks_);
   }
 
-  /// Bytes of bookkeeping on the heap.
+  /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept {
     return records_.bytes() + index_.bytes();
   }
@@ -164,7 +163,7 @@ class BuddyRange : public BlockSequence {
 
   [[nodiscard]] std::uint64_t free_orders() const noexcept { return index_.orders(); }
 
-  /// Splits the upper halves off a block until it has `granted` units.
+  /// Splits off the upper half of a block until it has `granted` units.
   void split(std::uint32_t block, std::uint64_t size, std::uint64_t granted) noexcept {
     while (size > granted) {
       size /= 2;
@@ -173,8 +172,8 @@ class BuddyRange : public BlockSequence {
     }
   }
 
-  /// Free blocks from the end of the range, at `offset`, up to `end`; each as large as its place
-  /// allows. Requires: `most_pieces` records.
+  /// Appends free blocks at `offset`, the end of the range, up to `end`; each as large as its
+  /// offset allows. Requires: `most_pieces` records.
   void append(Index& index, std::uint64_t offset, std::uint64_t end) noexcept {
     while (offset != end) {
       const std::uint64_t natural = offset & (0 - offset);
@@ -192,7 +191,7 @@ class BuddyRange : public BlockSequence {
     index.insert(block, records_[block].offset, size);
   }
 
-  /// Joins a block that is neither used nor free with its buddies, as far as they are free.
+  /// Merges a block that is neither used nor free with its buddies, as long as they are free.
   void merge(Index& index, std::uint32_t block, std::uint64_t size) noexcept {
     for (;; size *= 2) {
       const Record& merged = records_[block];
@@ -223,7 +222,7 @@ class WideBuddy : public detail::BuddyRange<std::uint64_t> {
 };
 
 /// Takes the smallest free order that is at least the request's and its alignment's, there the
-/// block with the lowest offset, and keeps the lower half until the size is right. A capacity that
+/// block with the lowest offset, and keeps its lower half until the size is right. A capacity that
 /// is not a power of two starts as its binary decomposition, largest block first.
 ///
 /// Complexity: O(log n) for allocate and deallocate, and one split or merge for each order between.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `ByteRange`: a strategy counted in bytes, and how much of it is in use: what an arena is but for
-/// its memory, its threads and its observer.
+/// `ByteRange`: a strategy counted in bytes, and how much of it is in use: an arena without its
+/// memory, synchronization and observer.
 #pragma once
 
 #include <allot/core/arguments.hpp>
@@ -20,7 +20,7 @@ namespace allot::detail {
 template <Strategy StrategyType, std::uint64_t unit>
 class ByteRange {
  public:
-  /// Bytes that no request may exceed, whatever is free.
+  /// The most bytes that any request can be granted.
   static constexpr std::uint64_t largest_request = [] {
     if constexpr (OneSized<StrategyType>) {
       static_assert(StrategyType::largest_size <= OutOfMemory::unlimited / unit);
@@ -30,20 +30,19 @@ class ByteRange {
     }
   }();
 
-  /// More live blocks cannot be had, as handles have 32-bit indices, and a block may need two.
+  /// The most live blocks: handles have 32-bit indices, and a block may need two records.
   static constexpr std::uint64_t most_blocks = 0x7fff'0000;
 
-  /// The units of `bytes` that such a range has: zero if there is not one, or if the strategy does
-  /// not take as many.
+  /// Returns the units that a range of `bytes` has: zero if that is less than one unit, or more
+  /// than the strategy takes.
   [[nodiscard]] static constexpr std::uint64_t units_in(std::uint64_t bytes) noexcept {
     const std::uint64_t units = whole_units(bytes, unit, granularity_of<StrategyType>);
     return units > largest_capacity_of<StrategyType> ? 0 : units;
   }
 
 #if defined(__cpp_exceptions)
-  /// The same.
-  /// Throws: `std::invalid_argument` for less than one unit, `std::length_error` for more than the
-  /// strategy takes.
+  /// The same, but throws: `std::invalid_argument` for less than one unit, `std::length_error` for
+  /// more than the strategy takes.
   [[nodiscard]] static std::uint64_t checked_units_in(std::uint64_t bytes) {
     const std::uint64_t units = whole_units(bytes, unit, granularity_of<StrategyType>);
     if (units == 0) throw_too_small(bytes, unit * granularity_of<StrategyType>);
@@ -57,14 +56,14 @@ class ByteRange {
   /// Throws: `std::bad_alloc` for the bookkeeping.
   explicit ByteRange(std::uint64_t units) : strategy_{units} {}
 
-  /// For what needs no bytes.
+  /// Returns the strategy, for members that do not count in bytes.
   [[nodiscard]] StrategyType& strategy() noexcept { return strategy_; }
   [[nodiscard]] const StrategyType& strategy() const noexcept { return strategy_; }
 
   [[nodiscard]] std::uint64_t capacity() const noexcept { return strategy_.capacity() * unit; }
 
-  /// Where the strategy puts a block; `account` makes one of it.
-  /// \param base_alignment  bytes, of the memory: no block can be aligned better
+  /// Returns where the strategy puts a block; `account` then makes a `Block` of it.
+  /// \param base_alignment  bytes, of the memory: a block cannot have a higher alignment
   [[nodiscard]] std::optional<Placement> place(RequestedUnits units, std::uint64_t base_alignment) {
     if (units.alignment * unit > base_alignment) [[unlikely]]
       return std::nullopt;
@@ -77,7 +76,7 @@ class ByteRange {
     return strategy_.allocate_upper(units.size, units.alignment);
   }
 
-  /// The block that the strategy has just placed, for a request of `bytes`.
+  /// Returns the block that the strategy has just placed for a request of `bytes`, and counts it.
   [[nodiscard]] Block account(const Placement& placement, std::uint64_t bytes) noexcept {
     strategy_.word(placement.handle) = bytes;
     requested_ += bytes;
@@ -90,7 +89,7 @@ class ByteRange {
            strategy_.block_size(block.handle) * unit == block.size;
   }
 
-  /// What is wrong with a block that is not live.
+  /// Returns what is wrong with a block that is not live.
   [[nodiscard]] BlockDefect defect(const Block& block) const noexcept {
     if constexpr (ExplainsDefects<StrategyType>) {
       return strategy_.defect(block.handle, block.offset / unit);
@@ -99,26 +98,26 @@ class ByteRange {
     }
   }
 
-  /// Requires: the block is live. The next two require it, too.
+  /// Requires: the block is live, as do the next two.
   void deallocate(const Block& block) noexcept {
     const std::uint64_t requested = strategy_.word(block.handle);
     strategy_.deallocate(block.handle, block.offset / unit);
     requested_ -= requested;
   }
 
-  /// What the caller asked for.
+  /// Returns the bytes that the caller asked for.
   [[nodiscard]] std::uint64_t requested(const Block& block) noexcept {
     return strategy_.word(block.handle);
   }
 
-  /// The block as it is now; nothing if it could not grow.
+  /// Returns the block as it is now; nothing if it could not grow.
   [[nodiscard]] std::optional<Block> try_expand(const Block& block, std::uint64_t bytes,
                                                 RequestedUnits units) {
     if (!strategy_.try_expand(block.handle, units.size)) return std::nullopt;
     return resized(block, larger(bytes, strategy_.word(block.handle)));
   }
 
-  /// The block as it is now. Requires: it is live and has at least `bytes`.
+  /// Returns the block as it is now. Requires: it is live and has at least `bytes`.
   [[nodiscard]] Block shrink(const Block& block, std::uint64_t bytes, RequestedUnits units) {
     if (units.size < block.size / unit) strategy_.shrink(block.handle, units.size);
     return resized(block, smaller(bytes, strategy_.word(block.handle)));
@@ -129,7 +128,8 @@ class ByteRange {
     requested_ = 0;
   }
 
-  /// `visitor(block)` for each before it is freed. False: the mark is of another range.
+  /// Calls `visitor(block)` for each before it is freed. Returns false if the mark belongs to
+  /// another range.
   template <class Mark, class Visitor>
   [[nodiscard]] bool release_to(const Mark& mark, Visitor&& visitor) {
     return strategy_.release_to(mark, [&](const Placement& placement, std::uint64_t requested) {
@@ -138,13 +138,13 @@ class ByteRange {
     });
   }
 
-  /// `visitor(block)` for every live block.
+  /// Calls `visitor(block)` for every live block.
   template <class Visitor>
   void for_each_live(Visitor&& visitor) const {
     strategy_.for_each_live([&](const Placement& placement) { visitor(block_at(placement)); });
   }
 
-  /// `visitor(offset, size, used)` for every block in address order.
+  /// Calls `visitor(offset, size, used)` for every block in address order.
   template <class Visitor>
   void for_each(Visitor& visitor) const {
     strategy_.for_each([&visitor](std::uint64_t offset, std::uint64_t size, bool used) {
@@ -152,7 +152,7 @@ class ByteRange {
     });
   }
 
-  /// Why a request that was not granted cannot be.
+  /// Returns why a request could not be granted.
   [[nodiscard]] RefusalReason reason_for(RequestedUnits units,
                                          std::uint64_t base_alignment) const noexcept {
     if (units.size > largest_request / unit) return RefusalReason::too_large;
@@ -162,7 +162,7 @@ class ByteRange {
                                                  : RefusalReason::alignment;
   }
 
-  /// What to throw for a request that was not granted.
+  /// Returns what to throw for a request that was not granted.
   [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, RequestedUnits units,
                                     std::uint64_t base_alignment) const noexcept {
     return {reason_for(units, base_alignment),

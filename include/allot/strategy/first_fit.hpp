@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `FirstFit`: the free block with the lowest offset that can hold the request. Keeps blocks packed
-/// towards the start of the range and the largest free block at its end.
+/// toward the start of the range and the largest free block at its end.
 #pragma once
 
 #include <allot/strategy/detail/address_tree.hpp>
@@ -21,7 +21,7 @@ class WideFirstFit : public detail::CoalescingRange<detail::AddressTree<std::uin
 /// Takes the free block with the lowest offset that can hold the request.
 ///
 /// Complexity: allocate and deallocate are O(log n) in the free blocks; for an alignment above one
-/// unit, free blocks below size + alignment - 1 units are looked at one by one. 32 bytes a block,
+/// unit, free blocks below size + alignment - 1 units are checked one by one. 32 bytes a block,
 /// 14 more for the index.
 class FirstFit : public detail::CoalescingRange<detail::AddressTree<std::uint32_t>> {
  public:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `FixedBlocks<Units>`: blocks of one size. For pages of a KV cache, and for whatever else never
-/// asks for more than one size: no fragmentation, and every free block can be had.
+/// `FixedBlocks<Units>`: blocks of one size. For pages of a KV cache, and anything else that needs
+/// only one size: no fragmentation, and every free block can be allocated.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -15,8 +15,9 @@
 
 namespace allot {
 
-/// Takes the free block with the lowest offset. Every block has `Units` units; requests above that
-/// are refused, and so are alignments above the largest power of two that divides it.
+/// Takes the free block with the lowest offset. Every block has `Units` units; larger requests
+/// are refused, and so are alignments above the largest power of two that divides `Units`. Over
+/// `AlignTo<1>` a unit is a byte, over `AlignTo<256>` it is 256 bytes.
 ///
 /// The capacity is rounded down to whole blocks. Complexity: O(1): a step for each factor of 64 in
 /// the number of blocks. One bit for each block of the range, 32 bytes for each that was ever live
@@ -28,14 +29,14 @@ class FixedBlocks : public detail::LiveBlocks {
  public:
   /// Every size and the capacity are multiples of this.
   static constexpr std::uint64_t granularity = Units;
-  /// No larger size can be had, whatever is free.
+  /// The largest size that can be allocated.
   static constexpr std::uint64_t largest_size = Units;
 
   /// \param capacity  units, at least `Units`
   /// Throws: `std::bad_alloc`. Complexity: linear in the words of the bitmap.
   explicit FixedBlocks(std::uint64_t capacity) : free_{capacity / Units} {}
 
-  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (size > Units || alignment > natural_alignment || free_.is_empty()) return std::nullopt;
     records_.ensure(1);
@@ -49,7 +50,7 @@ class FixedBlocks : public detail::LiveBlocks {
     return Placement{record.offset, Units, {index, record.generation}};
   }
 
-  /// Returns false, and changes nothing, where no such block is live.
+  /// Returns false, and changes nothing, if no such block is live.
   bool deallocate(Handle handle, std::uint64_t offset) noexcept {
     if (!is_live(handle, offset)) return false;
     free_.insert(offset / Units);
@@ -67,12 +68,12 @@ class FixedBlocks : public detail::LiveBlocks {
     live_blocks_ = 0;
   }
 
-  /// Makes the range longer, at its end. Requires: `capacity` is not below what it is.
+  /// Extends the range at its end. Requires: `capacity` is not below the present one.
   /// Throws: `std::bad_alloc`; nothing has changed. Complexity: linear in the words of the bitmap.
   void grow(std::uint64_t capacity) { free_.raise(capacity / Units); }
 
-  /// Takes memory for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
-  /// calls the system allocator.
+  /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
+  /// allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void reserve(std::uint64_t blocks) {
     if (blocks > live_blocks_) records_.ensure(blocks - live_blocks_);
@@ -94,8 +95,8 @@ class FixedBlocks : public detail::LiveBlocks {
     for (std::uint64_t i = 0; i < free_.bound(); ++i) visitor(i * Units, Units, !free_.contains(i));
   }
 
-  /// Calls `visitor(placement)` for every used block, in no order. The visitor must not call the
-  /// strategy. Complexity: linear in the records.
+  /// Calls `visitor(placement)` for every used block, in unspecified order. The visitor must not
+  /// call the strategy. Complexity: linear in the records.
   template <class Visitor>
   void for_each_live(Visitor&& visitor) const {
     for (std::uint32_t i = 0; records_.knows(i); ++i) {
@@ -119,7 +120,7 @@ class FixedBlocks : public detail::LiveBlocks {
     return right && live == live_blocks_ && used == live && free_.is_valid();
   }
 
-  /// Bytes of bookkeeping on the heap.
+  /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept {
     return records_.bytes() + free_.bytes();
   }

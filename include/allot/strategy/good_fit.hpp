@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `GoodFit`: a block about as large as the request, in constant time. For arenas that allocate and
-/// free all the time and stay well below full; `BestFit` refuses less near the end.
+/// free all the time and stay well below full; `BestFit` refuses less in a nearly full arena.
 ///
 /// The family of TLSF (Masmano, Ripoll, Crespo and Real, 2004) and of OffsetAllocator (Aaltonen,
 /// 2023): bins over floating-point sizes, a bitmap of two levels, a list in each bin.
@@ -13,13 +13,13 @@
 
 namespace allot {
 
-/// Takes the most recently freed block of the request's own bin where it holds the request, else
+/// Takes the most recently freed block of the request's own bin if it holds the request, otherwise
 /// that of the next bin that has any.
 ///
 /// Bins are 1/64 of a power of two wide, and each size below 128 units has its own. A request whose
-/// size is the lowest of its bin finds any block of it, so also its exact hole. A request is
-/// refused only where no free block has (size + alignment - 1) * 65 / 64 units; at alignment 1, and
-/// a size that is the lowest of a bin, only where no free block holds it.
+/// size is the lowest of its bin finds any block of it, so also an exact fit. A request is
+/// refused only if no free block has (size + alignment - 1) * 65 / 64 units; at alignment 1, and
+/// with a size that is the lowest of a bin, only if no free block holds it.
 ///
 /// Complexity: allocate and deallocate are O(1); `largest_free` is linear in the highest bin.
 /// 32 bytes a block.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `Linear`: a bump pointer from each end of the range. The cheapest strategy, for memory that is
-/// given back all at once or in the reverse order of taking it: per frame, per layer, per request.
+/// freed all at once or in reverse order of allocation: per frame, per layer, per request.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -15,21 +15,22 @@
 
 namespace allot {
 
-/// Puts each block behind the last one, or on request in front of the first one at the upper end: a
-/// double-ended stack, with one gap in between.
+/// Puts each block behind the last one, or on request before the first one at the upper end: a
+/// double-ended stack with one gap in between.
 ///
-/// Blocks may be freed in any order. Their space counts as free at once; it is used again when it
-/// touches the gap, that is when all above it (at the upper end: all below it) is free, too.
-/// `largest_free` is the gap.
+/// Blocks may be freed in any order. Their space counts as free at once, but is used again only
+/// when it touches the gap, that is when all above it (at the upper end: all below it) is free,
+/// too. `largest_free` is the gap.
 ///
-/// Complexity: O(1), `reset` and `release_to` for each block that they free. 32 bytes a block.
+/// Complexity: O(1); `reset` and `release_to`: O(1) for each block that they free. 32 bytes a
+/// block.
 class Linear : public detail::BlockSequence {
  public:
-  /// How far both stacks reached at some time.
+  /// A snapshot of both stack tops.
   struct Mark {
     std::uint64_t lower_end;    ///< units
     std::uint64_t upper_begin;  ///< units
-    std::uint32_t range;        ///< which one it is of
+    std::uint32_t range;        ///< the range that it belongs to
   };
 
   /// \param capacity  units, at least one
@@ -39,8 +40,8 @@ class Linear : public detail::BlockSequence {
     records_[gap_].state = 0;
   }
 
-  /// A block at the lowest aligned offset behind the lower stack.
-  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  /// Allocates a block at the lowest aligned offset behind the lower stack.
+  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     const std::uint64_t start = records_[gap_].offset;
     if (!detail::fits(start, gap(), size, alignment)) return std::nullopt;
@@ -51,8 +52,8 @@ class Linear : public detail::BlockSequence {
     return make_used(insert_after(records_[gap_].previous, offset), size);
   }
 
-  /// A block at the highest aligned offset in front of the upper stack.
-  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  /// Allocates a block at the highest aligned offset in front of the upper stack.
+  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate_upper(std::uint64_t size,
                                                         std::uint64_t alignment) {
     const std::uint64_t start = records_[gap_].offset;
@@ -65,7 +66,7 @@ class Linear : public detail::BlockSequence {
     return make_used(insert_after(gap_, offset), size);
   }
 
-  /// Returns false, and changes nothing, where no such block is live.
+  /// Returns false, and changes nothing, if no such block is live.
   bool deallocate(Handle handle, std::uint64_t offset) noexcept {
     if (!is_live(handle, offset)) return false;
     const detail::Record& block = records_[handle.index];
@@ -89,8 +90,8 @@ class Linear : public detail::BlockSequence {
     return true;
   }
 
-  /// Grows a live block at its end to `size` units where only the gap follows. Its offset and
-  /// handle stay. Returns false, and changes nothing, where it cannot.
+  /// Grows a live block at its end to `size` units, if only the gap follows it. Its offset and
+  /// handle stay. Returns false, and changes nothing, if it cannot.
   /// Requires: `handle` is live.
   bool try_expand(Handle handle, std::uint64_t size) noexcept {
     const std::uint64_t held = block_size(handle);
@@ -103,7 +104,7 @@ class Linear : public detail::BlockSequence {
 
   /// Frees the end of a live block, from `size` units on. Its offset and handle stay.
   /// Requires: `handle` is live and holds more than `size`, which is at least one.
-  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   void shrink(Handle handle, std::uint64_t size) {
     records_.ensure(1);
     const std::uint32_t next = records_[handle.index].next;
@@ -122,8 +123,8 @@ class Linear : public detail::BlockSequence {
     free_blocks_ = 0;
   }
 
-  /// Makes the range longer, at its end. While there are blocks at the upper end, the new space is
-  /// a free block behind them. Requires: `capacity` is not below what it is.
+  /// Extends the range at its end. If there are blocks at the upper end, the new space is a free
+  /// block behind them. Requires: `capacity` is not below the present one.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
@@ -133,8 +134,8 @@ class Linear : public detail::BlockSequence {
     set_capacity(capacity);
   }
 
-  /// Takes memory for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
-  /// calls the system allocator.
+  /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
+  /// allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void reserve(std::uint64_t blocks) { records_.ensure(records_for(blocks)); }
 
@@ -145,7 +146,7 @@ class Linear : public detail::BlockSequence {
   }
 
   /// Frees the blocks that lie beyond the mark on either stack; none of them is older than the
-  /// mark. (Where a stack was below the mark in the meantime, a block across the mark stays.)
+  /// mark. (If a stack was below the mark in the meantime, a block across the mark stays.)
   /// `visitor(placement, word)` is called for each before it is freed.
   /// Returns false, and changes nothing, for a mark of another range.
   template <class Visitor>
@@ -167,12 +168,12 @@ class Linear : public detail::BlockSequence {
     return release_to(mark, [](const Placement&, std::uint64_t) {});
   }
 
-  /// How many blocks are free: the gap, where it is not empty, and what awaits it.
+  /// Returns the number of free blocks: the gap, if it is not empty, and those waiting to join it.
   [[nodiscard]] std::uint64_t free_blocks() const noexcept {
     return free_blocks_ + (gap() != 0 ? 1 : 0);
   }
 
-  /// The gap. Complexity: constant.
+  /// Returns the size of the gap. Complexity: constant.
   [[nodiscard]] std::uint64_t largest_free() const noexcept { return gap(); }
 
   /// Calls `visitor(offset, size, used)` for every block in address order. The visitor must not
@@ -212,7 +213,7 @@ class Linear : public detail::BlockSequence {
            free == free_blocks_;
   }
 
-  /// Bytes of bookkeeping on the heap.
+  /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept { return records_.bytes(); }
 
  private:
@@ -222,7 +223,7 @@ class Linear : public detail::BlockSequence {
     return block != gap_ && BlockSequence::is_free(block);
   }
 
-  /// The gap begins at `start`, or where a free block in front of it does.
+  /// Begins the gap at `start`, or at the free block before it.
   void lower_gap(std::uint64_t start) noexcept {
     records_[gap_].offset = start;
     const std::uint32_t previous = records_[gap_].previous;
@@ -231,7 +232,7 @@ class Linear : public detail::BlockSequence {
     drop(previous);
   }
 
-  /// Uncounts and removes a free block: what comes before it becomes longer.
+  /// Removes a free block and its count: the block before it becomes longer.
   void drop(std::uint32_t block) noexcept {
     --free_blocks_;
     remove(block);

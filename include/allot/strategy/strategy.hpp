@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Where in a range a block goes: a compile-time policy. A strategy counts in units; it knows of no
-/// bytes, pointers or devices, and never touches what it hands out.
+/// Where in a range a block goes: a compile-time policy. A strategy counts in units, knows neither
+/// bytes, pointers nor devices, and never touches what it hands out. This header has the concepts;
+/// docs/policies.md lists the models.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -16,7 +17,7 @@ namespace allot {
 
 namespace detail {
 
-/// These stand for any visitor in the concepts: of `for_each`, `for_each_live`, `release_to`.
+/// Stand for any visitor in the concepts: of `for_each`, `for_each_live`, `release_to`.
 struct AnyVisitor {
   void operator()(std::uint64_t, std::uint64_t, bool) const noexcept {}
 };
@@ -29,7 +30,7 @@ struct AnyReleaseVisitor {
 
 }  // namespace detail
 
-/// What `Arena` asks of a strategy. `s` is a strategy, `cs` a const one; sizes, offsets and
+/// What `Arena` requires of a strategy. `s` is a strategy, `cs` a const one; sizes, offsets and
 /// alignments are units, alignments powers of two.
 ///
 /// | expression                     | meaning                                                |
@@ -47,14 +48,14 @@ struct AnyReleaseVisitor {
 /// | `cs.for_each(visitor)`         | `visitor(offset, size, used)` in address order         |
 /// | `cs.validate()`                | whether every invariant holds; linear                  |
 ///
-/// What a strategy can do besides has a concept each, below; an arena of it can then, too. Its limits
-/// are constants:
+/// Each optional capability has its own concept, below; an arena has the same capabilities as its
+/// strategy. Limits are constants:
 ///
 /// | expression                | meaning                                            |
 /// |---------------------------|----------------------------------------------------|
-/// | `S::granularity`          | units that it cannot divide                        |
-/// | `S::largest_size`         | units that no request may exceed                   |
-/// | `S::largest_capacity`     | units that no range may exceed                     |
+/// | `S::granularity`          | the capacity and all sizes are multiples of it     |
+/// | `S::largest_size`         | the most units of a request                        |
+/// | `S::largest_capacity`     | the most units of a range                          |
 /// | `S::Wide` `S::wide_name`  | the same strategy for longer ranges, and its name  |
 template <class StrategyType>
 concept Strategy = std::constructible_from<StrategyType, std::uint64_t> &&
@@ -83,12 +84,12 @@ concept Strategy = std::constructible_from<StrategyType, std::uint64_t> &&
   { cs.validate() } -> std::same_as<bool>;
 };
 
-/// Whether live blocks change their size in place.
+/// A strategy whose live blocks can change their size in place.
 ///
 /// | expression                   | meaning                                                       |
 /// |------------------------------|---------------------------------------------------------------|
-/// | `s.try_expand(handle, size)` | a live block grows at its end; false: nothing changed         |
-/// | `s.shrink(handle, size)`     | a live block gives up its end; at least one unit stays        |
+/// | `s.try_expand(handle, size)` | grows a live block at its end; false: nothing changed         |
+/// | `s.shrink(handle, size)`     | frees the end of a live block; at least one unit stays        |
 template <class StrategyType>
 concept Resizable = Strategy<StrategyType> &&
     requires(StrategyType s, Handle handle, std::uint64_t units) {
@@ -96,7 +97,7 @@ concept Resizable = Strategy<StrategyType> &&
   { s.shrink(handle, units) } -> std::same_as<void>;
 };
 
-/// Whether all blocks can be freed at once.
+/// A strategy that can free all blocks at once.
 ///
 /// | expression                  | meaning                                                        |
 /// |-----------------------------|----------------------------------------------------------------|
@@ -109,60 +110,60 @@ concept Resettable = Strategy<StrategyType> &&
   { cs.for_each_live(visitor) } -> std::same_as<void>;
 };
 
-/// Whether room for bookkeeping can be made beforehand: after `s.reserve(blocks)` the strategy does
-/// not call the system allocator while at most `blocks` blocks are live, but in `grow`.
+/// A strategy that can reserve its bookkeeping: after `s.reserve(blocks)`, and while at most
+/// `blocks` blocks are live, only `grow` calls the system allocator.
 template <class StrategyType>
 concept Reservable = Strategy<StrategyType> && requires(StrategyType s, std::uint64_t blocks) {
   { s.reserve(blocks) } -> std::same_as<void>;
 };
 
-/// Whether the range can become longer, at its end: `s.grow(capacity)`, units in all, not below
-/// what it has.
+/// A strategy whose range can grow at its end: `s.grow(capacity)`, in total units, not below the
+/// present capacity.
 template <class StrategyType>
 concept Growable = Strategy<StrategyType> && requires(StrategyType s, std::uint64_t capacity) {
   { s.grow(capacity) } -> std::same_as<void>;
 };
 
-/// Whether blocks can be taken from the upper end, too: `s.allocate_upper(size, alignment)`, as
-/// `allocate`.
+/// A strategy that can also allocate at the upper end: `s.allocate_upper(size, alignment)`,
+/// otherwise like `allocate`.
 template <class StrategyType>
 concept DoubleEnded = Strategy<StrategyType> && requires(StrategyType s, std::uint64_t units) {
   { s.allocate_upper(units, units) } -> std::same_as<std::optional<Placement>>;
 };
 
-/// Whether it is a stack: what was allocated since a mark can be freed at once.
+/// A strategy that is a stack: it can free at once what was allocated since a mark.
 ///
 /// | expression                    | meaning                                                      |
 /// |-------------------------------|--------------------------------------------------------------|
-/// | `cs.mark()`                   | what the allocations have reached                            |
-/// | `s.release_to(mark, visitor)` | frees what was allocated since the mark; `visitor(placement, word)` for each before it is freed. False: the mark is of another range, nothing changed |
+/// | `cs.mark()`                   | how far allocations have reached                             |
+/// | `s.release_to(mark, visitor)` | frees what was allocated since the mark; `visitor(placement, word)` for each before it is freed. False: the mark belongs to another range, nothing changed |
 template <class StrategyType>
 concept Markable = Strategy<StrategyType> &&
     requires(StrategyType s, const StrategyType cs, detail::AnyReleaseVisitor visitor) {
   { s.release_to(cs.mark(), visitor) } -> std::same_as<bool>;
 };
 
-/// Whether all blocks have one size, `S::largest_size` units: no request may exceed it.
+/// A strategy whose blocks all have one size, `S::largest_size` units, which no request may exceed.
 template <class StrategyType>
 concept OneSized = Strategy<StrategyType> && requires {
   typename std::integral_constant<std::uint64_t, StrategyType::largest_size>;
 };
 
-/// Whether it says what is wrong with a block that is not live: `cs.defect(handle, offset)`.
+/// A strategy that says what is wrong with a block that is not live: `cs.defect(handle, offset)`.
 template <class StrategyType>
 concept ExplainsDefects = Strategy<StrategyType> &&
     requires(const StrategyType cs, Handle handle, std::uint64_t offset) {
   { cs.defect(handle, offset) } -> std::same_as<BlockDefect>;
 };
 
-/// Whether it counts the bytes that its bookkeeping holds on the heap: `cs.bookkeeping_bytes()`.
+/// A strategy that counts the bytes of its bookkeeping on the heap: `cs.bookkeeping_bytes()`.
 template <class StrategyType>
 concept CountsBookkeeping = Strategy<StrategyType> && requires(const StrategyType cs) {
   { cs.bookkeeping_bytes() } -> std::same_as<std::uint64_t>;
 };
 
-/// Units that a strategy cannot divide, `S::granularity` if it has it, else one: its capacity and all
-/// sizes are multiples of it.
+/// The granularity of a strategy in units, `S::granularity` if it has one, else one: its capacity
+/// and all sizes are multiples of it.
 template <Strategy StrategyType>
 inline constexpr std::uint64_t granularity_of = [] {
   if constexpr (requires { StrategyType::granularity; }) {
@@ -172,7 +173,7 @@ inline constexpr std::uint64_t granularity_of = [] {
   }
 }();
 
-/// The most units that a range of the strategy may have: an arena refuses more.
+/// The most units of a range of the strategy: an arena refuses more.
 template <Strategy StrategyType>
 inline constexpr std::uint64_t largest_capacity_of = [] {
   if constexpr (requires { StrategyType::largest_capacity; }) {
@@ -197,8 +198,8 @@ struct WideStrategy<StrategyType> {
 
 }  // namespace detail
 
-/// The strategy that puts blocks where `StrategyType` does, in ranges of any length: `WideBestFit`
-/// of `BestFit`; itself where its ranges may have any length.
+/// The strategy that puts blocks in the same places as `StrategyType` but takes ranges of any
+/// length: `WideBestFit` for `BestFit`; `StrategyType` itself if its ranges may have any length.
 template <Strategy StrategyType>
 using WideOf = typename detail::WideStrategy<StrategyType>::type;
 
