@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Free blocks by offset, each part of the tree knowing its largest size, so that the lowest block
-/// which can hold a request is found in O(log n).
+/// Free blocks by offset, in a tree of which each part keeps its largest size, so that the lowest
+/// block that can hold a request is found in O(log n).
 #pragma once
 
 #include <allot/strategy/detail/block_sequence.hpp>
@@ -21,7 +21,7 @@ template <class KeyType>
 class AddressTree {
  public:
   struct Found {
-    std::uint32_t record = no_record;  ///< `no_record`: nothing
+    std::uint32_t record = no_record;  ///< `no_record` if nothing was found
     std::uint64_t size = 0;
     tree::Path path;
 
@@ -30,7 +30,7 @@ class AddressTree {
 
   AddressTree(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, nodes_{records} {}
 
-  /// Makes room for all the free blocks that a slab of so many records can come to hold.
+  /// Makes room for all the free blocks that a slab of `count` records can ever hold.
   /// Throws: `std::bad_alloc`.
   void ensure(std::uint64_t records) { nodes_.ensure(Nodes::nodes_for((records + 1) / 2, 1)); }
 
@@ -66,8 +66,8 @@ class AddressTree {
     change(found.path, record, offset, size);
   }
 
-  /// The block with the lowest offset that holds `size` units at a multiple of `alignment`. For
-  /// alignments above one unit, blocks below size + alignment - 1 units are looked at one by one.
+  /// Finds the block with the lowest offset that holds `size` units at a multiple of `alignment`.
+  /// For alignments above one unit, blocks below size + alignment - 1 units are checked one by one.
   [[nodiscard]] Found find(std::uint64_t size, std::uint64_t alignment) const noexcept {
     if (alignment == 1) return find_accepted(size, [](Key, Key) noexcept { return true; });
     return find_accepted(size, [&](Key offset, Key available) noexcept {
@@ -75,21 +75,21 @@ class AddressTree {
     });
   }
 
-  /// The size of a block that is in the index.
+  /// Returns the size of a block that is in the index.
   [[nodiscard]] std::uint64_t size(std::uint32_t record) const noexcept {
     return (*records_)[record].free_size;
   }
 
-  /// Whether a block behind all others comes before what was found: never.
+  /// Returns whether a block behind all others comes before what was found: never.
   [[nodiscard]] static bool prefers(std::uint64_t, const Found&) noexcept { return false; }
 
-  /// Size of the largest block, 0 if there is none.
+  /// Returns the size of the largest block, 0 if there is none.
   [[nodiscard]] std::uint64_t largest() const noexcept { return root_.largest(); }
 
-  /// Bytes of bookkeeping on the heap.
+  /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
 
-  /// Whether the tree is right and holds `expected` free blocks. Complexity: linear.
+  /// Returns whether the tree is valid and holds `expected` free blocks. Complexity: linear.
   [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
     std::uint64_t count = 0;
     const auto is_right = [&](Key key, std::uint32_t value, Key size) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A range as a sequence of blocks in address order, without gaps: what every strategy with
-/// coalescing has in common. The order is an intrusive circular list with 32-bit links.
+/// A range as a sequence of blocks in address order, without gaps: the common part of every
+/// strategy with coalescing. The order is an intrusive circular list with 32-bit links.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -12,7 +12,7 @@
 
 namespace allot::detail {
 
-/// The members that a strategy of this kind offers as they are; the strategy adds where blocks go.
+/// Has the public members that such strategies share; a strategy adds where blocks go.
 class BlockSequence : public LiveBlocks {
  public:
   /// \param capacity  units, at least one
@@ -66,8 +66,8 @@ class BlockSequence : public LiveBlocks {
     return records_[index].state <= highest_free_state;
   }
 
-  /// A record for a block from `offset` on, behind `previous` in address order; its state is still
-  /// to be set. Requires: a vacant record.
+  /// Inserts a record for a block from `offset` on, behind `previous` in address order; the caller
+  /// sets its state. Requires: a vacant record.
   [[nodiscard]] std::uint32_t insert_after(std::uint32_t previous, std::uint64_t offset) noexcept {
     const std::uint32_t index = records_.acquire();
     Record& record = records_[index];
@@ -93,8 +93,8 @@ class BlockSequence : public LiveBlocks {
     ++free_blocks_;
   }
 
-  /// Makes the record a used block and counts it. A record that has run through its generations
-  /// gives way to a fresh one. Requires: a vacant record.
+  /// Makes the record a used block and counts it. A record that has used up its generations is
+  /// replaced by a fresh one. Requires: a vacant record.
   Placement make_used(std::uint32_t index, std::uint64_t size) noexcept {
     if (!records_.has_unused_generation(records_[index])) [[unlikely]] {
       const std::uint32_t fresh = insert_after(index, records_[index].offset);
@@ -108,7 +108,7 @@ class BlockSequence : public LiveBlocks {
     return {record.offset, size, {index, record.generation}};
   }
 
-  /// Makes one free block of the whole range and returns it: no block is live any more.
+  /// Makes one free block of the whole range and returns it: no block is live anymore.
   /// Complexity: linear in the blocks.
   std::uint32_t make_one() noexcept {
     const std::uint32_t first = records_[list_head].next;
@@ -121,14 +121,13 @@ class BlockSequence : public LiveBlocks {
     return first;
   }
 
-  /// How many records must be vacant so that none is wanting while at most `blocks` blocks are live
-  /// and as many are free, and one more.
+  /// Returns how many records must be vacant for up to `blocks` live and `blocks` + 1 free blocks.
   [[nodiscard]] std::uint64_t records_for(std::uint64_t blocks) const noexcept {
     const std::uint64_t all = 2 * smaller(blocks, most_blocks) + 1 + spare_records;
     return all - smaller(all, live_blocks_ + free_blocks_);
   }
 
-  /// Makes room for `count` records, and in the index for all the free blocks that there can be.
+  /// Makes room for `count` records, and in the index for all the free blocks that they can be.
   /// Throws: `std::bad_alloc`; no block has changed.
   template <class Index>
   void ensure(Index& index, std::uint64_t count) {
@@ -157,13 +156,13 @@ class BlockSequence : public LiveBlocks {
     records_[list_head].offset = capacity;
   }
 
-  /// Uncounts a used block; its record is still to be made free or removed.
+  /// Stops counting a used block; the caller makes its record free or removes it.
   void end_use(std::uint64_t size) noexcept {
     used_ -= size;
     --live_blocks_;
   }
 
-  /// The part of `validate` that concerns order and counts.
+  /// Checks order and counts, for `validate`.
   [[nodiscard]] bool sequence_is_valid() const noexcept {
     std::uint64_t end = 0;
     std::uint64_t used = 0;
@@ -193,7 +192,7 @@ class BlockSequence : public LiveBlocks {
   std::uint64_t free_blocks_ = 0;
 };
 
-/// Whether [offset, offset + available) holds `size` units from a multiple of `alignment`.
+/// Returns whether [offset, offset + available) holds `size` units from a multiple of `alignment`.
 [[nodiscard]] constexpr bool fits(std::uint64_t offset, std::uint64_t available, std::uint64_t size,
                                   std::uint64_t alignment) noexcept {
   const std::uint64_t gap = (0 - offset) & (alignment - 1);

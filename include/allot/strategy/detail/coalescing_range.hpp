@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A range whose free neighbours merge at once, over a free index that says which free block a
-/// request takes. `BestFit`, `FirstFit` and `GoodFit` are this with an index each.
+/// A range whose adjacent free blocks merge at once, over a free index that decides which free
+/// block a request takes. `BestFit`, `FirstFit` and `GoodFit` are this, each with its own index.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -17,8 +17,8 @@
 
 namespace allot::detail {
 
-/// The free block at the end of the range, the tail, is kept out of the index: a range that only
-/// grows never touches the index at all. `prefers` says whether it is the better choice.
+/// The free block at the end of the range, the tail, is not in the index: while blocks are only
+/// allocated, the index is not touched at all. `prefers` says whether it is the better choice.
 template <FreeIndex Index>
 class CoalescingRange : public BlockSequence {
  public:
@@ -33,7 +33,7 @@ class CoalescingRange : public BlockSequence {
 
   /// The block starts at the lowest multiple of `alignment` in the free block that the index chose;
   /// what is left over on either side stays free.
-  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (records_.vacant() < spare_records) [[unlikely]]
       ensure(index_, spare_records);
@@ -49,7 +49,7 @@ class CoalescingRange : public BlockSequence {
     return carve(found, size);
   }
 
-  /// Returns false, and changes nothing, where no such block is live.
+  /// Returns false, and changes nothing, if no such block is live.
   bool deallocate(Handle handle, std::uint64_t offset) noexcept {
     if (!is_live(handle, offset)) return false;
     const Record& freed = records_[handle.index];
@@ -62,8 +62,8 @@ class CoalescingRange : public BlockSequence {
     return true;
   }
 
-  /// Grows a live block at its end to `size` units, where what follows is free and large enough.
-  /// Its offset and handle stay. Returns false, and changes nothing, where it cannot.
+  /// Grows a live block at its end to `size` units, if what follows it is free and large enough.
+  /// Its offset and handle stay. Returns false, and changes nothing, if it cannot.
   /// Requires: `handle` is live. Complexity: as `deallocate`.
   bool try_expand(Handle handle, std::uint64_t size) noexcept {
     const std::uint64_t held = block_size(handle);
@@ -86,7 +86,7 @@ class CoalescingRange : public BlockSequence {
 
   /// Frees the end of a live block, from `size` units on. Its offset and handle stay.
   /// Requires: `handle` is live and holds more than `size`, which is at least one.
-  /// Throws: `std::bad_alloc` where bookkeeping needs memory; nothing has changed.
+  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   void shrink(Handle handle, std::uint64_t size) {
     const std::uint64_t freed = block_size(handle) - size;
     const std::uint32_t next = records_[handle.index].next;
@@ -112,9 +112,9 @@ class CoalescingRange : public BlockSequence {
     tail_ = make_one();
   }
 
-  /// Makes the range longer, at its end. Requires: `capacity` is not below what it is.
+  /// Extends the range at its end. Requires: `capacity` is not below the present one.
   /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free
-  /// blocks: they are indexed anew.
+  /// blocks, whose index is rebuilt.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
     ensure(index_, 1 + spare_records);
@@ -126,12 +126,12 @@ class CoalescingRange : public BlockSequence {
     set_capacity(capacity);
   }
 
-  /// Takes memory for the bookkeeping of `blocks` live blocks: while there are no more, only `grow`
-  /// calls the system allocator.
+  /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
+  /// allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void reserve(std::uint64_t blocks) { ensure(index_, records_for(blocks)); }
 
-  /// Complexity: the index's: O(log n), for lists linear in the highest bin.
+  /// Complexity: the index's: O(log n); for lists, linear in the highest bin.
   [[nodiscard]] std::uint64_t largest_free() const noexcept {
     const std::uint64_t last = tail_ == no_record ? 0 : size_of(records_, records_[tail_]);
     return larger(last, index_.largest());
@@ -153,7 +153,7 @@ class CoalescingRange : public BlockSequence {
     return index_.is_valid(indexed);
   }
 
-  /// Bytes of bookkeeping on the heap.
+  /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept {
     return records_.bytes() + index_.bytes();
   }
@@ -170,7 +170,7 @@ class CoalescingRange : public BlockSequence {
     }
   }
 
-  /// Lets a free block begin at `start`, where it has `size` units.
+  /// Makes a free block begin at `start` instead, with `size` units.
   void move_start(std::uint32_t block, std::uint64_t start, std::uint64_t size) noexcept {
     if (block != tail_) index_.rekey(block, start, size);
     records_[block].offset = start;
@@ -207,7 +207,7 @@ class CoalescingRange : public BlockSequence {
     return make_used(found.record, size);
   }
 
-  /// The same with the tail, which has `available` units.
+  /// The same for the tail, which has `available` units.
   Placement carve_tail(std::uint64_t available, std::uint64_t size) noexcept {
     const std::uint32_t chosen = tail_;
     if (available != size) {
@@ -220,8 +220,8 @@ class CoalescingRange : public BlockSequence {
     return make_used(chosen, size);
   }
 
-  /// Takes `size` units behind the first `front` of what the index found; its record stays with what
-  /// is left in front.
+  /// Takes `size` units behind the first `front` of what the index found; its record stays with the
+  /// rest before them.
   Placement carve_behind(const Found& found, std::uint64_t front, std::uint64_t size) noexcept {
     const std::uint64_t start = records_[found.record].offset;
     const std::uint64_t back = found.size - front - size;
@@ -235,7 +235,7 @@ class CoalescingRange : public BlockSequence {
     return make_used(taken, size);
   }
 
-  /// The same with the tail: what is left in front of the block goes into the index.
+  /// The same for the tail: the rest before the block goes into the index.
   Placement carve_tail_behind(std::uint64_t front, std::uint64_t size) noexcept {
     const std::uint32_t before = tail_;
     const std::uint64_t start = records_[before].offset;
@@ -250,7 +250,7 @@ class CoalescingRange : public BlockSequence {
     return make_used(taken, size);
   }
 
-  /// The freed block becomes the tail, with the free blocks on either side of it.
+  /// Makes a freed block the tail, together with the free blocks on either side of it.
   void join_tail(std::uint32_t freed) noexcept {
     if (tail_ != no_record) {
       --free_blocks_;

@@ -1,44 +1,44 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Sizes sorted into bins as floating-point numbers are: a power of two, and the leading bits below
-/// it. Which bins are not empty is a bitmap of two levels.
+/// Sorts sizes into bins like floating-point numbers: by the power of two, and the leading bits
+/// below it. A bitmap of two levels says which bins are not empty.
 #pragma once
 
 #include <cstdint>
 
 namespace allot::detail {
 
-/// The exponent of the highest power of two that is not above `value`. Requires: not zero.
-/// (A builtin of g++ and clang++: `std::bit_width` also allows for zero, at some cost.)
+/// Returns the exponent of the highest power of two that is not above `value`. Requires: not zero.
+/// (A builtin of g++ and clang++: `std::bit_width` also handles zero, at some cost.)
 [[nodiscard]] constexpr std::uint32_t floor_log2(std::uint64_t value) noexcept {
   return 63U ^ static_cast<std::uint32_t>(__builtin_clzll(value));
 }
 
-/// Sizes below 2^(Bits + 1) have a bin each; larger bins are 2^-Bits of a power of two wide.
+/// Each size below 2^(Bits + 1) has its own bin; larger bins are 2^-Bits of a power of two wide.
 /// \tparam Bits  of the mantissa
 template <unsigned Bits>
 struct FloatBins {
   static constexpr std::uint32_t count = (64 - Bits + 1) << Bits;
 
-  /// How many of a size's last bits its bin leaves open.
+  /// Returns how many of a size's low bits its bin does not determine.
   [[nodiscard]] static constexpr std::uint32_t open_bits(std::uint64_t size) noexcept {
     const std::uint32_t exponent = floor_log2(size);
     return exponent > Bits ? exponent - Bits : 0;
   }
 
-  /// The bin of a size: monotone.
+  /// Returns the bin of a size; monotone.
   [[nodiscard]] static constexpr std::uint32_t bin_of(std::uint64_t size) noexcept {
     const std::uint32_t open = open_bits(size);
     return (open << Bits) + static_cast<std::uint32_t>(size >> open);
   }
 
-  /// How far a size is above the lowest of its bin.
+  /// Returns how far a size is above the lowest of its bin.
   [[nodiscard]] static constexpr std::uint64_t excess_of(std::uint64_t size) noexcept {
     return size & ((std::uint64_t{1} << open_bits(size)) - 1);
   }
 };
 
-/// A set of numbers below `Count`, with the next member above a number in O(1).
+/// A set of numbers below `Count`; finds the next member from a number on in O(1).
 template <std::uint32_t Count>
 class TwoLevelBitmap {
  public:
@@ -61,7 +61,7 @@ class TwoLevelBitmap {
     summary_ &= ~(std::uint64_t{word == 0} << (number / 64));
   }
 
-  /// The lowest member that is at least `number`, or `none`.
+  /// Returns the lowest member that is at least `number`, or `none`.
   [[nodiscard]] std::uint32_t next(std::uint32_t number) const noexcept {
     if (number >= Count) return none;
     const std::uint32_t word = number / 64;
@@ -73,13 +73,13 @@ class TwoLevelBitmap {
     return found * 64 + static_cast<std::uint32_t>(__builtin_ctzll(words_[found]));
   }
 
-  /// The highest member. Requires: not empty.
+  /// Returns the highest member. Requires: not empty.
   [[nodiscard]] std::uint32_t highest() const noexcept {
     const std::uint32_t word = floor_log2(summary_);
     return word * 64 + floor_log2(words_[word]);
   }
 
-  /// Whether both levels agree.
+  /// Returns whether both levels agree.
   [[nodiscard]] bool is_valid() const noexcept {
     for (std::uint32_t word = 0; word < words; ++word) {
       if ((summary_ >> word & 1) != (words_[word] != 0 ? 1U : 0U)) return false;

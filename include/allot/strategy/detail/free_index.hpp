@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `FreeIndex`: what `CoalescingRange` asks of an index of free blocks. It decides which free block
-/// a request takes: the difference between `BestFit`, `FirstFit` and `GoodFit`.
+/// `FreeIndex`: what `CoalescingRange` requires of an index of free blocks, which decides which
+/// free block a request takes: the difference between `BestFit`, `FirstFit` and `GoodFit`.
 #pragma once
 
 #include <allot/strategy/detail/records.hpp>
@@ -17,21 +17,21 @@ namespace allot::detail {
 /// | expression                        | meaning                                                   |
 /// |-----------------------------------|-----------------------------------------------------------|
 /// | `I{records, capacity}`            | empty; may throw `std::bad_alloc`                         |
-/// | `i.ensure(count)`                 | room for the free blocks of a slab of `count` records; the only other one to throw, with no block changed |
+/// | `i.ensure(count)`                 | makes room for the free blocks of a slab of `count` records; the only other one that may throw, with nothing changed |
 /// | `i.clear()`                       | forgets every block                                       |
-/// | `i.insert(record, offset, size)`  | puts a block in; its record's state and union are the index's until `erase` |
-/// | `i.erase(record)`                 | takes it out                                              |
-/// | `i.rekey(record, offset, size)`   | moves or resizes it, in the same place in address order; the record has its old offset |
+/// | `i.insert(record, offset, size)`  | adds a block; its record's state and union belong to the index until `erase` |
+/// | `i.erase(record)`                 | removes it                                                |
+/// | `i.rekey(record, offset, size)`   | moves or resizes it, without changing the address order; the record still has its old offset |
 /// | `ci.find(size, alignment)`        | the block to take, an `I::Found`: `record`, `size`, and where the index has it; false if there is none |
-/// | `i.erase(found)`                  | takes out what `find` found                               |
-/// | `i.replace(found, record, offset, size)` | a part of what was found takes its place           |
+/// | `i.erase(found)`                  | removes what `find` found                                 |
+/// | `i.replace(found, record, offset, size)` | replaces what was found by a part of it            |
 /// | `ci.prefers(size, found)`         | whether a block of `size` behind all others is the better choice |
 /// | `ci.size(record)`                 | the size of a block that is in the index                  |
 /// | `ci.largest()`                    | the largest size, 0 if there is no block                  |
-/// | `ci.bytes()`                      | what it holds on the heap                                 |
+/// | `ci.bytes()`                      | its bytes on the heap                                     |
 /// | `ci.is_valid(count)`              | whether every invariant holds, with `count` blocks; linear |
 ///
-/// What was found can be erased or replaced until the index changes.
+/// A `Found` may be erased or replaced until the index changes.
 template <class Index>
 concept FreeIndex = requires(Index i, const Index ci, const typename Index::Found found,
                              RecordSlab& records, std::uint32_t record, std::uint64_t units) {

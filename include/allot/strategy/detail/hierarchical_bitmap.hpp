@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `HierarchicalBitmap`: a set of the numbers below a bound, with its lowest member in a few steps: a
-/// bitmap, a bitmap of its words that are not empty, and so on up to one word (van Emde Boas, 1975,
+/// `HierarchicalBitmap`: a set of numbers below a bound that finds its lowest member in a few
+/// steps: a bitmap, a bitmap of its nonzero words, and so on up to one word (van Emde Boas, 1975,
 /// with 64 children).
 #pragma once
 
@@ -17,7 +17,7 @@ namespace allot::detail {
 /// numbers, six for 2^36.
 class HierarchicalBitmap {
  public:
-  /// Every number below `bound`. Complexity: linear in the words.
+  /// Contains every number below `bound`. Complexity: linear in the words.
   /// Throws: `std::bad_alloc`.
   explicit HierarchicalBitmap(std::uint64_t bound) {
     make_levels(bound);
@@ -60,10 +60,10 @@ class HierarchicalBitmap {
     }
   }
 
-  /// Every number below the bound. Complexity: linear in the words.
+  /// Makes every number below the bound a member. Complexity: linear in the words.
   void insert_all() noexcept { fill(0, bound_); }
 
-  /// Raises the bound; the numbers from the old one on are members. Complexity: linear in the
+  /// Raises the bound; the numbers from the old bound on become members. Complexity: linear in the
   /// words.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void raise(std::uint64_t bound) {
@@ -75,10 +75,10 @@ class HierarchicalBitmap {
     *this = std::move(raised);
   }
 
-  /// Bytes held.
+  /// Returns the bytes held.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return words_.bytes(); }
 
-  /// Whether the levels agree. Complexity: linear in the words.
+  /// Returns whether the levels agree. Complexity: linear in the words.
   [[nodiscard]] bool is_valid() const noexcept {
     std::uint64_t numbers = bound_;
     for (std::uint32_t level = 0; level + 1 < levels_; ++level) {
@@ -108,7 +108,7 @@ class HierarchicalBitmap {
     return words_[begin_[level] + index];
   }
 
-  /// Room for numbers below `bound`; what is below it is still to be set.
+  /// Makes room for numbers below `bound`; the caller sets the members.
   void make_levels(std::uint64_t bound) {
     std::uint64_t all = 0;
     std::uint64_t words = bound;
@@ -125,7 +125,7 @@ class HierarchicalBitmap {
     return (std::uint64_t{1} << count) - 1;
   }
 
-  /// Makes members of all numbers from `first` on; those below it stay. Sets every upper level.
+  /// Makes all numbers from `first` on members; those below it stay. Sets every upper level.
   void fill(std::uint64_t first, std::uint64_t bound) noexcept {
     std::uint64_t numbers = bound;
     for (std::uint64_t i = first / 64; i < words_for(numbers); ++i) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Free blocks of 2^k units, a tree by offset for each order k, and a bitmap of the orders that are
+/// Free blocks of 2^k units: a tree by offset for each order k, and a bitmap of the orders that are
 /// not empty.
 #pragma once
 
@@ -21,7 +21,7 @@ class OrderTrees {
  public:
   OrderTrees(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, nodes_{records} {}
 
-  /// Makes room for all the free blocks that a slab of so many records can come to hold.
+  /// Makes room for all the free blocks that a slab of `count` records can ever hold.
   /// Throws: `std::bad_alloc`.
   void ensure(std::uint64_t records) { nodes_.ensure(Nodes::nodes_for(records, most_orders)); }
 
@@ -32,7 +32,7 @@ class OrderTrees {
     nodes_.clear();
   }
 
-  /// Bit k: a block of 2^k units is free.
+  /// Bit k is set if a block of 2^k units is free.
   [[nodiscard]] std::uint64_t orders() const noexcept { return orders_; }
 
   /// Requires: `size` is a power of two. Complexity: O(log n), like all below but `is_valid`.
@@ -55,17 +55,18 @@ class OrderTrees {
     }
   }
 
-  /// Erases the block of 2^order units with the lowest offset and returns it. Requires: there is one.
+  /// Erases the block of 2^order units with the lowest offset and returns it. Requires: there is
+  /// one.
   [[nodiscard]] std::uint32_t take_lowest(std::uint32_t order) noexcept {
     const std::uint32_t lowest = tree::find(nodes_, roots_[order], order, 0).value;
     erase(lowest);
     return lowest;
   }
 
-  /// Bytes of bookkeeping on the heap.
+  /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
 
-  /// Whether trees and bitmap agree and hold `expected` free blocks. Complexity: linear.
+  /// Returns whether trees and bitmap agree and hold `expected` free blocks. Complexity: linear.
   [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
     std::uint64_t count = 0;
     for (std::uint32_t order = 0; order < most_orders; ++order) {

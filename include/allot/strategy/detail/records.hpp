@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The bookkeeping of a strategy: records of 32 bytes, named by 32-bit indices. A record stands for a
-/// used or a free block, or is vacant.
+/// The bookkeeping of a strategy: records of 32 bytes, named by 32-bit indices. A record stands for
+/// a used or a free block, or is vacant.
 ///
 /// | type            | what it is                                                  |
 /// |-----------------|-------------------------------------------------------------|
 /// | `TrivialVector` | objects in memory that grows: records, nodes of indexes     |
 /// | `RecordSlab`    | hands out records and takes them back                       |
-/// | `LiveBlocks`    | what a strategy says of a live block by its record          |
+/// | `LiveBlocks`    | what a strategy's members read from a live block's record   |
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -25,8 +25,8 @@
 
 namespace allot::detail {
 
-/// Memory for objects that grows by `std::realloc`, which moves the pages of what is large and
-/// copies none of them. It begins at a cache line.
+/// Memory for objects that grows by `std::realloc`, which moves the pages of large memory instead
+/// of copying them. It begins at a cache line.
 class GrowingMemory {
  public:
   GrowingMemory(std::uint32_t object_size, std::uint32_t step, std::uint64_t most) noexcept
@@ -41,22 +41,22 @@ class GrowingMemory {
   }
   ~GrowingMemory() { std::free(allocated_); }
 
-  /// How many objects there is room for.
+  /// Returns the number of objects that there is room for.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
 
-  /// The capacity after `ensure(count)`.
+  /// Returns the capacity after `ensure(count)`.
   [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
     if (count <= capacity_) return capacity_;
     const std::uint64_t more = capacity_ / 32;
     return larger(count, capacity_ + (more > step_ ? more : step_));
   }
 
-  /// Bytes held.
+  /// Returns the bytes held.
   [[nodiscard]] std::uint64_t bytes() const noexcept {
     return capacity_ == 0 ? 0 : capacity_ * object_size_ + line;
   }
 
-  /// Makes room for `count` objects in all. References to objects are no longer valid.
+  /// Makes room for `count` objects in total. Invalidates references to objects.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void ensure(std::uint64_t count) {
     if (count <= capacity_) return;
@@ -79,7 +79,7 @@ class GrowingMemory {
  private:
   static constexpr std::size_t line = 64;
 
-  /// Ends as the system's own refusal would, also where exceptions are disabled.
+  /// Fails as the system's own refusal would, also if exceptions are disabled.
   [[noreturn]] static void throw_bad_alloc() {
     for (;;) static_cast<void>(::operator new (~std::size_t{0} / 2));
   }
@@ -98,11 +98,11 @@ class GrowingMemory {
   std::uint64_t most_;
 };
 
-/// Objects named by their indices, which are not checked. As with a pointer, a constant one says
-/// nothing of its objects.
+/// Objects accessed by their indices, which are not checked. As with a pointer, the objects of a
+/// const one are not const.
 /// \tparam Object  trivial: neither initialized nor destroyed
-/// \tparam Step    how many more there are at least when it grows; one in 32 beyond that
-/// \tparam Most    how many there can be
+/// \tparam Step    the least number of objects by which it grows, or one in 32 if that is more
+/// \tparam Most    the most objects
 template <class Object, std::uint32_t Step, std::uint64_t Most>
 class TrivialVector : public GrowingMemory {
   static_assert(std::is_trivially_copyable_v<Object> && std::is_trivially_destructible_v<Object>);
@@ -117,13 +117,13 @@ class TrivialVector : public GrowingMemory {
 };
 
 /// One block of a range, free or used. Half a cache line, so that none straddles two. A used
-/// block's size is not kept: it ends where the next one begins. A free block's is kept for its
-/// index, which saves loading the next record.
+/// block's size is not kept: it ends where the next one begins. The index may keep a free block's
+/// size, which saves loading the next record.
 struct alignas(32) Record {
   std::uint64_t offset;
   union {
     std::uint64_t word;       ///< while used: the arena's word
-    std::uint64_t free_size;  ///< while free, where the index keeps it here
+    std::uint64_t free_size;  ///< while free, if the index keeps it here
     std::uint32_t link[2];    ///< while free, in a list of free blocks: the ones before and after
   };
   std::uint32_t previous;  ///< in address order
@@ -140,21 +140,21 @@ inline constexpr std::uint32_t vacant_state = 0xffff'fffe;
 inline constexpr std::uint32_t head_state = 0xffff'fffd;
 inline constexpr std::uint32_t highest_free_state = 0xffff'fffc;
 
-/// Hands out records and takes them back. A slot's generation rises with each use as a block and
-/// never returns to its first value: a slot that has run through them all is retired.
+/// Hands out records and takes them back. A record's generation rises with each use as a block and
+/// never returns to its first value: a record that has used up its generations is retired.
 class RecordSlab {
  public:
   RecordSlab() noexcept : first_generation_{next_first_generation()} {}
 
   [[nodiscard]] Record& operator[](std::uint32_t index) const noexcept { return records_[index]; }
 
-  /// How many calls of `acquire` will succeed.
+  /// Returns how many calls of `acquire` will succeed.
   [[nodiscard]] std::uint64_t vacant() const noexcept { return vacant_; }
 
-  /// How many records there are, vacant and retired ones included.
+  /// Returns the number of records, including vacant and retired ones.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return records_.capacity(); }
 
-  /// The capacity after `ensure(count)`.
+  /// Returns the capacity after `ensure(count)`.
   [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
     return vacant_ >= count ? capacity() : records_.capacity_for(capacity() + count - vacant_);
   }
@@ -169,7 +169,7 @@ class RecordSlab {
     vacant_ += wanted - before;
   }
 
-  /// A vacant record, of no state yet. Requires `ensure`. Complexity: constant.
+  /// Returns a vacant record, whose state is not set yet. Requires `ensure`. Complexity: constant.
   [[nodiscard]] std::uint32_t acquire() noexcept {
     --vacant_;
     if (first_vacant_ != no_record) {
@@ -184,7 +184,7 @@ class RecordSlab {
     return index;
   }
 
-  /// Takes a record back, or retires it. Complexity: constant; no system allocator.
+  /// Takes a record back, or retires it. Complexity: constant; does not call the system allocator.
   void release(std::uint32_t index, Record& record) noexcept {
     record.state = vacant_state;
     if (!has_unused_generation(record)) [[unlikely]]
@@ -194,7 +194,7 @@ class RecordSlab {
     ++vacant_;
   }
 
-  /// Whether the record can stand for one more block.
+  /// Returns whether the record can stand for another block.
   [[nodiscard]] bool has_unused_generation(const Record& record) const noexcept {
     return record.generation + 1 != first_generation_;
   }
@@ -207,17 +207,17 @@ class RecordSlab {
     ++record.generation;
   }
 
-  /// Whether the slab has ever given out this index.
+  /// Returns whether the slab has ever given out this index.
   [[nodiscard]] bool knows(std::uint32_t index) const noexcept { return index < touched_; }
 
-  /// Whether the handle is that of a used block. Complexity: constant, whatever the handle holds.
+  /// Returns whether the handle is that of a used block. Complexity: constant, for any handle.
   [[nodiscard]] bool is_live(Handle handle) const noexcept {
     if (!knows(handle.index)) return false;
     const Record& record = records_[handle.index];
     return record.generation == handle.generation && record.state == used_state;
   }
 
-  /// What is wrong with a block that is not live. Complexity: constant.
+  /// Returns what is wrong with a block that is not live. Complexity: constant.
   [[nodiscard]] BlockDefect defect(Handle handle) const noexcept {
     if (!knows(handle.index) || records_[handle.index].state == head_state)
       return BlockDefect::foreign;
@@ -226,7 +226,7 @@ class RecordSlab {
 
   [[nodiscard]] std::uint32_t first_generation() const noexcept { return first_generation_; }
 
-  /// Bytes of bookkeeping held. Complexity: constant.
+  /// Returns the bytes of bookkeeping held. Complexity: constant.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return records_.bytes(); }
 
  private:
@@ -237,13 +237,13 @@ class RecordSlab {
   std::uint32_t first_generation_;
 };
 
-/// From a block's first unit to the first of the next one.
+/// Returns the units from a block's first one to the next block's.
 [[nodiscard]] inline std::uint64_t size_of(const RecordSlab& records,
                                            const Record& record) noexcept {
   return records[record.next].offset - record.offset;
 }
 
-/// The part of a strategy that is the same for all that keep a record for each live block.
+/// The common part of all strategies that keep a record for each live block.
 class LiveBlocks {
  public:
   [[nodiscard]] std::uint64_t live_blocks() const noexcept { return live_blocks_; }
@@ -251,12 +251,12 @@ class LiveBlocks {
   /// Requires: `handle` is live.
   [[nodiscard]] std::uint64_t& word(Handle handle) noexcept { return records_[handle.index].word; }
 
-  /// Complexity: constant, whatever the handle holds.
+  /// Complexity: constant, for any handle.
   [[nodiscard]] bool is_live(Handle handle, std::uint64_t offset) const noexcept {
     return records_.is_live(handle) && records_[handle.index].offset == offset;
   }
 
-  /// What is wrong with a block that is not live. Complexity: constant.
+  /// Returns what is wrong with a block that is not live. Complexity: constant.
   [[nodiscard]] BlockDefect defect(Handle handle, std::uint64_t) const noexcept {
     return records_.defect(handle);
   }

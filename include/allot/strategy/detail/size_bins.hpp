@@ -5,8 +5,8 @@
 /// returns the first block by (size, offset) that can hold the request.
 ///
 /// Within a bin, size and offset fit one key. Sizes there share their exponent e, so the blocks are
-/// at least 2^e apart, and offset / 2^e tells them apart in order; the size needs e - 5 bits. In a
-/// range of 2^c units that makes c - 5 bits, or c - e where e is below 5.
+/// at least 2^e apart, and offset / 2^e distinguishes and orders them; the size needs e - 5 bits.
+/// In a range of 2^c units that makes c - 5 bits, or c - e if e is below 5.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -28,7 +28,7 @@ template <class KeyType>
 class SizeBins {
  public:
   struct Found {
-    std::uint32_t record;    ///< `no_record`: nothing
+    std::uint32_t record;    ///< `no_record` if nothing was found
     std::uint32_t location;  ///< in its tree
     std::uint64_t size;
 
@@ -52,7 +52,7 @@ class SizeBins {
     nodes_.clear();
   }
 
-  /// Makes room for all the free blocks that a slab of so many records can come to hold.
+  /// Makes room for all the free blocks that a slab of `count` records can ever hold.
   /// Throws: `std::bad_alloc`.
   void ensure(std::uint64_t records) { nodes_.ensure(Nodes::nodes_for((records + 1) / 2, bins_)); }
 
@@ -65,7 +65,7 @@ class SizeBins {
     tree::insert(nodes_, roots_[place.bin], place.bin, place.key, record);
   }
 
-  /// Complexity: O(1), or O(log m) where a node runs short of entries.
+  /// Complexity: O(1), or O(log m) if a node runs short of entries.
   ALLOT_ALWAYS_INLINE void erase(std::uint32_t record) noexcept {
     erase_at((*records_)[record].state, record);
   }
@@ -85,33 +85,34 @@ class SizeBins {
     insert(record, offset, size);
   }
 
-  /// The first block by (size, offset) that holds `size` units at a multiple of `alignment`.
+  /// Finds the first block by (size, offset) that holds `size` units at a multiple of `alignment`.
   /// Complexity: O(1) over the bins and O(log m) in the bin for an alignment of one unit; for
-  /// larger ones, blocks below size + alignment - 1 units are looked at one by one.
+  /// larger ones, blocks below size + alignment - 1 units are checked one by one.
   ALLOT_ALWAYS_INLINE [[nodiscard]] Found find(std::uint64_t size,
                                                std::uint64_t alignment) const noexcept {
     return alignment == 1 ? find_any(size) : find_aligned(size, alignment);
   }
 
-  /// The size of a block that is in the index.
+  /// Returns the size of a block that is in the index.
   [[nodiscard]] std::uint64_t size(std::uint32_t record) const noexcept {
     return (*records_)[record].free_size;
   }
 
-  /// Whether a block of `size` units behind all others comes before what was found.
+  /// Returns whether a block of `size` units behind all others comes before what was found.
   [[nodiscard]] static bool prefers(std::uint64_t size, const Found& found) noexcept {
     return size < found.size;
   }
 
-  /// Size of the largest block, 0 if there is none. Complexity: O(log m).
+  /// Returns the size of the largest block, 0 if there is none. Complexity: O(log m).
   [[nodiscard]] std::uint64_t largest() const noexcept {
     return marked_.is_empty() ? 0 : size(tree::last(nodes_, roots_[marked_.highest()]));
   }
 
-  /// Bytes of bookkeeping on the heap.
+  /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes() + roots_.bytes(); }
 
-  /// Whether bins, bitmap and trees agree and hold `expected` free blocks. Complexity: linear.
+  /// Returns whether bins, bitmap and trees agree and hold `expected` free blocks. Complexity:
+  /// linear.
   [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
     std::uint64_t count = 0;
     for (std::uint32_t bin = 0; bin < bins_; ++bin) {
@@ -150,7 +151,7 @@ class SizeBins {
     return {bin, static_cast<Key>((excess << shift) | (offset >> exponent))};
   }
 
-  /// What a search in a bin found. Bin and key tell the size, so the record is not loaded.
+  /// Returns what a search in a bin found. Bin and key give the size, so the record is not loaded.
   ALLOT_ALWAYS_INLINE [[nodiscard]] Found found_in(std::uint32_t bin,
                                                    const tree::Entry& entry) const noexcept {
     const std::uint32_t open = larger(bin >> 5, 1U) - 1;

@@ -14,14 +14,14 @@
 
 namespace allot::detail {
 
-/// A free record's state is its bin, its links are those of the bin's list.
-/// Complexity: constant, but for `largest` and `is_valid`.
+/// A free record's state is its bin; its links are those of the bin's list.
+/// Complexity: constant, except for `largest` and `is_valid`.
 class SizeLists {
  public:
   using Bins = FloatBins<6>;
 
   struct Found {
-    std::uint32_t record;  ///< `no_record`: nothing
+    std::uint32_t record;  ///< `no_record` if nothing was found
     std::uint64_t size;
 
     explicit operator bool() const noexcept { return record != no_record; }
@@ -40,7 +40,7 @@ class SizeLists {
     marked_ = {};
   }
 
-  /// Lists need no memory of their own.
+  /// Does nothing: lists need no further memory.
   static void ensure(std::uint64_t) noexcept {}
 
   void insert(std::uint32_t index, std::uint64_t, std::uint64_t size) noexcept {
@@ -80,9 +80,9 @@ class SizeLists {
     insert(index, offset, size);
   }
 
-  /// The first block of the request's own bin if it holds it, else the first of the next bin above.
-  /// For an alignment above one unit, if that does not hold it either: the first of a bin in which
-  /// every block is large enough.
+  /// Finds the first block of the request's own bin if that can hold it, otherwise the first of the
+  /// next bin above. If that cannot hold it either, because of an alignment above one unit: the
+  /// first of a bin in which every block is large enough.
   [[nodiscard]] Found find(std::uint64_t size, std::uint64_t alignment) const noexcept {
     const std::uint32_t own = Bins::bin_of(size);
     std::uint32_t bin = marked_.next(own);
@@ -98,17 +98,18 @@ class SizeLists {
     return found;
   }
 
-  /// The size of a block that is in the index.
+  /// Returns the size of a block that is in the index.
   [[nodiscard]] std::uint64_t size(std::uint32_t index) const noexcept {
     return size_of(*records_, (*records_)[index]);
   }
 
-  /// Whether a block of `size` units behind all others comes before what was found.
+  /// Returns whether a block of `size` units behind all others comes before what was found.
   [[nodiscard]] bool prefers(std::uint64_t size, const Found& found) const noexcept {
     return Bins::bin_of(size) < (*records_)[found.record].state;
   }
 
-  /// Size of the largest block, 0 where there is none. Complexity: linear in the highest bin.
+  /// Returns the size of the largest block, 0 if there is none. Complexity: linear in the highest
+  /// bin.
   [[nodiscard]] std::uint64_t largest() const noexcept {
     if (marked_.is_empty()) return 0;
     const RecordSlab& records = *records_;
@@ -119,10 +120,10 @@ class SizeLists {
     return largest;
   }
 
-  /// Bytes of bookkeeping on the heap.
+  /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return firsts_.bytes(); }
 
-  /// Whether lists and bitmap agree and hold `expected` free blocks. Complexity: linear.
+  /// Returns whether lists and bitmap agree and hold `expected` free blocks. Complexity: linear.
   [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
     const RecordSlab& records = *records_;
     std::uint64_t count = 0;

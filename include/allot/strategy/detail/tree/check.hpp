@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Whether a tree is as it should be: what `validate` of a strategy asks of its free index.
+/// Checks whether a tree is valid: the part of a free index in a strategy's `validate`.
 #pragma once
 
 #include <allot/strategy/detail/tree/node.hpp>
@@ -9,7 +9,7 @@
 
 namespace allot::detail::tree {
 
-/// \tparam Visitor  `visitor(key, value, size)` is true of an entry that is right
+/// \tparam Visitor  `visitor(key, value, size)` returns true for a valid entry
 template <class Pool, class Visitor>
 class Check {
   using Key = typename Pool::Key;
@@ -26,7 +26,7 @@ class Check {
   }
 
  private:
-  /// A node at `level`, its keys from `lowest` on and below `bound`.
+  /// Checks a node at `level`, its keys from `lowest` on and below `bound`.
   [[nodiscard]] bool is_right_node(std::uint32_t index, std::uint32_t level, bool is_top,
                                    Key lowest, Key bound) const {
     const auto& node = nodes_[index];
@@ -36,7 +36,7 @@ class Check {
                       : has_right_children(node, level - 1, lowest, bound);
   }
 
-  /// The same for the children, at `level`, of a node.
+  /// Checks the children, at `level`, of a node.
   template <class Parent>
   [[nodiscard]] bool has_right_children(const Parent& parent, std::uint32_t level, Key lowest,
                                         Key bound) const {
@@ -76,8 +76,8 @@ class Check {
   Visitor& visitor_;
 };
 
-/// Whether nodes are filled, ordered and summed up as they should be, and
-/// `visitor(key, value, size)` is true of every entry. Complexity: linear.
+/// Returns whether nodes are filled, ordered and summed up correctly, and `visitor(key, value,
+/// size)` is true for every entry. Complexity: linear.
 template <class Pool, class Visitor>
 [[nodiscard]] bool is_valid(const Pool& nodes, const typename Pool::Root& root, std::uint32_t tree,
                             Visitor visitor) {

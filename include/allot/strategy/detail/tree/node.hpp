@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// The nodes of a free index's B+-trees: a few entries of a key, a 32-bit value and, in some trees,
-/// a size, in two cache lines or three; and the pool that many trees take their nodes from.
+/// a size, in two cache lines or three; and the pool from which many trees take their nodes.
 ///
-/// The passes over a node have a fixed length and no branches, so that a compiler makes a handful
-/// of vector instructions of each.
+/// Passes over a node have a fixed length and do not branch, so that a compiler turns each into a
+/// few vector instructions.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -15,7 +15,7 @@
 
 namespace allot::detail::tree {
 
-/// Up to `Most` entries. The keys behind them are the highest one, which no entry has.
+/// Up to `Most` entries. Unused keys have the highest value, which no entry has.
 template <class KeyType, std::uint32_t Most, bool IsSized>
 struct Entries {
   using Key = KeyType;
@@ -29,7 +29,7 @@ struct Entries {
   std::uint16_t count;
   std::uint16_t height;  ///< of a tree, if this is its root
   [[no_unique_address]] std::conditional_t<IsSized, Key[Most + 1], None>
-      sizes;  ///< 0 behind the last
+      sizes;  ///< 0 for unused entries
 
   void clear() noexcept {
     for (Key& each : key) each = no_key;
@@ -37,7 +37,7 @@ struct Entries {
     count = 0;
   }
 
-  /// An entry's size; 0 if entries have none.
+  /// Returns an entry's size; 0 if entries have none.
   [[nodiscard]] Key size([[maybe_unused]] std::uint32_t at) const noexcept {
     if constexpr (IsSized) return sizes[at];
     return 0;
@@ -53,7 +53,7 @@ struct Entries {
     return largest;
   }
 
-  /// Where a key is. Requires: it is there; entries in any order.
+  /// Returns the position of a key. Requires: it exists; entries in any order.
   [[nodiscard]] std::uint32_t position_of(Key wanted) const noexcept {
     Key position = 0;
     for (std::uint32_t i = 0; i <= Most; ++i) {
@@ -62,11 +62,11 @@ struct Entries {
     return static_cast<std::uint32_t>(position);
   }
 
-  /// The lowest key that is at least `bound`, or `no_key`. Entries in any order.
+  /// Returns the lowest key that is at least `bound`, or `no_key`. Entries in any order.
   [[nodiscard]] Key lowest_from(Key bound) const noexcept {
     using Signed = std::make_signed_t<Key>;
-    // Distances from `bound`, those of lower keys wrapping round to above all others, and all less
-    // half the range: signed numbers are what vector instructions compare.
+    // Compares distances from `bound`: those of lower keys wrap around to above all others. All are
+    // reduced by half the range, as vector instructions compare signed numbers.
     const Key origin = static_cast<Key>(bound + (Key{1} << (sizeof(Key) * 8 - 1)));
     auto nearest = static_cast<Signed>(no_key - origin);
     for (const Key other : key) {
@@ -76,8 +76,8 @@ struct Entries {
     return static_cast<Key>(static_cast<Key>(nearest) + origin);
   }
 
-  /// The last of the sorted keys that is at most `wanted`. Requires: the first one is; `wanted` is
-  /// not `no_key`.
+  /// Returns the position of the last of the sorted keys that is at most `wanted`. Requires: the
+  /// first one is; `wanted` is not `no_key`.
   [[nodiscard]] std::uint32_t child_of(Key wanted) const noexcept {
     Key above = 0;
     for (const Key other : key) above += other > wanted ? 1 : 0;
@@ -92,7 +92,7 @@ struct Entries {
     set_size(at, size);
   }
 
-  /// The last entry takes the place of the one removed.
+  /// Replaces the removed entry by the last one.
   void remove_unordered(std::uint32_t at) noexcept {
     const std::uint32_t last = --count;
     copy(at, last);
@@ -100,7 +100,7 @@ struct Entries {
     set_size(last, 0);
   }
 
-  /// Keeps the order. Requires: room.
+  /// Inserts in order. Requires: room.
   void insert_ordered(std::uint32_t at, Key new_key, std::uint32_t new_value, Key size) noexcept {
     for (std::uint32_t i = count++; i > at; --i) copy(i, i - 1);
     key[at] = new_key;
@@ -108,14 +108,14 @@ struct Entries {
     set_size(at, size);
   }
 
-  /// Keeps the order.
+  /// Removes an entry, keeping the order.
   void remove_ordered(std::uint32_t at) noexcept {
     for (--count; at < count; ++at) copy(at, at + 1);
     key[count] = no_key;
     set_size(count, 0);
   }
 
-  /// One entry's key, value and size to another.
+  /// Copies an entry's key, value and size to another.
   void copy(std::uint32_t to, std::uint32_t from) noexcept {
     key[to] = key[from];
     value[to] = value[from];
@@ -125,13 +125,13 @@ struct Entries {
 
 inline constexpr std::uint32_t in_leaf = 0x8000'0000;
 
-// Nodes have at least so many entries, but for a tree's only leaf: a tree of changing size does not
-// move each time. The larger nodes of sized entries may be filled less loosely.
+// Nodes have at least this many entries, except for a tree's only leaf: a tree of changing size
+// does not move entries each time. The larger nodes of sized entries may be filled less loosely.
 template <bool IsSized>
 inline constexpr std::uint32_t fewest = IsSized ? 8 : 7;
 inline constexpr std::uint32_t fewest_alone = 4;
 
-/// The nodes of many trees, and the records that the entries' values are indices of.
+/// The nodes of many trees, and the records to which the entries' values are indices.
 /// \tparam KeyType  unsigned; its highest value is not a key
 /// \tparam IsSized  whether each entry has a size, and each one above the leaves the largest below
 ///
@@ -160,7 +160,7 @@ class Nodes {
 
   [[nodiscard]] Node& operator[](std::uint32_t index) const noexcept { return nodes_[index]; }
 
-  /// The most nodes that `entries` entries in at most `trees` trees can take: one for each
+  /// Returns the most nodes that `entries` entries in at most `trees` trees can take: one for each
   /// `fewest_alone`, or, as two leaves have three nodes, in larger trees one for each `fewest` - 1
   /// and a part of one more.
   [[nodiscard]] static constexpr std::uint64_t nodes_for(std::uint64_t entries,
@@ -170,13 +170,13 @@ class Nodes {
     return smaller(entries / fewest_alone, (entries + more * trees) / leaf) + 1;
   }
 
-  /// Makes room for `nodes` nodes in all. Nothing else here calls the system allocator.
+  /// Makes room for `nodes` nodes in total. Nothing else here calls the system allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void ensure(std::uint64_t nodes) { nodes_.ensure(nodes); }
 
   [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
 
-  /// Takes every node back. The roots are the caller's to clear.
+  /// Takes every node back. The caller clears the roots.
   void clear() noexcept {
     first_vacant_ = no_record;
     touched_ = 0;
@@ -194,18 +194,18 @@ class Nodes {
     first_vacant_ = index;
   }
 
-  /// Tells a record where its entry is.
+  /// Stores in a record where its entry is.
   void track([[maybe_unused]] std::uint32_t record,
              [[maybe_unused]] std::uint32_t location) const noexcept {
     if constexpr (!IsSized) (*records_)[record].state = location;
   }
 
-  /// Whether a record knows that its entry is there.
+  /// Returns whether a record has this location of its entry.
   [[nodiscard]] bool tracks(std::uint32_t record, std::uint32_t location) const noexcept {
     return IsSized || (*records_)[record].state == location;
   }
 
-  /// How many nodes are part of a tree. Complexity: linear in the others.
+  /// Returns how many nodes are part of a tree. Complexity: linear in the others.
   [[nodiscard]] std::uint64_t in_use() const noexcept {
     std::uint64_t vacant = 0;
     for (std::uint32_t i = first_vacant_; i != no_record; i = nodes_[i].value[0]) ++vacant;

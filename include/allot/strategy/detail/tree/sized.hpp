@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What trees of sized entries can do besides: find the lowest key of at least a size, and change
-/// an entry in its place.
+/// Further operations of trees of sized entries: find the lowest key with at least a size, and
+/// change an entry in place.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -64,7 +64,7 @@ template <class Pool, class Predicate>
   }
 }
 
-/// The path to a key. Requires: it is in the tree.
+/// Returns the path to a key. Requires: it is in the tree.
 template <class Pool>
 void seek(const Pool& nodes, const typename Pool::Root& root, typename Pool::Key key,
           Path& path) noexcept {

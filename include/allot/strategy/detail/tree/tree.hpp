@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Searching and changing a tree. In B+-trees (Bayer and McCreight, 1972; Comer, 1979) the nodes
-/// above the leaves are sorted; leaves are not: the least entry is found in one pass, a leaf takes
-/// an entry at its end and gives one up by moving its last. A tree of up to seven entries has no
-/// node. Every node but the top one stays about half full, and what nodes know of the keys and sizes
-/// below them stays true.
+/// above the leaves are sorted; leaves are not: one pass finds the least entry, a new entry goes to
+/// a leaf's end, and a removed one is replaced by the last. A tree of up to seven entries has no
+/// node. Every node but the top one stays at least about half full, and a node's keys and sizes
+/// always agree with those below it.
 #pragma once
 
 #include <allot/core/inline.hpp>
@@ -26,12 +26,12 @@ struct Path {
 
 /// What a search found.
 struct Entry {
-  std::uint32_t value = no_record;  ///< `no_record`: nothing
+  std::uint32_t value = no_record;  ///< `no_record` if nothing was found
   std::uint32_t location = 0;
   std::uint64_t key = 0;
 };
 
-/// Fills the path, but for `at[0]`, down to the leaf that has the key or is where it belongs.
+/// Fills the path, except `at[0]`, down to the leaf that has the key or should have it.
 template <class Pool>
 void descend(const Pool& nodes, const typename Pool::Root& root, typename Pool::Key key,
              Path& path) noexcept {
@@ -63,8 +63,8 @@ bool next_leaf(const Pool& nodes, const typename Pool::Root& root, Path& path) n
   return false;
 }
 
-/// The entry with the lowest key from `key` on of a leaf, or of a root without nodes.
-/// \param first  the location of its first entry
+/// Returns the entry with the lowest key from `key` on of a leaf, or of a root without nodes.
+/// \param first  the location of the first entry
 template <class Leaf>
 [[nodiscard]] Entry find_in(const Leaf& leaf, std::uint32_t first,
                             typename Leaf::Key key) noexcept {
@@ -84,7 +84,7 @@ template <class Pool>
   return find_in(nodes[path.node[0]], in_leaf + path.node[0] * 16, 0);
 }
 
-/// The entry with the lowest key that is at least `key`, if there is one.
+/// Returns the entry with the lowest key that is at least `key`, if there is one.
 /// \param tree  the root's number
 template <class Pool>
 ALLOT_ALWAYS_INLINE [[nodiscard]] inline Entry find(const Pool& nodes,
@@ -96,7 +96,7 @@ ALLOT_ALWAYS_INLINE [[nodiscard]] inline Entry find(const Pool& nodes,
   return find_tall(nodes, root, key);
 }
 
-/// Entries taken out of nodes to be shared out again.
+/// Entries taken out of nodes, to be distributed again.
 template <class Pool>
 class Gathered {
  public:
@@ -114,14 +114,14 @@ class Gathered {
     for (std::uint32_t i = 0; i < node.count; ++i) add(node.key[i], node.value[i], node.size(i));
   }
 
-  /// Moves what was added last in front of the entry at `at`.
+  /// Moves the last entry to before the entry at `at`.
   void move_last_to(std::uint32_t at) noexcept {
     for (std::uint32_t i = count - 1; i > at; --i) order_[i] = order_[i - 1];
     order_[at] = static_cast<std::uint8_t>(count - 1);
   }
 
-  /// By key. Each entry's place is the number of keys below its own: no branch depends on the keys,
-  /// which no branch predictor foresees.
+  /// Sorts by key. Each entry's position is the number of keys below its own: no branch depends on
+  /// the keys, which a branch predictor could not predict.
   void sort() noexcept {
     for (std::uint32_t i = count; i < most; ++i) keys_[i] = Node::no_key;
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -188,8 +188,8 @@ void move_entries(const Pool& nodes, const From& from, To& to, std::uint32_t loc
   }
 }
 
-/// Makes two of the path's full leaf, one of them with a new entry; and of the nodes above it that
-/// are full.
+/// Splits the path's full leaf in two, one of them with a new entry; likewise the full nodes above
+/// it.
 template <class Pool>
 [[gnu::noinline]] void split(Pool& nodes, typename Pool::Root& root, Path& path,
                              typename Pool::Key key, std::uint32_t value,
@@ -246,7 +246,7 @@ void insert_tall(Pool& nodes, typename Pool::Root& root, typename Pool::Key key,
 }
 
 /// \param tree  the root's number
-/// Requires: the tree has no such key; room, as `nodes_for` says.
+/// Requires: the tree does not have this key; room, as from `nodes_for`.
 template <class Pool>
 ALLOT_ALWAYS_INLINE inline void insert(Pool& nodes, typename Pool::Root& root, std::uint32_t tree,
                                        typename Pool::Key key, std::uint32_t value,
@@ -259,8 +259,8 @@ ALLOT_ALWAYS_INLINE inline void insert(Pool& nodes, typename Pool::Root& root, s
   insert_tall(nodes, root, key, value, size);
 }
 
-/// Brings the path's node, which has too few entries, up with those of a neighbour.
-/// Returns whether they became one, so that the parent has lost an entry.
+/// Refills the path's node, which has too few entries, from a neighboring node.
+/// Returns true if the two were merged, so that the parent lost an entry.
 template <class Pool>
 [[nodiscard]] bool refill(Pool& nodes, Path& path, std::uint32_t level) noexcept {
   auto& parent = nodes[path.node[level + 1]];
@@ -288,7 +288,7 @@ template <class Pool>
   return is_one;
 }
 
-/// After an entry was removed from the path's leaf.
+/// Restores the balance after an entry was removed from the path's leaf.
 template <class Pool>
 [[gnu::noinline]] void balance(Pool& nodes, typename Pool::Root& root, std::uint32_t tree,
                                Path& path) noexcept {
@@ -309,19 +309,19 @@ template <class Pool>
   nodes.release(top);
 }
 
-/// Removes an entry of a leaf or of a root without nodes; the last one takes its place.
+/// Removes an entry of a leaf or of a root without nodes, and moves the last one there.
 template <class Pool, class Leaf>
 void remove(Pool& nodes, Leaf& leaf, std::uint32_t location) noexcept {
   nodes.track(leaf.value[leaf.count - 1], location);
   leaf.remove_unordered(location % 16);
 }
 
-/// The tree in whose root an entry is. Requires: `location` is below `in_leaf`.
+/// Returns the tree in whose root an entry is. Requires: `location` is below `in_leaf`.
 [[nodiscard]] constexpr std::uint32_t tree_of(std::uint32_t location) noexcept {
   return location / 16;
 }
 
-/// Erases an entry of a leaf. Returns whether `balance_at` must follow.
+/// Erases an entry of a leaf. Returns whether the caller must then call `balance_at`.
 template <class Pool>
 [[nodiscard]] bool erase_tall(Pool& nodes, std::uint32_t location) noexcept {
   auto& leaf = nodes[(location - in_leaf) / 16];
@@ -329,7 +329,7 @@ template <class Pool>
   return leaf.count < fewest<Pool::is_sized>;
 }
 
-/// After an entry of this key was erased from its leaf.
+/// Restores the balance after an entry of this key was erased from its leaf.
 template <class Pool>
 void balance_at(Pool& nodes, typename Pool::Root& root, std::uint32_t tree,
                 typename Pool::Key key) noexcept {
@@ -339,7 +339,7 @@ void balance_at(Pool& nodes, typename Pool::Root& root, std::uint32_t tree,
   balance(nodes, root, tree, path);
 }
 
-/// The highest key's value. Requires: not empty.
+/// Returns the highest key's value. Requires: not empty.
 template <class Pool>
 [[nodiscard]] std::uint32_t last(const Pool& nodes, const typename Pool::Root& root) noexcept {
   const auto last_in = [](const auto& leaf) noexcept {
