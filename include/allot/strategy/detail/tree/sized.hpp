@@ -27,7 +27,7 @@ template <class Leaf, class Predicate>
   return leaf.value[at];
 }
 
-/// The first entry from `at` on that has such a size below it, or `no_record`.
+/// Returns the first entry from `at` on whose size is at least `size`, or `no_record`.
 template <class Parent>
 [[nodiscard]] std::uint32_t next_of_size(const Parent& parent, std::uint32_t at,
                                          typename Parent::Key size) noexcept {
@@ -37,8 +37,9 @@ template <class Parent>
   return no_record;
 }
 
-/// The value of the lowest key whose size is at least `size` and for which `accepts(key, size)`, or
-/// `no_record`; `path` is there. Complexity: O(log n) if `accepts` refuses none.
+/// Returns the value of the lowest key whose size is at least `size` and for which `accepts(key,
+/// size)` is true, with its path in `path`; or `no_record`. Complexity: O(log n) if `accepts`
+/// refuses none.
 template <class Pool, class Predicate>
 [[nodiscard]] std::uint32_t find_sized(const Pool& nodes, const typename Pool::Root& root,
                                        std::uint64_t size, Path& path, Predicate accepts) noexcept {
@@ -89,7 +90,7 @@ void erase_at(Pool& nodes, typename Pool::Root& root, std::uint32_t tree, Path& 
   }
 }
 
-/// Keeps the key at the path from being below the bound of its node.
+/// Lowers the bounds of the path's nodes to the key at the path, if they are above it.
 template <class Pool>
 void bound_below(Pool& nodes, const typename Pool::Root& root, const Path& path,
                  typename Pool::Key key) noexcept {
@@ -101,7 +102,7 @@ void bound_below(Pool& nodes, const typename Pool::Root& root, const Path& path,
   }
 }
 
-/// Keeps the key at the path below the bound of the next node.
+/// Raises the bound of the next node above the key at the path, if it is not.
 template <class Pool>
 void bound_above(Pool& nodes, const typename Pool::Root& root, const Path& path,
                  typename Pool::Key key) noexcept {
@@ -114,7 +115,8 @@ void bound_above(Pool& nodes, const typename Pool::Root& root, const Path& path,
   }
 }
 
-/// Gives the entry at the path another key, in the same place in the order, value and size.
+/// Changes the key, value and size of the entry at the path. Its place in the order must not
+/// change.
 template <class Pool>
 void rekey_at(Pool& nodes, typename Pool::Root& root, const Path& path, typename Pool::Key key,
               std::uint32_t value, typename Pool::Key size) noexcept {

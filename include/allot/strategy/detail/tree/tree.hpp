@@ -84,7 +84,7 @@ template <class Pool>
   return find_in(nodes[path.node[0]], in_leaf + path.node[0] * 16, 0);
 }
 
-/// Returns the entry with the lowest key that is at least `key`, if there is one.
+/// Returns the entry with the lowest key that is at least `key`, or an empty one.
 /// \param tree  the root's number
 template <class Pool>
 ALLOT_ALWAYS_INLINE [[nodiscard]] inline Entry find(const Pool& nodes,
