@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// The policy set for RDNA3 GPUs (gfx1100 to gfx1103): constants with their sources, and the arenas
-/// that an engine needs. Needs no HIP itself: take a memory from `allot/hip.hpp`.
+/// that an engine needs. Does not include HIP: take a memory from `allot/hip.hpp`.
 ///
 /// | policy set          | strategy      | alignment | threads | for                            |
 /// |---------------------|---------------|-----------|---------|--------------------------------|
@@ -54,7 +54,7 @@ inline constexpr std::uint64_t scalar_cache_line_bytes = 64;
 /// src/amd/addrlib/src/gfx11/ gfx11addrlib.cpp, HwlInitGlobalParams.
 inline constexpr std::uint64_t pipe_interleave_bytes = 256;
 
-/// The base alignment that AMD's own compute runtime promises for buffers. Source: ROCm/clr,
+/// The base alignment that AMD's own compute runtime guarantees for buffers. Source: ROCm/clr,
 /// rocclr/device/rocm/rocdevice.cpp, memBaseAddrAlign_ (2,048 bits).
 inline constexpr std::uint64_t buffer_alignment_bytes = 256;
 

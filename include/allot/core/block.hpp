@@ -19,6 +19,7 @@ namespace allot {
 
 /// Names one use of one bookkeeping record. The generation changes whenever the record is used
 /// again, so a handle that outlived its block matches nothing.
+/// Within an arena the pair of both is unique: it may be printed, hashed and compared.
 struct Handle {
   std::uint32_t index;
   std::uint32_t generation;

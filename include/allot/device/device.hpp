@@ -34,7 +34,9 @@ namespace allot {
 /// | `cd.host_addressable()`                | whether the host may write its memory; at run time |
 /// | `cd.name()`                            | for messages: `host`, `hip:0`                      |
 ///
-/// Any thread may call any of these; copies on one stream, only one thread at a time.
+/// Any thread may call any of these; copies on one stream, only one thread at a time. All but
+/// `host_addressable` may throw the device's errors, such as `hip::Error`. An error of a copy may
+/// be thrown by a later call on its stream instead.
 template <class DeviceType>
 concept Device = Memory<typename DeviceType::memory_type> &&
     Memory<typename DeviceType::staging_memory_type> &&
