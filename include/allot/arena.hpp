@@ -187,8 +187,8 @@ class Arena {
     return arena;
   }
 
-  /// Like `allocate`, but returns nothing if the request is refused; only an observer makes that
-  /// cost `largest_free`. Invalid arguments still throw.
+  /// Like `allocate`, but returns nothing if the request is refused. With an observer, a refusal also
+  /// costs `largest_free`. Invalid arguments still throw.
   [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes,
                                                   std::uint64_t alignment = unit) {
     return try_allocate(detail::request_of(bytes, alignment));
