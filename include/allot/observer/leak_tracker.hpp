@@ -133,7 +133,7 @@ class LeakTrackerOf {
   }
 
   LeakReport report_;
-  std::vector<Tracked> blocks_;  // by the index of their handles, which is small
+  std::vector<Tracked> blocks_;  // by their handles' indices, which are small
   std::size_t live_ = 0;
   std::size_t untracked_ = 0;
 };

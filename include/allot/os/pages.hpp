@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Address space and its pages: reserved, filled, given back. Nothing here throws.
+/// Functions that reserve, fill and release address space and its pages. None of them throws.
 #pragma once
 
 #include <sys/mman.h>
@@ -11,7 +11,7 @@
 
 namespace allot::os {
 
-/// Maps `bytes` of fresh memory at a multiple of `alignment`, a power of two. No page is touched.
+/// Maps `bytes` of fresh memory at a multiple of `alignment`, a power of two. Touches no page.
 /// Returns null if the system refuses. Requires: both are multiples of the page size, and their sum
 /// fits 64 bits.
 [[nodiscard]] inline std::byte* map_pages(std::uint64_t bytes, std::uint64_t alignment) noexcept {
@@ -26,7 +26,7 @@ namespace allot::os {
   return first + front;
 }
 
-/// Gives back what `map_pages` mapped.
+/// Unmaps what `map_pages` mapped.
 inline void unmap_pages(std::byte* first, std::uint64_t bytes) noexcept { ::munmap(first, bytes); }
 
 /// Asks for huge pages: fewer page faults when the memory is first written. Only advice.
@@ -34,8 +34,8 @@ inline void prefer_huge_pages(std::byte* first, std::uint64_t bytes) noexcept {
   ::madvise(first, bytes, MADV_HUGEPAGE);
 }
 
-/// Takes the pages of a range from the system at once, rather than by a fault for each. Only advice:
-/// kernels before 5.14 refuse it, and lose nothing.
+/// Takes the pages of a range from the system at once, instead of by one fault each. Only advice:
+/// kernels before 5.14 ignore it, at no cost.
 inline void populate_pages([[maybe_unused]] std::byte* first,
                            [[maybe_unused]] std::uint64_t bytes) noexcept {
 #if defined(MADV_POPULATE_WRITE)
