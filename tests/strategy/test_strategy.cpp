@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
-#include <allot/strategy/detail/free_index.hpp>
+#include <allot/strategy/detail/coalescing_range.hpp>
 #include <allot/strategy/detail/order_trees.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/first_fit.hpp>
@@ -198,6 +198,12 @@ struct StaysWhereItIs : WholeIndex {
   StaysWhereItIs& operator=(StaysWhereItIs&&) = delete;
 };
 
+static_assert(detail::FreeIndex<detail::SizeBins<std::uint32_t>>);
+static_assert(detail::FreeIndex<detail::SizeBins<std::uint64_t>>);
+static_assert(detail::FreeIndex<detail::AddressTree<std::uint32_t>>);
+static_assert(detail::FreeIndex<detail::AddressTree<std::uint64_t>>);
+static_assert(detail::FreeIndex<detail::SizeLists>);
+static_assert(Strategy<WideBestFit> && Strategy<WideFirstFit> && Strategy<WideBuddy>);
 static_assert(detail::FreeIndex<WholeIndex>);
 static_assert(!detail::FreeIndex<int>);
 static_assert(!detail::FreeIndex<NeedsNoRecords>);

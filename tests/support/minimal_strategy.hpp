@@ -5,7 +5,6 @@
 #pragma once
 
 #include <allot/core/block.hpp>
-#include <allot/strategy/generation.hpp>
 #include <allot/strategy/strategy.hpp>
 
 #include <algorithm>

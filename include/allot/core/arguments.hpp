@@ -6,7 +6,7 @@
 
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
-#include <allot/core/fixed_text.hpp>
+#include <allot/core/units.hpp>
 
 #include <cstdint>
 

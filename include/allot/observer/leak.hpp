@@ -8,7 +8,6 @@
 /// | `CallSite` | for a scope, the place where this thread's blocks count as made             |
 #pragma once
 
-#include <allot/core/fixed_text.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/core/units.hpp>
 #include <allot/observer/observer.hpp>

@@ -13,10 +13,7 @@
 namespace allot {
 
 /// `BestFit` for a range of any length: its index has 64-bit keys.
-class WideBestFit : public detail::CoalescingRange<detail::SizeBins<std::uint64_t>> {
- public:
-  using CoalescingRange::CoalescingRange;
-};
+using WideBestFit = detail::CoalescingRange<detail::SizeBins<std::uint64_t>>;
 
 /// Takes the first free block by (size, offset) that can hold the request.
 ///

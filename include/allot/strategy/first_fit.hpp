@@ -13,10 +13,7 @@
 namespace allot {
 
 /// `FirstFit` for a range of any length: its index has 64-bit keys.
-class WideFirstFit : public detail::CoalescingRange<detail::AddressTree<std::uint64_t>> {
- public:
-  using CoalescingRange::CoalescingRange;
-};
+using WideFirstFit = detail::CoalescingRange<detail::AddressTree<std::uint64_t>>;
 
 /// Takes the free block with the lowest offset that can hold the request.
 ///
@@ -34,6 +31,5 @@ class FirstFit : public detail::CoalescingRange<detail::AddressTree<std::uint32_
 };
 
 static_assert(Strategy<FirstFit>);
-static_assert(Strategy<WideFirstFit>);
 
 }  // namespace allot

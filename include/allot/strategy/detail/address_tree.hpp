@@ -5,7 +5,6 @@
 #pragma once
 
 #include <allot/strategy/detail/block_sequence.hpp>
-#include <allot/strategy/detail/free_index.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/detail/tree/check.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
@@ -123,8 +122,5 @@ class AddressTree {
   typename Nodes::Root root_;
   Nodes nodes_;
 };
-
-static_assert(FreeIndex<AddressTree<std::uint32_t>>);
-static_assert(FreeIndex<AddressTree<std::uint64_t>>);
 
 }  // namespace allot::detail

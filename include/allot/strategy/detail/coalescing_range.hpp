@@ -1,21 +1,78 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A range whose adjacent free blocks merge at once, over a free index that decides which free
-/// block a request takes. `BestFit`, `FirstFit` and `GoodFit` are this, each with its own index.
+/// A range whose adjacent free blocks merge at once, and `FreeIndex`, which decides which free block
+/// a request takes. `BestFit`, `FirstFit` and `GoodFit` are this range, each with its own index.
 #pragma once
 
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
-#include <allot/core/inline.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
-#include <allot/strategy/detail/free_index.hpp>
 #include <allot/strategy/detail/records.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
-#include <utility>
 
 namespace allot::detail {
+
+/// What decides which free block a request takes: the difference between `BestFit`, `FirstFit` and
+/// `GoodFit`.
+///
+/// `i` is an index, `ci` a const one, over the slab `records`; `record` names a free block by its
+/// record. Sizes, offsets and alignments are units.
+///
+/// | expression                        | meaning                                                   |
+/// |-----------------------------------|-----------------------------------------------------------|
+/// | `I{records, capacity}`            | empty; may throw `std::bad_alloc`                         |
+/// | `i.ensure(count)`                 | makes room for the free blocks of a slab of `count` records; the only other one that may throw, with nothing changed |
+/// | `i.clear()`                       | forgets every block                                       |
+/// | `i.insert(record, offset, size)`  | adds a block; its record's state and union belong to the index until `erase` |
+/// | `i.erase(record)`                 | removes it                                                |
+/// | `i.rekey(record, offset, size)`   | moves or resizes it, without changing the address order; the record still has its old offset |
+/// | `ci.find(size, alignment)`        | the block to take, an `I::Found`: `record`, `size`, and where the index has it; false if there is none |
+/// | `i.erase(found)`                  | removes what `find` found                                 |
+/// | `i.replace(found, record, offset, size)` | replaces what was found by a part of it            |
+/// | `ci.prefers(size, found)`         | whether a block of `size` behind all others is the better choice |
+/// | `ci.size(record)`                 | the size of a block that is in the index                  |
+/// | `ci.largest()`                    | the largest size, 0 if there is no block                  |
+/// | `ci.bytes()`                      | its bytes on the heap                                     |
+/// | `ci.is_valid(count)`              | whether every invariant holds, with `count` blocks; linear |
+///
+/// A `Found` may be erased or replaced until the index changes.
+template <class Index>
+concept FreeIndex = requires(Index i, const Index ci, const typename Index::Found found,
+                             RecordSlab& records, std::uint32_t record, std::uint64_t units) {
+  Index{records, units};
+  { i = static_cast<Index&&>(i) }
+  noexcept->std::same_as<Index&>;
+  static_cast<bool>(found);
+  { found.record } -> std::same_as<const std::uint32_t&>;
+  { found.size } -> std::same_as<const std::uint64_t&>;
+  { i.ensure(units) } -> std::same_as<void>;
+  { i.clear() }
+  noexcept->std::same_as<void>;
+  { i.insert(record, units, units) }
+  noexcept->std::same_as<void>;
+  { i.erase(record) }
+  noexcept->std::same_as<void>;
+  { i.rekey(record, units, units) }
+  noexcept->std::same_as<void>;
+  { ci.find(units, units) }
+  noexcept->std::same_as<typename Index::Found>;
+  { i.erase(found) }
+  noexcept->std::same_as<void>;
+  { i.replace(found, record, units, units) }
+  noexcept->std::same_as<void>;
+  { ci.prefers(units, found) }
+  noexcept->std::same_as<bool>;
+  { ci.size(record) }
+  noexcept->std::same_as<std::uint64_t>;
+  { ci.largest() }
+  noexcept->std::same_as<std::uint64_t>;
+  { ci.bytes() }
+  noexcept->std::same_as<std::uint64_t>;
+  { ci.is_valid(units) } -> std::same_as<bool>;
+};
 
 /// The free block at the end of the range, the tail, is not in the index: while blocks are only
 /// allocated, the index is not touched at all. `prefers` says whether it is the better choice.

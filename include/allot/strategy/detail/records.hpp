@@ -13,7 +13,7 @@
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
-#include <allot/strategy/generation.hpp>
+#include <allot/strategy/strategy.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -22,6 +22,14 @@
 #include <new>
 #include <type_traits>
 #include <utility>
+
+/// Inlines a function of any size, if the compiler optimizes. Otherwise each use would only be
+/// compiled again, for no gain.
+#if defined(__OPTIMIZE__)
+#define ALLOT_ALWAYS_INLINE [[gnu::always_inline]]
+#else
+#define ALLOT_ALWAYS_INLINE
+#endif
 
 namespace allot::detail {
 
@@ -74,7 +82,7 @@ class GrowingMemory {
   }
 
  protected:
-  [[nodiscard]] void* begin() const noexcept { return begin_; }
+  std::byte* begin_ = nullptr;
 
  private:
   static constexpr std::size_t line = 64;
@@ -90,7 +98,6 @@ class GrowingMemory {
     std::swap(capacity_, other.capacity_);
   }
 
-  std::byte* begin_ = nullptr;
   void* allocated_ = nullptr;
   std::uint64_t capacity_ = 0;
   std::uint32_t object_size_;
@@ -112,7 +119,7 @@ class TrivialVector : public GrowingMemory {
   TrivialVector() noexcept : GrowingMemory{sizeof(Object), Step, Most} {}
 
   [[nodiscard]] Object& operator[](std::uint64_t index) const noexcept {
-    return static_cast<Object*>(begin())[index];
+    return reinterpret_cast<Object*>(begin_)[index];
   }
 };
 
@@ -142,21 +149,23 @@ inline constexpr std::uint32_t highest_free_state = 0xffff'fffc;
 
 /// Hands out records and takes them back. A record's generation rises with each use as a block and
 /// never returns to its first value: a record that has used up its generations is retired.
-class RecordSlab {
+class RecordSlab : public GrowingMemory {
  public:
-  RecordSlab() noexcept : first_generation_{next_first_generation()} {}
+  RecordSlab() noexcept  // indices stay below every special value
+      : GrowingMemory{sizeof(Record), 256, 0xffff'0000},
+        first_generation_{next_first_generation()} {}
 
-  [[nodiscard]] Record& operator[](std::uint32_t index) const noexcept { return records_[index]; }
+  [[nodiscard]] Record& operator[](std::uint32_t index) const noexcept {
+    return reinterpret_cast<Record*>(begin_)[index];
+  }
 
   /// Returns how many calls of `acquire` will succeed.
   [[nodiscard]] std::uint64_t vacant() const noexcept { return vacant_; }
 
-  /// Returns the number of records, including vacant and retired ones.
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return records_.capacity(); }
-
   /// Returns the capacity after `ensure(count)`.
   [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
-    return vacant_ >= count ? capacity() : records_.capacity_for(capacity() + count - vacant_);
+    return vacant_ >= count ? capacity()
+                            : GrowingMemory::capacity_for(capacity() + count - vacant_);
   }
 
   /// Makes sure that the next `count` calls of `acquire` succeed.
@@ -165,7 +174,7 @@ class RecordSlab {
     if (vacant_ >= count) return;
     const std::uint64_t before = capacity();
     const std::uint64_t wanted = capacity_for(count);
-    records_.ensure(wanted);
+    GrowingMemory::ensure(wanted);
     vacant_ += wanted - before;
   }
 
@@ -210,27 +219,9 @@ class RecordSlab {
   /// Returns whether the slab has ever given out this index.
   [[nodiscard]] bool knows(std::uint32_t index) const noexcept { return index < touched_; }
 
-  /// Returns whether the handle is that of a used block. Complexity: constant, for any handle.
-  [[nodiscard]] bool is_live(Handle handle) const noexcept {
-    if (!knows(handle.index)) return false;
-    const Record& record = records_[handle.index];
-    return record.generation == handle.generation && record.state == used_state;
-  }
-
-  /// Returns what is wrong with a block that is not live. Complexity: constant.
-  [[nodiscard]] BlockDefect defect(Handle handle) const noexcept {
-    if (!knows(handle.index) || records_[handle.index].state == head_state)
-      return BlockDefect::foreign;
-    return is_live(handle) ? BlockDefect::offset : BlockDefect::stale;
-  }
-
   [[nodiscard]] std::uint32_t first_generation() const noexcept { return first_generation_; }
 
-  /// Returns the bytes of bookkeeping held. Complexity: constant.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return records_.bytes(); }
-
  private:
-  TrivialVector<Record, 256, 0xffff'0000> records_;  // indices stay below every special value
   std::uint64_t vacant_ = 0;
   std::uint32_t first_vacant_ = no_record;
   std::uint32_t touched_ = 0;  // records at and above this index were never used
@@ -253,12 +244,19 @@ class LiveBlocks {
 
   /// Complexity: constant, for any handle.
   [[nodiscard]] bool is_live(Handle handle, std::uint64_t offset) const noexcept {
-    return records_.is_live(handle) && records_[handle.index].offset == offset;
+    if (!records_.knows(handle.index)) return false;
+    const Record& record = records_[handle.index];
+    return record.generation == handle.generation && record.state == used_state &&
+           record.offset == offset;
   }
 
   /// Returns what is wrong with a block that is not live. Complexity: constant.
   [[nodiscard]] BlockDefect defect(Handle handle, std::uint64_t) const noexcept {
-    return records_.defect(handle);
+    if (!records_.knows(handle.index)) return BlockDefect::foreign;
+    const Record& record = records_[handle.index];
+    if (record.state == head_state) return BlockDefect::foreign;
+    const bool is_live = record.generation == handle.generation && record.state == used_state;
+    return is_live ? BlockDefect::offset : BlockDefect::stale;
   }
 
  protected:

@@ -10,10 +10,8 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/core/inline.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/float_bins.hpp>
-#include <allot/strategy/detail/free_index.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/detail/tree/check.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
@@ -154,7 +152,7 @@ class SizeBins {
   /// Returns what a search in a bin found. Bin and key give the size, so the record is not loaded.
   ALLOT_ALWAYS_INLINE [[nodiscard]] Found found_in(std::uint32_t bin,
                                                    const tree::Entry& entry) const noexcept {
-    const std::uint32_t open = larger(bin >> 5, 1U) - 1;
+    const std::uint32_t open = bin < 64 ? 0 : (bin >> 5) - 1;
     const std::uint64_t excess = entry.key >> ((capacity_bits_ - 5 - open) % 64);
     const std::uint64_t mask = (std::uint64_t{1} << open) - 1;
     const std::uint64_t lowest = std::uint64_t{bin - (open << 5)} << open;
@@ -213,8 +211,5 @@ class SizeBins {
   TrivialVector<Root, 1, Bins::count> roots_;
   Nodes nodes_;
 };
-
-static_assert(FreeIndex<SizeBins<std::uint32_t>>);
-static_assert(FreeIndex<SizeBins<std::uint64_t>>);
 
 }  // namespace allot::detail

@@ -7,7 +7,6 @@
 #include <allot/core/checked.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/float_bins.hpp>
-#include <allot/strategy/detail/free_index.hpp>
 #include <allot/strategy/detail/records.hpp>
 
 #include <cstdint>
@@ -168,7 +167,5 @@ class SizeLists {
   TwoLevelBitmap<Bins::count> marked_;
   TrivialVector<std::uint32_t, 1, Bins::count> firsts_;  // of each bin, or list_end
 };
-
-static_assert(FreeIndex<SizeLists>);
 
 }  // namespace allot::detail

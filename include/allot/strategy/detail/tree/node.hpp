@@ -33,7 +33,9 @@ struct Entries {
 
   void clear() noexcept {
     for (Key& each : key) each = no_key;
-    for (std::uint32_t i = 0; i <= Most; ++i) set_size(i, 0);
+    if constexpr (IsSized) {
+      for (Key& each : sizes) each = 0;
+    }
     count = 0;
   }
 
@@ -85,19 +87,23 @@ struct Entries {
   }
 
   /// Requires: room.
-  void append(Key new_key, std::uint32_t new_value, Key size) noexcept {
+  void append(Key new_key, std::uint32_t new_value, [[maybe_unused]] Key size) noexcept {
     const std::uint32_t at = count++;
     key[at] = new_key;
     value[at] = new_value;
-    set_size(at, size);
+    if constexpr (IsSized) sizes[at] = size;
   }
 
   /// Replaces the removed entry by the last one.
   void remove_unordered(std::uint32_t at) noexcept {
     const std::uint32_t last = --count;
-    copy(at, last);
+    key[at] = key[last];
+    value[at] = value[last];
     key[last] = no_key;
-    set_size(last, 0);
+    if constexpr (IsSized) {
+      sizes[at] = sizes[last];
+      sizes[last] = 0;
+    }
   }
 
   /// Inserts in order. Requires: room.
@@ -136,14 +142,14 @@ inline constexpr std::uint32_t fewest_alone = 4;
 /// \tparam IsSized  whether each entry has a size, and each one above the leaves the largest below
 ///
 /// If entries have no sizes, a record's state says where its entry is, its location: entry n of the
-/// root of tree t is at 16 t + n, entry n of leaf l at in_leaf + 16 l + n.
+/// root of tree t is at 16 t + n, entry n of leaf l at in_leaf + 16 l + n. All are below
+/// `used_state`.
 template <class KeyType, bool IsSized = false>
-class Nodes {
+class Nodes : public GrowingMemory {
  public:
   using Key = KeyType;
-  static constexpr bool is_sized = IsSized;
-
   struct alignas(64) Node : Entries<Key, 15, IsSized> {};  // whole cache lines
+  static constexpr bool is_sized = IsSized;
 
   /// A tree, in one cache line if keys have 32 bits. At height 0 its entries are those of the tree;
   /// above, it has one entry: the top node.
@@ -156,9 +162,12 @@ class Nodes {
     [[nodiscard]] bool is_empty() const noexcept { return this->count == 0; }
   };
 
-  explicit Nodes(RecordSlab& records) noexcept : records_{&records} {}
+  explicit Nodes(RecordSlab& records) noexcept
+      : GrowingMemory{sizeof(Node), 32, in_leaf / 16 - 1}, records_{&records} {}
 
-  [[nodiscard]] Node& operator[](std::uint32_t index) const noexcept { return nodes_[index]; }
+  [[nodiscard]] Node& operator[](std::uint32_t index) const noexcept {
+    return reinterpret_cast<Node*>(begin_)[index];
+  }
 
   /// Returns the most nodes that `entries` entries in at most `trees` trees can take: one for each
   /// `fewest_alone`, or, as two leaves have three nodes, in larger trees one for each `fewest` - 1
@@ -170,12 +179,6 @@ class Nodes {
     return smaller(entries / fewest_alone, (entries + more * trees) / leaf) + 1;
   }
 
-  /// Makes room for `nodes` nodes in total. Nothing else here calls the system allocator.
-  /// Throws: `std::bad_alloc`; nothing has changed.
-  void ensure(std::uint64_t nodes) { nodes_.ensure(nodes); }
-
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
-
   /// Takes every node back. The caller clears the roots.
   void clear() noexcept {
     first_vacant_ = no_record;
@@ -184,13 +187,13 @@ class Nodes {
 
   [[nodiscard]] std::uint32_t make() noexcept {
     const std::uint32_t index = first_vacant_ != no_record ? first_vacant_ : touched_++;
-    if (index == first_vacant_) first_vacant_ = nodes_[index].value[0];
-    nodes_[index].clear();
+    if (index == first_vacant_) first_vacant_ = (*this)[index].value[0];
+    (*this)[index].clear();
     return index;
   }
 
   void release(std::uint32_t index) noexcept {
-    nodes_[index].value[0] = first_vacant_;
+    (*this)[index].value[0] = first_vacant_;
     first_vacant_ = index;
   }
 
@@ -208,12 +211,11 @@ class Nodes {
   /// Returns how many nodes are part of a tree. Complexity: linear in the others.
   [[nodiscard]] std::uint64_t in_use() const noexcept {
     std::uint64_t vacant = 0;
-    for (std::uint32_t i = first_vacant_; i != no_record; i = nodes_[i].value[0]) ++vacant;
+    for (std::uint32_t i = first_vacant_; i != no_record; i = (*this)[i].value[0]) ++vacant;
     return touched_ - vacant;
   }
 
  private:
-  TrivialVector<Node, 32, in_leaf / 16 - 1> nodes_;  // so that locations stay below used_state
   std::uint32_t first_vacant_ = no_record;
   std::uint32_t touched_ = 0;  // nodes at and above this index were never used
   RecordSlab* records_;

@@ -7,7 +7,6 @@
 /// always agree with those below it.
 #pragma once
 
-#include <allot/core/inline.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
 
@@ -339,22 +338,23 @@ void balance_at(Pool& nodes, typename Pool::Root& root, std::uint32_t tree,
   balance(nodes, root, tree, path);
 }
 
+/// Returns where the highest of a leaf's keys is.
+template <class KeyType>
+[[nodiscard]] std::uint32_t highest_of(const KeyType* keys, std::uint32_t count) noexcept {
+  std::uint32_t highest = 0;
+  for (std::uint32_t i = 1; i < count; ++i) highest = keys[i] > keys[highest] ? i : highest;
+  return highest;
+}
+
 /// Returns the highest key's value. Requires: not empty.
 template <class Pool>
 [[nodiscard]] std::uint32_t last(const Pool& nodes, const typename Pool::Root& root) noexcept {
-  const auto last_in = [](const auto& leaf) noexcept {
-    std::uint32_t last = 0;
-    for (std::uint32_t i = 1; i < leaf.count; ++i) {
-      if (leaf.key[i] > leaf.key[last]) last = i;
-    }
-    return leaf.value[last];
-  };
-  if (root.height == 0) return last_in(root);
+  if (root.height == 0) return root.value[highest_of(root.key, root.count)];
   std::uint32_t index = root.value[0];
   for (std::uint32_t level = root.height; --level > 0;) {
     index = nodes[index].value[nodes[index].count - 1];
   }
-  return last_in(nodes[index]);
+  return nodes[index].value[highest_of(nodes[index].key, nodes[index].count)];
 }
 
 }  // namespace allot::detail::tree
