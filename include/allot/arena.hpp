@@ -5,8 +5,7 @@
 /// touches. `ArenaOf` makes an arena type from a policy set.
 ///
 /// Without exceptions (`-fno-exceptions`) the members that throw are absent: make an arena with
-/// `try_make` and use the `try_` members. There an invalid argument yields an empty result or
-/// false.
+/// `try_make` and use the `try_` members. There, invalid arguments give nothing or false.
 #pragma once
 
 #include <allot/alignment/alignment.hpp>
@@ -188,8 +187,8 @@ class Arena {
     return arena;
   }
 
-  /// Like `allocate`, but returns nothing if the request is refused. With an observer, a refusal
-  /// also costs `largest_free`. Invalid arguments still throw.
+  /// Like `allocate`, but returns nothing if the request is refused. With an observer that costs as
+  /// much as `largest_free`. Invalid arguments still throw.
   [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes,
                                                   std::uint64_t alignment = unit) {
     return try_allocate(detail::request_of(bytes, alignment));
