@@ -116,7 +116,7 @@ TEST_CASE("a free block that is large enough, but not once aligned, is refused f
   }
 }
 
-TEST_CASE("an observer is told of what was allocated, freed and refused") {
+TEST_CASE("an observer is notified of what was allocated, freed and refused") {
   Observed arena{1024};
   const Block block = arena.allocate({.bytes = 300, .name = "weights"});
   CHECK(!arena.try_allocate(1024));
@@ -132,7 +132,7 @@ TEST_CASE("an observer is told of what was allocated, freed and refused") {
   CHECK(ledger.largest_request() == 300);
 }
 
-TEST_CASE("an arena that cannot be had is an empty pointer when it is tried for") {
+TEST_CASE("an arena that cannot be made is an empty pointer from try_make") {
   CHECK(Null::try_make(255) == nullptr);
   CHECK(Null::try_make(std::uint64_t{1} << 42) == nullptr);  // beyond what best fit takes
   CHECK(OnHost::try_make(1 * GiB) != nullptr);  // AddressSanitizer writes an eighth of it

@@ -157,7 +157,7 @@ TEST_CASE("slices of a sharded arena keep it alive") {
   std::memset(slice.address(), 7, slice.bytes());
 }
 
-TEST_CASE("every shard's observer is told") {
+TEST_CASE("every shard's observer is notified") {
   ObservedShards arena{1000};
   static_cast<void>(arena.allocate(300));
   static_cast<void>(arena.allocate(300));

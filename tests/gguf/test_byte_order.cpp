@@ -142,7 +142,9 @@ TEST_CASE("bytes that are not whole blocks are refused, and nothing is changed")
   CHECK(bytes == before);
 }
 
-TEST_CASE("a malformed big-endian file is refused where and why its little-endian twin is") {
+TEST_CASE(
+    "a malformed big-endian file is refused at the byte and for the reason of its little-endian "
+    "twin") {
   const auto data = test::data_dir();
   if (!data) return;
   const fs::path folder = *data / "gguf" / "malformed";
@@ -218,7 +220,7 @@ TEST_CASE("a big-endian file whose magic was turned around, too, is read") {
   CHECK(file.metadata()["a.key"].as<std::uint32_t>() == 7);
 }
 
-TEST_CASE("shards of both byte orders are no model") {
+TEST_CASE("shards of both byte orders are not a model") {
   const auto data = test::data_dir();
   if (!data) return;
   const test::TemporaryFolder folder;

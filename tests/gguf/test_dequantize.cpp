@@ -145,7 +145,7 @@ TEST_CASE("sizes that do not agree are refused with what a block is") {
   CHECK_NOTHROW(gguf::dequantize(TensorType::Q4_0, {}, std::span<float>{}));
 }
 
-TEST_CASE("types without values are refused by name, and numbers that are no type") {
+TEST_CASE("types without values are refused by name, and so are numbers that are not types") {
   std::vector<std::byte> bytes(36);
   std::vector<float> values(32);
   CHECK_THROWS_WITH_AS(gguf::dequantize(TensorType::Q8_1, bytes, std::span{values}),
@@ -319,7 +319,7 @@ TEST_CASE("floats that are not aligned round to 16 bits as aligned ones do") {
   }
 }
 
-TEST_CASE("no elements are no work, for every type") {
+TEST_CASE("zero elements need no work, for every type") {
   for (const gguf::TypeInfo& info : gguf::tensor_types) {
     if (!gguf::has_values(info.type)) continue;
     CHECK_NOTHROW(gguf::dequantize(info.type, {}, std::span<float>{}));

@@ -128,7 +128,7 @@ TEST_CASE("a file with any one byte changed is read or refused, never a crash") 
   }
 }
 
-TEST_CASE("what is no GGUF is told for what it is") {
+TEST_CASE("a file that is not GGUF is reported as what it is") {
   const test::TemporaryFolder folder;
   const fs::path path = folder.path() / "model.gguf";
   const auto rule_of = [&](const std::string& bytes) {
@@ -233,7 +233,7 @@ TEST_CASE("every malformed file has the verdict that is expected of it, by the r
   CHECK(rejected == std::size(test::refusals));
 }
 
-TEST_CASE("what is no regular file is refused, and a pipe does not block") {
+TEST_CASE("what is not a regular file is refused, and a pipe does not block") {
   const test::TemporaryFolder folder;
   const fs::path pipe = folder.path() / "pipe.gguf";
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);

@@ -64,7 +64,7 @@ TEST_CASE("strings are found by their number, in any order and by several thread
   }
 }
 
-TEST_CASE("views and indexes stay valid where a file moves") {
+TEST_CASE("views and indexes stay valid when a file moves") {
   const auto data = test::data_dir();
   if (!data) return;
   gguf::File file{*data / "gguf" / "real" / "stories260K.gguf"};

@@ -252,7 +252,7 @@ TEST_CASE("split files are those of gguf-split, byte for byte, and merge into th
   check("notensorfirst", two);
 }
 
-TEST_CASE("a shard is full where the next tensor, padded, would take it over the limit") {
+TEST_CASE("a shard is full if the next tensor, padded, would exceed the limit") {
   const test::TemporaryFolder folder;
   gguf::Writer writer;
   writer.add("general.architecture", "test");
@@ -422,7 +422,7 @@ TEST_CASE("a model of more shards than may be open at once is written whole") {
   CHECK(files_in(folder.path()) == 300);
 }
 
-TEST_CASE("where writing fails, the old file is as it was, and nothing is left beside it") {
+TEST_CASE("if writing fails, the old file is as it was, and nothing is left beside it") {
   const test::TemporaryFolder folder;
   const fs::path path = folder.path() / "model.gguf";
   write_file(path, "old");
@@ -465,7 +465,7 @@ TEST_CASE("a file that grows too large is an error that says so, and leaves noth
   CHECK(files_in(folder.path()) == 0);
 }
 
-TEST_CASE("a file keeps its mode and its link where it is written anew") {
+TEST_CASE("a file keeps its mode and its link when it is rewritten") {
   const test::TemporaryFolder folder;
   const fs::path path = folder.path() / "model.gguf";
   const fs::path link = folder.path() / "link.gguf";

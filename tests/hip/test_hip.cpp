@@ -74,7 +74,7 @@ TEST_CASE("memory is of the device that was current, and is freed with any other
   CHECK(hipsim::used(1) == 0);
 }
 
-TEST_CASE("pools are refused where the device has none, and keep their stream alive") {
+TEST_CASE("pools are refused if the device has none, and keep their stream alive") {
   {
     const test::Simulation simulation{{.devices = {{.has_pools = false}}}};
     CHECK_THROWS_AS(hip::PooledMemory{0}, hip::Error);
@@ -147,7 +147,7 @@ TEST_CASE("pinned memory that is refused asks for the host's, and says nothing o
   CHECK(asked == std::vector<std::string>{"host"});
 }
 
-TEST_CASE("what a pool keeps is given back where memory is wanted") {
+TEST_CASE("a pool gives back what it keeps when memory is needed") {
   const test::Simulation simulation{{.devices = {{.memory = 10 * MiB}}}};
   HipDevice<hip::PooledMemory> device;
   { const BestFitOn<hip::PooledMemory> arena{4 * MiB, device.memory()}; }
@@ -156,7 +156,7 @@ TEST_CASE("what a pool keeps is given back where memory is wanted") {
   CHECK(hipsim::calls("hipMemPoolTrimTo") == 1);
 }
 
-TEST_CASE("a failure of clean-up is told to the handler, and the rest is released") {
+TEST_CASE("a failure of clean-up is passed to the handler, and the rest is released") {
   const test::Simulation simulation;
   test::CleanUpErrors told;
   {

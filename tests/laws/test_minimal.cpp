@@ -8,7 +8,7 @@ using namespace allot;
 
 namespace {
 
-/// Its generations start anew in every range, and after every reset.
+/// Its generations start again in every range, and after every reset.
 class StartsAnew : public test::MinimalStrategy {
  public:
   explicit StartsAnew(std::uint64_t capacity) : MinimalStrategy{capacity, 0} {}
@@ -35,12 +35,12 @@ class GoesOn : public test::MinimalStrategy {
 ALLOT_TEST_LAWS(Arena<test::MinimalStrategy, AlignTo<1>>, Arena<test::MinimalStrategy>,
                 Arena<test::MinimalStrategy, AlignTo<256>, Locked<>, HostMemory>);
 
-TEST_CASE("a strategy whose generations start anew in every range takes another arena's block") {
+TEST_CASE("a strategy whose generations start again in every range takes another arena's block") {
   CHECK(!test::tells_arenas_apart<Arena<StartsAnew>>());
   CHECK(test::tells_arenas_apart<Arena<GoesOn>>());
 }
 
-TEST_CASE("a strategy whose generations start anew with reset takes a block from before it") {
+TEST_CASE("a strategy whose generations start again with reset takes a block from before it") {
   CHECK(!test::tells_what_was_before_reset<Arena<StartsAnew>>());
   CHECK(test::tells_what_was_before_reset<Arena<GoesOn>>());
 }

@@ -133,7 +133,7 @@ TEST_CASE("what is not in a live block is poisoned, what is in one is not") {
 }
 #endif
 
-TEST_CASE("what the system refuses is nothing where memory is tried for") {
+TEST_CASE("try_acquire returns nothing if the system refuses") {
   HostMemory memory;
   CHECK(!memory.try_acquire(~std::uint64_t{0}, 256));
   CHECK(!memory.try_acquire(std::uint64_t{1} << 62, 256));

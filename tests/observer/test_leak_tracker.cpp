@@ -67,7 +67,7 @@ TEST_CASE("what is live when the arena goes is reported, with name, size, age an
   CHECK(reported.texts[1] == "\"\": 5 B (5 bytes), 1.25 s old");
 }
 
-TEST_CASE("nothing is reported where all was freed") {
+TEST_CASE("nothing is reported if everything was freed") {
   Reported reported;
   {
     Watched<Tracker> arena{1 * MiB, {}, Tracker{reported.report()}};

@@ -28,7 +28,7 @@ static_assert(std::is_empty_v<Unobserved>);
 
 }  // namespace
 
-TEST_CASE("several observers are all told") {
+TEST_CASE("several observers are all notified") {
   Observers<Ledger, Unobserved, Ledger> both;
   both.allocated(Block{0, 512, {}}, Request{.bytes = 300});
   both.refused(Request{.bytes = 1}, RefusalReason::too_large);

@@ -54,7 +54,7 @@ TEST_CASE_TEMPLATE("ranges of 2^32 - 2 units work, the longest that 32-bit keys 
   CHECK(strategy.used() == 0);
 }
 
-TEST_CASE("the wide form of a strategy is itself where its ranges have any length") {
+TEST_CASE("the wide form of a strategy is itself if its ranges have any length") {
   CHECK(std::is_same_v<WideOf<BestFit>, WideBestFit>);
   CHECK(std::is_same_v<WideOf<FirstFit>, WideFirstFit>);
   CHECK(std::is_same_v<WideOf<Buddy>, WideBuddy>);

@@ -30,7 +30,7 @@ static_assert(!HasMarks<Arena<BestFit>> && !HasUpperEnd<Arena<BestFit>>);
 
 }  // namespace
 
-TEST_CASE("linear fills from both ends, and refuses where they would meet") {
+TEST_CASE("linear fills from both ends, and refuses if they would meet") {
   Stack arena{100};
   CHECK(arena.allocate(10).offset == 0);
   CHECK(arena.allocate_upper(30).offset == 70);
@@ -97,7 +97,7 @@ TEST_CASE("a block across a mark that its stack was below stays") {
   CHECK(!arena.owns(above));
 }
 
-TEST_CASE("a mark of another arena is told apart and changes nothing") {
+TEST_CASE("a mark of another arena is recognized and changes nothing") {
   Stack arena{100};
   Stack other{100};
   const auto mark = other.mark();
@@ -106,7 +106,7 @@ TEST_CASE("a mark of another arena is told apart and changes nothing") {
   CHECK(arena.owns(block));
 }
 
-TEST_CASE("an observer is told of every block that a reset frees") {
+TEST_CASE("an observer is notified of every block that a reset frees") {
   ObservedStack arena{1000};
   for (int i = 0; i < 4; ++i) static_cast<void>(arena.allocate(10));
   arena.reset();
@@ -115,7 +115,7 @@ TEST_CASE("an observer is told of every block that a reset frees") {
   CHECK(ledger.deallocated_bytes() == ledger.allocated_bytes());
 }
 
-TEST_CASE("an observer is told of a resize as of one block freed and one made") {
+TEST_CASE("an observer is notified of a resize as one block freed and one made") {
   ObservedStack arena{1000};
   const Block block = arena.allocate(10);
   const auto more = arena.try_expand(block, 50);

@@ -326,7 +326,7 @@ TEST_CASE(
   CHECK(refused > 1000);
 }
 
-TEST_CASE("a strategy tells what is wrong with a block") {
+TEST_CASE("a strategy reports what is wrong with a block") {
   BestFit strategy{100};
   const auto placed = *strategy.allocate(10, 1);
   CHECK(strategy.is_live(placed.handle, placed.offset));
