@@ -19,8 +19,7 @@ namespace allot {
 /// A GPU. Copies of the object refer to the same device.
 ///
 /// \tparam MemoryType  the memory policy of its arenas: `hip::DeviceMemory`; `hip::ManagedMemory`
-/// for
-///            an integrated GPU, whose memory the host can then address; or one of your own
+/// for an integrated GPU, whose memory the host can then address; or one of your own
 template <Memory MemoryType = hip::DeviceMemory>
 requires std::constructible_from<MemoryType, int> && std::copyable<MemoryType>
 class HipDevice {

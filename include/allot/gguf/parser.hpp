@@ -160,7 +160,7 @@ class Parser {
     skip_value(type, 0);
   }
 
-  /// A text that must not be empty and must not hold NUL.
+  /// Takes a text, which must neither be empty nor contain NUL.
   [[nodiscard]] Span take_name(const char* what, std::uint64_t longest) {
     const std::uint64_t at = in_.position();
     const std::uint64_t length = take_length(what);

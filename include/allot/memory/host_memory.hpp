@@ -101,7 +101,7 @@ class HostMemory {
 
   /// Takes the pages of a range from the system at once, instead of by one fault each while the
   /// range is written: filling fresh 4 KiB pages takes a tenth to a sixth less time. Only advice,
-  /// for any mapping of the process that will be written completely: kernels before 5.14 ignore it,
+  /// for any mapping of the process that will be written completely: kernels before 5.14 refuse it,
   /// at no cost.
   static void populate(std::byte* first, std::uint64_t bytes) noexcept {
     os::populate_pages(first, bytes);

@@ -35,7 +35,7 @@ inline void prefer_huge_pages(std::byte* first, std::uint64_t bytes) noexcept {
 }
 
 /// Takes the pages of a range from the system at once, instead of by one fault each. Only advice:
-/// kernels before 5.14 ignore it, at no cost.
+/// kernels before 5.14 refuse it, at no cost.
 inline void populate_pages([[maybe_unused]] std::byte* first,
                            [[maybe_unused]] std::uint64_t bytes) noexcept {
 #if defined(MADV_POPULATE_WRITE)
