@@ -48,8 +48,8 @@ struct AnyReleaseVisitor {
 /// | `cs.for_each(visitor)`         | `visitor(offset, size, used)` in address order         |
 /// | `cs.validate()`                | whether every invariant holds; linear                  |
 ///
-/// Each optional capability has its own concept, below; an arena has the same capabilities as its
-/// strategy. Limits are constants:
+/// Each optional capability has its own concept, below; an arena has the capabilities of its
+/// strategy (`grow` only if its memory can, too). Limits are constants:
 ///
 /// | expression                | meaning                                            |
 /// |---------------------------|----------------------------------------------------|
@@ -208,7 +208,7 @@ using WideOf = typename detail::WideStrategy<StrategyType>::type;
 ///
 /// A strategy draws one when it is constructed. From there on its generations rise with every use
 /// of an index, through `reset` too, and no index is used under its first generation again. Several
-/// threads may call it at once. Complexity: constant.
+/// threads may call this at once. Complexity: constant.
 [[nodiscard]] inline std::uint32_t next_first_generation() noexcept {
   // A builtin of g++ and clang++: <atomic> takes as long to compile as all the rest of an arena.
   static constinit std::uint32_t ranges = 0;
