@@ -6,13 +6,13 @@
 /// | allocator         | what it is                                                              |
 /// |-------------------|-------------------------------------------------------------------------|
 /// | `ArenaClient<>`   | an `Arena` over bare offsets                                            |
-/// | `WritesOnly`      | no allocator: what writing 24 bytes for a block costs                   |
+/// | `WritesOnly`      | not an allocator: the cost of writing 24 bytes for a block              |
 /// | `ListBestFit`     | the textbook's: a list of free blocks by offset, the smallest is taken  |
 /// | `MultimapBestFit` | the textbook's: a multimap by size, a map by offset                     |
 /// | `Interprocess<A>` | Boost.Interprocess in memory of the trace's capacity, headers in band   |
 /// | `Malloc`          | the C library; with memory to find, and never refused                   |
 /// | `PoolResource`    | `std::pmr::unsynchronized_pool_resource` over the C library             |
-/// | `Mimalloc` `Jemalloc` | where their libraries are found                                     |
+/// | `Mimalloc` `Jemalloc` | if their libraries are found                                        |
 #pragma once
 
 #include <allot/arena.hpp>
@@ -202,7 +202,7 @@ using RbtreeBestFit = boost::interprocess::rbtree_best_fit<Mutex, Pointer>;
 template <class Mutex, class Pointer>
 using SimpleSeqFit = boost::interprocess::simple_seq_fit<Mutex, Pointer>;
 
-/// What hands out addresses of its own memory.
+/// An allocator that hands out addresses of its own memory.
 template <class Functions>
 class Addresses {
  public:

@@ -31,7 +31,7 @@ namespace {
 namespace gguf = allot::gguf;
 using gguf::detail::Simd;
 
-/// Any levels; scales are ordinary numbers, for subnormal ones take other paths in a processor.
+/// Any levels; scales are ordinary numbers, as subnormal ones take other paths in a processor.
 std::vector<std::byte> random_blocks(const gguf::TypeInfo& info, std::size_t elements) {
   std::mt19937_64 random{1};
   std::vector<std::byte> bytes(elements / info.block_elements * info.block_bytes);
@@ -67,7 +67,7 @@ struct GgmlTypeTraits {
   void (*to_float)(const void* from, float* to, std::int64_t elements);
 };
 
-/// At a page's start, for the place in a cache line decides a tenth of the figures.
+/// At a page's start, as the place in a cache line changes the figures by a tenth.
 std::unique_ptr<float[], decltype(&std::free)> aligned_floats(std::size_t count) {
   void* const floats = std::aligned_alloc(4096, (count * sizeof(float) + 4095) / 4096 * 4096);
   if (floats == nullptr) throw std::bad_alloc{};

@@ -55,8 +55,8 @@ class Ggml {
   Free free_ = nullptr;
 };
 
-/// Of the processor, user's and system's: both readers have one thread, and waiting for a turn on a
-/// busy machine is not theirs.
+/// Processor time, user and system: both readers have one thread, and time spent waiting for a busy
+/// machine does not count.
 double processor_microseconds() {
   timespec now = {};
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);

@@ -25,7 +25,7 @@ void fill(NamedBuffers<HostDevice>& buffers, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) buffers.add<float>(name_of(i), 1000, plain);
 }
 
-/// Adds so many, and frees them untimed; the time is of one `add`.
+/// Adds that many buffers, and frees them untimed; the time is of one `add`.
 void add(benchmark::State& state) {
   NamedBuffers buffers{HostDevice{}, capacity, MemoryLimit::bytes(capacity)};
   std::vector<std::string> names;
@@ -98,7 +98,7 @@ void resize(benchmark::State& state) {
       static_cast<double>(buffers.stats().resizes - buffers.stats().resizes_in_place);
 }
 
-/// What it cannot be faster than.
+/// The lower bound: the copy alone.
 void copy_only(benchmark::State& state) {
   HostDevice device;
   auto memory = device.memory().acquire(64 * MiB, 256);

@@ -85,7 +85,7 @@ void result(benchmark::State& state) {
   }
 }
 
-/// Work that does nothing, given to one of two streams; the argument is the bytes that are counted.
+/// Empty work, submitted to one of two streams; the argument is the bytes that are counted.
 void submit(benchmark::State& state) {
   HostDevice device;
   StreamSet streams{device, 2, StreamChoice::least_outstanding};

@@ -48,7 +48,7 @@ struct Outcome {
 
 constexpr std::uint64_t empty = ~std::uint64_t{0};
 
-/// `told(block)` is called for each block made.
+/// Calls `told(block)` for each block that was allocated.
 template <class Allocator, class Told>
 Outcome replay(Allocator& allocator, const Trace& trace, Told&& told) {
   std::vector<Block> slots(trace.slots, Block{empty, 0, {}});

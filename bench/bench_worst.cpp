@@ -4,7 +4,7 @@
 /// cases constructed to be bad. JSON on standard output.
 ///
 /// Each case is run several times over the same operations, and of each operation the least time
-/// counts: what the machine does in between hits another one each time.
+/// counts: interruptions by the machine hit a different operation each time.
 ///
 /// | case         | what                                                                          |
 /// |--------------|-------------------------------------------------------------------------------|
@@ -14,7 +14,7 @@
 /// | comb         | every second one is freed: as many holes of one size as there can be          |
 /// | refill       | ... and filled again                                                          |
 /// | merge        | ... the others are freed in random order: most of them join two holes         |
-/// | aligned      | one unit at an even place, where all holes are at odd places                  |
+/// | aligned      | one unit at an even place, while all holes are at odd places                  |
 #include <allot/arena.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>

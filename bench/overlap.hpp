@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Rounds of work on a device, each followed by the download of its result: waiting for each, or
-/// with `Readback` a round behind.
+/// with `Readback`, one round late.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -28,7 +28,7 @@ class Overlap {
  public:
   struct Run {
     double seconds;
-    double sum;  // so that nobody leaves the reading out
+    double sum;  // so that the compiler keeps the reading
   };
 
   Overlap(D& device, std::uint64_t bytes, Work work)
@@ -72,7 +72,7 @@ class Overlap {
     return run;
   }
 
-  /// Prints the least of several turns of each. Whether both read the same.
+  /// Prints the least of several turns of each. Returns true if both read the same.
   bool compare() {
     Run one = blocking();
     Run two = overlapped();

@@ -28,7 +28,7 @@ struct Operation {
 struct Trace {
   std::string name;
   std::uint64_t capacity = 0;  ///< bytes of the arena it is meant for
-  std::uint32_t slots = 0;     ///< how many blocks are live at most
+  std::uint32_t slots = 0;     ///< the most blocks that are live at once
   std::size_t first_free = 0;  ///< the operations before this one only fill the arena
   std::vector<Operation> operations = {};
 };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The values of a tensor, whatever its type: the first few, the least, the greatest, the mean.
+/// Prints the values of a tensor of any type: the first few, the least, the greatest, the mean.
 ///
 ///     gguf_dequantize FILE.gguf [TENSOR]
 ///
-/// Without a name: the first quantized tensor. Exit status: 1 where the file or the tensor cannot
+/// Without a name: the first quantized tensor. Exit status: 1 if the file or the tensor cannot
 /// be read, 2 for wrong usage.
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
@@ -42,7 +42,7 @@ const gguf::TensorInfo& named(const gguf::File& file, const std::string& path, c
   throw std::runtime_error{error};
 }
 
-/// A part at a time, so that memory does not grow with the tensor. Parts are whole blocks.
+/// Works on a part at a time, so that memory does not grow with the tensor. Parts are whole blocks.
 void print(const gguf::File& file, const gguf::TensorInfo& tensor) {
   const gguf::TypeInfo type = gguf::type_info(tensor.type);
   const std::span<const std::byte> bytes = file.data(tensor);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a GGUF file says of its model, and a few of its tokens by their numbers.
+// Prints what a GGUF file says about its model, and a few of its tokens by their numbers.
 //
 //     gguf_metadata ggml-vocab-llama-spm.gguf 1 2 29871
 #include <allot/gguf/file.hpp>
@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
     const gguf::Metadata& metadata = file.metadata();
     const std::string architecture{metadata["general.architecture"].as<std::string_view>()};
     std::printf("%s, %zu tensors\n", architecture.c_str(), file.tensors().size());
-    // A number of whatever type the writer chose.
+    // A number of any type: the writer chose it.
     if (const gguf::Value* context = metadata.find(architecture + ".context_length"))
       std::printf("context of %llu tokens\n",
                   static_cast<unsigned long long>(context->as_count().value_or(0)));

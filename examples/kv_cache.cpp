@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A serving loop over a paged KV cache: requests with a system prompt in common come, are answered
-/// token by token, some as two drafts of which one is kept, and go. No model runs: what is shown is
-/// where the memory goes. The same arguments print the same lines.
+/// A serving loop over a paged KV cache: requests that share system prompts arrive, are answered
+/// token by token, some as two drafts of which one is kept, and leave. No model runs: the example
+/// shows where the memory goes. The same arguments print the same lines.
 ///
 ///     kv_cache [REQUESTS [MIB [FILE.gguf]]]
 #include <allot/core/units.hpp>
@@ -40,7 +40,7 @@ struct Request {
   std::uint64_t to_answer;
 };
 
-/// What clients ask: one of four system prompts, then something of their own.
+/// What clients ask: one of four system prompts, then their own text.
 class Clients {
  public:
   Tokens next_prompt() {
@@ -58,7 +58,7 @@ class Clients {
   std::mt19937_64 random_{1};
 };
 
-/// Answers requests, as many at once as there is room for; the rest wait.
+/// Answers as many requests at once as there is room for; the rest wait.
 class Server {
  public:
   explicit Server(Cache& cache) : cache_{cache} {}
@@ -102,7 +102,7 @@ class Server {
     }
   }
 
-  /// One token more; false where it was the last one, or where there is no room.
+  /// Appends one token. Returns false if it was the last one, or if there is no room.
   bool step(Request& request) {
     try {
       if (clients_.wants_drafts()) {
@@ -135,8 +135,8 @@ void print_count(const char* what, std::uint64_t count) {
   std::printf("%-28s %llu\n", what, static_cast<unsigned long long>(count));
 }
 
-/// Of a model's file, or that of Qwen2.5 0.5B, which has 14 query heads, but 2 KV heads. 16-bit
-/// floats.
+/// Returns the shape in a model's file, or that of Qwen2.5 0.5B, which has 14 query heads, but 2 KV
+/// heads. 16-bit floats.
 allot::KvShape shape_of(const char* file) {
   if (file != nullptr) return allot::load::kv_shape_of(allot::gguf::File{file});
   return {.layers = 24, .kv_heads = 2, .key_dimension = 64, .value_dimension = 64};
@@ -159,8 +159,8 @@ void run(std::uint64_t requests, std::uint64_t mib, const char* file) {
               static_cast<unsigned long long>(cache.layout().block_tokens()),
               allot::ReadableBytes{block}.c_str());
   print_count("requests", requests);
-  print_count("sequences at once, at most", server.peak_sequences());
-  print_count("put off for lack of room", server.preempted());
+  print_count("most sequences at once", server.peak_sequences());
+  print_count("postponed for lack of room", server.preempted());
   print_count("blocks", stats.capacity);
   print_count("blocks hit in a prefix", stats.hits);
   print_count("blocks of prompts computed", stats.misses);
@@ -191,9 +191,9 @@ int main(int argc, char** argv) {
   if (argc > 4 || !requests || !mib) {
     std::fprintf(stderr,
                  "usage: kv_cache [REQUESTS [MIB [FILE.gguf]]]\n"
-                 "  REQUESTS   to answer, from 1 to 1000000 (200)\n"
-                 "  MIB        of the cache, from 1 to 1000000 (128)\n"
-                 "  FILE.gguf  a model, for the shape of its cache (that of Qwen2.5 0.5B)\n");
+                 "  REQUESTS   number to answer, from 1 to 1000000 (200)\n"
+                 "  MIB        size of the cache, from 1 to 1000000 (128)\n"
+                 "  FILE.gguf  a model that gives the cache's shape (Qwen2.5 0.5B)\n");
     return 2;
   }
   try {

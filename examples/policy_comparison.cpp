@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The same program over six arenas that differ in one policy each. What it does is what an
+/// Runs the same program over six arenas that differ in one policy each. It allocates as an
 /// inference server does: weights that stay, sequences that grow page by page and end at some time,
-/// scratch memory for each step. The table at the end says what each arena made of it.
+/// scratch memory for each step. The table at the end shows how each arena did.
 ///
 ///     policy_comparison [STEPS]
 #include <allot/arena.hpp>
@@ -73,7 +73,7 @@ Outcome serve(AnyArena& arena, int steps) {
     for (int i = 0; i < 4; ++i) allocate(scratch, log_uniform(12, 24));
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       if (random() % 4 == 0) allocate(sequences[i], 2 * MiB);
-      if (random() % 256 != 0) continue;  // it has come to its end
+      if (random() % 256 != 0) continue;  // the sequence has ended
       free_all(sequences[i]);
       std::swap(sequences[i], sequences.back());
       sequences.pop_back();

@@ -5,11 +5,11 @@
 /// | way          | what it shows                                                               |
 /// |--------------|-----------------------------------------------------------------------------|
 /// | pooled       | one after another, on the host                                              |
-/// | asynchronous | on the streams of a set; each result is an `AsyncResult` behind an event    |
+/// | asynchronous | on the streams of a set; each result is an `AsyncResult` after an event     |
 /// | batched      | four at once; `Readback` brings one batch down while the next is multiplied |
 ///
-/// After a warm-up misses are errors: a program that still allocated buffers would end. What the
-/// pool asks the system for is counted as well.
+/// After a warm-up, misses are errors: the program would end if it still allocated buffers. It also
+/// counts what the pool asks the system for.
 ///
 ///     pooled_matmul [PRODUCTS]
 #include <allot/device/host_device.hpp>
@@ -120,7 +120,7 @@ struct Buffers {
         c{pool.acquire(Count * matrix_bytes, stream)} {}
 };
 
-/// One after another. Returns what the loop asked the system for, as the others do of the pool.
+/// One after another. Returns what the loop asked the system for; so do the others.
 std::uint64_t pooled(BufferPool<HostDevice>& pool, std::uint32_t products) {
   std::uint64_t counted = 0;
   HostDevice::stream_type stream{};
@@ -136,7 +136,7 @@ std::uint64_t pooled(BufferPool<HostDevice>& pool, std::uint32_t products) {
   return counted;
 }
 
-/// Has a stream multiply `Count` pairs of matrices.
+/// Makes a stream multiply `Count` pairs of matrices.
 template <std::size_t Count>
 void push_products(const Buffers<Count, StagedHostDevice>& of,
                    StagedHostDevice::stream_type& stream) {
@@ -148,9 +148,9 @@ void push_products(const Buffers<Count, StagedHostDevice>& of,
 constexpr std::uint32_t in_flight = 4;
 constexpr std::uint32_t batch = 4;
 
-/// Each on a stream of the set, up and down through staging memory of its own. The host goes on;
-/// buffers are returned as soon as their last work is given to the stream, and who gets them next
-/// waits for it on the device.
+/// Each product on a stream of the set, up and down through its own staging memory. The host does
+/// not wait; buffers are returned as soon as their last work is submitted to the stream, and their
+/// next user waits for that work on the device.
 std::uint64_t asynchronous(BufferPool<StagedHostDevice>& pool, StagedHostDevice& device,
                            StreamSet<StagedHostDevice>& streams, std::span<float> staging,
                            std::uint32_t products) {
@@ -221,7 +221,7 @@ std::uint64_t batched(BufferPool<StagedHostDevice>& pool, StagedHostDevice& devi
   return counted;
 }
 
-/// Runs `work`, which gives the allocations it counted, and tells how its pool did.
+/// Runs `work`, which returns the allocations it counted, and prints how its pool did.
 template <class Pool, class Work>
 void tell(const char* name, Pool& pool, std::uint32_t products, Work&& work) {
   const auto before = pool.stats();
@@ -237,7 +237,7 @@ void tell(const char* name, Pool& pool, std::uint32_t products, Work&& work) {
               static_cast<unsigned long long>(misses), static_cast<unsigned long long>(counted));
 }
 
-/// Makes the buffers, and tells what the system was asked for: that the counter counts.
+/// Makes the buffers, and prints what the system was asked for: this shows that the counter works.
 template <class Pool>
 void warm_up(Pool& pool, const std::vector<std::uint64_t>& sizes) {
   std::uint64_t counted = 0;

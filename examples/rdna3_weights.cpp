@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Loads a GGUF file onto the first GPU with the policies for RDNA3, and lays out what an engine
+// Loads a GGUF file onto the first GPU with the policies for RDNA3, and allocates what an engine
 // needs beside it: pages for a KV cache, and scratch memory.
 //
 // Usage: rdna3_weights MODEL.gguf

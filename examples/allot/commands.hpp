@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The commands of the allot tool. Each prints its result to standard output and throws where it
-/// cannot be done.
+/// The commands of the allot tool. Each prints its result to standard output and throws if it
+/// fails.
 #pragma once
 
 #include <allot/load/load_options.hpp>
@@ -18,7 +18,7 @@ struct InspectOptions {
   bool json = false;
 };
 
-/// What `plan` and `load` share: how much memory, where, in what pieces.
+/// The options that `plan` and `load` share: how much memory, where, in what pieces.
 struct MemoryOptions {
   std::string file;
   std::string device = "host";        // several: hip:0,hip:1
@@ -37,7 +37,7 @@ struct MemoryOptions {
   allot::load::LoadOptions load;
 };
 
-/// What `split` and `merge` share: files out of files.
+/// The options that `split` and `merge` share: files made from files.
 struct RewriteOptions {
   std::string file;
   std::string out;                // merge: a file; split: what the shards' names begin with

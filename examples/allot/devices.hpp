@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Loading onto the kinds of devices that there are; each has a file of its own, so that they are
-/// compiled side by side.
+/// Loading onto each kind of device. Each kind has its own source file, so that they compile in
+/// parallel.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -15,7 +15,7 @@
 
 #include "commands.hpp"
 
-/// What a load came to, for both kinds of output.
+/// The outcome of a load, for both kinds of output.
 struct Result {
   allot::load::Plan plan;  // as it was followed
   allot::load::LoadReport report;
@@ -25,5 +25,5 @@ struct Result {
 
 Result load_on_host(const MemoryOptions& options, const allot::gguf::File& file);
 Result load_on_staged_host(const MemoryOptions& options, const allot::gguf::File& file);
-/// Throws: `std::runtime_error` where this build has no HIP.
+/// Throws: `std::runtime_error` if this build has no HIP.
 Result load_on_hip(const MemoryOptions& options, const allot::gguf::File& file);

@@ -94,7 +94,7 @@ std::string architecture(const gguf::File& file) {
   return std::string{value->as<std::string_view>()};
 }
 
-/// The facts that tell what a model is, where the file has them.
+/// The facts that identify a model, if the file has them.
 std::vector<std::pair<std::string, Json>> facts(const gguf::File& file) {
   std::vector<std::pair<std::string, Json>> found;
   const std::string prefix = architecture(file) + ".";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Takes the place of load_on_hip.cpp where HIP was not found.
+// Replaces load_on_hip.cpp if HIP was not found.
 #include <stdexcept>
 
 #include "devices.hpp"

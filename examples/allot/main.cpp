@@ -16,7 +16,7 @@ namespace {
 constexpr int cannot_be_done = 1;
 constexpr int wrong_usage = 2;
 
-/// An error with what lies behind it: `out of memory ...: hipMalloc failed with ...`.
+/// Returns an error's text with its causes: `out of memory ...: hipMalloc failed with ...`.
 std::string describe(const std::exception& error) {
   std::string text = error.what();
   try {
@@ -28,7 +28,7 @@ std::string describe(const std::exception& error) {
   return text;
 }
 
-/// One line, whatever the message holds.
+/// Prints one line, whatever the message holds.
 void print_error(std::string message) {
   std::replace(message.begin(), message.end(), '\n', ' ');
   std::fprintf(stderr, "allot: %s\n", printable(message).c_str());

@@ -25,7 +25,7 @@ std::string check_margin(const std::string& text) {
   return is_percentage ? "" : "use usual, none, or a percentage such as 20%";
 }
 
-/// `host`, `staged-host`, `hip`, `hip:N`, or several of the last with commas between them.
+/// `host`, `staged-host`, `hip`, `hip:N`, or several of the last separated by commas.
 std::string check_device(const std::string& text) {
   if (text == "host" || text == "staged-host" || text == "hip") return "";
   std::string rest = text + ",";
@@ -132,7 +132,7 @@ void add_transform_options(CLI::App& command, loading::TransformOptions& options
       ->group(form);
 }
 
-/// What `plan` and `load` share.
+/// The options that `plan` and `load` share.
 void add_memory_options(CLI::App& command, MemoryOptions& options) {
   command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
@@ -189,7 +189,7 @@ void add_rewrite_options(CLI::App& command, RewriteOptions& options) {
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 }
 
-/// What `load` does where the memory is not the host's.
+/// The options of `load` for memory that is not the host's.
 void add_pipeline_options(CLI::App& command, loading::LoadOptions& options) {
   const auto how = "How (if the memory is not the host's)";
   command.add_option("--slot", options.slot_bytes, "Bytes of a staging slot")

@@ -30,7 +30,7 @@ std::string count_text(std::uint64_t count) {
 
 namespace {
 
-/// Bytes of the UTF-8 sequence at the start of `text`, 0 where it is none.
+/// Returns the bytes of the UTF-8 sequence at the start of `text`, 0 if it is invalid.
 std::size_t utf8_length(std::string_view text) {
   const auto lead = static_cast<unsigned char>(text[0]);
   const std::size_t length = lead < 0x80 ? 1 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
@@ -120,7 +120,7 @@ nlohmann::ordered_json fusions_json(const allot::load::Plan& plan) {
 
 namespace {
 
-/// `blk.0-4,7` for layers that are numbered, and the names of those that are not.
+/// Returns `blk.0-4,7` for numbered layers, and the names of the others.
 std::string layers_text(const std::vector<std::string>& layers) {
   std::map<std::string, std::vector<std::uint64_t>> numbers;  // by what stands before them
   std::string text;
@@ -153,7 +153,7 @@ std::string layers_text(const std::vector<std::string>& layers) {
 }  // namespace
 
 void print_fusions(const allot::load::Plan& plan) {
-  // Layers that came out alike share a line.
+  // Layers with the same outcome share a line.
   std::vector<std::pair<std::string, std::vector<std::string>>> outcomes;
   for (const allot::load::Fusion& fusion : plan.fusions) {
     const std::size_t prefix = fusion.layer.empty() ? 0 : fusion.layer.size() + 1;

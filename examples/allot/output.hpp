@@ -23,7 +23,7 @@
 /// `1.5 GiB (1610612736 bytes)`
 std::string size_text(std::uint64_t bytes);
 
-/// The text with control characters and bytes that are no UTF-8 replaced: safe to print.
+/// Returns the text with control characters and bytes that are not UTF-8 replaced: safe to print.
 std::string printable(std::string_view text);
 
 /// A metadata value's or tensor's count with thousands separated.
@@ -34,16 +34,17 @@ nlohmann::ordered_json arenas_json(const allot::load::Plan& plan);
 nlohmann::ordered_json rules_json(const allot::load::Plan& plan);
 /// What fusing did in each layer.
 [[nodiscard]] nlohmann::ordered_json fusions_json(const allot::load::Plan& plan);
-/// How many layers have what fused, and why others have not; nothing where nothing was asked for.
+/// Prints what was fused in how many layers, and why not in others; nothing if fusing was not asked
+/// for.
 void print_fusions(const allot::load::Plan& plan);
 
-/// What each rule of the placement took, where there is more than one.
+/// Prints what each rule of the placement took, if there is more than one.
 void print_rules(const allot::load::Plan& plan);
 
-/// Throws: `std::runtime_error` naming those of the files that are there already.
+/// Throws: `std::runtime_error` naming the files that exist already.
 void refuse_to_overwrite(const std::vector<std::string>& paths);
 
-/// Draws a bar on standard error while a load goes on, where that is a terminal.
+/// Draws a progress bar on standard error, if that is a terminal.
 class ProgressBar {
  public:
   ProgressBar();

@@ -108,7 +108,7 @@ std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options
     if (!options.memory.empty()) device.free_bytes = options.memory[i];
     devices.push_back(device);
   }
-  // Several are loaded onto in one way: direct only if all can be.
+  // Several devices are loaded in one way: direct only if all of them can be.
   const bool is_direct =
       std::all_of(devices.begin(), devices.end(), [](const loading::PlannedDevice& device) {
         return device.transfer == loading::Transfer::direct;

@@ -62,10 +62,10 @@ class ChosenMargin {
                                           const allot::gguf::File& file,
                                           const allot::load::PlanOptions& planned);
 
-/// The devices as a plan sees them: asked, or with the memory that the options say they have. A
-/// device that is not there is an error where `must_ask`, and otherwise known by name only.
+/// The devices as a plan sees them: queried, or with the memory that the options give them. A
+/// device that does not exist is an error if `must_ask`, and otherwise known by name only.
 [[nodiscard]] std::vector<allot::load::PlannedDevice> planned_devices(const MemoryOptions& options,
                                                                       bool must_ask);
 
-/// A HIP device as a plan sees it, now. Throws: where there is none, or this build has no HIP.
+/// Returns a HIP device as a plan sees it, now. Throws: if there is none, or this build has no HIP.
 [[nodiscard]] allot::load::PlannedDevice ask_hip_device(const std::string& name);

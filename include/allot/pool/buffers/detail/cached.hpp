@@ -75,7 +75,7 @@ class ClassTable {
     return added;
   }
 
-  /// If classes have no number, one without buffers is forgotten. Complexity: constant.
+  /// Forgets a class without buffers, if classes have no number. Complexity: constant.
   void forget_if_empty(Class& old) noexcept {
     if constexpr (!is_numbered) {
       if (old.stats.in_use + old.stats.cached + old.in_making != 0) return;
@@ -117,7 +117,7 @@ class ClassTable {
   }
 
   std::vector<std::unique_ptr<Class>> classes_;
-  /// As many classes as there can be; a hash table's buckets if they have no number.
+  /// The number of possible classes; the buckets of a hash table if classes have no number.
   static constexpr std::size_t most = [] {
     if constexpr (is_numbered) return Classes::count;
     return std::size_t{0};

@@ -16,8 +16,8 @@ struct EntryLink {
   EntryLink* next = nullptr;
 };
 
-/// Does not own its entries. Circular, through a link of its own that is before the first and after
-/// the last entry: so that no operation has to ask which is which.
+/// Does not own its entries. Circular, through its own link before the first and after the last
+/// entry: so no operation has a special case.
 template <class Entry, class Tag>
 class EntryList {
   using Link = EntryLink<Tag>;
@@ -33,7 +33,7 @@ class EntryList {
   [[nodiscard]] Entry& front() const noexcept { return static_cast<Entry&>(*end_.next); }
   [[nodiscard]] Entry& back() const noexcept { return static_cast<Entry&>(*end_.previous); }
 
-  /// The first entry, and the one after an entry; null if there is none.
+  /// Returns the first entry, or the one after an entry; null if there is none.
   [[nodiscard]] Entry* first() const noexcept { return entry_of(end_.next); }
   [[nodiscard]] Entry* after(const Entry& entry) const noexcept {
     return entry_of(static_cast<const Link&>(entry).next);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The state that a `BufferPool` and its buffers share. It lives until the last of them is gone:
-/// then `close`, or the return of the last buffer, deletes it. So a buffer that is acquired counts
-/// no owner.
+/// The state that a `BufferPool` and its buffers share. `close`, or the return of the last buffer
+/// if that is later, deletes it, so acquiring a buffer counts no owner.
 #pragma once
 
 #include <allot/core/arguments.hpp>
@@ -79,7 +78,7 @@ class PoolState final : public PoolBase<DeviceType> {
     return PooledBufferMaker<DeviceType>::make(*entry, bytes);
   }
 
-  /// The pool's owner is gone: no more is acquired.
+  /// Called when the pool's owner is gone: nothing more is acquired.
   void close() noexcept {
     std::unique_lock lock{mutex_};
     is_closed_ = true;
@@ -238,8 +237,7 @@ class PoolState final : public PoolBase<DeviceType> {
     std::vector<Entry*> entries;
   };
 
-  /// Returns the units of the class. Throws: `std::invalid_argument` for zero bytes and sizes that
-  /// overflow.
+  /// Units of the class. Throws: `std::invalid_argument` for zero bytes and sizes that overflow.
   [[nodiscard]] static std::uint64_t units_for(std::uint64_t bytes) {
     const std::uint64_t units = units_of(Request{bytes}, AlignmentType::value).size;
     const std::optional<std::uint64_t> rounded = Classes::round_up(units);
