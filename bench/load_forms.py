@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Loads a model in several forms, interleaved, and prints a Markdown table: the least processor time
-and the least wall time of so many rounds.
+and the least wall time of ROUNDS rounds.
 
     bench/load_forms.py build/demo/examples/allot/allot FILE.gguf [ROUNDS]
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Runs the benchmark programs and keeps what they say in one JSON file. Called by bench/run.
+"""Runs the benchmark programs and keeps their results in one JSON file. Called by bench/run.
 
-Google Benchmark's programs run once for each workload, their repetitions interleaved at random, so that what
-else the machine does hits all allocators alike. Only the medians are kept.
+Google Benchmark's programs run once for each workload, their repetitions interleaved at random, so that other
+work on the machine affects all allocators alike. Only the medians are kept.
 """
 import argparse
 import json
@@ -41,7 +41,7 @@ def workloads(quick):
 
 def google_benchmark(program, pattern, repetitions):
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        # jemalloc wants its thread's data in room that the loader sets aside when the program starts
+        # jemalloc needs its thread's data in room that the loader reserves when the program starts
         environment = dict(os.environ, GLIBC_TUNABLES="glibc.rtld.optional_static_tls=65536")
         command = [program, f"--benchmark_filter={pattern}", f"--benchmark_repetitions={repetitions}",
                    "--benchmark_enable_random_interleaving=true", "--benchmark_out_format=json",

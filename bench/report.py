@@ -3,7 +3,7 @@
 
     report.py RESULTS.json FOLDER
 
-FOLDER holds benchmarks.md, whose part between the two markers is replaced, and gets charts/*.svg.
+FOLDER holds benchmarks.md, whose part between the two markers is replaced; charts/*.svg go there, too.
 """
 import json
 import os
@@ -76,7 +76,7 @@ def times(results):
     at = columns(results, 85)
     rows = [[named(allocator)] + [number(results.one(allocator, "ns", kind, **where, **({"seed": 1} if where else {})))
                                   for _, kind, where in at] for allocator in results.allocators()]
-    return ["One allocation and one free, ns, medians; log and rec: churns at 85 % fill with so many live blocks.", ""] + \
+    return ["One allocation and one free, ns, medians; log and rec: churns at 85 % fill with that many live blocks.", ""] + \
         table(["allocator"] + [title for title, _, _ in at], rows)
 
 
@@ -90,8 +90,8 @@ def refusals(results):
             if any(figures):
                 rows.append([named(allocator)] + [number(figure, 2) for figure in figures])
         seeds = len({row.get("seed") for row in results.rows if "seed" in row})
-        text += [f"Refused, % of all requests, at {fill} % fill (mean of {seeds} seeds where they were run; who is not "
-                 "here refused none):", ""] + table(["allocator"] + [title for title, _, _ in at], rows)
+        text += [f"Refused, % of all requests, at {fill} % fill (mean of {seeds} seeds if they were run; allocators "
+                 "not listed refused none):", ""] + table(["allocator"] + [title for title, _, _ in at], rows)
     return text
 
 
@@ -113,7 +113,7 @@ def threads(results):
         one, two = figure[kind, strategy, 1], figure[kind, strategy, 2]
         rows.append([{"separate": "an arena for each thread"}.get(kind, f"`{kind}`"), f"`{strategy}`",
                      number(one, 1), number(two, 1), number(two / one, 2)])
-    return ["Two threads at once, each with a thousand blocks of its own (`bench_threads`), million pairs a second:", ""] + \
+    return ["Two threads at once, each with its own thousand blocks (`bench_threads`), million pairs a second:", ""] + \
         table(["arena", "strategy", "one thread", "two threads", "ratio"], rows)
 
 
@@ -126,7 +126,7 @@ def worst(results):
         return f"{row['median_ns'] / 1e3:.2f}, {row['p99.99_ns'] / 1e3:.1f}, {row['worst_ns'] / 1e3:,.0f}"
 
     operations = {case: figure["BestFit", case]["operations"] for case in cases}
-    text = ["The slowest single operation (`bench_worst`, which says what the cases are): median, 99.99th percentile and "
+    text = ["The slowest single operation (`bench_worst`, which describes the cases): median, 99.99th percentile and "
             "worst, us, timer included:", ""]
     return text + table(["case", "operations"] + [f"`{name}`" for name in STRATEGIES],
                         [[case, number(operations[case])] + [cell(figure[name, case]) for name in STRATEGIES]
@@ -140,7 +140,7 @@ def compile_times(results):
 
 
 def goals(results):
-    """What this run says of the goals that need no peer."""
+    """What this run says about the goals that need no peer."""
     def ns(name, live, kind="churn-log"):
         return results.one(name, "ns", kind, live=live, fill=85, seed=1)
 

@@ -92,7 +92,8 @@ struct Item : ItemLayout {
   std::uint64_t offset;  ///< bytes from the start of the arena
 };
 
-/// How bytes are transformed on their way.
+/// How a step transforms bytes on their way: a result of planning. `TransformOptions` are what the
+/// caller asks for.
 enum class Transform {
   none,
   convert,    ///< to another type, byte order or length of rows

@@ -21,7 +21,7 @@
 namespace allot::detail {
 
 /// Make it before locking the mutex of the buffers, use it while holding the mutex, and destroy it
-/// after unlocking: until then it keeps the pieces that are no longer wanted.
+/// after unlocking: until then it keeps the pieces that are no longer needed.
 ///
 /// \tparam MemoryType  the `BufferMemory`
 template <class MemoryType, class TimePoint>
