@@ -104,8 +104,7 @@ int main(int argc, char** argv) {
   char* end = nullptr;
   const long steps = argc > 1 ? std::strtol(argv[1], &end, 10) : 20'000;
   if (argc > 2 || (argc == 2 && (*end != '\0' || steps < 1 || steps > 10'000'000))) {
-    std::fprintf(stderr,
-                 "usage: policy_comparison [STEPS]   (1 to 10,000,000; 20,000 otherwise)\n");
+    std::fprintf(stderr, "usage: policy_comparison [STEPS]   (1 to 10,000,000; default 20,000)\n");
     return 2;
   }
   std::printf("%ld steps of a server in 8 GiB of bare offsets\n\n", steps);
@@ -122,7 +121,6 @@ int main(int argc, char** argv) {
   compare<Arena<allot::BestFit, AlignTo<256>, allot::Locked<std::mutex>>>(
       "BestFit, Locked<std::mutex>", count);
   std::printf(
-      "\nns: one allocation and one free, what the program itself does included. Fragmented: what "
-      "is\n"
-      "free, but not in the largest free block. The policies: docs/policies.md.\n");
+      "\nns: one allocation and one free, including the program's own work. Fragmented: free, but\n"
+      "not in the largest free block. The policies: docs/policies.md.\n");
 }

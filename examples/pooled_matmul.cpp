@@ -292,7 +292,7 @@ int main(int argc, char** argv) {
   char* end = nullptr;
   const long products = argc > 1 ? std::strtol(argv[1], &end, 10) : 200;
   if (argc > 2 || (argc == 2 && (*end != '\0' || products < 1 || products > 1'000'000))) {
-    std::fprintf(stderr, "usage: pooled_matmul [PRODUCTS]   (1 to 1,000,000; 200 otherwise)\n");
+    std::fprintf(stderr, "usage: pooled_matmul [PRODUCTS]   (1 to 1,000,000; default 200)\n");
     return 2;
   }
   try {

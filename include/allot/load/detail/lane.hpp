@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Lane`: the way to one device, on several streams.
+/// `Lane`: copies to one device, on several streams.
 #pragma once
 
 #include <allot/device/device.hpp>
@@ -57,7 +57,7 @@ class Lane {
     chosen.outstanding.fetch_add(bytes, std::memory_order_relaxed);
   }
 
-  /// Waits for what was submitted last out of a slot.
+  /// Waits for the last copies that were submitted from a slot.
   void wait(std::size_t stream, std::size_t slot, std::uint64_t bytes) {
     device_->synchronize(events_[slot]);
     streams_[stream]->outstanding.fetch_sub(bytes, std::memory_order_relaxed);

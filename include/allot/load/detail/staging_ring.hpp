@@ -63,7 +63,7 @@ class StagingRing {
             static_cast<std::size_t>(room_)};
   }
 
-  /// A copy out of a slot that may still be under way.
+  /// A copy from a slot that may still be under way.
   struct Flight {
     std::size_t lane;
     std::size_t stream;
@@ -80,7 +80,7 @@ class StagingRing {
 
     [[nodiscard]] std::size_t slot() const noexcept { return slot_; }
     [[nodiscard]] std::span<std::byte> memory() const noexcept { return ring_->memory(slot_); }
-    /// Returns the copy out of it that may still be in flight.
+    /// Returns the copy from it that may still be in flight.
     [[nodiscard]] std::optional<Flight>& flight() noexcept { return ring_->slots_[slot_]; }
 
    private:

@@ -138,7 +138,7 @@ class Upload {
     held.flight() = {number, stream, bytes};
   }
 
-  /// Waits for the copy out of a slot, if there is one.
+  /// Waits for the copies from a slot, if there are any.
   void land(Held& held) {
     if (!held.flight()) return;
     const auto flight = *held.flight();

@@ -5,14 +5,14 @@
 /// | name               | what it is                                                              |
 /// |--------------------|-------------------------------------------------------------------------|
 /// | `make_plan`        | runs the real strategy over bare offsets: exact, and without a device   |
-/// | `PlanOptions`      | for which devices; with how much KV cache and scratch memory            |
+/// | `PlanOptions`      | the devices, and the sizes of KV cache and scratch memory               |
 /// | `Plan`             | a plain value: arenas, items, steps (`plan.hpp`)                        |
-/// | `TransformOptions` | what becomes of tensors on their way (`transform.hpp`)                  |
-/// | `GroupingPolicy`   | which items share a device allocation (`grouping.hpp`)                  |
+/// | `TransformOptions` | how tensors are transformed on their way (`transform.hpp`)              |
+/// | `GroupingPolicy`   | chooses items that share a device allocation (`grouping.hpp`)           |
 /// | `WeightPolicy`     | strategy, alignment, synchronization of the arenas (`weight_policy.hpp`)|
 ///
-/// A plan grows in four steps, each a function of the one before it: tensors become layouts, these
-/// are assigned to arenas, then placed in them, and steps bring the file's bytes there.
+/// A plan is made in four steps, each a function of the one before it: tensors become layouts,
+/// which are assigned to arenas, then placed in them; steps then bring the file's bytes there.
 #pragma once
 
 #include <allot/gguf/file.hpp>

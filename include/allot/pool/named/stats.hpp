@@ -72,18 +72,18 @@ struct NamedBuffersStats {
 class LeakList {
  public:
   LeakList() = default;
-  /// \param most        leaks, at most
-  /// \param name_bytes  of all their names, at most
+  /// \param most        the most leaks
+  /// \param name_bytes  the most bytes of all their names
   /// \param fill        `fill(add)` calls `add(name, bytes, age, site)` for each
   template <class Fill>
   LeakList(std::size_t most, std::size_t name_bytes, Fill&& fill) {
     leaks_.reserve(most);
-    // Longer than a string holds within itself: so that the names stay where they are when it
+    // Longer than a string stores in place: so the names stay at their address when the list
     // moves.
     names_.reserve(name_bytes + sizeof names_);
     fill([this](std::string_view name, std::uint64_t bytes, std::chrono::nanoseconds age,
                 const SourceLocation& site) {
-      Leak& leak = leaks_.emplace_back();  // written in place: a copy costs more than all else here
+      Leak& leak = leaks_.emplace_back();  // written in place: copying costs more than all else
       leak.name = {names_.data() + names_.size(), name.size()};
       leak.bytes = bytes;
       leak.age = age;

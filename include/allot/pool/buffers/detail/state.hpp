@@ -249,7 +249,7 @@ class PoolState final : public PoolBase<DeviceType> {
     return static_cast<Chunk&>(*entry.chunk);
   }
 
-  /// \param unused  what must be destroyed without the lock
+  /// \param unused  receives what must be destroyed without the lock
   [[nodiscard]] std::uint32_t lane_of(stream_type& stream, const Owner* owner,
                                       std::vector<Owner>& unused) {
     if (const auto known = streams_.find(stream, owner)) [[likely]]
@@ -394,7 +394,7 @@ class PoolState final : public PoolBase<DeviceType> {
   PoolAccount account_;
   bool is_closed_ = false;
   std::uint64_t ticks_ = 0;
-  Reclaimer reclaimer_;  // goes first: waits for a call that is under way
+  Reclaimer reclaimer_;  // destroyed first: waits for a call under way
 };
 
 }  // namespace allot::detail

@@ -24,11 +24,11 @@ namespace allot::detail {
 struct Touched {
   std::uint64_t written = 0;  // last time
   std::uint64_t read = 0;     // last time, by any lane
-  std::uint32_t readers = 0;  // a bit for each lane, since they were written
+  std::uint32_t readers = 0;  // a bit for each lane that has read since the last write
   std::uint8_t writer = 0;
   bool is_written = false;
-  bool more_writes = false;  // may have been given since `written`
-  bool more_reads = false;   // may have been given since `read`
+  bool more_writes = false;  // may have been submitted since `written`
+  bool more_reads = false;   // may have been submitted since `read`
 };
 
 template <Device DeviceType>
