@@ -39,7 +39,7 @@ class FixedBlocks : public detail::LiveBlocks {
   /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (size > Units || alignment > natural_alignment || free_.is_empty()) return std::nullopt;
-    records_.ensure(1);
+    if (records_.vacant() == 0) records_.ensure(1);
     const std::uint64_t number = free_.lowest();
     const std::uint32_t index = records_.acquire();
     detail::Record& record = records_[index];
@@ -47,7 +47,7 @@ class FixedBlocks : public detail::LiveBlocks {
     detail::RecordSlab::start_use(record);
     free_.erase(number);
     ++live_blocks_;
-    return Placement{record.offset, Units, {index, record.generation}};
+    return Placement{number * Units, Units, {index, record.generation}};
   }
 
   /// Returns false, and changes nothing, if no such block is live.

@@ -81,28 +81,15 @@ class BlockPool {
   /// Complexity: constant. Throws: `OutOfBlocks`; what recording and waiting throw. Nothing has
   /// changed then.
   [[nodiscard]] Number allocate(std::size_t lane = 0) {
-    const std::optional<Number> taken = try_allocate(lane);
-    if (!taken) throw OutOfBlocks{1, 0, capacity(), block_bytes_};
-    return *taken;
+    const Number number = lowest_free(lane);
+    if (number == none) throw OutOfBlocks{1, 0, capacity(), block_bytes_};
+    return number;
   }
 
   /// The same, but returns nothing if no block is free.
   [[nodiscard]] std::optional<Number> try_allocate(std::size_t lane = 0) {
-    lanes_.require(lane);
-    const std::optional<Block> placed = numbers_.try_allocate(1);
-    if (!placed) return std::nullopt;
-    const auto number = static_cast<Number>(placed->offset);
-    State& block = blocks_[number];
-    try {
-      lanes_.before_write(block.touched, lane);
-    } catch (...) {
-      numbers_.deallocate(*placed);
-      throw;
-    }
-    lanes_.note_written(block.touched, lane);
-    block.handle = placed->handle;
-    block.ref_count = 1;
-    end_ = larger<std::uint64_t>(end_, number + std::uint64_t{1});
+    const Number number = lowest_free(lane);
+    if (number == none) return std::nullopt;
     return number;
   }
 
@@ -259,11 +246,38 @@ class BlockPool {
   using OwnMemory =
       Shared<Arena<Linear, AlignTo<block_alignment>, Locked<>, typename DeviceType::memory_type>>;
 
+  static constexpr Number none = std::numeric_limits<Number>::max();
+
   struct State {
     Handle handle{};
     std::uint32_t ref_count = 0;
     detail::Touched touched;
   };
+
+  /// Allocates it, or returns `none`. Its number and its handle are passed on as 32-bit values: an
+  /// optional or a handle on the stack is written in parts and read as a whole, and a processor does
+  /// that only after every earlier store, however many of them miss the cache.
+  [[nodiscard]] Number lowest_free(std::size_t lane) {
+    lanes_.require(lane);
+    const std::optional<Block> placed = numbers_.try_allocate(1);
+    if (!placed) return none;
+    const auto number = static_cast<Number>(placed->offset);
+    const std::uint32_t index = placed->handle.index;
+    const std::uint32_t generation = placed->handle.generation;
+    State& block = blocks_[number];
+    try {
+      lanes_.before_write(block.touched, lane);
+    } catch (...) {
+      numbers_.deallocate({number, 1, {index, generation}});
+      throw;
+    }
+    lanes_.note_written(block.touched, lane);
+    block.handle.index = index;
+    block.handle.generation = generation;
+    block.ref_count = 1;
+    end_ = larger<std::uint64_t>(end_, number + std::uint64_t{1});
+    return number;
+  }
 
   [[nodiscard]] static std::uint64_t bytes_of(const BlockPoolOptions& options) {
     const auto bytes = checked_multiply(options.blocks, options.block_bytes);

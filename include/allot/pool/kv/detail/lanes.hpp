@@ -98,9 +98,11 @@ class Lanes {
   /// Makes later work of the lane wait for the last writes and reads.
   void before_write(Touched& touched, std::size_t lane) {
     before_read(touched, lane);
+    const std::uint32_t others = touched.readers & ~(std::uint32_t{1} << lane);
+    if (others == 0) return;
     if (touched.more_reads) touched.read = timeline_.tick();
     for (std::size_t other = 0; other < lanes_.size(); ++other) {
-      if ((touched.readers >> other & 1) != 0) wait_for(lane, other, touched.read);
+      if ((others >> other & 1) != 0) wait_for(lane, other, touched.read);
     }
   }
 
