@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include <allot/alignment/alignment.hpp>
 #include <allot/core/block.hpp>
+#include <allot/core/callback.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 
 #include <doctest/doctest.h>
 
+#include <array>
+#include <memory>
 #include <string>
+#include <utility>
 
 namespace {
 
@@ -71,6 +75,64 @@ TEST_CASE("the longest out-of-memory message is whole") {
   const OutOfMemory error{RefusalReason::fragmented, highest, highest, highest, highest, highest};
   const std::string message = error.what();
   CHECK(message.ends_with("ask for smaller pieces"));
+}
+
+/// Adds to what it holds. \tparam Bytes  that it is longer by
+template <std::size_t Bytes>
+struct Adder {
+  std::unique_ptr<int> value;
+  std::array<char, Bytes> more{};
+  int operator()(int other) { return *value += other; }
+};
+
+struct ThrowsWhenMoved {
+  ThrowsWhenMoved() = default;
+  ThrowsWhenMoved(ThrowsWhenMoved&&) noexcept(false) {}
+  int operator()(int other) const { return other; }
+};
+
+int twice(int value) { return 2 * value; }
+
+template <class Callable>
+void check_callback(Callable callable) {
+  Callback<int(int)> first{std::move(callable)};
+  CHECK(first(1) == 2);
+  Callback<int(int)> second{std::move(first)};
+  CHECK(!first);
+  CHECK(second(1) == 3);
+  first = std::move(second);
+  CHECK(!second);
+  CHECK(first(1) == 4);
+  first = nullptr;
+  CHECK(!first);
+}
+
+TEST_CASE("a callback keeps its target when it is moved, whatever the size") {
+  check_callback(Adder<1>{std::make_unique<int>(1)});
+  check_callback(Adder<100>{std::make_unique<int>(1)});
+}
+
+TEST_CASE("a callback destroys its target once") {
+  const auto watched = std::make_shared<int>();
+  const auto small = [watched] {};
+  const auto large = [watched, more = std::array<char, 100>{}] { static_cast<void>(more); };
+  {
+    Callback<void()> one{small};
+    Callback<void()> other{large};
+    std::swap(one, other);
+    one = std::move(other);
+    other = large;
+    CHECK(watched.use_count() == 5);
+  }
+  CHECK(watched.use_count() == 3);
+}
+
+TEST_CASE("a callback calls a function, and what throws when it is moved") {
+  Callback<int(int)> callback{twice};
+  CHECK(callback(4) == 8);
+  callback = ThrowsWhenMoved{};
+  Callback<int(int)> moved{std::move(callback)};
+  CHECK(moved(4) == 4);
 }
 
 TEST_CASE("usages add, and the sum keeps both identities") {
