@@ -38,7 +38,10 @@ enum class Simd { none, avx2 };
 }
 
 /// Throws: `std::invalid_argument` for a number that is not a type, and for types without values.
-[[nodiscard]] inline Decode decoder_of(TensorType type, [[maybe_unused]] Simd simd) {
+/// A template, as all that leads to it, for what it is not: it names every decoder, and a header
+/// that is included to call none of them should not have them compiled.
+template <class = void>
+[[nodiscard]] Decode decoder_of(TensorType type, [[maybe_unused]] Simd simd) {
 #ifdef ALLOT_HAS_AVX2
   if (simd == Simd::avx2) {
     if (const Decode decode = avx2::decoder_of(type)) return decode;
@@ -73,7 +76,8 @@ enum class Simd { none, avx2 };
 
 /// Returns the number of blocks in `bytes` bytes.
 /// Throws: `std::invalid_argument` unless they are whole blocks of exactly `elements` elements.
-[[nodiscard]] inline std::size_t checked_blocks(const TypeInfo& info, std::size_t bytes,
+template <class = void>
+[[nodiscard]] std::size_t checked_blocks(const TypeInfo& info, std::size_t bytes,
                                                 std::size_t elements) {
   const std::size_t blocks = bytes / info.block_bytes;
   if (blocks * info.block_bytes == bytes &&
@@ -86,8 +90,9 @@ enum class Simd { none, avx2 };
                               std::to_string(info.block_bytes) + " bytes"};
 }
 
-inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<float> out,
-                       Simd simd) {
+template <class = void>
+void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<float> out,
+                Simd simd) {
   const Decode decode = decoder_of(type, simd);
   const std::size_t count = checked_blocks(type_info(type), blocks.size(), out.size());
   if (count != 0) decode(reinterpret_cast<const Byte*>(blocks.data()), count, out.data());
@@ -111,7 +116,7 @@ void narrow(const Byte* from, std::size_t count, Narrow* out, [[maybe_unused]] S
 
 /// Types other than F32 go through a buffer that fits a core's cache.
 template <class Narrow>
-void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Narrow> out,
+requires(!std::is_same_v<Narrow, float>) void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Narrow> out,
                 Simd simd) {
   constexpr TensorType same = std::is_same_v<Narrow, Float16> ? TensorType::F16 : TensorType::BF16;
   const Decode decode = decoder_of(type, simd);
@@ -145,17 +150,19 @@ void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Na
 /// \param blocks  as in the file; need not be aligned
 /// \param out     as many elements as the blocks have
 /// Throws: `std::invalid_argument` if the sizes do not agree, and for types without values.
-inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<float> out) {
+template <class = void>
+void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<float> out) {
   detail::dequantize(type, blocks, out, detail::best_simd());
 }
 
 /// The same, rounded to nearest, ties to even. F16 as `Float16` and BF16 as `BFloat16` are copied,
 /// as in ggml: a signaling NaN stays one, while converting through floats would make it quiet.
-inline void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Float16> out) {
+template <class = void>
+void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Float16> out) {
   detail::dequantize(type, blocks, out, detail::best_simd());
 }
-inline void dequantize(TensorType type, std::span<const std::byte> blocks,
-                       std::span<BFloat16> out) {
+template <class = void>
+void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<BFloat16> out) {
   detail::dequantize(type, blocks, out, detail::best_simd());
 }
 

@@ -38,7 +38,8 @@ struct LoadReport {
 namespace detail {
 
 /// Throws: `std::invalid_argument`.
-inline void check_options(const LoadOptions& options) {
+template <class = void>
+void check_options(const LoadOptions& options) {
   if (options.slot_bytes < 4 * KiB || options.slot_bytes > 4 * GiB) {
     throw std::invalid_argument{"invalid staging slot size: " + std::to_string(options.slot_bytes) +
                                 " bytes; use 4 KiB to 4 GiB"};

@@ -89,6 +89,7 @@ class ProgressCallback {
 /// Thrown if the progress callback returned false; nothing stays reserved.
 class Cancelled : public std::runtime_error {
  public:
+  template <class = void>
   explicit Cancelled(const Progress& at)
       : std::runtime_error{"cancelled after " + std::string{ReadableBytes{at.done}.c_str()} +
                            " of " + ReadableBytes{at.total}.c_str()} {}
@@ -97,7 +98,8 @@ class Cancelled : public std::runtime_error {
 namespace detail {
 
 /// Calls the callback, if any, on this thread. Throws: `Cancelled`, what the callback throws.
-inline void notify(const ProgressCallback& callback, const Progress& progress) {
+template <class = void>
+void notify(const ProgressCallback& callback, const Progress& progress) {
   if (callback && !callback(progress)) throw Cancelled{progress};
 }
 

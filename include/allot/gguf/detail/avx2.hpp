@@ -23,7 +23,8 @@
 namespace allot::gguf::detail::avx2 {
 
 /// Returns null for types without a decoder here: their plain loops are as fast as memory.
-[[nodiscard]] inline Decode decoder_of(TensorType type) noexcept {
+template <class = void>
+[[nodiscard]] Decode decoder_of(TensorType type) noexcept {
   if (type == TensorType::F16) return decode_f16;
   if (type == TensorType::BF16) return decode_bf16;
   return with_decoder(type,

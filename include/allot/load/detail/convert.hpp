@@ -36,6 +36,7 @@ struct Conversion {
   std::uint64_t unit_to;    // what they become
 
   /// Requires: `check_step` found the step right.
+  template <class = void>
   Conversion(const gguf::File& file, const Plan& plan, const Step& step)
       : shard{&file.shards()[step.shard]},
         from{file.tensors()[step.item].type},

@@ -16,6 +16,9 @@
 namespace allot::load::detail {
 
 /// Files to read past the page cache, if that is wanted and possible.
+///
+/// \tparam Owner  what has them: until that is compiled, no part of this is
+template <class Owner>
 class DirectFiles {
  public:
   DirectFiles(const gguf::File& file, bool wanted, std::vector<std::string>& fallbacks) {

@@ -59,8 +59,8 @@ template <class = void>
 }
 
 /// Returns the bytes that steps put in place.
-template <class = void>
-[[nodiscard]] std::uint64_t bytes_of(std::span<const Step> steps) noexcept {
+template <class Steps>
+[[nodiscard]] std::uint64_t bytes_of(const Steps& steps) noexcept {
   std::uint64_t total = 0;
   for (const Step& step : steps) total += step.arena_bytes;
   return total;

@@ -41,11 +41,11 @@ void read_piece(const gguf::File& file, const Step& piece, std::byte* arena, Pop
 /// Blocks until done.
 /// Throws: `Cancelled`, what `progress` throws, `gguf::ParseError`; by then no thread reads any
 /// more.
-template <class = void>
+template <class Owner = void>
 void read_steps(const gguf::File& file, const Plan& plan, std::span<std::byte* const> bases,
                 Populate populate, std::size_t readers, const ProgressCallback& progress) {
   constexpr std::uint64_t piece_bytes = 4 * MiB;
-  const Work work{file, plan, piece_bytes};
+  const Work<Owner> work{file, plan, piece_bytes};
   const std::vector<Step> pieces = cut(work.plain(), piece_bytes);
   ByteCount done{bytes_of(plan.steps)};
   WorkerPool pool{pieces.size() + work.tiles(), [&](std::size_t i) {

@@ -33,6 +33,7 @@ class Tiling {
  public:
   /// Requires: `most_bytes` has room for a block of any type, converted to any other; the step has
   /// bytes.
+  template <class = void>
   Tiling(const gguf::File& file, const Plan& plan, const Step& step, std::uint64_t most_bytes)
       : step_{&step} {
     std::uint64_t row = step.arena_bytes;

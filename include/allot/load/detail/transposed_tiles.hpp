@@ -36,6 +36,7 @@ struct TransposedTile {
 class TransposedTiling {
  public:
   /// Requires: as `Tiling`.
+  template <class = void>
   TransposedTiling(const gguf::File& file, const Plan& plan, const Step& step,
                    std::uint64_t most_bytes)
       : step_{&step},

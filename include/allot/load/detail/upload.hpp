@@ -31,7 +31,8 @@
 namespace allot::load::detail {
 
 /// Makes the ring no larger than the bytes that go through it: pinning memory takes time.
-[[nodiscard]] inline LoadOptions trimmed(LoadOptions options, std::uint64_t bytes) {
+template <class = void>
+[[nodiscard]] LoadOptions trimmed(LoadOptions options, std::uint64_t bytes) {
   const std::uint64_t share = bytes / options.slots + 1;
   const std::uint64_t useful = std::max(1 * MiB, align_down(share + 4 * KiB - 1, 4 * KiB));
   options.slot_bytes = std::min(options.slot_bytes, useful);
@@ -153,8 +154,8 @@ class Upload {
   StreamChoice choice_;
   LoadReport& report_;
   StagingRing<DeviceType> ring_;
-  DirectFiles direct_;
-  Work work_;
+  DirectFiles<Upload> direct_;
+  Work<Upload> work_;
   std::vector<Step> pieces_;
   std::vector<Batch> batches_;
   ByteCount progress_;

@@ -41,6 +41,8 @@ class Tiles {
   std::vector<std::uint64_t> ends_;  // for each tiling, the number of tiles up to its last
 };
 
+/// \tparam Owner  what has it: until that is compiled, no part of this is
+template <class Owner>
 class Work {
  public:
   /// \param plan        its steps must outlive this

@@ -126,7 +126,8 @@ class ByteCount {
 };
 
 /// Returns the default number of reader threads: one for each processor, at most 16.
-[[nodiscard]] inline std::size_t usual_readers() noexcept {
+template <class = void>
+[[nodiscard]] std::size_t usual_readers() noexcept {
   return std::min<std::size_t>(os::processors(), 16);
 }
 
