@@ -78,7 +78,7 @@ template <class = void>
 /// Throws: `std::invalid_argument` unless they are whole blocks of exactly `elements` elements.
 template <class = void>
 [[nodiscard]] std::size_t checked_blocks(const TypeInfo& info, std::size_t bytes,
-                                                std::size_t elements) {
+                                         std::size_t elements) {
   const std::size_t blocks = bytes / info.block_bytes;
   if (blocks * info.block_bytes == bytes &&
       blocks <= std::numeric_limits<std::size_t>::max() / 256 &&  // the most elements in a block
@@ -116,8 +116,9 @@ void narrow(const Byte* from, std::size_t count, Narrow* out, [[maybe_unused]] S
 
 /// Types other than F32 go through a buffer that fits a core's cache.
 template <class Narrow>
-requires(!std::is_same_v<Narrow, float>) void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Narrow> out,
-                Simd simd) {
+requires(!std::is_same_v<Narrow, float>) void dequantize(TensorType type,
+                                                         std::span<const std::byte> blocks,
+                                                         std::span<Narrow> out, Simd simd) {
   constexpr TensorType same = std::is_same_v<Narrow, Float16> ? TensorType::F16 : TensorType::BF16;
   const Decode decode = decoder_of(type, simd);
   const TypeInfo info = type_info(type);

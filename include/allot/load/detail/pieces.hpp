@@ -16,7 +16,7 @@ namespace allot::load::detail {
 
 /// Cuts steps that read bytes as they are into pieces that end at multiples of `piece_bytes` in the
 /// arena, so that no two threads fault in the same huge page, and no two copies write to one page.
-template <class = void>
+template <class Owner>
 [[nodiscard]] std::vector<Step> cut(std::span<const Step> steps, std::uint64_t piece_bytes) {
   std::vector<Step> pieces;
   for (Step rest : steps) {
@@ -35,7 +35,7 @@ template <class = void>
 
 /// The same, into pieces of at most a slot. The first ones are smaller, each twice the one before:
 /// so the link is busy while the first slots are still being filled.
-template <class = void>
+template <class Owner>
 [[nodiscard]] std::vector<Step> cut_gradually(std::span<const Step> steps,
                                               std::uint64_t slot_bytes) {
   std::vector<Step> first;
@@ -53,7 +53,7 @@ template <class = void>
     step.bytes -= piece.bytes;
     if (step.bytes == 0) ++from;
   }
-  const std::vector<Step> others = cut(std::span{rest}.subspan(from), slot_bytes);
+  const auto others = cut<Owner>(std::span{rest}.subspan(from), slot_bytes);
   first.insert(first.end(), others.begin(), others.end());
   return first;
 }

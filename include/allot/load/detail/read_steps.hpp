@@ -46,7 +46,7 @@ void read_steps(const gguf::File& file, const Plan& plan, std::span<std::byte* c
                 Populate populate, std::size_t readers, const ProgressCallback& progress) {
   constexpr std::uint64_t piece_bytes = 4 * MiB;
   const Work<Owner> work{file, plan, piece_bytes};
-  const std::vector<Step> pieces = cut(work.plain(), piece_bytes);
+  const auto pieces = cut<Owner>(work.plain(), piece_bytes);
   ByteCount done{bytes_of(plan.steps)};
   WorkerPool pool{pieces.size() + work.tiles(), [&](std::size_t i) {
                     if (i < pieces.size()) {

@@ -54,7 +54,7 @@ class Upload {
         ring_{devices.front(), trimmed(options, bytes_of(plan.steps)), report.fallbacks},
         direct_{file, options.direct_io, report.fallbacks},
         work_{file, plan, ring_.slot_bytes()},
-        pieces_{cut_gradually(work_.plain(), ring_.slot_bytes())},
+        pieces_{cut_gradually<Upload>(work_.plain(), ring_.slot_bytes())},
         batches_{batches_of(pieces_, arenas, ring_.slot_bytes())},
         progress_{bytes_of(plan.steps)} {
     lanes_.reserve(devices.size());

@@ -39,6 +39,7 @@ concept GroupingPolicy = requires(const Model grouping, std::span<const ItemLayo
 
 /// Everything in one arena: one device allocation.
 struct OneArena {
+  template <class = void>
   [[nodiscard]] static std::vector<Group> groups(std::span<const ItemLayout>,
                                                  std::span<const std::uint32_t> chosen,
                                                  std::uint64_t) {
@@ -54,6 +55,7 @@ class ArenasOf {
   /// \param bytes  the most in one arena
   constexpr explicit ArenasOf(std::uint64_t bytes) noexcept : bytes_{bytes} {}
 
+  template <class = void>
   [[nodiscard]] std::vector<Group> groups(std::span<const ItemLayout> items,
                                           std::span<const std::uint32_t> chosen,
                                           std::uint64_t alignment) const {

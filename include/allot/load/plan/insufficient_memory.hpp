@@ -17,6 +17,7 @@ namespace allot {
 /// A plan and its margin do not fit what the device has free. All figures in bytes.
 class InsufficientMemory : public std::runtime_error {
  public:
+  template <class = void>
   InsufficientMemory(const std::string& device, std::uint64_t planned, std::uint64_t margin,
                      std::uint64_t available, std::string to_cut)
       : std::runtime_error{"not enough memory on " + device + ": required " +

@@ -150,6 +150,7 @@ struct Plan {
     return total;
   }
   /// Returns the bytes that are reserved on one device.
+  template <class = void>
   [[nodiscard]] std::uint64_t bytes_on(const std::string& device) const noexcept {
     std::uint64_t total = 0;
     for (const PlannedArena& arena : arenas) total += arena.device == device ? arena.capacity : 0;
@@ -174,6 +175,7 @@ struct Plan {
     return count;
   }
   /// Returns what each rule of the grouping took, in the order of their first arena.
+  template <class = void>
   [[nodiscard]] std::vector<RuleCount> rules() const {
     std::vector<RuleCount> counts;
     std::vector<std::size_t> of_arena;

@@ -10,6 +10,7 @@
 #include <allot/load/plan/grouping.hpp>
 #include <allot/load/plan/plan.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -34,10 +35,11 @@ struct Assignment {
 /// Adds scratch memory for each device, if any is wanted.
 /// Throws: `InsufficientMemory` for an item that no device has room for.
 template <GroupingPolicy Grouping>
-[[nodiscard]] Assignment assign(Layouts layouts, const std::vector<PlannedDevice>& devices,
+[[nodiscard]] Assignment assign(std::same_as<Layouts> auto layouts,
+                                const std::vector<PlannedDevice>& devices,
                                 std::uint64_t scratch_bytes, const Grouping& grouping,
                                 std::uint64_t alignment) {
-  std::vector<ItemLayout>& items = layouts.items;
+  auto& items = layouts.items;
   std::vector<std::vector<std::uint32_t>> of_device =
       split_by_layers(items, devices, scratch_bytes);
   for (std::size_t i = 0; scratch_bytes != 0 && i < devices.size(); ++i) {
@@ -55,9 +57,8 @@ template <GroupingPolicy Grouping>
 
 /// Returns a plan's assignment, but with the arenas of one device divided into chunks of at most
 /// `bytes`.
-template <class = void>
-[[nodiscard]] Assignment divided(const Plan& plan, const std::string& device, std::uint64_t bytes,
-                                 std::uint64_t alignment) {
+[[nodiscard]] Assignment divided(const std::same_as<Plan> auto& plan, const std::string& device,
+                                 std::uint64_t bytes, std::uint64_t alignment) {
   Assignment assignment{{{plan.items.begin(), plan.items.end()}, plan.fusions}, {}};
   std::vector<std::vector<std::uint32_t>> of_arena(plan.arenas.size());
   for (std::size_t i = 0; i < plan.items.size(); ++i) {
@@ -65,7 +66,7 @@ template <class = void>
       of_arena[plan.items[i].arena].push_back(static_cast<std::uint32_t>(i));
   }
   for (std::size_t i = 0; i < plan.arenas.size(); ++i) {
-    const PlannedArena& arena = plan.arenas[i];
+    const auto& arena = plan.arenas[i];
     std::vector<Group> groups{{arena.rule, of_arena[i]}};
     if (arena.device == device)
       groups = ArenasOf{bytes}.groups(assignment.layouts.items, of_arena[i], alignment);

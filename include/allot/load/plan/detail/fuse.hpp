@@ -11,6 +11,7 @@
 #include <allot/load/plan/transform.hpp>
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -241,11 +242,11 @@ class Fuser {
 };
 
 /// Fuses what the options name.
-template <class = void>
-[[nodiscard]] Layouts fuse(std::vector<ItemLayout> tensors, const TransformOptions& options) {
+[[nodiscard]] Layouts fuse(std::same_as<std::vector<ItemLayout>> auto tensors,
+                           const TransformOptions& options) {
   const std::vector<FusionKind> kinds = fusion_kinds(options.fuse);
   if (kinds.empty()) return {std::move(tensors)};
-  return Fuser{std::move(tensors), options}.run(kinds);
+  return Fuser<>{std::move(tensors), options}.run(kinds);
 }
 
 }  // namespace allot::load::detail

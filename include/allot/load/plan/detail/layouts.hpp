@@ -13,6 +13,7 @@
 #include <allot/load/plan/transform.hpp>
 #include <allot/os/pattern.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <iterator>
 #include <optional>
@@ -98,17 +99,16 @@ template <class = void>
 
 /// Lays out everything but scratch memory, in the order of the plan.
 /// Throws: as `make_plan` does for transforms and for the cache.
-template <class = void>
-[[nodiscard]] Layouts lay_out_model(const gguf::File& file, const TransformOptions& transforms,
+[[nodiscard]] Layouts lay_out_model(const std::same_as<gguf::File> auto& file,
+                                    const TransformOptions& transforms,
                                     const std::optional<CacheOptions>& cache) {
   check_transforms(transforms);
   std::vector<ItemLayout> tensors;
   tensors.reserve(file.tensors().size());
-  for (const gguf::TensorInfo& tensor : file.tensors())
-    tensors.push_back(lay_out_tensor(tensor, transforms));
+  for (const auto& tensor : file.tensors()) tensors.push_back(lay_out_tensor(tensor, transforms));
   Layouts layouts = fuse(std::move(tensors), transforms);
   if (cache) {
-    std::vector<ItemLayout> items = cache_items(file, *cache);
+    auto items = cache_items(file, *cache);
     layouts.items.insert(layouts.items.end(), std::make_move_iterator(items.begin()),
                          std::make_move_iterator(items.end()));
   }

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -100,18 +101,19 @@ template <class = void>
   return {{std::move(part), whole.arena, offset}, end};
 }
 
-/// Gives every item its place, and every arena its size.
+/// Gives every item its place, and every arena its size. That the parameter is `auto` makes all that
+/// is done with it wait until a plan is made.
 /// Throws: `std::length_error`.
 template <WeightPolicy Policy>
-[[nodiscard]] Placed place(Assignment assignment) {
+[[nodiscard]] Placed place(std::same_as<Assignment> auto assignment) {
   struct Place {
     std::uint32_t arena = 0;
     Block block{};
   };
-  std::vector<ItemLayout>& layouts = assignment.layouts.items;
+  auto& layouts = assignment.layouts.items;
   std::vector<Place> places(layouts.size());
   Placed placed{{}, {}, std::move(assignment.layouts.fusions)};
-  for (ArenaItems& of : assignment.arenas) {
+  for (auto& of : assignment.arenas) {
     const Blocks in_arena = place_in_least<Policy>(layouts, of.group.items);
     PlannedArena arena{.device = std::move(of.device),
                        .capacity = in_arena.capacity,

@@ -8,6 +8,7 @@
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -125,14 +126,13 @@ class StepMaker {
 };
 
 /// Returns the complete plan.
-template <class = void>
-[[nodiscard]] Plan with_steps(const gguf::File& file, Placed placed) {
+[[nodiscard]] Plan with_steps(const gguf::File& file, std::same_as<Placed> auto placed) {
   Plan plan{.arenas = std::move(placed.arenas),
             .items = {},
             .steps = StepMaker{file, placed.items}.run(),
             .fusions = std::move(placed.fusions)};
   plan.items.reserve(placed.items.size());
-  for (PlacedItem& item : placed.items) plan.items.push_back(std::move(item.item));
+  for (auto& item : placed.items) plan.items.push_back(std::move(item.item));
   return plan;
 }
 
