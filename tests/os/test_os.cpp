@@ -10,7 +10,7 @@
 #include <allot/os/path.hpp>
 #include <allot/os/pattern.hpp>
 #include <allot/os/peak_memory.hpp>
-#include <allot/os/random_seed.hpp>
+#include <allot/os/random.hpp>
 
 #include <doctest/doctest.h>
 

@@ -46,6 +46,9 @@ struct ModelShape {
 namespace detail {
 
 /// Reads the keys `ARCHITECTURE.*` of a file layer by layer, up to the first problem.
+///
+/// \tparam Caller  until what has it is compiled, no part of this is
+template <class Caller>
 class AttentionReader {
  public:
   AttentionReader(const File& file, const std::string& architecture)
@@ -153,7 +156,8 @@ class AttentionReader {
 
 /// Returns what the metadata of a file say about its model. What they do not say stays empty.
 /// Complexity: linear in the layers.
-[[nodiscard]] inline ModelShape model_shape_of(const File& file) {
+template <class Caller = void>
+[[nodiscard]] ModelShape model_shape_of(const File& file) {
   const Metadata& metadata = file.metadata();
   const auto count = [&metadata](const std::string& key) -> std::optional<std::uint64_t> {
     const Value* value = metadata.find(key);
@@ -170,7 +174,7 @@ class AttentionReader {
   const Value* tokens = metadata.find("tokenizer.ggml.tokens");
   if (!shape.vocabulary && tokens != nullptr && tokens->type() == ValueType::array)
     shape.vocabulary = tokens->array().size();
-  detail::AttentionReader reader{file, shape.architecture};
+  detail::AttentionReader<Caller> reader{file, shape.architecture};
   shape.attention = reader.read();
   shape.attention_problem = reader.problem();
   return shape;

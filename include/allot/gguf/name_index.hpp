@@ -4,7 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/os/random_seed.hpp>
+#include <allot/os/random.hpp>
 
 #include <bit>
 #include <cstddef>

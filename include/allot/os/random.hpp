@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Random numbers from the system that no other process knows, for the keys of hash tables.
+///
+/// | name                    | what it gives                                                   |
+/// |-------------------------|-----------------------------------------------------------------|
+/// | `random_seed`           | one number, the same each time a process asks; no system call   |
+/// | `fill_with_random_bits` | as many as are asked for, new ones each time                    |
 #pragma once
+
+#include <sys/auxv.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #if __has_include(<sys/random.h>)
@@ -17,6 +25,15 @@
 #endif
 
 namespace allot::os {
+
+/// For hashes that must not be predictable. Not a secret: every call returns the same number.
+[[nodiscard]] inline std::uint64_t random_seed() noexcept {
+  std::uint64_t random = 0x2545f4914f6cdd1dU;
+  // Sixteen bytes that the kernel gives each process.
+  if (const unsigned long at = ::getauxval(AT_RANDOM))
+    std::memcpy(&random, reinterpret_cast<const void*>(at), sizeof random);
+  return random;
+}
 
 /// Fills all words. Throws: `std::runtime_error` if the system has no random numbers.
 inline void fill_with_random_bits(std::span<std::uint64_t> words) {
