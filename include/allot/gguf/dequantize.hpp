@@ -37,9 +37,9 @@ enum class Simd { none, avx2 };
   return Simd::none;
 }
 
+/// Returns the decoder of a type. A template, as all that calls it: it names every decoder, and they
+/// are compiled only if one is asked for.
 /// Throws: `std::invalid_argument` for a number that is not a type, and for types without values.
-/// A template, as all that leads to it, for what it is not: it names every decoder, and a header
-/// that is included to call none of them should not have them compiled.
 template <class = void>
 [[nodiscard]] Decode decoder_of(TensorType type, [[maybe_unused]] Simd simd) {
 #ifdef ALLOT_HAS_AVX2

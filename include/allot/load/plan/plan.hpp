@@ -174,7 +174,8 @@ struct Plan {
     for (const Item& item : items) count += item.purpose == purpose ? 1 : 0;
     return count;
   }
-  /// Returns what each rule of the grouping took, in the order of their first arena.
+  /// Returns what each rule of the grouping took, in the order of their first arena. A template: what
+  /// it uses of the standard library is compiled only if it is called.
   template <class = void>
   [[nodiscard]] std::vector<RuleCount> rules() const {
     std::vector<RuleCount> counts;
