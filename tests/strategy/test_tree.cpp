@@ -43,7 +43,7 @@ class Pair {
     const tree::Entry found = tree::find(nodes_, root_, number, key);
     if (expected == model_.end()) return found.value == no_record;
     return found.value == expected->second.record && found.key == expected->first &&
-           (IsSized || records_[found.value].state == found.location);
+           (IsSized || records_[found.value].state == found.location) && finds_accepted(key);
   }
 
   void erase_from(Key key, bool by_search) {
@@ -116,6 +116,18 @@ class Pair {
 
  private:
   using Nodes = tree::Nodes<Key, IsSized>;
+
+  /// An aligned request looks at many entries that it refuses.
+  [[nodiscard]] bool finds_accepted(Key key) const {
+    const auto accepts = [](std::uint32_t record) { return record % 3 != 0; };
+    std::uint32_t expected = no_record;
+    for (auto entry = model_.lower_bound(key); entry != model_.end(); ++entry) {
+      if (!accepts(entry->second.record)) continue;
+      expected = entry->second.record;
+      break;
+    }
+    return tree::find_accepted(nodes_, root_, number, key, accepts).value == expected;
+  }
 
   static constexpr std::uint32_t number = 3;
 

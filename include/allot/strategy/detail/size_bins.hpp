@@ -178,16 +178,14 @@ class SizeBins {
 
   [[nodiscard]] Found find_aligned(std::uint64_t size, std::uint64_t alignment) const noexcept {
     const Place own = place_of(0, size);
-    Key key = own.key;
+    const auto holds = [&](std::uint32_t index) noexcept {
+      const Record& record = (*records_)[index];
+      return fits(record.offset, record.free_size, size, alignment);
+    };
     for (std::uint32_t bin = own.bin; (bin = marked_.next(bin)) != marked_.none; ++bin) {
-      if (bin != own.bin) key = 0;
-      for (;; ++key) {
-        const tree::Entry entry = tree::find(nodes_, roots_[bin], bin, key);
-        if (entry.value == no_record) break;
-        const Record& record = (*records_)[entry.value];
-        if (fits(record.offset, record.free_size, size, alignment)) return found_in(bin, entry);
-        key = static_cast<Key>(entry.key);
-      }
+      const Key key = bin == own.bin ? own.key : 0;
+      const tree::Entry entry = tree::find_accepted(nodes_, roots_[bin], bin, key, holds);
+      if (entry.value != no_record) return found_in(bin, entry);
     }
     return nothing;
   }

@@ -95,6 +95,36 @@ ALLOT_ALWAYS_INLINE [[nodiscard]] inline Entry find(const Pool& nodes,
   return find_tall(nodes, root, key);
 }
 
+/// Returns a leaf's entry with the lowest key that is at least `key` and whose value `accepts`.
+/// \param first  the location of the first entry
+template <class Leaf, class Predicate>
+[[nodiscard]] Entry find_accepted_in(const Leaf& leaf, std::uint32_t first, typename Leaf::Key key,
+                                     Predicate& accepts) noexcept {
+  Entry found{no_record, first, Leaf::no_key};
+  for (std::uint32_t i = 0; i < leaf.count; ++i) {
+    if (leaf.key[i] >= key && leaf.key[i] < found.key && accepts(leaf.value[i]))
+      found = {leaf.value[i], first + i, leaf.key[i]};
+  }
+  return found;
+}
+
+/// Returns the entry with the lowest key that is at least `key` and whose value `accepts`, or an
+/// empty one. Complexity: O(log n), and constant for each value that is refused.
+template <class Pool, class Predicate>
+[[nodiscard]] Entry find_accepted(const Pool& nodes, const typename Pool::Root& root,
+                                  std::uint32_t tree, typename Pool::Key key,
+                                  Predicate accepts) noexcept {
+  if (root.height == 0) return find_accepted_in(root, tree * 16, key, accepts);
+  Path path;
+  descend(nodes, root, key, path);
+  Entry found;
+  do {
+    const std::uint32_t leaf = path.node[0];
+    found = find_accepted_in(nodes[leaf], in_leaf + leaf * 16, key, accepts);
+  } while (found.value == no_record && next_leaf(nodes, root, path));
+  return found;
+}
+
 /// Entries taken out of nodes, to be distributed again.
 template <class Pool>
 class Gathered {
