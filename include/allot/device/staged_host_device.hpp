@@ -5,22 +5,22 @@
 /// on any machine with it.
 #pragma once
 
+#include <allot/core/callback.hpp>
+#include <allot/core/checked.hpp>
 #include <allot/core/memory_info.hpp>
 #include <allot/device/device.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/memory/host_memory.hpp>
+#include <allot/os/chrono.hpp>
+#include <allot/os/monitor.hpp>
+#include <allot/os/mutex.hpp>
+#include <allot/os/sleep.hpp>
+#include <allot/os/thread.hpp>
 
-#include <algorithm>
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <cstring>
-#include <deque>
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 
 namespace allot {
@@ -30,85 +30,98 @@ namespace detail {
 /// Runs tasks one after another on a thread.
 class WorkerThread {
  public:
-  WorkerThread() : thread_{[this] { work(); }} {}
+  WorkerThread()
+      : thread_{[](void* worker) { static_cast<WorkerThread*>(worker)->work(); }, this} {}
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;
 
-  /// Runs the remaining tasks first.
+  /// Runs the remaining tasks first; then the thread ends.
   ~WorkerThread() {
     {
-      const std::scoped_lock lock{mutex_};
+      const os::Monitor::Lock lock{changed_};
       ends_ = true;
     }
     changed_.notify_all();
-    thread_.join();
   }
 
-  void push(std::function<void()> task) {
+  void push(Callback<void()> call) {
+    auto* const task = new Task{std::move(call)};
     {
-      const std::scoped_lock lock{mutex_};
-      tasks_.push_back(std::move(task));
+      const os::Monitor::Lock lock{changed_};
+      (last_ == nullptr ? first_ : last_->next) = task;
+      last_ = task;
     }
     changed_.notify_all();
   }
 
   void wait_until_idle() {
-    std::unique_lock lock{mutex_};
-    changed_.wait(lock, [&] { return tasks_.empty(); });
+    os::Monitor::Lock lock{changed_};
+    lock.wait([&] { return first_ == nullptr; });
   }
 
  private:
+  /// A linked list has them: a deque takes more time to compile than all of this class.
+  struct Task {
+    Callback<void()> call;
+    Task* next = nullptr;
+  };
+
   void work() {
-    std::unique_lock lock{mutex_};
-    for (;;) {
-      changed_.wait(lock, [&] { return ends_ || !tasks_.empty(); });
-      if (tasks_.empty()) return;
-      const std::function<void()>& task = tasks_.front();
-      lock.unlock();
-      task();
-      lock.lock();
-      tasks_.pop_front();
+    while (Task* const task = next()) {
+      task->call();
+      {
+        const os::Monitor::Lock lock{changed_};
+        first_ = task->next;
+        if (first_ == nullptr) last_ = nullptr;
+        delete task;
+      }
       changed_.notify_all();
     }
   }
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_;
+  /// The first task, which stays in the list until it is done; null at the end.
+  [[nodiscard]] Task* next() {
+    os::Monitor::Lock lock{changed_};
+    lock.wait([&] { return ends_ || first_ != nullptr; });
+    return first_;
+  }
+
+  os::Monitor changed_;  // guards what follows
+  Task* first_ = nullptr;
+  Task* last_ = nullptr;
   bool ends_ = false;
-  std::thread thread_;
+  os::Thread thread_;
 };
 
 /// Counts how often an event was recorded, and how many of those records are done.
 class RecordCount {
  public:
   [[nodiscard]] std::uint64_t add() {
-    const std::scoped_lock lock{mutex_};
+    const os::Monitor::Lock lock{changed_};
     return ++recorded_;
   }
   void finish(std::uint64_t record) {
     {
-      const std::scoped_lock lock{mutex_};
-      done_ = std::max(done_, record);
+      const os::Monitor::Lock lock{changed_};
+      done_ = larger(done_, record);
     }
     changed_.notify_all();
   }
   [[nodiscard]] std::uint64_t latest() const {
-    const std::scoped_lock lock{mutex_};
+    const os::Monitor::Lock lock{changed_};
     return recorded_;
   }
   [[nodiscard]] bool is_done(std::uint64_t record) const {
-    const std::scoped_lock lock{mutex_};
+    const os::Monitor::Lock lock{changed_};
     return done_ >= record;
   }
   void wait_for(std::uint64_t record) {
-    std::unique_lock lock{mutex_};
-    changed_.wait(lock, [&] { return done_ >= record; });
+    os::Monitor::Lock lock{changed_};
+    lock.wait([&] { return done_ >= record; });
   }
 
  private:
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  mutable os::Monitor changed_;  // guards what follows
   std::uint64_t recorded_ = 0;
   std::uint64_t done_ = 0;
 };
@@ -138,22 +151,26 @@ class ModelledLink {
     const Clock::time_point now = Clock::now();
     if (bytes_per_second_ <= 0) return now;
     const std::chrono::duration<double> takes{static_cast<double>(bytes) / bytes_per_second_};
-    const std::scoped_lock lock{mutex_};
-    free_at_ = std::max(free_at_, now) + std::chrono::duration_cast<Clock::duration>(takes);
+    const os::Lock lock{mutex_};
+    free_at_ =
+        (free_at_ < now ? now : free_at_) + std::chrono::duration_cast<Clock::duration>(takes);
     return free_at_;
   }
 
  private:
   const double bytes_per_second_;
-  std::mutex mutex_;
+  os::Mutex mutex_;
   std::chrono::steady_clock::time_point free_at_{};
 };
 
-/// The host as a discrete device. Copies of the object share its memory and the link.
+/// The host as a discrete device. Copies of the object share its memory and the link. Functions that
+/// start or queue work are templates: they are compiled if they are called, not if this header is
+/// included.
 class StagedHostDevice {
  public:
   StagedHostDevice() = default;
   /// \param bytes_per_second  bandwidth between host and device, in each direction
+  template <class = void>
   explicit StagedHostDevice(double bytes_per_second)
       : to_device_{std::make_shared<ModelledLink>(bytes_per_second)},
         to_host_{std::make_shared<ModelledLink>(bytes_per_second)} {}
@@ -165,21 +182,32 @@ class StagedHostDevice {
 
   [[nodiscard]] memory_type memory() const noexcept { return memory_type{{.huge_pages = true}}; }
   [[nodiscard]] staging_memory_type staging_memory() const noexcept { return {}; }
-  [[nodiscard]] stream_type make_stream() const { return std::make_unique<detail::WorkerThread>(); }
-  [[nodiscard]] event_type make_event() const { return std::make_shared<detail::RecordCount>(); }
+  template <class = void>
+  [[nodiscard]] stream_type make_stream() const {
+    return std::make_unique<detail::WorkerThread>();
+  }
+  template <class = void>
+  [[nodiscard]] event_type make_event() const {
+    return std::make_shared<detail::RecordCount>();
+  }
 
+  template <class = void>
   void copy_to_device(void* to, const void* from, std::uint64_t bytes, stream_type& stream) const {
     copy(to, from, bytes, stream, to_device_);
   }
+  template <class = void>
   void copy_to_host(void* to, const void* from, std::uint64_t bytes, stream_type& stream) const {
     copy(to, from, bytes, stream, to_host_);
   }
+  template <class = void>
   void copy_on_device(void* to, const void* from, std::uint64_t bytes, stream_type& stream) const {
     copy(to, from, bytes, stream, nullptr);
   }
+  template <class = void>
   void record(event_type& event, stream_type& stream) const {
     stream->push([event, number = event->add()] { event->finish(number); });
   }
+  template <class = void>
   void wait(stream_type& stream, event_type& event) const {
     stream->push([event, number = event->latest()] { event->wait_for(number); });
   }
@@ -194,6 +222,7 @@ class StagedHostDevice {
   [[nodiscard]] std::string name() const { return "staged-host"; }
 
  private:
+  template <class = void>
   static void copy(void* to, const void* from, std::uint64_t bytes, stream_type& stream,
                    std::shared_ptr<ModelledLink> link) {
     stream->push([=] {
@@ -203,7 +232,7 @@ class StagedHostDevice {
       }
       const auto end = link->begin(bytes);
       std::memmove(to, from, bytes);
-      std::this_thread::sleep_until(end);
+      os::sleep_until(end);
     });
   }
 

@@ -40,6 +40,8 @@ class Monitor {
 
   /// Wakes one waiting thread, which checks its condition again.
   void notify_one() noexcept { ::pthread_cond_signal(&changed_); }
+  /// Wakes all that wait.
+  void notify_all() noexcept { ::pthread_cond_broadcast(&changed_); }
 
  private:
   ::pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;

@@ -23,7 +23,8 @@ namespace allot::gguf {
 /// Adds a tensor of a file. Its bytes are read during writing, and written in little-endian order.
 /// \param file  must exist until then
 /// Throws: as `Writer::add_tensor`; during writing, `ParseError` if the file cannot be read.
-inline void add_tensor(Writer& writer, const File& file, const TensorInfo& tensor) {
+template <class = void>
+void add_tensor(Writer& writer, const File& file, const TensorInfo& tensor) {
   const Shard& shard = file.shards()[tensor.shard];
   writer.add_tensor(std::string{tensor.name}, tensor.type, tensor.shape,
                     [&shard, offset = shard.data_offset() + tensor.offset, type = tensor.type](
@@ -37,7 +38,8 @@ inline void add_tensor(Writer& writer, const File& file, const TensorInfo& tenso
 /// Tensors follow one another without gaps, in the order of the file.
 /// \param file  must exist until the writing ends
 /// \param version  of the format
-inline Writer copy_of(const File& file, std::uint32_t version = 3) {
+template <class = void>
+Writer copy_of(const File& file, std::uint32_t version = 3) {
   Writer writer{version};
   for (const Value& value : file.metadata()) {
     if (!is_split_key(value.key())) writer.add(value);

@@ -7,17 +7,20 @@
 ///     writer.add_array("some.table", gguf::NestedArray{std::span{rows}});
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/value_type.hpp>
 #include <allot/gguf/writer/detail/encoder.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <stdexcept>
 
 namespace allot::gguf {
+
+template <class>
+class BasicWriter;
 
 /// An array to write: of numbers, booleans, strings, or of such arrays.
 class NestedArray {
@@ -33,7 +36,7 @@ class NestedArray {
   explicit NestedArray(std::span<const NestedArray> arrays) : element_type_{ValueType::array} {
     encoded_.put_header(element_type_, arrays.size());
     for (const NestedArray& array : arrays) {
-      depth_ = std::max(depth_, array.depth_ + 1);
+      depth_ = larger(depth_, array.depth_ + 1);
       encoded_.append(array.encoded_.bytes());
     }
     if (depth_ > limits::array_nesting)
@@ -41,7 +44,8 @@ class NestedArray {
   }
 
  private:
-  friend class Writer;
+  template <class>
+  friend class BasicWriter;
 
   ValueType element_type_;
   std::uint32_t depth_ = 1;

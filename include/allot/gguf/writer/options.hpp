@@ -3,8 +3,9 @@
 /// Options of `gguf::Writer`: `WriteOptions` for one file, `SplitOptions` for shards.
 #pragma once
 
+#include <allot/os/function.hpp>
+
 #include <cstdint>
-#include <functional>
 #include <limits>
 
 namespace allot::gguf {

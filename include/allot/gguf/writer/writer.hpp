@@ -15,32 +15,34 @@
 #include <allot/gguf/split_names.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/gguf/writer/detail/encoder.hpp>
+#include <allot/gguf/writer/detail/names.hpp>
 #include <allot/gguf/writer/detail/shape.hpp>
 #include <allot/gguf/writer/detail/shard_ends.hpp>
 #include <allot/gguf/writer/nested_array.hpp>
 #include <allot/gguf/writer/options.hpp>
+#include <allot/os/function.hpp>
 #include <allot/os/output_file.hpp>
 #include <allot/os/path.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <initializer_list>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 namespace allot::gguf {
 
-/// Collects metadata and tensors, then writes them in the order in which they were added.
-class Writer {
+/// Collects metadata and tensors, then writes them in the order in which they were added. Use it as
+/// `gguf::Writer`. It is a template so that it is compiled if a file is written, not if this header
+/// is included.
+template <class = void>
+class BasicWriter {
  public:
   /// Fills `piece` with the tensor's bytes from `offset` on. Called in order, for whole blocks,
   /// about a mebibyte at a time.
@@ -48,7 +50,7 @@ class Writer {
 
   /// \param version  of the format: 3, or 1 and 2 for old readers
   /// Throws: `std::invalid_argument`.
-  explicit Writer(std::uint32_t version = 3) : pairs_{version} {
+  explicit BasicWriter(std::uint32_t version = 3) : pairs_{version} {
     if (version < 1 || version > 3)
       throw std::invalid_argument{"version " + std::to_string(version) + " is not 1, 2 or 3"};
   }
@@ -103,7 +105,8 @@ class Writer {
     const auto padded = checked_align_up(data_bytes_, alignment_);
     const auto end = padded ? checked_add(*padded, bytes) : std::nullopt;
     if (!end) throw std::invalid_argument{"tensor " + name + " takes the file beyond 2^64 bytes"};
-    claim(names_, "tensor name", name, limits::tensor_name_bytes);
+    check_free(names_, "tensor name", name, limits::tensor_name_bytes);
+    names_.add(name);
     tensors_.push_back({std::move(name), type, shape, *padded, bytes, std::move(fill)});
     data_bytes_ = *end;
   }
@@ -182,8 +185,6 @@ class Writer {
   }
 
  private:
-  using Names = std::unordered_set<std::string>;
-
   struct Tensor {
     std::string name;
     TensorType type;
@@ -233,30 +234,29 @@ class Writer {
     throw std::invalid_argument{"general.alignment is uint32"};
   }
 
-  /// Adds a name. Throws: `std::invalid_argument` if it is invalid or exists already.
-  static Names::iterator claim(Names& taken, const std::string& what, std::string_view name,
-                               std::uint64_t longest) {
+  /// Throws: `std::invalid_argument` if a name is invalid or exists already.
+  static void check_free(const detail::Names& taken, const std::string& what, std::string_view name,
+                         std::uint64_t longest) {
     if (name.empty() || name.size() > longest || name.find('\0') != std::string_view::npos) {
       throw std::invalid_argument{"a " + what + " has 1 to " + std::to_string(longest) +
                                   " bytes and no NUL; this one has " + std::to_string(name.size())};
     }
-    const auto [place, is_new] = taken.emplace(name);
-    if (!is_new) throw std::invalid_argument{what + " " + std::string{name} + " exists already"};
-    return place;
+    if (taken.contains(name))
+      throw std::invalid_argument{what + " " + std::string{name} + " exists already"};
   }
 
   /// Adds a key, and the value that `put_value` appends. If that throws, nothing has changed.
   template <class PutValue>
   void add_pair(std::string_view key, ValueType type, const PutValue& put_value) {
-    const auto taken = claim(keys_, "metadata key", key, limits::key_bytes);
+    check_free(keys_, "metadata key", key, limits::key_bytes);
     const std::size_t before = pairs_.bytes().size();
     try {
       pairs_.put(key);
       pairs_.put(type);
       put_value();
+      keys_.add(key);
     } catch (...) {
       pairs_.resize(before);
-      keys_.erase(taken);
       throw;
     }
     ++pair_count_;
@@ -361,7 +361,7 @@ class Writer {
     const std::uint64_t block = type_info(tensor.type).block_bytes;
     const std::uint64_t whole_blocks = (1U << 20) / block * block;
     for (std::uint64_t at = 0; at < tensor.bytes; at += piece.size()) {
-      piece.resize(static_cast<std::size_t>(std::min(tensor.bytes - at, whole_blocks)));
+      piece.resize(static_cast<std::size_t>(smaller(tensor.bytes - at, whole_blocks)));
       tensor.fill(at, piece);
       out.write(piece);
       progress.add(piece.size());
@@ -371,10 +371,12 @@ class Writer {
   std::uint64_t alignment_ = 32;
   std::uint64_t pair_count_ = 0;
   detail::Encoder pairs_;
-  Names keys_;
-  Names names_;
+  detail::Names keys_;
+  detail::Names names_;
   std::vector<Tensor> tensors_;
   std::uint64_t data_bytes_ = 0;
 };
+
+using Writer = BasicWriter<>;
 
 }  // namespace allot::gguf

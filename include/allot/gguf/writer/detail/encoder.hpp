@@ -63,7 +63,8 @@ class Encoder {
     put_length(count);
   }
 
-  // Arrays are at most four levels deep.
+  // A template, as `BasicWriter` is. Arrays are at most four levels deep.
+  template <class = void>
   void put_elements(const Array& array) {
     if (array.element_type() == ValueType::string) {
       for (const std::string_view text : array.strings()) put(text);
