@@ -41,9 +41,9 @@ class OffsetPlanner {
       if (lifetime.bytes != 0) best_.alignment = larger(best_.alignment, lifetime.alignment);
     }
     // What alignment takes ends the search when it is next to nothing; else it may be avoided.
+    const std::uint64_t nothing = best_.lower_bound / 4096;
     good_enough_ = aligned_bound();
-    if (good_enough_ - best_.lower_bound > best_.lower_bound / 4096)
-      good_enough_ = best_.lower_bound;
+    if (good_enough_ - best_.lower_bound > nothing) good_enough_ = best_.lower_bound;
   }
 
   /// The best plan there is, as far as the work reaches.
@@ -137,6 +137,9 @@ class OffsetPlanner {
                        : placer.place_lowest_wide(orders[i], limit()),
            greedy_orders[i]);
     }
+    // No more is searched for what alignment may take.
+    const std::uint64_t padding = smaller(best_.lower_bound / 4096, best_.alignment - 1);
+    if (!is_fit_) good_enough_ = larger(good_enough_, best_.lower_bound + padding);
     if (is_done()) return;
     const bool has_core = is_narrow() && packing_.boxes.size() > most_without_core;
     std::optional<CorePlanner<>> cores;
