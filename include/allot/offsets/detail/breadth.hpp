@@ -68,11 +68,14 @@ class Breadth {
       alive = *sum;
       steps_.push_back(change.step);
       alive_.push_back(alive);
+      if (alive > most_) fullest_ = change.step;
       most_ = larger(most_, alive);
     }
   }
 
   [[nodiscard]] std::uint64_t most() const noexcept { return most_; }
+  /// The first step that has the most.
+  [[nodiscard]] std::uint64_t fullest() const noexcept { return fullest_; }
 
   /// The most bytes alive while each buffer is. Complexity: n log n.
   [[nodiscard]] std::vector<std::uint64_t> of(std::span<const Lifetime> lifetimes) const {
@@ -104,6 +107,7 @@ class Breadth {
   std::vector<std::uint64_t> steps_;  // at which something begins
   std::vector<std::uint64_t> alive_;  // bytes, then
   std::uint64_t most_ = 0;
+  std::uint64_t fullest_ = 0;
 };
 
 }  // namespace allot::detail

@@ -19,12 +19,13 @@ namespace allot::detail {
 struct PlacedRange {
   std::uint64_t offset;
   std::uint64_t end;
+  std::uint32_t buffer;
 };
 
 /// The buffers by first use, under a tree of the latest last use: whatever is dead by then is
 /// passed over in whole subtrees.
 ///
-/// Complexity: `insert` O(log n), `alive_with` O(k log n) for k results. Memory: linear.
+/// Complexity: `insert`, `erase` O(log n), `alive_with` O(k log n) for k results. Memory: linear.
 template <class = void>
 class LifetimeIndex {
  public:
@@ -48,10 +49,25 @@ class LifetimeIndex {
 
   void insert(std::uint32_t buffer, std::uint64_t offset, const Lifetime& lifetime) noexcept {
     const std::uint32_t rank = rank_[buffer];
-    placed_[rank] = {offset, offset + lifetime.bytes};
+    placed_[rank] = {offset, offset + lifetime.bytes, buffer};
     for (std::size_t node = leaves_ + rank; node != 0; node /= 2) {
       latest_[node].last = larger(latest_[node].last, lifetime.last);
       latest_[node].is_any = true;
+    }
+  }
+
+  /// Whether the buffer is placed.
+  [[nodiscard]] bool contains(std::uint32_t buffer) const noexcept {
+    return latest_[leaves_ + rank_[buffer]].is_any;
+  }
+
+  void erase(std::uint32_t buffer) noexcept {
+    std::size_t node = leaves_ + rank_[buffer];
+    latest_[node] = {};
+    for (node /= 2; node != 0; node /= 2) {
+      const Latest& left = latest_[2 * node];
+      const Latest& right = latest_[2 * node + 1];
+      latest_[node] = {larger(left.last, right.last), left.is_any || right.is_any};
     }
   }
 

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `OffsetPlanner`: tries one way to plan after another, and keeps the best plan.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/offsets/detail/best_fit_plan.hpp>
+#include <allot/offsets/detail/breadth.hpp>
+#include <allot/offsets/detail/capacity_search.hpp>
+#include <allot/offsets/detail/core_planner.hpp>
+#include <allot/offsets/detail/order_placer.hpp>
+#include <allot/offsets/detail/packing.hpp>
+#include <allot/offsets/detail/plan_orders.hpp>
+#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/offset_plan.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+/// The ways, and how they go on, never depend on how much work is left: more work continues where
+/// less stops, so that its plan is never worse. A template, as what it uses: the searches and sorts
+/// in it are compiled when a plan is made, not when this header is included.
+template <class = void>
+class OffsetPlanner {
+ public:
+  OffsetPlanner(std::span<const Lifetime> lifetimes, const OffsetPlanOptions& options)
+      : lifetimes_{lifetimes}, breadth_{lifetimes}, work_left_{options.work} {
+    best_.lower_bound = breadth_.most();
+    best_.bytes = std::numeric_limits<std::uint64_t>::max();
+    for (const Lifetime& lifetime : lifetimes) {
+      if (lifetime.bytes != 0) best_.alignment = larger(best_.alignment, lifetime.alignment);
+    }
+    // What alignment takes ends the search when it is next to nothing; else it may be avoided.
+    const std::uint64_t nothing = best_.lower_bound / 4096;
+    good_enough_ = aligned_bound();
+    if (good_enough_ - best_.lower_bound > nothing) good_enough_ = best_.lower_bound;
+  }
+
+  /// The best plan there is, as far as the work reaches.
+  [[nodiscard]] OffsetPlan plan() {
+    run();
+    if (!has_plan_) throw_plan_overflows(lifetimes_.size());
+    best_.is_cut_short = !is_proven();
+    return std::move(best_);
+  }
+
+  /// Whether a plan has at most that many bytes.
+  [[nodiscard]] OffsetFit fit(std::uint64_t capacity) {
+    OffsetFit fit;
+    if (best_.lower_bound > capacity) {
+      fit.verdict = OffsetFit::Verdict::impossible;
+      fit.step = breadth_.fullest();
+      fit.buffers = alive(fit.step, fit.step);
+      return fit;
+    }
+    good_enough_ = capacity;
+    is_fit_ = true;
+    run();
+    if (has_plan_ && best_.bytes <= capacity) {
+      fit.verdict = OffsetFit::Verdict::fits;
+    } else if (is_exhausted_) {
+      fit.verdict = OffsetFit::Verdict::impossible;
+      fit.buffers = proof_;
+      fit.step = first_fullest(proof_);
+    }
+    best_.is_cut_short = !is_proven();
+    fit.plan = std::move(best_);
+    return fit;
+  }
+
+ private:
+  void run() {
+    keep(plan_best_fit(lifetimes_, 1), PlanOrder::best_fit);
+    if (!is_done())
+      keep(plan_best_fit(lifetimes_, smaller<std::uint64_t>(best_.alignment, 256)),
+           PlanOrder::best_fit);
+    if (!is_done()) search();
+  }
+
+  static constexpr std::uint64_t corner_cost = 2;
+  static constexpr std::array greedy_orders{PlanOrder::breadth, PlanOrder::size,
+                                            PlanOrder::duration, PlanOrder::area, PlanOrder::time};
+  /// Up to so many buffers, a core would leave too few out.
+  static constexpr std::size_t most_without_core = 600;
+
+  [[nodiscard]] bool is_proven() const noexcept {
+    return is_exhausted_ || (has_plan_ && best_.bytes <= good_enough_);
+  }
+  [[nodiscard]] bool is_done() const noexcept { return is_proven() || work_left_ == 0; }
+
+  /// What the lower bound is when every buffer ends at a multiple of the lowest alignment: all but
+  /// the one on top do.
+  [[nodiscard]] std::uint64_t aligned_bound() const {
+    std::uint64_t lowest = best_.alignment;
+    for (const Lifetime& lifetime : lifetimes_) lowest = smaller(lowest, lifetime.alignment);
+    try {
+      return lowest == 1 ? breadth_.most() : Breadth<>{lifetimes_, lowest}.most();
+    } catch (const std::invalid_argument&) {  // beyond 64 bits
+      return breadth_.most();
+    }
+  }
+
+  /// Whether that is the best plan so far.
+  bool keep(std::optional<Offsets> plan, PlanOrder name) {
+    if (!plan || (has_plan_ && plan->bytes >= best_.bytes)) return false;
+    best_.offsets = std::move(plan->offsets);
+    best_.bytes = plan->bytes;
+    best_.order = name;
+    has_plan_ = true;
+    return true;
+  }
+
+  /// Below it, sums of two places do not wrap.
+  [[nodiscard]] bool is_narrow() const noexcept {
+    constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max() / 4;
+    return has_plan_ && best_.bytes < most && best_.alignment < most;
+  }
+
+  void search() {
+    packing_ = make_packing(lifetimes_);
+    OrderPlacer<> placer{lifetimes_, packing_, work_left_};
+    const std::vector<std::uint64_t> breadths = breadth_.of(lifetimes_);
+    std::array<std::vector<std::uint32_t>, greedy_orders.size()> orders;
+    for (std::size_t i = 0; i < orders.size() && !is_done(); ++i) {
+      orders[i] = order_of(lifetimes_, breadths, greedy_orders[i]);
+      keep(is_narrow() ? placer.place_lowest(orders[i], best_.bytes - 1)
+                       : placer.place_lowest_wide(orders[i], limit()),
+           greedy_orders[i]);
+    }
+    // No more is searched for what alignment may take.
+    const std::uint64_t padding = smaller(best_.lower_bound / 4096, best_.alignment - 1);
+    if (!is_fit_) good_enough_ = larger(good_enough_, best_.lower_bound + padding);
+    if (is_done()) return;
+    const bool has_core = is_narrow() && packing_.boxes.size() > most_without_core;
+    std::optional<CorePlanner<>> cores;
+    if (has_core) {
+      cores.emplace(lifetimes_, packing_,
+                    std::vector<std::vector<std::uint32_t>>(orders.begin(), orders.end() - 1),
+                    good_enough_, work_left_);
+      if (is_fit_) cores->stay_low();
+      plan_cores(*cores, core_tries);
+    }
+    for (std::size_t i = 0; i < orders.size() && !is_done(); ++i)
+      keep(placer.place_tightest(orders[i], limit()), greedy_orders[i]);
+    if (!is_done() && is_narrow() && packing_.boxes.size() <= CornerSearch<>::most_boxes)
+      search_corners();
+    if (has_core) plan_cores(*cores, std::numeric_limits<std::size_t>::max());
+  }
+
+  [[nodiscard]] std::uint64_t limit() const noexcept {
+    return has_plan_ ? best_.bytes - 1 : std::numeric_limits<std::uint64_t>::max();
+  }
+
+  static constexpr std::size_t core_tries = 12;
+
+  void plan_cores(CorePlanner<>& cores, std::size_t tries) {
+    for (; tries != 0 && !is_done(); --tries) {
+      keep(cores.try_below(best_.bytes), PlanOrder::core);
+      if (tries % core_tries == 1 && !is_done())
+        keep(cores.lower({best_.offsets, best_.bytes}), PlanOrder::improved);
+    }
+  }
+
+  /// A search that finds the best plan of few buffers, and good ones of some more.
+  void search_corners() {
+    CapacitySearch<> search{packing_, good_enough_};
+    while (!is_done()) {
+      const std::uint64_t before = search.work();
+      const bool is_found = is_fit_ ? search.run_lowest(work_left_ / corner_cost)
+                                    : search.run(best_.bytes, work_left_ / corner_cost);
+      work_left_ -= smaller(work_left_, corner_cost * (search.work() - before));
+      if (is_found) keep(offsets_of(search), PlanOrder::corners);
+      is_exhausted_ = search.is_exhausted(is_fit_ ? good_enough_ + 1 : best_.bytes);
+    }
+    if (!is_exhausted_) return;
+    for (std::uint32_t i = 0; i < packing_.boxes.size(); ++i) {
+      const Box& box = packing_.boxes[i];
+      if (box.begin < search.proof().end && search.proof().begin < box.end)
+        proof_.push_back(packing_.buffers[i]);
+    }
+    std::sort(proof_.begin(), proof_.end());
+  }
+
+  /// The buffers with bytes that are alive at some of these steps.
+  [[nodiscard]] std::vector<std::uint32_t> alive(std::uint64_t first, std::uint64_t last) const {
+    std::vector<std::uint32_t> buffers;
+    for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
+      if (lifetimes_[i].bytes != 0 && lifetimes_[i].first <= last && first <= lifetimes_[i].last)
+        buffers.push_back(i);
+    }
+    return buffers;
+  }
+
+  /// The step with the most bytes of these alive.
+  [[nodiscard]] std::uint64_t first_fullest(const std::vector<std::uint32_t>& buffers) const {
+    std::vector<Lifetime> lifetimes;
+    for (const std::uint32_t buffer : buffers) lifetimes.push_back(lifetimes_[buffer]);
+    return Breadth<>{lifetimes}.fullest();
+  }
+
+  [[nodiscard]] Offsets offsets_of(const CapacitySearch<>& search) const {
+    Offsets plan{std::vector<std::uint64_t>(lifetimes_.size()), 0};
+    for (std::uint32_t i = 0; i < packing_.boxes.size(); ++i) {
+      plan.offsets[packing_.buffers[i]] = search.offset(i);
+      plan.bytes = larger(plan.bytes, search.offset(i) + packing_.boxes[i].bytes);
+    }
+    return plan;
+  }
+
+  std::span<const Lifetime> lifetimes_;
+  Breadth<> breadth_;
+  Packing packing_;
+  std::uint64_t work_left_;
+  std::uint64_t good_enough_ = 0;
+  OffsetPlan best_;
+  bool has_plan_ = false;
+  bool is_exhausted_ = false;  // whether no better plan exists
+  bool is_fit_ = false;        // whether only `good_enough_` counts
+  std::vector<std::uint32_t> proof_;
+};
+
+}  // namespace allot::detail
