@@ -8,9 +8,33 @@
 #include <allot/core/checked.hpp>
 #include <allot/strategy/detail/records.hpp>
 
+#include <boost/intrusive/circular_list_algorithms.hpp>
+
 #include <cstdint>
 
 namespace allot::detail {
+
+/// How Boost.Intrusive's algorithms reach a record's links: a "pointer" is a slab and an index.
+struct AddressOrderTraits {
+  struct Link {
+    RecordSlab* slab;
+    std::uint32_t index;
+
+    [[nodiscard]] Record& record() const noexcept { return (*slab)[index]; }
+    friend bool operator==(const Link& a, const Link& b) noexcept { return a.index == b.index; }
+  };
+
+  using node = Record;
+  using node_ptr = Link;
+  using const_node_ptr = Link;
+
+  static Link get_next(const Link& at) noexcept { return {at.slab, at.record().next}; }
+  static Link get_previous(const Link& at) noexcept { return {at.slab, at.record().previous}; }
+  static void set_next(const Link& at, const Link& next) noexcept { at.record().next = next.index; }
+  static void set_previous(const Link& at, const Link& previous) noexcept {
+    at.record().previous = previous.index;
+  }
+};
 
 /// Has the public members that such strategies share; a strategy adds where blocks go.
 class BlockSequence : public LiveBlocks {
@@ -23,8 +47,7 @@ class BlockSequence : public LiveBlocks {
     Record& head = records_[list_head];
     head.offset = capacity;  // where the last block ends
     head.state = head_state;
-    head.previous = list_head;
-    head.next = list_head;
+    AddressOrder::init(node_at(list_head));
   }
 
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
@@ -70,21 +93,14 @@ class BlockSequence : public LiveBlocks {
   /// sets its state. Requires: a vacant record.
   [[nodiscard]] std::uint32_t insert_after(std::uint32_t previous, std::uint64_t offset) noexcept {
     const std::uint32_t index = records_.acquire();
-    Record& record = records_[index];
-    Record& before = records_[previous];
-    record.offset = offset;
-    record.previous = previous;
-    record.next = before.next;
-    records_[before.next].previous = index;
-    before.next = index;
+    records_[index].offset = offset;
+    AddressOrder::link_after(node_at(previous), node_at(index));
     return index;
   }
 
   void remove(std::uint32_t index) noexcept {
-    Record& record = records_[index];
-    records_[record.next].previous = record.previous;
-    records_[record.previous].next = record.next;
-    records_.release(index, record);
+    AddressOrder::unlink(node_at(index));
+    records_.release(index, records_[index]);
   }
 
   /// Makes the record a free block and counts it.
@@ -187,6 +203,14 @@ class BlockSequence : public LiveBlocks {
            live == live_blocks_ && free == free_blocks_;
   }
 
+ private:
+  using AddressOrder = boost::intrusive::circular_list_algorithms<AddressOrderTraits>;
+
+  [[nodiscard]] AddressOrderTraits::Link node_at(std::uint32_t index) noexcept {
+    return {&records_, index};
+  }
+
+ protected:
   std::uint64_t capacity_;
   std::uint64_t used_ = 0;
   std::uint64_t free_blocks_ = 0;
