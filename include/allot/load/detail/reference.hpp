@@ -10,7 +10,6 @@
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
