@@ -5,6 +5,8 @@
 #pragma once
 
 #if __has_include(<bits/std_function.h>)
+#include <new>  // which it needs, but only <functional> includes
+
 #include <bits/std_function.h>
 #else
 #include <functional>
