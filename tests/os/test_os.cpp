@@ -5,7 +5,7 @@
 #include <allot/os/file_mapping.hpp>
 #include <allot/os/host_memory_info.hpp>
 #include <allot/os/input_file.hpp>
-#include <allot/os/mutex.hpp>
+#include <allot/os/monitor.hpp>
 #include <allot/os/pages.hpp>
 #include <allot/os/path.hpp>
 #include <allot/os/pattern.hpp>
@@ -233,18 +233,50 @@ TEST_CASE("patterns are those of a shell, and a slash is a letter like others") 
   CHECK(os::matches("a?c", "abc"));
 }
 
-TEST_CASE("a mutex lets one thread at a time in") {
-  os::Mutex mutex;
+TEST_CASE("a monitor lets one thread at a time in") {
+  os::Monitor monitor;
   int count = 0;
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       for (int k = 0; k < 1000; ++k) {
-        const os::Lock lock{mutex};
+        const os::Monitor::Lock lock{monitor};
         ++count;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(count == 4000);
+}
+
+TEST_CASE(
+    "a thread that waits at a monitor goes on once another thread has made its condition true") {
+  os::Monitor monitor;
+  int turn = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      os::Monitor::Lock lock{monitor};
+      lock.wait([&] { return turn == 4 - i; });
+      --turn;
+      monitor.notify_all();
+    });
+  }
+  {
+    const os::Monitor::Lock lock{monitor};
+    turn = 4;
+  }
+  monitor.notify_all();
+  for (std::thread& thread : threads) thread.join();
+  CHECK(turn == 0);
+}
+
+TEST_CASE("random bits fill every word, and differ each time") {
+  std::vector<std::uint64_t> first(100);  // more than the system gives at once
+  std::vector<std::uint64_t> second(100);
+  os::fill_with_random_bits(first);
+  os::fill_with_random_bits(second);
+  CHECK(std::count(first.begin(), first.end(), 0U) == 0);
+  CHECK(first != second);
+  CHECK_NOTHROW(os::fill_with_random_bits({}));
 }

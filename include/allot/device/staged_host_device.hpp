@@ -13,7 +13,6 @@
 #include <allot/memory/host_memory.hpp>
 #include <allot/os/chrono.hpp>
 #include <allot/os/monitor.hpp>
-#include <allot/os/mutex.hpp>
 #include <allot/os/sleep.hpp>
 #include <allot/os/thread.hpp>
 
@@ -151,7 +150,7 @@ class ModelledLink {
     const Clock::time_point now = Clock::now();
     if (bytes_per_second_ <= 0) return now;
     const std::chrono::duration<double> takes{static_cast<double>(bytes) / bytes_per_second_};
-    const os::Lock lock{mutex_};
+    const os::Monitor::Lock lock{monitor_};
     free_at_ =
         (free_at_ < now ? now : free_at_) + std::chrono::duration_cast<Clock::duration>(takes);
     return free_at_;
@@ -159,7 +158,7 @@ class ModelledLink {
 
  private:
   const double bytes_per_second_;
-  os::Mutex mutex_;
+  os::Monitor monitor_;
   std::chrono::steady_clock::time_point free_at_{};
 };
 

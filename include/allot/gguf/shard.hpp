@@ -8,7 +8,7 @@
 #include <allot/os/file_error.hpp>
 #include <allot/os/file_mapping.hpp>
 #include <allot/os/input_file.hpp>
-#include <allot/os/mutex.hpp>
+#include <allot/os/monitor.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -54,7 +54,7 @@ class Shard {
   /// The whole file, mapped on first use. A file that is truncated later faults when touched;
   /// `read` reports that as an error. Throws: `ParseError`.
   [[nodiscard]] std::span<const std::byte> map() const {
-    const os::Lock lock{mutex_};
+    const os::Monitor::Lock lock{monitor_};
     if (!mapping_.is_mapped()) map_file();
     return mapping_.bytes();
   }
@@ -71,7 +71,7 @@ class Shard {
   os::InputFile file_;
   std::uint64_t data_offset_;
   std::endian byte_order_;
-  mutable os::Mutex mutex_;
+  mutable os::Monitor monitor_;
   mutable os::FileMapping mapping_;
 };
 

@@ -5,7 +5,7 @@
 
 #include <allot/gguf/name_index.hpp>
 #include <allot/gguf/value_type.hpp>
-#include <allot/os/mutex.hpp>
+#include <allot/os/monitor.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -26,7 +26,7 @@ class StringIndexes {
   /// A template, so that readers of numbers do not pay for its instantiation.
   template <std::integral Count>
   [[nodiscard]] const std::uint64_t* of(const std::byte* first, Count count, bool wide) {
-    const os::Lock lock{mutex_};
+    const os::Monitor::Lock lock{monitor_};
     if (const auto found = places_.find(bytes_of(first), FirstAt{this}))
       return arrays_[*found].positions.data();
     std::vector<std::uint64_t> built(static_cast<std::size_t>(count));
@@ -56,7 +56,7 @@ class StringIndexes {
     }
   };
 
-  os::Mutex mutex_;
+  os::Monitor monitor_;
   std::vector<Indexed> arrays_;
   NameIndex places_;
 };

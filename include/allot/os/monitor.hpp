@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::Monitor`: the system's mutex and condition variable in one: `<mutex>` and
-/// `<condition_variable>` take longer to compile than all the code that waits with them.
+/// `os::Monitor`: the system's mutex and condition variable in one. `<mutex>` and
+/// `<condition_variable>` take longer to compile than all the code that locks and waits.
 #pragma once
 
 #include <pthread.h>
 
 namespace allot::os {
 
+/// Also serves as a mutex alone, if nothing waits.
 class Monitor {
  public:
   Monitor() noexcept = default;
