@@ -62,7 +62,7 @@ class DirectFile {
                   static_cast<::off_t>(first + at));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0 && errno == EINVAL) return nullptr;
-      if (got < 0) throw FileError{file_->path(), first + at, "cannot read: " + reason()};
+      if (got < 0) throw_file_error(file_->path(), first + at, "cannot read");
       const std::uint64_t next = at + static_cast<std::uint64_t>(got);
       if (next >= front + bytes) break;
       // A read that ends inside a block: at the end of the file, the next one returns nothing.

@@ -30,4 +30,12 @@ class FileError : public std::runtime_error {
   std::uint64_t offset_;
 };
 
+/// Throws: `FileError` with the text of `errno`, which is read before anything else may change it.
+/// \param what  failed: `cannot read`
+[[noreturn]] inline void throw_file_error(const std::string& path, std::uint64_t offset,
+                                          const char* what) {
+  const std::string why = reason();
+  throw FileError{path, offset, std::string{what} + ": " + why};
+}
+
 }  // namespace allot::os

@@ -25,7 +25,7 @@ class FileMapping {
   explicit FileMapping(const InputFile& file) : size_{static_cast<std::size_t>(file.size())} {
     if (size_ == 0) return;
     void* const start = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.descriptor(), 0);
-    if (start == MAP_FAILED) throw FileError{file.path(), 0, "cannot map: " + reason()};
+    if (start == MAP_FAILED) throw_file_error(file.path(), 0, "cannot map");
     start_ = static_cast<const std::byte*>(start);
   }
 

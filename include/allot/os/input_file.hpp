@@ -27,9 +27,15 @@ class InputFile {
     // Opening a pipe without a writer would block forever; O_NONBLOCK does not affect regular
     // files.
     descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor_ < 0) throw FileError{path_, 0, "cannot open: " + reason()};
+    if (descriptor_ < 0) throw_file_error(path_, 0, "cannot open");
     struct stat status = {};
-    if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+    if (::fstat(descriptor_, &status) != 0) {
+      const int error = errno;
+      ::close(descriptor_);
+      errno = error;
+      throw_file_error(path_, 0, "cannot open");
+    }
+    if (!S_ISREG(status.st_mode)) {
       ::close(descriptor_);
       throw FileError{path_, 0, "not a regular file"};
     }
@@ -61,7 +67,7 @@ class InputFile {
       const std::size_t wanted = left < most ? left : most;
       const ::ssize_t got = ::pread(descriptor_, at, wanted, static_cast<::off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw FileError{path_, offset, "cannot read: " + reason()};
+      if (got < 0) throw_file_error(path_, offset, "cannot read");
       if (got == 0) throw_ended(offset, left);
       at += got;
       left -= static_cast<std::size_t>(got);

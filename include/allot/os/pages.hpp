@@ -21,8 +21,7 @@ namespace allot::os {
   auto* const first = static_cast<std::byte*>(start);
   const std::uint64_t front = (0 - reinterpret_cast<std::uintptr_t>(start)) & (alignment - 1);
   if (front != 0) ::munmap(first, front);
-  if (const std::uint64_t back = alignment - front; back != 0)
-    ::munmap(first + front + bytes, back);
+  ::munmap(first + front + bytes, alignment - front);  // at least a page
   return first + front;
 }
 
