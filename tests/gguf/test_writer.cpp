@@ -404,6 +404,34 @@ TEST_CASE("files that must have names are written beside, and replace what is th
   }
 }
 
+TEST_CASE(
+    "a file that a killed program with the same process id left is neither used nor in the way") {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "file";
+  const std::string text = "new";
+  for (const auto partial : {os::OutputFile::Partial::named, os::OutputFile::Partial::unnamed}) {
+    std::string name;  // NAME.partial-PROCESS-NUMBER
+    {
+      const os::OutputFile probe{path, os::OutputFile::Partial::named};
+      for (const auto& entry : fs::directory_iterator{folder.path()})
+        if (entry.path() != path) name = entry.path().string();
+    }
+    const std::size_t digits = name.rfind('-') + 1;
+    REQUIRE(digits > 1);
+    const auto number = std::stoul(name.substr(digits));
+    const fs::path left = name.substr(0, digits) + std::to_string(number + 1);
+    write_file(left, "left");
+    os::OutputFile out{path, partial};
+    out.write(std::as_bytes(std::span{text}));
+    out.close(false);
+    out.commit();
+    CHECK(read_file(path) == "new");
+    CHECK(read_file(left) == "left");
+    fs::remove(left);
+    CHECK(files_in(folder.path()) == 1);
+  }
+}
+
 TEST_CASE("a model of more shards than may be open at once is written whole") {
   const test::TemporaryFolder folder;
   gguf::Writer writer;

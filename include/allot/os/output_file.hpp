@@ -90,9 +90,12 @@ class OutputFile {
   /// called. Throws: `std::runtime_error`.
   void give_name() {
     if (!is_unnamed_) return;
+    const std::string own = in_proc();
     std::string name = partial_name();
-    if (::linkat(AT_FDCWD, in_proc().c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
-      fail(reason());
+    while (::linkat(AT_FDCWD, own.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+      if (errno != EEXIST) fail(reason());
+      name = partial_name();
+    }
     is_unnamed_ = false;
     partial_ = std::move(name);
     close_descriptor();
@@ -122,6 +125,8 @@ class OutputFile {
     }
   }
 
+  /// Returns another name each time. It may exist: of a program that was killed, whose process id
+  /// this one has now, as is usual in containers.
   [[nodiscard]] std::string partial_name() const {
     static unsigned next = 0;
     const unsigned number = __atomic_fetch_add(&next, 1U, __ATOMIC_RELAXED);
@@ -145,8 +150,10 @@ class OutputFile {
   }
 
   void open_named() {
-    partial_ = partial_name();
-    descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    do {
+      partial_ = partial_name();
+      descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    } while (descriptor_ < 0 && errno == EEXIST);
   }
 
   void close_descriptor() {
