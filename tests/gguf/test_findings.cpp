@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the fuzz targets of tests/fuzz found, made anew: each finding is a case here.
+// What the fuzz targets of tests/fuzz found: a test case reproduces each finding.
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/writer/writer.hpp>
 

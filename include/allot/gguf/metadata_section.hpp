@@ -74,7 +74,6 @@ class MetadataSection {
 
   /// From now on, numbers have the byte order opposite to the host's.
   void swap_numbers() noexcept { is_swapped_ = true; }
-  [[nodiscard]] bool is_swapped() const noexcept { return is_swapped_; }
 
   /// Reads a number.
   template <class Number>

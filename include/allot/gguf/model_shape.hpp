@@ -88,11 +88,11 @@ class AttentionReader {
     if (has_failed()) return false;
     const auto length = [&](const char* key) -> std::optional<std::uint64_t> {
       if (const auto own = optional(prefix + key, layer); own || has_failed()) return own;
-      const auto divisor = required(heads_key, layer);
-      if (!divisor || *divisor == 0) return divisor;
+      if (!heads) return fail(heads_key, "is missing"), std::nullopt;
+      if (*heads == 0) return heads;
       const auto width = required(prefix + "embedding_length", layer);
       if (!width) return std::nullopt;
-      return *width / *divisor;
+      return *width / *heads;
     };
     const auto keys = length("attention.key_length");
     if (!keys) return false;

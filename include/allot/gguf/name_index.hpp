@@ -83,11 +83,6 @@ class NameIndex {
     slots_.swap(slots);
   }
 
-  [[nodiscard]] static std::uint64_t seed() {
-    static const std::uint64_t chosen = os::random_seed() | 1;
-    return chosen;
-  }
-
   /// Combines the halves of a 128-bit product.
   [[nodiscard]] static std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
     __extension__ using Wide = unsigned __int128;
@@ -110,7 +105,7 @@ class NameIndex {
 
   std::vector<Slot> slots_;
   std::size_t count_ = 0;
-  std::uint64_t seed_ = seed();
+  std::uint64_t seed_ = os::random_seed() | 1;
 };
 
 }  // namespace allot::gguf
