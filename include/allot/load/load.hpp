@@ -20,7 +20,7 @@
 #include <allot/load/planned_device.hpp>
 #include <allot/load/progress.hpp>
 #include <allot/load/verify.hpp>
-#include <allot/os/clock.hpp>
+#include <allot/os/chrono.hpp>
 #include <allot/slice.hpp>
 
 #include <algorithm>
@@ -177,7 +177,7 @@ template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
   for (const Step& step : plan.steps) detail::check_step(step, file, plan);
   detail::check_apart(plan.steps);
 
-  const double start = os::seconds();
+  const auto start = std::chrono::steady_clock::now();
   Plan followed = plan;
   LoadReport report;
   auto [arenas, places] = detail::reserve<Policy>(file, followed, devices, report.fallbacks);
@@ -197,7 +197,7 @@ template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
   detail::bring(file, followed, places, devices, progress, options, report);
   report.bytes = detail::bytes_of(followed.steps);
   report.device_allocations = arenas.size();
-  report.seconds = os::seconds() - start;
+  report.seconds = std::chrono::duration<double>{std::chrono::steady_clock::now() - start}.count();
   return ModelType{std::move(followed), std::move(arenas), std::move(tensors), std::move(report)};
 }
 
