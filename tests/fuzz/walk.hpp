@@ -121,7 +121,7 @@ __extension__ typedef unsigned __int128 Wide;
   require(tensor.shape.rank <= gguf::limits::dimensions, "a tensor has at most 4 dimensions");
   Wide rows = 1;
   for (std::size_t i = 0; i < 4; ++i) {
-    require(i < tensor.shape.rank || tensor.shape.extent[i] == 1, "what is no dimension is 1");
+    require(i < tensor.shape.rank || tensor.shape.extent[i] == 1, "an extent beyond the rank is 1");
     if (i != 0) rows *= tensor.shape.extent[i];
   }
   require(tensor.shape.extent[0] % type.block_elements == 0, "rows consist of whole blocks");

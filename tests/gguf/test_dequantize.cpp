@@ -227,7 +227,7 @@ TEST_CASE("the processor's vectors and plain loops have the same results for any
   INFO("ALLOT_SEED=" << test::first_seed());
   for (const gguf::TypeInfo& info : gguf::tensor_types) {
     if (!gguf::has_values(info.type)) continue;
-    // Single elements: also counts that are no multiple of a register's.
+    // Single elements: also counts that are not a multiple of a register's.
     const std::size_t most = info.block_elements == 1 ? 4099 : 130;
     for (const std::size_t blocks : {std::size_t{1}, std::size_t{2}, std::size_t{13}, most}) {
       std::vector<std::byte> bytes(blocks * info.block_bytes);

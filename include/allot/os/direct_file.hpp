@@ -5,6 +5,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
+#include <allot/os/descriptor.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/input_file.hpp>
 
@@ -16,7 +17,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <utility>
 
 namespace allot::os {
 
@@ -37,15 +37,12 @@ class DirectFile {
       : file_{&file},
         descriptor_{::open(("/proc/self/fd/" + std::to_string(file.descriptor())).c_str(),
                            O_RDONLY | O_CLOEXEC | O_DIRECT)} {}
-  DirectFile(DirectFile&& other) noexcept
-      : file_{other.file_}, descriptor_{std::exchange(other.descriptor_, -1)} {}
+  DirectFile(DirectFile&&) noexcept = default;
   DirectFile& operator=(DirectFile&&) = delete;
-  ~DirectFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
+  ~DirectFile() = default;
 
   /// Returns false if the file system does not support direct reads.
-  [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
+  [[nodiscard]] bool is_open() const noexcept { return descriptor_.is_open(); }
 
   /// Reads `bytes` bytes from `offset` on into `buffer`, which begins at a multiple of `alignment`
   /// and has `room_for(bytes)` bytes. Returns their address in it, or null if the file system
@@ -58,7 +55,7 @@ class DirectFile {
     std::uint64_t at = 0;
     while (at < front + bytes) {
       const ::ssize_t got =
-          ::pread(descriptor_, buffer.data() + at, static_cast<std::size_t>(wanted - at),
+          ::pread(descriptor_.number(), buffer.data() + at, static_cast<std::size_t>(wanted - at),
                   static_cast<::off_t>(first + at));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0 && errno == EINVAL) return nullptr;
@@ -74,7 +71,7 @@ class DirectFile {
 
  private:
   const InputFile* file_;
-  int descriptor_;
+  Descriptor descriptor_;
 };
 
 }  // namespace allot::os

@@ -6,6 +6,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/memory_info.hpp>
+#include <allot/os/descriptor.hpp>
 #include <allot/os/path.hpp>
 
 #include <fcntl.h>
@@ -42,16 +43,15 @@ namespace host_memory_info {
 /// Returns the text of a file, as much as can be read.
 [[nodiscard]] inline std::string read(const os::Path& path) {
   std::string text;
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return text;
+  const os::Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!file.is_open()) return text;
   char part[4096];
   for (;;) {
-    const ::ssize_t got = ::read(descriptor, part, sizeof part);
+    const ::ssize_t got = ::read(file.number(), part, sizeof part);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
     text.append(part, static_cast<std::size_t>(got));
   }
-  ::close(descriptor);
   return text;
 }
 

@@ -3,6 +3,7 @@
 /// `os::InputFile`: a file open for reading, from any offset, by any thread.
 #pragma once
 
+#include <allot/os/descriptor.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/path.hpp>
 
@@ -26,35 +27,21 @@ class InputFile {
   explicit InputFile(Path path) : path_{std::move(path).text()} {
     // Opening a pipe without a writer would block forever; O_NONBLOCK does not affect regular
     // files.
-    descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor_ < 0) throw_file_error(path_, 0, "cannot open");
+    descriptor_ = Descriptor{::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    if (!descriptor_.is_open()) throw_file_error(path_, 0, "cannot open");
     struct stat status = {};
-    if (::fstat(descriptor_, &status) != 0) {
-      const int error = errno;
-      ::close(descriptor_);
-      errno = error;
-      throw_file_error(path_, 0, "cannot open");
-    }
-    if (!S_ISREG(status.st_mode)) {
-      ::close(descriptor_);
-      throw FileError{path_, 0, "not a regular file"};
-    }
+    if (::fstat(descriptor(), &status) != 0) throw_file_error(path_, 0, "cannot open");
+    if (!S_ISREG(status.st_mode)) throw FileError{path_, 0, "not a regular file"};
     size_ = static_cast<std::uint64_t>(status.st_size);
   }
 
-  InputFile(InputFile&& other) noexcept
-      : path_{std::move(other.path_)},
-        descriptor_{std::exchange(other.descriptor_, -1)},
-        size_{other.size_} {}
+  InputFile(InputFile&&) noexcept = default;
   InputFile& operator=(InputFile&&) = delete;
-
-  ~InputFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
+  ~InputFile() = default;
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   /// The descriptor, for other kinds of reads. The object closes it.
-  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+  [[nodiscard]] int descriptor() const noexcept { return descriptor_.number(); }
   /// The bytes in the file when it was opened.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
@@ -65,7 +52,7 @@ class InputFile {
     std::byte* at = into.data();
     for (std::size_t left = into.size(); left != 0;) {
       const std::size_t wanted = left < most ? left : most;
-      const ::ssize_t got = ::pread(descriptor_, at, wanted, static_cast<::off_t>(offset));
+      const ::ssize_t got = ::pread(descriptor(), at, wanted, static_cast<::off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) throw_file_error(path_, offset, "cannot read");
       if (got == 0) throw_ended(offset, left);
@@ -83,7 +70,7 @@ class InputFile {
 
  private:
   std::string path_;
-  int descriptor_ = -1;
+  Descriptor descriptor_;
   std::uint64_t size_ = 0;
 };
 

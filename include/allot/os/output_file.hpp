@@ -3,6 +3,7 @@
 /// `os::OutputFile`: a file that is written completely or not at all.
 #pragma once
 
+#include <allot/os/descriptor.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/path.hpp>
 
@@ -40,14 +41,14 @@ class OutputFile {
     const bool is_there = ::stat(path_.c_str(), &old) == 0;
     if (is_there && S_ISDIR(old.st_mode)) fail("it is a folder");
     if (is_there && !S_ISREG(old.st_mode)) {
-      descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+      descriptor_ = Descriptor{::open(path_.c_str(), O_WRONLY | O_CLOEXEC)};
     } else {
       if (partial == Partial::unnamed) open_unnamed();
-      if (descriptor_ < 0) open_named();
+      if (!descriptor_.is_open()) open_named();
       // The new file has the permissions of the old one.
-      if (descriptor_ >= 0 && is_there) ::fchmod(descriptor_, old.st_mode & 07777);
+      if (descriptor_.is_open() && is_there) ::fchmod(descriptor_.number(), old.st_mode & 07777);
     }
-    if (descriptor_ < 0) {
+    if (!descriptor_.is_open()) {
       partial_.clear();
       fail(reason());
     }
@@ -57,11 +58,11 @@ class OutputFile {
       : path_{std::move(other.path_)},
         partial_{std::exchange(other.partial_, {})},
         is_unnamed_{std::exchange(other.is_unnamed_, false)},
-        descriptor_{std::exchange(other.descriptor_, -1)} {}
+        descriptor_{std::move(other.descriptor_)} {}
   OutputFile& operator=(OutputFile&&) = delete;
 
   ~OutputFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
+    descriptor_ = Descriptor{};  // closed before it is removed: network file systems prefer that
     if (!partial_.empty()) ::unlink(partial_.c_str());
   }
 
@@ -70,7 +71,7 @@ class OutputFile {
     constexpr std::size_t most = std::size_t{1} << 30;
     while (!bytes.empty()) {
       const std::size_t wanted = bytes.size() < most ? bytes.size() : most;
-      const ::ssize_t put = ::write(descriptor_, bytes.data(), wanted);
+      const ::ssize_t put = ::write(descriptor_.number(), bytes.data(), wanted);
       if (put < 0 && errno == EINTR) continue;
       if (put < 0) fail(reason());
       bytes = bytes.subspan(static_cast<std::size_t>(put));
@@ -82,7 +83,7 @@ class OutputFile {
   /// Throws: `std::runtime_error`.
   void close(bool sync) {
     const bool is_regular = is_unnamed_ || !partial_.empty();
-    if (sync && is_regular && ::fsync(descriptor_) != 0) fail(reason());
+    if (sync && is_regular && ::fsync(descriptor_.number()) != 0) fail(reason());
     if (!is_unnamed_) close_descriptor();
   }
 
@@ -135,35 +136,36 @@ class OutputFile {
 
   /// The only path by which an ordinary user may link a file without a name.
   [[nodiscard]] std::string in_proc() const {
-    return "/proc/self/fd/" + std::to_string(descriptor_);
+    return "/proc/self/fd/" + std::to_string(descriptor_.number());
   }
 
   void open_unnamed() {
 #ifdef O_TMPFILE
     const std::string_view folder = folder_of(path_);
-    descriptor_ = ::open(folder.empty() ? "." : std::string{folder}.c_str(),
-                         O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) return;
+    descriptor_ = Descriptor{::open(folder.empty() ? "." : std::string{folder}.c_str(),
+                                    O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666)};
+    if (!descriptor_.is_open()) return;
     is_unnamed_ = ::access(in_proc().c_str(), F_OK) == 0;
-    if (!is_unnamed_) ::close(std::exchange(descriptor_, -1));  // no /proc here
+    if (!is_unnamed_) descriptor_ = Descriptor{};  // no /proc here
 #endif
   }
 
   void open_named() {
     do {
       partial_ = partial_name();
-      descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    } while (descriptor_ < 0 && errno == EEXIST);
+      descriptor_ =
+          Descriptor{::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+    } while (!descriptor_.is_open() && errno == EEXIST);
   }
 
   void close_descriptor() {
-    if (::close(std::exchange(descriptor_, -1)) != 0) fail(reason());
+    if (!descriptor_.close()) fail(reason());
   }
 
   std::string path_;
   std::string partial_;  ///< empty if there is nothing to remove
   bool is_unnamed_ = false;
-  int descriptor_ = -1;
+  Descriptor descriptor_;
 };
 
 }  // namespace allot::os
