@@ -28,3 +28,14 @@ TEST_CASE("bookkeeping of buddy is at most 56 bytes a used block, 80 a free one,
 TEST_CASE("bookkeeping of wide buddy is at most 67 bytes a used block, 91 a free one, and 64 KiB") {
   test::check_bookkeeping<WideBuddy>(67);
 }
+
+TEST_CASE("reset of buddy calls no system allocator, however many blocks there are") {
+  for (std::uint64_t blocks = 1; blocks <= 600; ++blocks) {
+    Arena<Buddy, AlignTo<1>> arena{4095};  // its free blocks are twelve
+    for (std::uint64_t i = 0; i < blocks; ++i) static_cast<void>(arena.allocate(1));
+    const std::uint64_t before = test::system_allocator_calls();
+    arena.reset();
+    REQUIRE(test::system_allocator_calls() == before);
+    REQUIRE(arena.validate());
+  }
+}

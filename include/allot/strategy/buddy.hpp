@@ -99,7 +99,8 @@ class BuddyRange : public BlockSequence {
   /// Frees every block. Complexity: linear in the blocks.
   /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   void reset() {
-    ensure(index_, most_pieces);
+    // The records of all blocks become vacant, so that this needs memory only if some were retired.
+    ensure(index_, most_pieces - smaller(most_pieces, live_blocks_ + free_blocks_));
     index_.clear();
     remove(make_one());
     free_blocks_ = 0;
