@@ -77,7 +77,8 @@ TEST_CASE("the longest out-of-memory message is whole") {
   CHECK(message.ends_with("ask for smaller pieces"));
 }
 
-/// Adds to what it holds. \tparam Bytes  that it is longer by
+/// Adds to what it holds.
+/// \tparam Bytes  by which it is larger
 template <std::size_t Bytes>
 struct Adder {
   std::unique_ptr<int> value;
@@ -125,6 +126,15 @@ TEST_CASE("a callback destroys its target once") {
     CHECK(watched.use_count() == 5);
   }
   CHECK(watched.use_count() == 3);
+}
+
+TEST_CASE("a callback made of a null pointer to a function is empty") {
+  int (*none)(int) = nullptr;
+  CHECK(!Callback<int(int)>{none});
+  none = twice;
+  const Callback<int(int)> callback{none};
+  REQUIRE(callback);
+  CHECK(callback(4) == 8);
 }
 
 TEST_CASE("a callback calls a function, and what throws when it is moved") {

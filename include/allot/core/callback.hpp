@@ -29,6 +29,9 @@ class Callback<Result(Arguments...)> {
            std::is_invocable_r_v<Result, std::decay_t<Callable>&, Arguments...>)
       Callback(Callable&& callable) {  // NOLINT(google-explicit-constructor)
     using Target = Held<std::decay_t<Callable>>;
+    if constexpr (std::is_pointer_v<std::remove_reference_t<Callable>>) {
+      if (callable == nullptr) return;
+    }
     ::new (static_cast<void*>(memory_)) Target(std::forward<Callable>(callable));
     operations_ = &operations_of<Target>;
   }
