@@ -156,6 +156,25 @@ TEST_CASE("a pool gives back what it keeps when memory is needed") {
   CHECK(hipsim::calls("hipMemPoolTrimTo") == 1);
 }
 
+TEST_CASE("a pool is not trimmed while it is destroyed, or if it could not be made") {
+  const test::Simulation simulation;
+  static std::uint64_t reports;
+  reports = 0;
+  const auto before = hip::set_clean_up_error_handler([](const hip::Error&) {
+    ++reports;
+    static_cast<void>(reclaim_memory("hip:0", 1));
+  });
+  hipsim::fail_always("hipMemPoolDestroy", hipErrorUnknown);
+  { const hip::PooledMemory memory{0}; }
+  CHECK(reports == 1);
+  hipsim::fail_always("hipMemPoolSetAttribute", hipErrorUnknown);
+  CHECK_THROWS_AS(hip::PooledMemory{0}, hip::Error);
+  CHECK(reports == 2);
+  CHECK(hipsim::calls("hipMemPoolTrimTo") == 0);
+  hip::set_clean_up_error_handler(before);
+  hipsim::reset();  // forgets the pools that could not be destroyed
+}
+
 TEST_CASE("a failure of clean-up is passed to the handler, and the rest is released") {
   const test::Simulation simulation;
   test::CleanUpErrors told;

@@ -182,8 +182,7 @@ struct ManagedSource : OfDevice {
   }
 };
 
-/// A pool, and the stream on which its memory is taken and released. It releases the memory that it
-/// keeps when a device runs out.
+/// A pool, and the stream on which its memory is taken and released.
 class Pool {
  public:
   Pool(int device, std::uint64_t keep_bytes) : stream_{device} {
@@ -225,7 +224,6 @@ class Pool {
     check_clean_up(hipFreeAsync(taken, stream_.get()), "hipFreeAsync", "releasing pooled memory");
   }
 
- private:
   /// Returns the bytes that the pool gave back, as shown by the device's free memory.
   [[nodiscard]] std::uint64_t trim(std::string_view owner) const noexcept {
     const OfDevice of{stream_.device()};
@@ -241,8 +239,18 @@ class Pool {
     return freed;
   }
 
+ private:
   Stream stream_;
   hipMemPool_t pool_ = nullptr;
+};
+
+/// A pool that releases the memory that it keeps when a device runs out. Any thread may ask it to,
+/// so it is registered only while the whole pool exists.
+class ReclaimedPool : public Pool {
+ public:
+  using Pool::Pool;
+
+ private:
   Reclaimer reclaimer_{[this](std::string_view owner, std::uint64_t) { return trim(owner); }};
 };
 
@@ -346,7 +354,7 @@ class PooledMemory {
                " does not support memory pools; use hip::DeviceMemory";
       });
     }
-    return std::make_shared<detail::Pool>(device, keep_bytes);
+    return std::make_shared<detail::ReclaimedPool>(device, keep_bytes);
   }
 
   detail::PooledSource source_;
