@@ -27,9 +27,9 @@ namespace allot {
 /// block. Up to `ShardCount` threads have a shard each. A block never spans two shards:
 /// `shard_capacity` limits requests.
 ///
-/// The members are those of `Arena`, with its guarantees; a sum over several shards is a snapshot
-/// of each, taken one after the other. An observer is notified of what its shard grants and
-/// refuses.
+/// Its members do what those of `Arena` do, with the same guarantees; a sum over several shards is a
+/// snapshot of each, taken one after the other. An observer is notified of what its shard grants
+/// and refuses.
 ///
 /// \tparam ArenaType  an `Arena` with a synchronization that is thread-safe
 /// \tparam ShardCount  the number of shards: about the number of threads that allocate at once
@@ -48,8 +48,9 @@ class ShardedArena {
 
   /// Acquires `capacity_bytes` from the memory policy as one region and divides it: the last shard
   /// also has the remainder, up to 1/256 for each of the others.
-  /// Throws: `std::invalid_argument` for less than one unit a shard; whatever the memory throws;
-  /// `std::bad_alloc` for the bookkeeping.
+  /// Throws: `std::invalid_argument` for less than one unit a shard; `std::length_error` for more
+  /// units a shard than the strategy takes; whatever the memory throws; `std::bad_alloc` for the
+  /// bookkeeping.
   explicit ShardedArena(
       std::uint64_t capacity_bytes) requires std::default_initializable<memory_type>
       : ShardedArena{capacity_bytes, memory_type{}} {}
