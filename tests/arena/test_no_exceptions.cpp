@@ -39,6 +39,10 @@ concept Throws = std::is_constructible_v<A, std::uint64_t> || requires(A arena, 
 } || requires(A arena, Block block) {
   arena.shrink(block, 1);
 } || requires(A arena) {
+  arena.allocate_upper(1);
+} || requires(A arena) {
+  arena.release_to(arena.mark());
+} || requires(A arena) {
   arena.reserve(1);
 } || requires(A arena) {
   arena.grow(1);
