@@ -7,7 +7,6 @@
 #include <allot/device/device.hpp>
 #include <allot/memory/host_memory.hpp>
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <stdexcept>

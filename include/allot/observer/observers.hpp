@@ -7,6 +7,7 @@
 #include <allot/core/errors.hpp>
 #include <allot/observer/observer.hpp>
 
+#include <cstddef>
 #include <tuple>
 #include <utility>
 

@@ -12,7 +12,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <utility>
 
 namespace allot::detail {
 

@@ -9,7 +9,6 @@
 /// In a range of 2^c units that makes c - 5 bits, or c - e if e is below 5.
 #pragma once
 
-#include <allot/core/checked.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/float_bins.hpp>
 #include <allot/strategy/detail/records.hpp>
