@@ -101,7 +101,7 @@ TEST_CASE("a request above a shard's size is refused, naming both figures") {
 }
 
 TEST_CASE(
-    "a block of another arena, or freed before, is told with the place that the caller knows") {
+    "a block of another arena, or freed before, is reported with the place that the caller knows") {
   Offsets arena{4 * MiB};
   std::vector<Block> blocks;
   for (int i = 0; i < 8; ++i) blocks.push_back(arena.allocate(512 * KiB));

@@ -5,7 +5,7 @@
 ///
 ///     ALLOT_TEST_LAWS(Arena<MyStrategy>, Arena<MyStrategy, AlignTo<1>>);
 ///
-/// What a strategy lacks beyond the concept `Strategy` has no case.
+/// A law about an optional capability has no case for strategies without it.
 #pragma once
 
 #include <allot/arena.hpp>
@@ -32,7 +32,7 @@
 
 namespace allot::test {
 
-/// Whether what is freed below the top waits there until the top is freed.
+/// Whether a block freed below the top is only used again once all above it is free, too.
 template <class A>
 inline constexpr bool is_stack = Markable<typename A::strategy_type>;
 
@@ -40,7 +40,7 @@ inline constexpr bool is_stack = Markable<typename A::strategy_type>;
 template <class A>
 inline constexpr bool has_one_size = OneSized<typename A::strategy_type>;
 
-/// Units that the strategy does not divide.
+/// The strategy's granularity, in units.
 template <class A>
 inline constexpr std::uint64_t granularity = granularity_of<typename A::strategy_type>;
 
@@ -255,17 +255,17 @@ template <class A>
   constexpr std::uint64_t unit = A::alignment_type::value;
   A arena{64 * unit};
   std::vector<Block> before;
-  bool is_told = true;
+  bool are_refused = true;
   for (int round = 0; round < 3; ++round) {
     std::vector<Block> blocks;
     while (const auto block = arena.try_allocate(unit)) blocks.push_back(*block);
     for (const Block& block : before)
-      is_told = is_told && !arena.owns(block) && refuses(arena, block);
-    for (const Block& block : blocks) is_told = is_told && arena.owns(block);
+      are_refused = are_refused && !arena.owns(block) && refuses(arena, block);
+    for (const Block& block : blocks) are_refused = are_refused && arena.owns(block);
     before.insert(before.end(), blocks.begin(), blocks.end());
     arena.reset();
   }
-  return is_told;
+  return are_refused;
 }
 
 template <class A>
@@ -274,7 +274,7 @@ void law_a_block_from_before_reset_is_foreign_whatever_its_place() {
 }
 
 template <class A>
-void law_invalid_arguments_are_told_and_change_nothing() {
+void law_invalid_arguments_are_reported_and_change_nothing() {
   constexpr std::uint64_t unit = A::alignment_type::value;
   constexpr std::uint64_t highest = std::numeric_limits<std::uint64_t>::max();
   CHECK_THROWS_AS(A{0}, std::invalid_argument);
@@ -490,7 +490,7 @@ void law_an_arena_that_grew_is_like_one_made_so() {
   check_fresh(arena);
 }
 
-/// Lives while a law is checked: what the memory needs to be there. Specialize it for a memory.
+/// Exists while a law is checked: sets up what a memory needs. Specialize it for a memory.
 template <class MemoryType>
 struct LawFixture {};
 
@@ -524,8 +524,8 @@ template <class A>
 using CanGrow = std::bool_constant<Growable<typename A::strategy_type> &&
                                    GrowableMemory<typename A::memory_type>>;
 
-/// While the arena fills, and then changes: the bookkeeping is at most so many bytes for each used
-/// block and 24 more for each free one, at the time when there was most, and 64 KiB.
+/// While the arena fills, and then changes: the bookkeeping is at most `bytes_a_block` for each used
+/// block, 24 more for each free one, as many as there ever were, and 64 KiB.
 template <class S>
 void check_bookkeeping(std::uint64_t bytes_a_block) {
   Arena<S> arena{1 * GiB};
@@ -664,7 +664,7 @@ void check_against_model(std::uint64_t seed, std::uint64_t steps, std::uint64_t 
   }
 }
 
-/// Each fourth range is longer than 32 bits count, of the strategy's wide form where it has one.
+/// Every fourth range is longer than 32-bit keys count; there it is the strategy's wide form, if any.
 template <class S, class Naive>
 void check_against_model() {
   const std::uint64_t total = operations(60'000);
@@ -695,8 +695,8 @@ ALLOT_LAW("the largest free block can be allocated", the_largest_free_block_can_
 ALLOT_LAW("stale and foreign blocks are refused", stale_and_foreign_blocks_are_refused)
 ALLOT_LAW("a block of another arena is foreign, whatever its place",
           a_block_of_another_arena_is_foreign_whatever_its_place)
-ALLOT_LAW("invalid arguments are told, and change nothing",
-          invalid_arguments_are_told_and_change_nothing)
+ALLOT_LAW("invalid arguments are reported, and change nothing",
+          invalid_arguments_are_reported_and_change_nothing)
 ALLOT_LAW("a refusal says why, and changes nothing", a_refusal_says_why_and_changes_nothing)
 ALLOT_LAW("freeing calls no system allocator", freeing_calls_no_system_allocator)
 ALLOT_LAW("after reserve nothing calls the system allocator",
@@ -714,7 +714,7 @@ ALLOT_LAW("an arena that grew is like one made so", an_arena_that_grew_is_like_o
   TEST_CASE_TEMPLATE_INVOKE(the_largest_free_block_can_be_allocated, __VA_ARGS__);                \
   TEST_CASE_TEMPLATE_INVOKE(stale_and_foreign_blocks_are_refused, __VA_ARGS__);                   \
   TEST_CASE_TEMPLATE_INVOKE(a_block_of_another_arena_is_foreign_whatever_its_place, __VA_ARGS__); \
-  TEST_CASE_TEMPLATE_INVOKE(invalid_arguments_are_told_and_change_nothing, __VA_ARGS__);          \
+  TEST_CASE_TEMPLATE_INVOKE(invalid_arguments_are_reported_and_change_nothing, __VA_ARGS__);      \
   TEST_CASE_TEMPLATE_APPLY(a_refusal_says_why_and_changes_nothing,                                \
                            allot::test::Those<allot::test::HasManySizes, __VA_ARGS__>::type);     \
   TEST_CASE_TEMPLATE_INVOKE(freeing_calls_no_system_allocator, __VA_ARGS__);                      \

@@ -13,7 +13,7 @@ struct alignas(64) CacheLine {
   std::uint64_t words[8];
 };
 
-// Where the optimizer may not look, or it leaves out what is allocated and freed unused.
+// Volatile: the optimizer would otherwise leave out what is allocated and freed unused.
 void* volatile kept = nullptr;
 
 template <class F>

@@ -36,7 +36,7 @@ inline std::filesystem::path write_model(const std::filesystem::path& path,
   return path;
 }
 
-/// Sizes that are no multiple of anything, an empty tensor, and one larger than a slot.
+/// Sizes that are not multiples of anything, an empty tensor, and one larger than a slot.
 inline const std::vector<std::uint64_t> odd_sizes{1, 100, 256, 257, 0, 9'000'001, 4097, 63};
 
 /// A model in the form of a llama: layers with projections, and the metadata that a cache needs.

@@ -213,7 +213,7 @@ class NaiveGoodFit {
     return lowest;
   }
 
-  /// The first block of the bin, where it holds the request.
+  /// The first block of the bin, if it holds the request.
   [[nodiscard]] Iterator look(std::uint64_t bin, std::uint64_t size, std::uint64_t alignment) {
     const auto first = std::find_if(free_.begin(), free_.end(), [&](const Extent& block) {
       return !is_tail(block) && bin_of(block.size) == bin;

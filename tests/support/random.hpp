@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Seeds and lengths of random tests. Each test prints its seed where it fails; to replay or to run
+/// Seeds and lengths of random tests. Each test prints its seed if it fails; to replay or to run
 /// longer: `build/test/tests/test_laws --seed=7 --operations=1000000`.
 #pragma once
 
