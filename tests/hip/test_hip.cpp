@@ -10,6 +10,7 @@
 
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -126,6 +127,22 @@ TEST_CASE("a reclaimer may unregister itself while it runs") {
   CHECK(reclaim_memory("hip:0", 1) == 1);
   CHECK(seen == name.size());
   CHECK(reclaim_memory("hip:0", 1) == 0);
+}
+
+TEST_CASE("a reclaimer that is registered by another one is called the next time") {
+  std::vector<std::unique_ptr<Reclaimer>> added;
+  int calls = 0;
+  const Reclaimer reclaimer{[&](std::string_view, std::uint64_t) -> std::uint64_t {
+    added.push_back(std::make_unique<Reclaimer>([&](std::string_view, std::uint64_t) {
+      ++calls;
+      return std::uint64_t{0};
+    }));
+    return 0;
+  }};
+  CHECK(reclaim_memory("hip:0", 1) == 0);
+  CHECK(calls == 0);
+  CHECK(reclaim_memory("hip:0", 1) == 0);
+  CHECK(calls == 1);
 }
 
 TEST_CASE("pinned memory that is refused asks for the host's, and says nothing of the device's") {

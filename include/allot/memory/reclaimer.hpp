@@ -54,6 +54,12 @@ struct ReclaimerList {
     *link = std::move(entry.next);
   }
 
+  /// Returns the number of the reclaimer that was registered last; 0 if there was none.
+  [[nodiscard]] std::uint64_t newest() {
+    const std::scoped_lock lock{mutex};
+    return last_number;
+  }
+
   /// Returns the first reclaimer registered after the one with a given number; null if there is
   /// none.
   [[nodiscard]] std::shared_ptr<ReclaimerEntry> after(std::uint64_t number) {
@@ -99,7 +105,8 @@ class Reclaimer {
 };
 
 /// Calls the reclaimers, in the order of their registration, until they have given back `bytes`
-/// bytes of the device. Returns how many they gave back. Throws: whatever a reclaimer throws.
+/// bytes of the device. Does not call those registered meanwhile. Returns how many bytes they gave
+/// back. Throws: whatever a reclaimer throws.
 inline std::uint64_t reclaim_memory(std::string_view device, std::uint64_t bytes) {
   /// One call of a reclaimer, during which it may be called again.
   struct Call {
@@ -119,9 +126,10 @@ inline std::uint64_t reclaim_memory(std::string_view device, std::uint64_t bytes
 
   std::uint64_t reclaimed = 0;
   std::uint64_t last = 0;
+  const std::uint64_t newest = detail::reclaimers().newest();
   while (reclaimed < bytes) {
     const std::shared_ptr<detail::ReclaimerEntry> entry = detail::reclaimers().after(last);
-    if (entry == nullptr) break;
+    if (entry == nullptr || entry->number > newest) break;
     last = entry->number;
     const std::scoped_lock lock{entry->mutex};
     if (!entry->is_registered) continue;
