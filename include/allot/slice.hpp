@@ -15,7 +15,6 @@
 #include <allot/arena.hpp>
 #include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
-#include <allot/core/units.hpp>
 #include <allot/memory/memory.hpp>
 
 #include <concepts>
@@ -86,11 +85,12 @@ class Slice {
   /// Throws: `std::out_of_range` if they reach beyond this slice.
   [[nodiscard]] Slice part(std::uint64_t offset, std::uint64_t bytes) const {
     if (offset > bytes_ || bytes > bytes_ - offset) {
-      throw std::out_of_range{(FixedText<192>{} << "a part of " << bytes << " bytes at " << offset
-                                                << " reaches beyond a slice of " << bytes_
-                                                << " bytes; ask for at most "
-                                                << (offset > bytes_ ? 0 : bytes_ - offset))
-                                  .c_str()};
+      throw std::out_of_range{
+          detail::Message{}
+              .fill_in(
+                  "a part of # bytes at # reaches beyond a slice of # bytes; ask for at most #",
+                  {bytes, offset, bytes_, offset > bytes_ ? 0 : bytes_ - offset})
+              .c_str()};
     }
     return Slice{owner_, address_ + offset, bytes};
   }
