@@ -143,7 +143,7 @@ TEST_CASE("an arena that cannot be made is an empty pointer from try_make") {
   CHECK(arena->capacity() == 1024);
 }
 
-TEST_CASE("a member that tries does as the one that throws, and says whether it did") {
+TEST_CASE("a try_ member does what the throwing one does, and returns whether it did") {
   OnHost arena{1 * MiB};
   const Block block = arena.allocate(1000);
   CHECK(arena.try_address(block) == arena.address(block));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Compiled without exceptions and RTTI: an arena gives what it can without them.
+// Compiled without exceptions and RTTI: which members an arena has then, and what they return.
 #include <allot/arena.hpp>
 #include <allot/memory/host_memory.hpp>
 #include <allot/observer/ledger.hpp>
@@ -53,7 +53,7 @@ concept Throws = std::is_constructible_v<A, std::uint64_t> || requires(A arena, 
 static_assert(!Throws<Null> && !Throws<OnHost> && !Throws<Observed>);
 static_assert(std::is_same_v<decltype(Null::try_make(1)), std::unique_ptr<Null>>);
 
-/// Everything that an arena has without exceptions, once. Whether it did what it says.
+/// Uses every member that an arena has without exceptions, once. Returns whether each worked.
 template <class A>
 bool works(std::uint64_t bytes) {
   const auto arena = A::try_make(16 * bytes);
@@ -144,7 +144,7 @@ TEST_CASE("without exceptions an arena grows, but not beyond what its strategy t
   CHECK(Arena<WideBestFit>::try_make(std::uint64_t{1} << 41) != nullptr);
 }
 
-TEST_CASE("without exceptions both ends of a range serve, and observers hear of it") {
+TEST_CASE("without exceptions both ends of a range can be used, and observers are notified") {
   const auto arena = Observed::try_make(64 * KiB);
   CHECK(arena != nullptr);
   if (arena == nullptr) return;

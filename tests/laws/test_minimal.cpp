@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A contributor's strategy: the suite runs with what the concept requires, and finds what its
-// handles lack.
+// A contributor's strategy: the suite needs only what the concept requires, and finds handles that are
+// not unique.
 #include "../support/minimal_strategy.hpp"
 #include "laws.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `ManualClock`: a clock that goes on when a test says so.
+/// `ManualClock`: a clock that advances only when a test says so.
 #pragma once
 
 #include <chrono>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `ManualDevice`: a device whose streams work only when a test tells them to, and which counts what
-/// it is asked. For tests of what is done when, in any order, without threads and without time.
+/// `ManualDevice`: a device whose streams work only when a test tells them to, and which counts its
+/// calls. Tests complete work in any order, without threads or delays.
 #pragma once
 
 #include <allot/device/device.hpp>
@@ -67,9 +67,9 @@ class ManualDevice {
   using stream_type = Stream;
   using event_type = Event;
 
-  /// One piece of work.
+  /// Submits one piece of work.
   static void give(Stream& stream) { ++stream->given; }
-  /// All that was given so far gets done.
+  /// Completes all work submitted so far.
   static void finish(Stream& stream) { stream->done = stream->given; }
 
   [[nodiscard]] memory_type memory() const { return {}; }

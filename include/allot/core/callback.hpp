@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `Callback<Result(Arguments...)>`: a function or function object of any type, to be called later.
-/// What is used of `std::function`, without what <functional> costs the compiler.
+/// The part of `std::function` that allot uses, without the time that <functional> takes to compile.
 #pragma once
 
 #include <concepts>
