@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -91,7 +90,8 @@ class CoreSearch {
     }
     if (sizes.size() <= most_boxes / 2) return 0;
     const auto middle = sizes.begin() + static_cast<std::ptrdiff_t>(most_boxes / 2);
-    std::nth_element(sizes.begin(), middle, sizes.end(), std::greater<>{});
+    std::nth_element(sizes.begin(), middle, sizes.end(),
+                     [](std::uint64_t a, std::uint64_t b) { return a > b; });
     return *middle;
   }
 
