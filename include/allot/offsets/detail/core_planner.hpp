@@ -70,6 +70,7 @@ class CorePlanner {
   /// Moves buffers of a plan until they fit less, as far as it gets in some moves.
   [[nodiscard]] std::optional<Offsets> lower(const Offsets& plan) {
     EvictionSearch<> search{lifetimes_, plan.offsets};
+    spend(search.work());
     std::optional<Offsets> lowered;
     std::uint64_t bytes = plan.bytes;
     while (bytes > low_ && work_left_ != 0) {
@@ -125,6 +126,7 @@ class CorePlanner {
     spend(gaps_.work() - before + order.size());
     if (evicted > most_evicted || is_over) return std::nullopt;
     EvictionSearch<> evictions{lifetimes_, offsets};
+    spend(evictions.work());
     if (!finish(evictions, capacity, moves)) return std::nullopt;
     return offsets_of(evictions);
   }

@@ -21,6 +21,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -45,6 +46,8 @@ class CornerSearch {
     std::size_t states = 1024;
     while (states < 256 * packing.boxes.size() && states < std::size_t{1} << 18) states *= 2;
     refuted_.resize(states);
+    const auto digits = static_cast<std::uint64_t>(std::bit_width(packing.boxes.size()));
+    for (const Box& box : packing.boxes) run_cost_ += digits + (box.end - box.begin) / 16;
   }
 
   /// \param attempt  choices are tried in an order of its own for each
@@ -63,6 +66,7 @@ class CornerSearch {
     depth_ = 0;
     nodes_left_ = most_nodes;
     last_work_ = skyline_.work() + most_work;
+    skyline_.spend(run_cost_);
     is_stopped_ = false;
     if (fill_parts({0, static_cast<std::uint32_t>(packing_.totals.size())}))
       return SearchResult::found;
@@ -360,6 +364,7 @@ class CornerSearch {
   SectionSpan conflict_{0, 0};                      // the sections that prove the last failure
   std::uint64_t nodes_left_ = 0;
   std::uint64_t last_work_ = 0;
+  std::uint64_t run_cost_ = 0;  // of clearing and sorting, before the first node
   std::uint32_t depth_ = 0;
   Rule rule_ = Rule::failures;
   bool is_stopped_ = false;

@@ -34,7 +34,8 @@ class EvictionSearch {
       : lifetimes_{lifetimes},
         index_{lifetimes},
         offsets_{offsets.begin(), offsets.end()},
-        refusals_(lifetimes.size(), 1) {
+        refusals_(lifetimes.size(), 1),
+        work_{5 * lifetimes.size()} {
     for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
       if (lifetimes[i].bytes == 0) continue;
       if (offsets_[i] == outside) {
@@ -81,6 +82,7 @@ class EvictionSearch {
   }
 
   [[nodiscard]] std::uint32_t take_largest() {
+    work_ += outside_.size() / 4;
     std::size_t largest = 0;
     for (std::size_t i = 1; i < outside_.size(); ++i) {
       if (lifetimes_[outside_[i]].bytes > lifetimes_[outside_[largest]].bytes) largest = i;
@@ -181,7 +183,7 @@ class EvictionSearch {
   std::vector<Weighted> ends_;
   std::vector<std::uint64_t> places_;
   std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
-  std::uint64_t work_ = 0;
+  std::uint64_t work_;
 };
 
 }  // namespace allot::detail
