@@ -54,6 +54,26 @@ TEST_CASE("what fits a capacity gets a plan, and what does not a proof") {
   CHECK(beyond_the_bound > 0);  // some proofs need the search
 }
 
+TEST_CASE(
+    "a capacity between two multiples of what all sizes are multiples of is as the lower one") {
+  for (std::uint64_t seed = test::first_seed(); seed < test::first_seed() + 200; ++seed) {
+    INFO("ALLOT_SEED=" << seed);
+    std::mt19937_64 random{seed};
+    std::vector<Lifetime> lifetimes = few_lifetimes(random);
+    const std::uint64_t fewest = 8 * test::fewest_bytes(lifetimes);
+    for (Lifetime& lifetime : lifetimes) {
+      lifetime.bytes *= 8;
+      lifetime.alignment *= 8;
+    }
+    const OffsetFit fit = fit_offsets(lifetimes, fewest + 3);
+    REQUIRE(fit.verdict == Verdict::fits);
+    REQUIRE(fit.plan.bytes == fewest);
+    const OffsetFit none = fit_offsets(lifetimes, fewest - 5);
+    REQUIRE(none.verdict == Verdict::impossible);
+    REQUIRE(!none.buffers.empty());
+  }
+}
+
 TEST_CASE("what is alive at one step beyond the capacity is named, with the step") {
   const std::vector<Lifetime> lifetimes{
       {100, 0, 9, 1}, {50, 2, 3, 1}, {60, 3, 5, 1}, {70, 7, 9, 1}};

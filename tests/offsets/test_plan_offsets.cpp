@@ -190,6 +190,19 @@ TEST_CASE("plans of few buffers are the best there are") {
   }
 }
 
+TEST_CASE("what alignment makes impossible is refuted in few runs, however many bytes it takes") {
+  // Of two that are alive together, the second begins at the next multiple: half as much again.
+  constexpr std::uint64_t alignment = std::uint64_t{1} << 40;
+  for (const std::uint64_t pairs : {1U, 40U}) {
+    std::vector<Lifetime> lifetimes;
+    for (std::uint64_t i = 0; i < 2 * pairs; ++i)
+      lifetimes.push_back({alignment + 1, i / 2, i / 2, alignment});
+    const OffsetPlan plan = plan_offsets(lifetimes, {.work = 1'000'000});
+    CHECK(plan.bytes == 3 * alignment + 1);
+    CHECK(!plan.is_cut_short);
+  }
+}
+
 TEST_CASE("a training-like step is planned within 5 % of the lower bound, as BestFit is not") {
   using AnyArena = Arena<WideBestFit, AlignTo<256>>;
   for (const std::uint64_t seed : {1U, 2U, 3U}) {

@@ -14,19 +14,18 @@
 
 namespace allot::detail {
 
-/// Asks for the least capacity that is not refuted, which most graphs fit, and in turn for one
-/// nearer to what is known to fit. The runs get longer, and never depend on how much work is left:
+/// Asks for the least capacity that is not refuted, which most graphs fit, then, while it is refuted,
+/// for one further and further above it, and in turn for one nearer to what is known to fit. The runs get longer, and never depend on how much work is left:
 /// more work continues where less stops.
 template <class = void>
 class CapacitySearch {
  public:
-  /// \param lower_bound  known to be too little, but for itself
-  CapacitySearch(const Packing& packing, std::uint64_t lower_bound)
+  /// \param least  the first to ask for, or if plans cannot have it, the next one below
+  CapacitySearch(const Packing& packing, std::uint64_t least)
       : search_{packing}, nodes_{2 * packing.boxes.size()} {
     for (const Box& box : packing.boxes)
       unit_ = std::gcd(unit_, std::gcd(box.bytes, box.alignment));
-    low_ = lower_bound;
-    round_up_low();
+    low_ = least - least % unit_;
   }
 
   /// Whether no plan of less than `bytes` is left to find.
@@ -45,8 +44,10 @@ class CapacitySearch {
   /// One run; returns whether it found a plan of less than `bytes`.
   bool run(std::uint64_t bytes, std::uint64_t most_work) {
     const std::uint64_t high = bytes - 1;
-    const std::uint64_t capacity = is_low_next_ ? low_ : high - ((high - low_) >> ease_);
+    const std::uint64_t low = low_ + smaller(stride_, high - low_);
+    const std::uint64_t capacity = is_low_next_ ? low : high - ((high - low_) >> ease_);
     const SearchResult result = try_capacity(capacity, most_work);
+    stride_ = result == SearchResult::impossible ? larger(unit_, 2 * smaller(stride_, high)) : 0;
     if (result != SearchResult::stopped) return result == SearchResult::found;
     if (!is_low_next_) next_attempt();
     is_low_next_ = !is_low_next_;
@@ -65,8 +66,7 @@ class CapacitySearch {
     const SearchResult result = search_.run(capacity, attempt_, nodes_, most_work);
     if (result != SearchResult::impossible) return result;
     proof_ = search_.proof();
-    low_ = capacity + 1;
-    round_up_low();
+    low_ = capacity - capacity % unit_ + unit_;
     return result;
   }
 
@@ -76,12 +76,10 @@ class CapacitySearch {
     if (attempt_ % 4 == 0) nodes_ += nodes_ / 4;
   }
 
-  /// Plans that rest have multiples of the unit.
-  void round_up_low() noexcept { low_ += (unit_ - low_ % unit_) % unit_; }
-
   CornerSearch<> search_;
-  std::uint64_t unit_ = 0;
-  std::uint64_t low_ = 0;
+  std::uint64_t unit_ = 0;    // plans that rest have multiples of it
+  std::uint64_t low_ = 0;     // no plan of less is worth a try
+  std::uint64_t stride_ = 0;  // doubled by each capacity that is refuted: one refutes all below
   std::uint64_t nodes_;
   std::uint64_t attempt_ = 0;
   SectionSpan proof_{0, 0};
