@@ -7,9 +7,9 @@
 /// stands that begins (or ends) there and does not leave the valley, or none does, and the corner's
 /// floor rises to the next height that a box could have. The corner with the fewest choices, in
 /// proportion to how often its valley was where the search failed, is decided first; other runs have
-/// other rules. A failure that
-/// the last decision has no part in is not tried again with another one: the search goes back to
-/// the decision that has. What was shown to lead nowhere is remembered over all runs.
+/// other rules. A failure that the last decision has no part in is not tried again with another one:
+/// the search goes back to the decision that has. What was shown to lead nowhere is remembered over
+/// all runs.
 ///
 /// Its ideas of canonical plans, floors and independent parts are MiniMalloc's: Moffitt, "MiniMalloc:
 /// A Lightweight Memory Allocator for Hardware-Accelerated Machine Learning" (ASPLOS 2023).
@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 namespace allot::detail {
@@ -103,7 +104,9 @@ class CornerSearch {
     SectionSpan proof{0, 0};
   };
   static constexpr std::uint64_t nowhere = std::numeric_limits<std::uint64_t>::max();
-  static constexpr std::uint32_t most_depth = 8192;
+  /// A decision takes up to 512 bytes of the stack; one for each box, and for each second one
+  /// another that leaves a corner empty, are more than were ever seen.
+  static constexpr std::uint32_t most_depth = most_boxes / 2 * 3;
 
   /// The order of choices: wide, full, large in area or in size first, from the second round on
   /// with places exchanged at random.
