@@ -80,7 +80,7 @@ inline constexpr std::uint64_t alignment = 256;
   if (line.rfind("# allot-trace 1", 0) != 0 || at == std::string::npos)
     fail("a trace begins with '# allot-trace 1 ... capacity=BYTES'");
   if (!(std::istringstream{line.substr(at + 10)} >> trace.capacity) || trace.capacity < alignment)
-    fail("the capacity is no number of at least 256 bytes");
+    fail("the capacity is not a number of at least 256 bytes");
   TraceBuilder builder{trace};
   std::unordered_map<std::uint64_t, std::uint32_t> slot_of;
   for (++number; std::getline(file, line); ++number) {
