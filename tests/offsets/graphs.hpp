@@ -16,7 +16,7 @@
 
 namespace allot::test {
 
-/// A transformer's sizes; Llama 3.1 8B's where nothing else is said.
+/// A transformer's sizes; Llama 3.1 8B's by default.
 struct TransformerShape {
   std::uint64_t layers = 1;
   std::uint64_t tokens = 512;

@@ -63,9 +63,9 @@ TEST_CASE("what cannot be planned is refused, with the buffer and its numbers") 
           "buffer 1 is used first at step 7 and last at step 6; give the first step, then the last "
           "one, which is not before it");
   refused({{5, 0, 1, 48}},
-          "buffer 0 has an alignment of 48 bytes, which is no power of two; use 1, 2, 4, ...");
+          "buffer 0 has an alignment of 48 bytes, which is not a power of two; use 1, 2, 4, ...");
   refused({{5, 0, 1, 0}},
-          "buffer 0 has an alignment of 0 bytes, which is no power of two; use 1, 2, 4, ...");
+          "buffer 0 has an alignment of 0 bytes, which is not a power of two; use 1, 2, 4, ...");
   const char* const overflow =
       "the 2 buffers that are alive at once exceed 2^64 bytes; check their sizes";
   refused({{most, 0, 1}, {1, 1, 2}}, overflow);

@@ -35,13 +35,13 @@ namespace detail {
 [[noreturn]] inline void throw_bad_buffer_alignment(std::size_t buffer, std::uint64_t alignment) {
   FixedText<192> text;
   text << "buffer " << buffer << " has an alignment of " << alignment
-       << " bytes, which is no power of two; use 1, 2, 4, ...";
+       << " bytes, which is not a power of two; use 1, 2, 4, ...";
   throw std::invalid_argument{text.c_str()};
 }
 
 inline void check_lifetimes(std::span<const Lifetime> lifetimes) {
   if (lifetimes.size() >= std::numeric_limits<std::uint32_t>::max())
-    throw std::length_error{"a plan has fewer than 2^32 buffers; plan parts of the graph"};
+    throw std::length_error{"a plan has fewer than 2^32 - 1 buffers; plan parts of the graph"};
   for (std::size_t i = 0; i < lifetimes.size(); ++i) {
     if (lifetimes[i].first > lifetimes[i].last) throw_bad_lifetime(i, lifetimes[i]);
     if (!is_power_of_two(lifetimes[i].alignment))
@@ -58,8 +58,8 @@ inline void check_lifetimes(std::span<const Lifetime> lifetimes) {
 /// Complexity: `options.work` bounds it, down to n log n. Memory: n log n, and n^2 bits of up to
 /// 2,048 buffers; up to 1.5 MiB of the stack.
 /// Throws: `std::invalid_argument` naming the buffer for a last step before the first one and an
-/// alignment that is no power of two, and when what is alive at once exceeds 64 bits;
-/// `std::length_error` for more than 2^32 - 1 buffers; `std::bad_alloc`.
+/// alignment that is not a power of two, and when what is alive at once exceeds 64 bits;
+/// `std::length_error` for 2^32 - 1 buffers and more; `std::bad_alloc`.
 template <class = void>
 [[nodiscard]] OffsetPlan plan_offsets(std::span<const Lifetime> lifetimes,
                                       const OffsetPlanOptions& options = {}) {

@@ -49,7 +49,7 @@ class EvictionSearch {
   [[nodiscard]] std::span<const std::uint64_t> offsets() const noexcept { return offsets_; }
   [[nodiscard]] std::uint64_t work() const noexcept { return work_; }
 
-  /// Lowers the capacity, and places what it takes out, in at most so many moves; returns whether
+  /// Lowers the capacity, and places what it takes out, in at most that many moves; returns whether
   /// all is placed. May be called again to go on.
   bool run(std::uint64_t capacity, std::uint64_t moves, std::uint64_t most_work) {
     if (capacity < capacity_) {

@@ -90,7 +90,7 @@ class OffsetPlanner {
   static constexpr std::uint64_t corner_cost = 2;
   static constexpr std::array greedy_orders{PlanOrder::breadth, PlanOrder::size,
                                             PlanOrder::duration, PlanOrder::area, PlanOrder::time};
-  /// Up to so many buffers, a core would leave too few out.
+  /// Up to that many buffers, a core would leave too few out.
   static constexpr std::size_t most_without_core = 600;
 
   [[nodiscard]] bool is_proven() const noexcept {

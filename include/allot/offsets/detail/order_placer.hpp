@@ -57,7 +57,7 @@ class OrderPlacer {
     return plan;
   }
 
-  /// Each to the tightest gap, or where there is none below `limit`, nothing.
+  /// Each to the tightest gap; nothing if one has no gap below `limit`.
   [[nodiscard]] std::optional<Offsets> place_tightest(const std::vector<std::uint32_t>& order,
                                                       std::uint64_t limit) {
     return place(order, limit, true);

@@ -123,7 +123,7 @@ class Skyline {
     return hash;
   }
 
-  /// Places a box at its least offset; false where that leads nowhere.
+  /// Places a box at its least offset; false if that leads nowhere.
   bool place(std::uint32_t index) {
     const Box& box = packing_.boxes[index];
     const std::uint64_t offset = least_[index];
@@ -143,7 +143,7 @@ class Skyline {
     return check_changed();
   }
 
-  /// Leaves the room of a section below `height` empty; false where that leads nowhere.
+  /// Leaves the room of a section below `height` empty; false if that leads nowhere.
   bool raise(std::uint32_t section, std::uint64_t height) {
     if (height > capacity_ - left_[section]) return fails({section, section + 1});
     if (!visit_unplaced(section, [&](std::uint32_t box) {
