@@ -169,11 +169,10 @@ struct InsertMayThrow : WholeIndex {
   using WholeIndex::WholeIndex;
   void insert(std::uint32_t, std::uint64_t, std::uint64_t) {}
 };
-struct FoundHasNoSize : WholeIndex {
-  struct Found {
-    std::uint32_t record;
-    explicit operator bool() const noexcept { return false; }
-  };
+/// A whole index, but for what `find` returns.
+template <class FoundType>
+struct IndexThatFinds : WholeIndex {
+  using Found = FoundType;
   using WholeIndex::erase;
   using WholeIndex::WholeIndex;
   void erase(const Found&) noexcept {}
@@ -181,17 +180,16 @@ struct FoundHasNoSize : WholeIndex {
   [[nodiscard]] Found find(std::uint64_t, std::uint64_t) const noexcept { return {}; }
   [[nodiscard]] bool prefers(std::uint64_t, const Found&) const noexcept { return false; }
 };
-struct FoundIsNotACondition : WholeIndex {
-  struct Found {
-    std::uint32_t record;
-    std::uint64_t size;
-  };
-  using WholeIndex::erase;
-  using WholeIndex::WholeIndex;
-  void erase(const Found&) noexcept {}
-  void replace(const Found&, std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
-  [[nodiscard]] Found find(std::uint64_t, std::uint64_t) const noexcept { return {}; }
-  [[nodiscard]] bool prefers(std::uint64_t, const Found&) const noexcept { return false; }
+struct FoundWithoutSize {
+  std::uint32_t record;
+  explicit operator bool() const noexcept { return false; }
+};
+struct FoundWithoutCondition {
+  std::uint32_t record;
+  std::uint64_t size;
+};
+struct WholeFound : FoundWithoutCondition {
+  explicit operator bool() const noexcept { return false; }
 };
 struct StaysWhereItIs : WholeIndex {
   using WholeIndex::WholeIndex;
@@ -211,8 +209,9 @@ static_assert(!detail::FreeIndex<FindsRecordsOnly>);
 static_assert(!detail::FreeIndex<FindChangesIt>);
 static_assert(!detail::FreeIndex<ErasesRecordsOnly>);
 static_assert(!detail::FreeIndex<InsertMayThrow>);
-static_assert(!detail::FreeIndex<FoundHasNoSize>);
-static_assert(!detail::FreeIndex<FoundIsNotACondition>);
+static_assert(detail::FreeIndex<IndexThatFinds<WholeFound>>);
+static_assert(!detail::FreeIndex<IndexThatFinds<FoundWithoutSize>>);
+static_assert(!detail::FreeIndex<IndexThatFinds<FoundWithoutCondition>>);
 static_assert(!detail::FreeIndex<StaysWhereItIs>);
 static_assert(!detail::FreeIndex<detail::OrderTrees<std::uint32_t>>);
 
