@@ -13,12 +13,9 @@
 #include <array>
 #include <cstring>
 #include <fstream>
-#include <functional>
 #include <sstream>
 #include <string>
 #include <thread>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "support/test_data.hpp"
@@ -85,36 +82,6 @@ fs::path odd_model(const fs::path& folder) {
 }
 
 }  // namespace
-
-static_assert(!std::is_constructible_v<load::ProgressCallback, int>);
-static_assert(!std::is_constructible_v<load::ProgressCallback, void (*)(const load::Progress&)>);
-
-TEST_CASE("a progress callback is anything that can be called, and copies what it is made of") {
-  using Pointer = bool (*)(const load::Progress&);
-  CHECK(!load::ProgressCallback{});
-  CHECK(!load::ProgressCallback{nullptr});
-  CHECK(!load::ProgressCallback{Pointer{nullptr}});
-  CHECK(!load::ProgressCallback{std::function<bool(load::Progress)>{}});
-  const load::ProgressCallback pointer{
-      Pointer{[](const load::Progress& at) { return at.done > 1; }}};
-  CHECK(pointer({2, 3}));
-  CHECK(!pointer({1, 3}));
-  const load::ProgressCallback counts = [calls = 0](const load::Progress&) mutable {
-    return ++calls < 3;
-  };
-  load::ProgressCallback copy{counts};
-  CHECK(copy({0, 0}));
-  CHECK(copy({0, 0}));
-  CHECK(!copy({0, 0}));
-  CHECK(counts({0, 0}));
-  load::ProgressCallback moved{std::move(copy)};
-  CHECK(!copy);  // NOLINT(bugprone-use-after-move): empty is what it is to be
-  CHECK(!moved({0, 0}));
-  moved = counts;
-  CHECK(moved({0, 0}));
-  moved = load::ProgressCallback{std::function<bool(load::Progress)>{pointer}};
-  CHECK(!moved({1, 1}));
-}
 
 TEST_CASE("a plan is exact to the byte, for odd sizes too") {
   const test::TemporaryFolder folder;
