@@ -235,6 +235,10 @@ TEST_CASE("a plan that another policy or file made is refused") {
   plan.items[0].arena = 7;
   CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
   plan = load::make_plan(file);
+  REQUIRE(plan.items[4].bytes == 0);
+  plan.items[4].part_of = load::PartOf{7'000, 0};
+  CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
+  plan = load::make_plan(file);
   plan.steps[0].file_offset = ~std::uint64_t{0};
   CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
 }

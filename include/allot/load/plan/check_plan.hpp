@@ -109,11 +109,10 @@ void check_items(const Plan& plan, const gguf::File& file) {
       plan.tensor_count() == file.tensors().size() && plan.items.size() >= file.tensors().size() &&
       std::equal(file.tensors().begin(), file.tensors().end(), plan.items.begin(), can_become<>);
   const bool has_places = std::all_of(plan.items.begin(), plan.items.end(), [&](const Item& item) {
-    if (item.bytes == 0) return true;
     if (item.part_of)
       return item.part_of->item < plan.items.size() &&
              plan.items[item.part_of->item].has_own_memory();
-    return item.arena < plan.arenas.size();
+    return item.bytes == 0 || item.arena < plan.arenas.size();
   });
   if (fits && has_places) return;
   throw std::logic_error{
