@@ -2,6 +2,7 @@
 // The pipeline on the host, behaving like a discrete device.
 #include <allot/device/staged_host_device.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/writer/writer.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
@@ -10,6 +11,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -135,4 +137,21 @@ TEST_CASE("an allocation that is refused although memory is free is divided, dow
   CHECK(!load::verify(file, model, device));
   device.largest = 19'000'000;
   CHECK_THROWS_AS(static_cast<void>(load::load(file, load::make_plan(file), device)), OutOfMemory);
+}
+
+TEST_CASE("a divided plan is checked again: its steps are made from items that may be wrong") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  writer.add_tensor("turned", gguf::TensorType::F32, {3000, 3000}, test::fill_with_offsets);
+  writer.add_tensor("a", gguf::TensorType::I8, {20'000'000}, test::fill_with_offsets);
+  writer.add_tensor("b", gguf::TensorType::I8, {20'000'000}, test::fill_with_offsets);
+  writer.write(folder.path() / "m.gguf");
+  const gguf::File file{folder.path() / "m.gguf"};
+  load::Plan plan = load::make_plan(file, {.transforms = {.transpose = {"turned"}}});
+  load::Item& turned = plan.items[0];
+  turned.strides = {4, 0, 0, 0};  // every row in one place
+  turned.bytes = turned.row_bytes;
+  ReluctantDevice device;
+  device.largest = 21'000'000;
+  CHECK_THROWS_AS(static_cast<void>(load::load(file, plan, device)), std::logic_error);
 }

@@ -24,7 +24,9 @@
 #include <allot/slice.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -97,7 +99,8 @@ template <class SharedArena, Device DeviceType>
 
 /// Reserves the arenas of `plan`. A driver may refuse one large allocation although the memory is
 /// free: the device's arenas are then halved repeatedly, down to 16 MiB, and the plan is updated.
-/// Throws: what the memory threw, if the memory is not free or nothing helps.
+/// Throws: what the memory threw, if the memory is not free or nothing helps; `std::logic_error` if
+/// the plan's items do not agree with each other.
 template <WeightPolicy Policy, Device DeviceType>
 [[nodiscard]] Reserved<SharedArenaOf<Policy, DeviceType>> reserve(
     const gguf::File& file, Plan& plan, std::span<DeviceType> devices,
@@ -114,6 +117,7 @@ template <WeightPolicy Policy, Device DeviceType>
       std::rethrow_exception(refusal->error);
     const std::size_t before = plan.arenas.size();
     plan = in_chunks<Policy>(file, plan, planned_name, chunk);
+    check_plan(plan, file);  // its steps are new: made from items that may not agree with the old
     if (plan.arenas.size() == before) std::rethrow_exception(refusal->error);
     fallbacks.push_back(
         device.name() + " refused an allocation of " + ReadableBytes{refusal->bytes}.c_str() +
@@ -173,9 +177,7 @@ template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
   if (devices.empty())
     throw std::invalid_argument{"there is no device to load the model onto; give at least one"};
   detail::check_options(options);
-  detail::check_items(plan, file);
-  for (const Step& step : plan.steps) detail::check_step(step, file, plan);
-  detail::check_apart(plan.steps);
+  detail::check_plan(plan, file);
 
   const auto start = std::chrono::steady_clock::now();
   Plan followed = plan;

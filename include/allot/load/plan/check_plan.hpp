@@ -119,4 +119,12 @@ void check_items(const Plan& plan, const gguf::File& file) {
       "the plan's tensors are not those of the file; load the file that the plan was made for"};
 }
 
+/// Throws: `std::logic_error` unless the plan can be carried out with the file.
+template <class = void>
+void check_plan(const Plan& plan, const gguf::File& file) {
+  check_items(plan, file);
+  for (const Step& step : plan.steps) check_step(step, file, plan);
+  check_apart(plan.steps);
+}
+
 }  // namespace allot::load::detail
