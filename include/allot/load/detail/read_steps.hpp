@@ -15,7 +15,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -59,10 +58,17 @@ void read_steps(const gguf::File& file, const Plan& plan, std::span<std::byte* c
                       });
                     }
                   }};
-  notify(progress, done.now());
+  Progress reported = done.now();
+  notify(progress, reported);
   pool.start((readers != 0 ? readers : usual_readers()) - 1);
-  while (pool.do_one()) notify(progress, done.now());
-  while (pool.wait_for_more()) notify(progress, done.now());
+  const auto report = [&] {
+    const Progress now = done.now();
+    if (now.done == reported.done) return;  // bytes are counted before their job is
+    reported = now;
+    notify(progress, now);
+  };
+  while (pool.do_one()) report();
+  while (pool.wait_for_more()) report();
 }
 
 }  // namespace allot::load::detail
