@@ -22,7 +22,6 @@
 #include <allot/core/units.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/weight_policy.hpp>
-#include <allot/memory/memory.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/linear.hpp>
@@ -51,7 +50,7 @@ inline constexpr std::uint64_t cache_line_bytes = 128;
 inline constexpr std::uint64_t scalar_cache_line_bytes = 64;
 
 /// Interleave of the render pipes, over which images are spread. Source: Mesa,
-/// src/amd/addrlib/src/gfx11/ gfx11addrlib.cpp, HwlInitGlobalParams.
+/// src/amd/addrlib/src/gfx11/gfx11addrlib.cpp, HwlInitGlobalParams.
 inline constexpr std::uint64_t pipe_interleave_bytes = 256;
 
 /// The base alignment that AMD's own compute runtime guarantees for buffers. Source: ROCm/clr,

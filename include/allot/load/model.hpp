@@ -3,13 +3,13 @@
 /// `load::Model`: a loaded model. Its tensors are slices, which keep their memory alive.
 #pragma once
 
-#include <allot/core/block.hpp>
 #include <allot/gguf/name_index.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/slice.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <stdexcept>

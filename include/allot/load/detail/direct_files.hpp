@@ -17,7 +17,7 @@ namespace allot::load::detail {
 
 /// Files to read past the page cache, if that is wanted and possible.
 ///
-/// \tparam Owner  what has them: until that is compiled, no part of this is
+/// \tparam Owner  any type of the caller's: this is compiled only when the caller is
 template <class Owner>
 class DirectFiles {
  public:

@@ -16,6 +16,8 @@ namespace allot::load::detail {
 
 /// Cuts steps that read bytes as they are into pieces that end at multiples of `piece_bytes` in the
 /// arena, so that no two threads fault in the same huge page, and no two copies write to one page.
+///
+/// \tparam Owner  any type of the caller's: this is compiled only when the caller is
 template <class Owner>
 [[nodiscard]] std::vector<Step> cut(std::span<const Step> steps, std::uint64_t piece_bytes) {
   std::vector<Step> pieces;

@@ -4,7 +4,6 @@
 /// that was returned longest ago, as its copy is the likeliest to be done.
 #pragma once
 
-#include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
@@ -17,7 +16,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace allot::load::detail {

@@ -41,7 +41,9 @@ class Tiles {
   std::vector<std::uint64_t> ends_;  // for each tiling, the number of tiles up to its last
 };
 
-/// \tparam Owner  what has it: until that is compiled, no part of this is
+/// The steps that read bytes as they are, and the tiles of the others.
+///
+/// \tparam Owner  any type of the caller's: this is compiled only when the caller is
 template <class Owner>
 class Work {
  public:
