@@ -5,9 +5,11 @@
 #include <allot/os/terminal.hpp>
 
 #include <fmt/core.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
