@@ -5,7 +5,7 @@
 
 #include <allot/device/device.hpp>
 #include <allot/load/load_options.hpp>
-#include <allot/os/mutex.hpp>
+#include <allot/os/monitor.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
 #include <atomic>
@@ -46,7 +46,7 @@ class Lane {
   template <class Copies>
   void submit(std::size_t stream, std::size_t slot, std::uint64_t bytes, Copies&& copies) {
     Stream& chosen = *streams_[stream];
-    const os::Lock lock{chosen.mutex};
+    const os::Monitor::Lock lock{chosen.monitor};
     try {
       copies(*device_, chosen.stream);
       device_->record(events_[slot], chosen.stream);
@@ -70,7 +70,7 @@ class Lane {
  private:
   struct Stream {
     explicit Stream(typename DeviceType::stream_type made) : stream{std::move(made)} {}
-    os::Mutex mutex;
+    os::Monitor monitor;
     typename DeviceType::stream_type stream;
     std::atomic<std::uint64_t> outstanding{0};
   };
