@@ -172,10 +172,12 @@ struct Operation {
   bool changes_a = false;
   std::uint64_t in_place = 0;  // resizes
   bool waits_for_memory = false;
+  bool submits_nothing = false;  // to a stream: only asks which copies are done
 };
 
 const Operation operations[] = {
-    {"add", [](Buffers& buffers, hip::Stream&) { buffers.add<Int>("d", 1000, plain); }},
+    {"add", [](Buffers& buffers, hip::Stream&) { buffers.add<Int>("d", 1000, plain); }, false, 0,
+     false, true},
     {"ensure_capacity, moved",
      [](Buffers& buffers, hip::Stream& stream) { buffers.ensure_capacity<Int>("a", 3000, stream); },
      true},
@@ -183,7 +185,7 @@ const Operation operations[] = {
      [](Buffers& buffers, hip::Stream&) { buffers.ensure_capacity<Int>("a", 3000); }, true},
     {"ensure_capacity, in place",
      [](Buffers& buffers, hip::Stream& stream) { buffers.ensure_capacity<Int>("c", 3000, stream); },
-     false, 1},
+     false, 1, false, true},
     {"ensure_capacity, as soon as there is memory",
      [](Buffers& buffers, hip::Stream& stream) { buffers.ensure_capacity<Int>("b", 9000, stream); },
      false, 0, true},
@@ -200,7 +202,7 @@ const Operation operations[] = {
            {resize_to<Int>("c", 3000), resize_to<Int>("a", 3000), resize_to<Int>("b", 4000)});
      },
      true, 1, true},
-    {"free", [](Buffers& buffers, hip::Stream&) { buffers.free("b"); }},
+    {"free", [](Buffers& buffers, hip::Stream&) { buffers.free("b"); }, false, 0, false, true},
     {"free on a stream", [](Buffers& buffers, hip::Stream& stream) { buffers.free("b", stream); }},
 };
 
@@ -223,7 +225,10 @@ void prepare(Buffers& buffers, hip::Stream& stream, const std::vector<PinnedValu
 }  // namespace
 
 TEST_CASE("whatever call fails, buffers are as they were, and a second attempt succeeds") {
-  for (const auto schedule : {hipsim::Schedule::eager, hipsim::Schedule::late}) {
+  enum class Copies { done, under_way, late };
+  for (const Copies copies : {Copies::done, Copies::under_way, Copies::late}) {
+    CAPTURE(static_cast<int>(copies));
+    const auto schedule = copies == Copies::late ? hipsim::Schedule::late : hipsim::Schedule::eager;
     for (const Operation& operation : operations) {
       CAPTURE(std::string{operation.name});
       bool has_failed = true;
@@ -239,6 +244,7 @@ TEST_CASE("whatever call fails, buffers are as they were, and a second attempt s
         auto other = device.make_stream();
         Buffers buffers{device, 74 * KiB};
         prepare(buffers, other, values);
+        if (copies == Copies::done) device.synchronize(other);
         const NamedBuffersStats before = buffers.stats();
         const auto a = buffers.get<Int>("a").data();
         const auto calls = hipsim::calls();
@@ -277,8 +283,8 @@ TEST_CASE("whatever call fails, buffers are as they were, and a second attempt s
         CHECK(holds(buffers, "c", 1000, 30));
         if (operation.changes_a) CHECK(buffers.capacity("a") == 3000);
         CHECK(buffers.stats().resizes_in_place - before.resizes_in_place == operation.in_place);
-        if (schedule == hipsim::Schedule::late && !has_failed) {
-          CHECK((waited != waits) == operation.waits_for_memory);
+        if (copies != Copies::under_way && !has_failed) {
+          CHECK((waited != waits) == (copies == Copies::late && operation.waits_for_memory));
         }
         device.synchronize(stream);
         device.synchronize(other);
@@ -286,11 +292,10 @@ TEST_CASE("whatever call fails, buffers are as they were, and a second attempt s
         CHECK(buffers.stats().held_bytes == buffers.stats().arena.used);
         REQUIRE(skipped < 200);
       }
-      // Adding, expanding in place and forgetting only ask which copies are done. So does freeing
-      // on a stream if they are, which an eager stream's may be by then.
-      const bool orders_a_free = operation.name == "free on a stream";
-      if (orders_a_free && schedule == hipsim::Schedule::eager) continue;
-      CHECK((thrown > 0) == (operation.changes_a || operation.waits_for_memory || orders_a_free));
+      // A query that fails is not an error. Copies that are under way may be done in one attempt and
+      // not in the next, which then makes fewer calls: so the one call that throws may be missed.
+      if (operation.submits_nothing) CHECK(thrown == 0);
+      if (!operation.submits_nothing && copies != Copies::under_way) CHECK(thrown > 0);
     }
   }
 }
