@@ -322,6 +322,30 @@ TEST_CASE("nothing is freed in flight even where waiting fails, too") {
   CHECK(holds(buffers, "a", 1000, 10));
 }
 
+TEST_CASE("copies on another stream do not hide those of which nothing is known") {
+  const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
+  const test::CleanUpErrors errors;
+  WatchedDevice device;
+  const PinnedValues values{1000, 10};
+  Buffers buffers{device, 64 * KiB};
+  auto silent = device.make_stream();
+  auto stream = device.make_stream();
+  buffers.add<Int>("a", 1000, plain);
+  hipsim::fail_call("hipEventRecord", 0, hipErrorUnknown);
+  for (const std::uint64_t attempt : {0U, 1U})
+    hipsim::fail_call("hipStreamSynchronize", attempt, hipErrorUnknown);
+  CHECK_THROWS_AS(buffers.write<Int>("a", 0, values.values(), silent), hip::Error);
+  buffers.free("a", stream);
+  device.synchronize(stream);
+  CHECK(buffers.stats().waiting_bytes == 4096);  // the write may still run
+
+  buffers.add<Int>("b", 1000, plain);  // its copies are known, and come after those of "a"
+  buffers.write<Int>("b", 0, values.values(), silent);
+  device.synchronize(silent);
+  CHECK(buffers.stats().waiting_bytes == 0);
+  CHECK(holds(buffers, "b", 1000, 10));
+}
+
 TEST_CASE("making buffers fails with nothing left, whatever call fails") {
   bool has_failed = true;
   for (std::uint64_t skipped = 0; has_failed; ++skipped) {

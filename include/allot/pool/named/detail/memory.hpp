@@ -32,6 +32,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   struct Piece {
     std::optional<Block> block;
     Stamp touched{};  // the last copies that touch it
+    Stamp lost{};     // earlier ones that those could not be ordered after; see `touch`
     std::shared_ptr<BufferMemory> memory;
     Piece* next = nullptr;  // in the list of waiting pieces
   };
@@ -112,11 +113,12 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   void transfer(Stream& stream, bool waits, ForEachPiece&& for_each_piece, Copies&& copies) {
     const std::uint32_t lane = lane_of(stream);
     for_each_piece([&](Piece& piece) {
-      if (timeline_.can_order(piece.touched)) timeline_.order(piece.touched, lane, stream);
+      order(piece.lost, lane, stream);
+      order(piece.touched, lane, stream);
     });
     const auto stamp = [&] {
       const Stamp now = timeline_.stamp(lane);
-      for_each_piece([&](Piece& piece) { piece.touched = now; });
+      for_each_piece([&](Piece& piece) { touch(piece, now); });
     };
     try {
       copies(device_);
@@ -124,7 +126,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
       timeline_.record(lane, stream);
     } catch (...) {
       // If the stream does not respond, it is unknown when the pieces may be freed: never, unless
-      // later copies are submitted to the stream and known to be done.
+      // later copies are submitted to that same stream and known to be done.
       stamp();
       if (wait_noexcept(device_, stream)) set_done(lane);
       throw;
@@ -151,9 +153,26 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     }
   };
 
+  void order(Stamp before, std::uint32_t lane, Stream& stream) {
+    if (timeline_.can_order(before)) timeline_.order(before, lane, stream);
+  }
+
+  /// Notes the last copies that touch a piece. They come after all others, but for copies on a
+  /// stream that did not respond: those are kept in mind, or the piece could be freed under them.
+  void touch(Piece& piece, Stamp now) noexcept {
+    const Stamp before = std::exchange(piece.touched, now);
+    if (before.lane == now.lane || timeline_.can_order(before)) return;
+    const bool is_only = piece.lost.lane == before.lane || timeline_.is_known_done(piece.lost);
+    piece.lost = {before.lane, is_only ? before.time : never};
+  }
+
+  [[nodiscard]] bool is_done(const Piece& piece) const noexcept {
+    return timeline_.is_known_done(piece.touched) && timeline_.is_known_done(piece.lost);
+  }
+
   void drop(std::unique_ptr<Piece> piece) noexcept {
     poll();
-    if (timeline_.is_known_done(piece->touched)) {
+    if (is_done(*piece)) {
       free(*piece->block);
       return;
     }
@@ -168,7 +187,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   }
 
   void free_done() noexcept {
-    free_waiting([this](const Piece& piece) { return timeline_.is_known_done(piece.touched); });
+    free_waiting([this](const Piece& piece) { return is_done(piece); });
   }
 
   template <class Predicate>
@@ -219,6 +238,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     while (!block) {
       const Piece* const oldest = oldest_waiting();
       if (oldest == nullptr) break;
+      timeline_.wait(oldest->lost);
       timeline_.wait(oldest->touched);
       free_done();
       block = arena_->try_allocate(request);
@@ -230,13 +250,14 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   [[nodiscard]] const Piece* oldest_waiting() const noexcept {
     const Piece* oldest = nullptr;
     for (const Piece* piece = waiting_; piece != nullptr; piece = piece->next) {
-      if (!timeline_.can_order(piece->touched)) continue;
+      if (!timeline_.can_order(piece->touched) || !timeline_.can_order(piece->lost)) continue;
       if (oldest == nullptr || piece->touched.time < oldest->touched.time) oldest = piece;
     }
     return oldest;
   }
 
-  static constexpr std::size_t most_events = 16;  // of a stream
+  static constexpr std::size_t most_events = 16;             // of a stream
+  static constexpr std::uint64_t never = ~std::uint64_t{0};  // lost on several streams
 
   DeviceType device_;
   std::shared_ptr<ArenaType> arena_;
