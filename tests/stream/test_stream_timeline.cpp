@@ -37,10 +37,18 @@ struct SharedLanes {
     ManualDevice::give(stream(lane));
     return timeline.stamp(lane);
   }
+  /// Another stream gets the number of a lane whose work is known to be done.
+  void replace(std::uint32_t lane) {
+    gone.push_back(timeline.remove(lane));
+    REQUIRE(gone.back() == streams[lane - 1]);
+    streams[lane - 1] = std::make_shared<ManualDevice::Stream>();
+    REQUIRE(timeline.add(stream(lane), &streams[lane - 1]) == lane);
+  }
 
   ManualDevice device;
   Timeline timeline;
   std::vector<Owner> streams;
+  std::vector<Owner> gone;  // kept, as events and waits refer to their work
 };
 
 }  // namespace
@@ -224,12 +232,14 @@ TEST_CASE("whatever the order of calls, a stamp known to be done is done, and wa
   const std::uint64_t seed = test::first_seed();
   CAPTURE(seed);
   std::mt19937_64 random{seed};
+  int replaced = 0;
   for (int round = 0; round < 50; ++round) {
     SharedLanes lanes{4, 1 + random() % 3};
     std::vector<std::pair<Stamp, std::uint64_t>> stamps;
+    std::vector<Stamp> old;  // of streams that are gone
     for (int step = 0; step < 200; ++step) {
       const auto lane = static_cast<std::uint32_t>(random() % 4 + 1);
-      switch (random() % 5) {
+      switch (random() % 6) {
         case 0: {
           const Stamp stamp = lanes.give(lane);
           stamps.emplace_back(stamp, lanes.stream(lane)->given);
@@ -251,6 +261,16 @@ TEST_CASE("whatever the order of calls, a stamp known to be done is done, and wa
         case 3:
           if (auto& work = *lanes.stream(lane).get(); work.done < work.given) ++work.done;
           break;
+        case 4:
+          if (lanes.timeline.is_known_done(lanes.timeline.last_stamp(lane))) {
+            for (const auto& [each, work] : stamps) {
+              if (each.lane == lane) old.push_back(each);
+            }
+            std::erase_if(stamps, [&](const auto& each) { return each.first.lane == lane; });
+            lanes.replace(lane);
+            ++replaced;
+          }
+          break;
         default:
           if (!stamps.empty() && random() % 8 == 0)
             lanes.timeline.wait(stamps[random() % stamps.size()].first);
@@ -259,7 +279,9 @@ TEST_CASE("whatever the order of calls, a stamp known to be done is done, and wa
       for (const auto& [each, work] : stamps) {
         if (lanes.timeline.is_known_done(each)) REQUIRE(lanes.stream(each.lane)->done >= work);
       }
+      for (const Stamp& each : old) REQUIRE(lanes.timeline.is_known_done(each));
     }
     CHECK(lanes.device.counts().events <= 4 * 3);
   }
+  CHECK(replaced > 100);
 }
