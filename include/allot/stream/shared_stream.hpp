@@ -5,6 +5,7 @@
 
 #include <allot/device/device.hpp>
 
+#include <concepts>
 #include <memory>
 #include <type_traits>
 #include <utility>

@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <utility>
 #include <vector>
 
 namespace allot::detail {
@@ -56,8 +55,8 @@ class StreamOrder {
   /// they may use the pool.
   /// \param waits  whether the host waits for those that were shared
   /// Throws: `std::bad_alloc`; nothing has changed.
-  template <class Callback>
-  [[nodiscard]] std::vector<Owner> forget_unused(bool waits, Callback&& done) {
+  template <class Function>
+  [[nodiscard]] std::vector<Owner> forget_unused(bool waits, Function&& done) {
     std::vector<Owner> unused;
     unused.reserve(lanes());
     for (std::uint32_t lane = 1; lane < lanes(); ++lane) {
