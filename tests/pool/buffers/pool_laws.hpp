@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <latch>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -461,6 +462,32 @@ TEST_CASE_TEMPLATE_DEFINE("pool, device, streams and buffers go in any order", T
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
+TEST_CASE_TEMPLATE_DEFINE("a pool and its last buffers go at once on three threads", T,
+                          pool_at_once) {
+  const typename T::Scope scope;
+  typename T::Device device;
+  const typename T::Stream stream{device};
+  for (int round = 0; round < 100; ++round) {
+    std::optional<typename T::Pool> pool{std::in_place, device, 64 * allot::KiB};
+    auto buffer = pool->acquire(4096, stream);
+    auto slice = pool->acquire(4096, stream).slice();
+    std::latch start{3};
+    std::thread first{[&] {
+      start.arrive_and_wait();
+      buffer.release();
+    }};
+    std::thread second{[&] {
+      start.arrive_and_wait();
+      slice = {};
+    }};
+    start.arrive_and_wait();
+    pool.reset();
+    first.join();
+    second.join();
+    CHECK(stream.owner().use_count() == 1);  // what they shared is gone, too
+  }
+}
+
 TEST_CASE_TEMPLATE_DEFINE("streams that come and go leave nothing behind", T, pool_streams) {
   const typename T::Scope scope;
   typename T::Device device;
@@ -586,6 +613,7 @@ TEST_CASE_TEMPLATE_DEFINE("two threads share a pool, and its figures are true", 
   TEST_CASE_TEMPLATE_INVOKE(pool_growth, __VA_ARGS__);     \
   TEST_CASE_TEMPLATE_INVOKE(pool_reclaim, __VA_ARGS__);    \
   TEST_CASE_TEMPLATE_INVOKE(pool_ends, __VA_ARGS__);       \
+  TEST_CASE_TEMPLATE_INVOKE(pool_at_once, __VA_ARGS__);    \
   TEST_CASE_TEMPLATE_INVOKE(pool_streams, __VA_ARGS__);    \
   TEST_CASE_TEMPLATE_INVOKE(pool_random, __VA_ARGS__);     \
   TEST_CASE_TEMPLATE_INVOKE(pool_threads, __VA_ARGS__)
