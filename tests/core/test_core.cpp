@@ -47,6 +47,9 @@ static_assert(checked_align_up(0, 256) == 0);
 static_assert(!checked_align_up(highest - 1, 256));
 static_assert(align_down(511, 256) == 256);
 static_assert(is_power_of_two(1) && !is_power_of_two(0) && !is_power_of_two(6));
+static_assert(largest_of<std::uint64_t> == highest);
+static_assert(largest_of<std::uint16_t> == 0xFFFF);
+static_assert(largest_of<std::int64_t> == 0x7FFF'FFFF'FFFF'FFFF);
 
 std::string text(std::uint64_t bytes) { return ReadableBytes{bytes}.c_str(); }
 

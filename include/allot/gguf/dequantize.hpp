@@ -7,6 +7,7 @@
 ///     gguf::dequantize(tensor.type, file.data(tensor), std::span{values});
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/gguf/detail/avx2.hpp>
 #include <allot/gguf/detail/blocks.hpp>
 #include <allot/gguf/float16.hpp>
@@ -16,7 +17,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -81,7 +81,7 @@ template <class = void>
                                          std::size_t elements) {
   const std::size_t blocks = bytes / info.block_bytes;
   if (blocks * info.block_bytes == bytes &&
-      blocks <= std::numeric_limits<std::size_t>::max() / 256 &&  // the most elements in a block
+      blocks <= largest_of<std::size_t> / 256 &&  // the most elements in a block
       blocks * info.block_elements == elements)
     return blocks;
   throw std::invalid_argument{std::to_string(bytes) + " bytes of " + std::string{info.name} +

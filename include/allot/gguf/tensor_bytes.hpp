@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <string>
 
 namespace allot::gguf::detail {
@@ -18,7 +17,7 @@ namespace allot::gguf::detail {
 template <class Fail>
 [[nodiscard]] std::uint64_t checked_tensor_bytes(const Shape& shape, const TypeInfo& type,
                                                  const Fail& fail) {
-  constexpr std::uint64_t highest = std::numeric_limits<std::int64_t>::max();
+  constexpr std::uint64_t highest = largest_of<std::int64_t>;
   std::uint64_t product = 1;  // of the nonzero dimensions: a zero does not hide an overflow
   bool empty = false;
   for (const std::uint64_t extent : shape.extent) {

@@ -5,6 +5,7 @@
 /// (`reference.hpp`).
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
@@ -54,7 +55,7 @@ template <class IsWanted>
     if (item.bytes == 0 || !is_as_in_file(file, file.tensors()[i], item) || !is_wanted(item))
       continue;
     for (std::uint64_t at = 0; at < item.bytes; at += compared_bytes)
-      parts.push_back({i, at, std::min(compared_bytes, item.bytes - at)});
+      parts.push_back({i, at, smaller(compared_bytes, item.bytes - at)});
   }
   return parts;
 }
@@ -123,7 +124,7 @@ class TensorReader {
     std::size_t begun = 0;
     const auto start = [&] {
       if (begun == into.size()) return;
-      const auto bytes = std::min(static_cast<std::size_t>(compared_bytes), into.size() - begun);
+      const auto bytes = smaller(static_cast<std::size_t>(compared_bytes), into.size() - begun);
       readback_.start(from.part(begun, bytes), stream_);
       begun += bytes;
     };

@@ -17,7 +17,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <stdexcept>
 
@@ -40,7 +39,7 @@ namespace detail {
 }
 
 inline void check_lifetimes(std::span<const Lifetime> lifetimes) {
-  if (lifetimes.size() >= std::numeric_limits<std::uint32_t>::max())
+  if (lifetimes.size() >= largest_of<std::uint32_t>)
     throw std::length_error{"a plan has fewer than 2^32 - 1 buffers; plan parts of the graph"};
   for (std::size_t i = 0; i < lifetimes.size(); ++i) {
     if (lifetimes[i].first > lifetimes[i].last) throw_bad_lifetime(i, lifetimes[i]);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <allot/core/callback.hpp>
+#include <allot/core/checked.hpp>
 #include <allot/device/device.hpp>
 #include <allot/os/chrono.hpp>
 
@@ -238,8 +239,9 @@ class AsyncResult {
     using Seconds = std::chrono::duration<long double>;
     const Clock::time_point now = Clock::now();
     if (timeout <= timeout.zero()) return state_->wait_until(now);
-    const bool is_endless = Seconds{timeout} >= Seconds{Clock::time_point::max() - now};
-    return state_->wait_until(is_endless ? Clock::time_point::max()
+    constexpr Clock::time_point endless{Clock::duration{largest_of<Clock::rep>}};
+    const bool is_endless = Seconds{timeout} >= Seconds{endless - now};
+    return state_->wait_until(is_endless ? endless
                                          : now + std::chrono::ceil<Clock::duration>(timeout));
   }
 

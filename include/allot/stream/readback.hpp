@@ -19,7 +19,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -107,7 +106,7 @@ class Readback {
   [[nodiscard]] static std::uint64_t room_for(std::uint64_t elements) {
     const auto bytes = checked_multiply(elements, sizeof(Element));
     const auto room = bytes ? checked_align_up(*bytes, buffer_alignment) : std::nullopt;
-    if (!room || *room > std::numeric_limits<std::uint64_t>::max() / 2) {
+    if (!room || *room > largest_of<std::uint64_t> / 2) {
       throw std::length_error{"two buffers of " + std::to_string(elements) + " elements of " +
                               std::to_string(sizeof(Element)) +
                               " bytes exceed 2^64 bytes; use fewer"};

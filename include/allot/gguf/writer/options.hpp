@@ -3,10 +3,10 @@
 /// Options of `gguf::Writer`: `WriteOptions` for one file, `SplitOptions` for shards.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/os/function.hpp>
 
 #include <cstdint>
-#include <limits>
 
 namespace allot::gguf {
 
@@ -22,9 +22,9 @@ struct WriteOptions {
 
 struct SplitOptions : WriteOptions {
   /// The most bytes of tensor data in a shard; a larger tensor gets its own shard.
-  std::uint64_t max_bytes = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t max_bytes = largest_of<std::uint64_t>;
   /// The most tensors in a shard.
-  std::uint64_t max_tensors = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t max_tensors = largest_of<std::uint64_t>;
   /// Whether the first shard has only metadata.
   bool no_tensor_first_split = false;
 };

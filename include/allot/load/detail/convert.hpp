@@ -4,6 +4,7 @@
 /// converts them to the form that the arena holds.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/dequantize.hpp>
@@ -11,7 +12,6 @@
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -97,14 +97,14 @@ class BlockReader {
   [[nodiscard]] std::span<const std::byte> next(std::uint64_t most) {
     if (rest_.empty()) {
       const std::uint64_t room = buffer_.size() / conversion_.unit_from * conversion_.unit_from;
-      const auto read = std::span{buffer_}.first(static_cast<std::size_t>(std::min(room, left_)));
+      const auto read = std::span{buffer_}.first(static_cast<std::size_t>(smaller(room, left_)));
       conversion_.shard->read(offset_, read);
       if (conversion_.swapped) gguf::swap_byte_order(conversion_.from, read);
       offset_ += read.size();
       left_ -= read.size();
       rest_ = read;
     }
-    const auto given = rest_.first(std::min(rest_.size(), static_cast<std::size_t>(most)));
+    const auto given = rest_.first(smaller(rest_.size(), static_cast<std::size_t>(most)));
     rest_ = rest_.subspan(given.size());
     return given;
   }
@@ -139,7 +139,7 @@ void convert_units(const Conversion& conversion, BlockReader<>& reader, std::uin
 template <class = void>
 void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte> out) {
   const auto offset_of = [&](std::uint64_t place) {
-    const std::uint64_t in_row = std::min(place % conversion.row_bytes, conversion.data_row);
+    const std::uint64_t in_row = smaller(place % conversion.row_bytes, conversion.data_row);
     return conversion.file_offset + place / conversion.row_bytes * conversion.file_row +
            in_row / conversion.unit_to * conversion.unit_from;
   };
@@ -147,9 +147,9 @@ void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte
   reader.start(offset_of(at), offset_of(at + out.size()) - offset_of(at));
   while (!out.empty()) {
     const std::uint64_t in_row = at % conversion.row_bytes;
-    std::uint64_t bytes = std::min<std::uint64_t>(out.size(), conversion.row_bytes - in_row);
+    std::uint64_t bytes = smaller<std::uint64_t>(out.size(), conversion.row_bytes - in_row);
     if (in_row < conversion.data_row) {
-      bytes = std::min(bytes, conversion.data_row - in_row);
+      bytes = smaller(bytes, conversion.data_row - in_row);
       convert_units(conversion, reader, bytes / conversion.unit_to, out.data());
     } else {
       std::memset(out.data(), 0, static_cast<std::size_t>(bytes));
@@ -169,7 +169,7 @@ void scatter(const std::byte* from, std::uint64_t rows, std::uint64_t columns, s
   constexpr std::uint64_t some = 64 / Size;
   std::array<std::byte, some * scattered_rows * Size> square;
   for (std::uint64_t first = 0; first < columns; first += some) {
-    const std::uint64_t count = std::min(some, columns - first);
+    const std::uint64_t count = smaller(some, columns - first);
     for (std::uint64_t row = 0; row < rows; ++row) {
       const std::byte* const line = from + (row * columns + first) * Size;
       for (std::uint64_t i = 0; i < count; ++i)

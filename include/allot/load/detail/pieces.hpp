@@ -3,10 +3,10 @@
 /// Steps that read bytes as they are, cut into pieces that threads can read at once.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/load/plan/plan.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -24,7 +24,7 @@ template <class Owner>
   for (Step rest : steps) {
     while (rest.bytes != 0) {
       Step piece = rest;
-      piece.bytes = std::min(rest.bytes, piece_bytes - rest.arena_offset % piece_bytes);
+      piece.bytes = smaller(rest.bytes, piece_bytes - rest.arena_offset % piece_bytes);
       piece.arena_bytes = piece.bytes;
       rest.file_offset += piece.bytes;
       rest.arena_offset += piece.bytes;
@@ -47,7 +47,7 @@ template <class Owner>
     if (from == rest.size()) break;
     Step& step = rest[from];
     Step piece = step;
-    piece.bytes = std::min(most, step.bytes);
+    piece.bytes = smaller(most, step.bytes);
     piece.arena_bytes = piece.bytes;
     first.push_back(piece);
     step.file_offset += piece.bytes;

@@ -3,6 +3,7 @@
 /// Carries out the steps of a plan in memory that the host addresses, with several threads.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/detail/pieces.hpp>
@@ -11,7 +12,6 @@
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/progress.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -29,7 +29,7 @@ void read_piece(const gguf::File& file, const Step& piece, std::byte* arena, Pop
   const gguf::Shard& shard = file.shards()[piece.shard];
   std::byte* const first = arena + piece.arena_offset;
   for (std::uint64_t at = 0; at < piece.bytes; at += part_bytes) {
-    const std::uint64_t bytes = std::min(part_bytes, piece.bytes - at);
+    const std::uint64_t bytes = smaller(part_bytes, piece.bytes - at);
     if (populate != nullptr) populate(first + at, bytes);
     shard.read(piece.file_offset + at, {first + at, static_cast<std::size_t>(bytes)});
   }

@@ -5,6 +5,7 @@
 /// the same for steps that transpose.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/detail/convert.hpp>
 #include <allot/load/plan/plan.hpp>
@@ -53,7 +54,7 @@ class Tiling {
   /// Requires: `number` below `size()`.
   [[nodiscard]] Tile operator[](std::uint64_t number) const noexcept {
     const std::uint64_t in_run = number % parts_ * part_;
-    return {step_, number / parts_ * run_ + in_run, std::min(part_, run_ - in_run)};
+    return {step_, number / parts_ * run_ + in_run, smaller(part_, run_ - in_run)};
   }
 
  private:

@@ -3,6 +3,7 @@
 /// Steps that transpose, in tiles; `tiles.hpp` has the other steps.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/detail/convert.hpp>
@@ -48,12 +49,12 @@ class TransposedTiling {
     const auto& extent = plan.items[step.item].shape.extent;
     const std::uint64_t usual_columns = most_bytes < 1 * MiB ? 256 : 1024;
     const std::uint64_t block = gguf::type_info(file.tensors()[step.item].type).block_elements;
-    const std::uint64_t most_columns = std::max<std::uint64_t>(1024, 64 * KiB / rows_);
+    const std::uint64_t most_columns = larger<std::uint64_t>(1024, 64 * KiB / rows_);
 
-    width_ = std::max(block, std::min(usual_columns, most_bytes / size_of_one_) / block * block);
-    const std::uint64_t whole = std::min(most_columns, most_bytes / (rows_ * size_of_one_));
-    width_ = std::min(std::max(width_, whole / block * block), columns_);
-    height_ = std::min(rows_, most_bytes / (width_ * size_of_one_));
+    width_ = larger(block, smaller(usual_columns, most_bytes / size_of_one_) / block * block);
+    const std::uint64_t whole = smaller(most_columns, most_bytes / (rows_ * size_of_one_));
+    width_ = smaller(larger(width_, whole / block * block), columns_);
+    height_ = smaller(rows_, most_bytes / (width_ * size_of_one_));
     parts_ = parts_of(rows_, height_) + (zeros() != 0 ? 1 : 0);
     size_ = extent[2] * extent[3] * parts_of(columns_, width_) * parts_;
   }
@@ -67,20 +68,20 @@ class TransposedTiling {
     const std::uint64_t matrix = strip / strips;
     const std::uint64_t row = number % parts_ * height_;
     const std::uint64_t column = strip % strips * width_;
-    const std::uint64_t columns = std::min(width_, columns_ - column);
+    const std::uint64_t columns = smaller(width_, columns_ - column);
     const std::uint64_t first = (matrix * columns_ + column) * row_bytes_;
     if (row >= rows_) {
       return {.step = step_,
               .at = first + rows_ * size_of_one_,
               .bytes = columns * zeros(),
-              .slot_bytes = std::min(zeros(), most_bytes_),
+              .slot_bytes = smaller(zeros(), most_bytes_),
               .matrix = matrix,
               .first_row = 0,
               .rows = 0,
               .first_column = column,
               .columns = columns};
     }
-    const std::uint64_t rows = std::min(height_, rows_ - row);
+    const std::uint64_t rows = smaller(height_, rows_ - row);
     const std::uint64_t bytes = columns * rows * size_of_one_;
     return {.step = step_,
             .at = first + row * size_of_one_,
@@ -121,12 +122,12 @@ void transpose(const Conversion& conversion, const Plan& plan, const TransposedT
                               (tile.matrix * extent[0] + tile.first_row) * conversion.file_row +
                               tile.first_column / block * conversion.unit_from;
   std::vector<std::byte> values(
-      static_cast<std::size_t>(std::min(scattered_rows, tile.rows) * tile.columns * size));
+      static_cast<std::size_t>(smaller(scattered_rows, tile.rows) * tile.columns * size));
   const bool is_whole = tile.columns == extent[1];  // its rows are contiguous
   BlockReader reader{conversion};
   if (is_whole) reader.start(first, tile.rows * conversion.file_row);
   for (std::uint64_t done = 0; done < tile.rows; done += scattered_rows) {
-    const std::uint64_t rows = std::min(scattered_rows, tile.rows - done);
+    const std::uint64_t rows = smaller(scattered_rows, tile.rows - done);
     if (is_whole) {
       convert_units(conversion, reader, rows * units, values.data());
     } else {
@@ -184,7 +185,7 @@ void each_run_of(const Plan& plan, const TransposedTile& tile, Copy&& copy) {
       continue;
     }
     for (std::uint64_t at = 0; at < piece; at += tile.slot_bytes)  // the same zeros again
-      copy(to + at, std::uint64_t{0}, std::min(tile.slot_bytes, piece - at));
+      copy(to + at, std::uint64_t{0}, smaller(tile.slot_bytes, piece - at));
   }
 }
 

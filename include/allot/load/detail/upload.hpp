@@ -34,8 +34,8 @@ namespace allot::load::detail {
 template <class = void>
 [[nodiscard]] LoadOptions trimmed(LoadOptions options, std::uint64_t bytes) {
   const std::uint64_t share = bytes / options.slots + 1;
-  const std::uint64_t useful = std::max(1 * MiB, align_down(share + 4 * KiB - 1, 4 * KiB));
-  options.slot_bytes = std::min(options.slot_bytes, useful);
+  const std::uint64_t useful = larger(1 * MiB, align_down(share + 4 * KiB - 1, 4 * KiB));
+  options.slot_bytes = smaller(options.slot_bytes, useful);
   return options;
 }
 
@@ -61,7 +61,7 @@ class Upload {
     for (DeviceType& device : devices)
       lanes_.push_back(std::make_unique<Lane<DeviceType>>(device, options, ring_.size()));
     const std::size_t wanted = options.readers != 0 ? options.readers : usual_readers();
-    readers_ = std::min(wanted, ring_.size());
+    readers_ = smaller(wanted, ring_.size());
     report_.staging_bytes = ring_.bytes();
   }
 

@@ -3,11 +3,11 @@
 /// `WorkerPool`: does numbered jobs on the thread that waits for them and on its own threads.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/load/progress.hpp>
 #include <allot/os/monitor.hpp>
 #include <allot/os/thread.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -35,7 +35,7 @@ class WorkerPool {
 
   /// Starts at most `count` threads beside the caller's. Throws: `std::system_error`.
   void start(std::size_t count) {
-    const std::size_t useful = std::min(count, jobs_);
+    const std::size_t useful = smaller(count, jobs_);
     threads_.reserve(useful);
     for (std::size_t i = 0; i < useful; ++i) {
       threads_.emplace_back([](void* self) { static_cast<WorkerPool*>(self)->work(); }, this);
@@ -128,7 +128,7 @@ class ByteCount {
 /// Returns the default number of reader threads: one for each processor, at most 16.
 template <class = void>
 [[nodiscard]] std::size_t usual_readers() noexcept {
-  return std::min<std::size_t>(os::processors(), 16);
+  return smaller<std::size_t>(os::processors(), 16);
 }
 
 }  // namespace allot::load::detail

@@ -19,7 +19,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -41,14 +40,13 @@ struct PercentMargin {
   std::uint64_t percent;
 
   [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
-    return checked_multiply(planned / 100, percent)
-        .value_or(std::numeric_limits<std::uint64_t>::max());
+    return checked_multiply(planned / 100, percent).value_or(largest_of<std::uint64_t>);
   }
 };
 
 struct UsualMargin {
   [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
-    return std::max(planned / 10, 100 * MiB);
+    return larger(planned / 10, 100 * MiB);
   }
 };
 
@@ -60,7 +58,7 @@ template <Margin MarginType>
                                        const MarginType& margin) {
   if (planned == 0) return 0;
   const std::uint64_t required =
-      checked_add(planned, margin(planned)).value_or(std::numeric_limits<std::uint64_t>::max());
+      checked_add(planned, margin(planned)).value_or(largest_of<std::uint64_t>);
   return required > free ? required - free : 0;
 }
 
@@ -104,7 +102,7 @@ template <class = void>
   }
   if (cache > weights) return text + "; cut the context: largest_context finds the one that fits";
   text += "; free memory, use a smaller quantization, or lower the margin; largest items:";
-  const std::size_t shown = std::min<std::size_t>(3, items.size());
+  const std::size_t shown = smaller<std::size_t>(3, items.size());
   std::partial_sort(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), items.end(),
                     [](const Item* a, const Item* b) { return a->bytes > b->bytes; });
   for (std::size_t i = 0; i < shown; ++i) {

@@ -7,7 +7,6 @@
 #include <allot/core/units.hpp>
 
 #include <cstdint>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -38,7 +37,7 @@ class InsufficientMemory : public std::runtime_error {
  private:
   [[nodiscard]] static std::uint64_t required(std::uint64_t planned,
                                               std::uint64_t margin) noexcept {
-    return checked_add(planned, margin).value_or(std::numeric_limits<std::uint64_t>::max());
+    return checked_add(planned, margin).value_or(largest_of<std::uint64_t>);
   }
   [[nodiscard]] static std::string text(std::uint64_t bytes) {
     return ReadableBytes{bytes}.c_str();

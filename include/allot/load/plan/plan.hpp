@@ -13,12 +13,12 @@
 /// | `Plan`          | all of them                                                        |
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/gguf/tensor.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,7 +38,7 @@ enum class Transfer {
 /// What a plan needs to know about a device.
 struct PlannedDevice {
   std::string name = "host";
-  std::uint64_t free_bytes = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t free_bytes = largest_of<std::uint64_t>;
   Transfer transfer = Transfer::direct;
 };
 

@@ -10,7 +10,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -28,7 +27,7 @@ struct Offsets {
 template <class = void>
 [[nodiscard]] std::optional<Offsets> plan_best_fit(std::span<const Lifetime> lifetimes,
                                                    std::uint64_t granularity) {
-  WideBestFit range{std::numeric_limits<std::uint64_t>::max()};
+  WideBestFit range{largest_of<std::uint64_t>};
   std::vector<Handle> handles(lifetimes.size());
   Offsets plan{std::vector<std::uint64_t>(lifetimes.size()), 0};
   for (const LifetimeChange& change : changes_of(lifetimes)) {

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -56,7 +55,7 @@ class CoreSearch {
       for (std::size_t i = leaves_; i-- > 1;) least_[i] = smaller(least_[2 * i], least_[2 * i + 1]);
     }
     [[nodiscard]] std::uint32_t of(const Box& box) const noexcept {
-      std::uint32_t least = std::numeric_limits<std::uint32_t>::max();
+      std::uint32_t least = largest_of<std::uint32_t>;
       std::size_t low = leaves_ + box.begin;
       std::size_t high = leaves_ + box.end;
       for (; low < high; low /= 2, high /= 2) {

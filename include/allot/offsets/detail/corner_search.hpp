@@ -24,7 +24,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -103,7 +102,7 @@ class CornerSearch {
     std::uint64_t hash = 0;
     SectionSpan proof{0, 0};
   };
-  static constexpr std::uint64_t nowhere = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t nowhere = largest_of<std::uint64_t>;
   /// Each takes up to 512 bytes of the stack. The deepest search seen made 1,812 decisions, for
   /// 2,000 boxes.
   static constexpr std::uint32_t most_depth = most_boxes / 2 * 3;

@@ -16,7 +16,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <utility>
@@ -28,7 +27,7 @@ template <class = void>
 class EvictionSearch {
  public:
   /// The offset of what has no place yet.
-  static constexpr std::uint64_t outside = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t outside = largest_of<std::uint64_t>;
 
   EvictionSearch(std::span<const Lifetime> lifetimes, std::span<const std::uint64_t> offsets)
       : lifetimes_{lifetimes},
@@ -117,7 +116,7 @@ class EvictionSearch {
   [[nodiscard]] std::optional<std::uint64_t> find_gap(const Lifetime& lifetime,
                                                       std::span<const PlacedRange> others) const {
     std::uint64_t end = 0;
-    std::uint64_t tightest = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t tightest = largest_of<std::uint64_t>;
     std::optional<std::uint64_t> found;
     const auto consider = [&](std::uint64_t limit) {
       const std::uint64_t start = align_up(end, lifetime.alignment);
@@ -161,7 +160,7 @@ class EvictionSearch {
     auto begin = begins_.begin();
     auto end = ends_.begin();
     std::uint64_t best = 0;
-    std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t least = largest_of<std::uint64_t>;
     for (const std::uint64_t place : places_) {
       for (; begin != begins_.end() && begin->place < place + lifetime.bytes; ++begin)
         begun += begin->weight;
@@ -182,7 +181,7 @@ class EvictionSearch {
   std::vector<Weighted> begins_;
   std::vector<Weighted> ends_;
   std::vector<std::uint64_t> places_;
-  std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t capacity_ = largest_of<std::uint64_t>;
   std::uint64_t work_;
 };
 

@@ -18,7 +18,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -36,7 +35,7 @@ class OffsetPlanner {
   OffsetPlanner(std::span<const Lifetime> lifetimes, const OffsetPlanOptions& options)
       : lifetimes_{lifetimes}, breadth_{lifetimes}, work_left_{options.work} {
     best_.lower_bound = breadth_.most();
-    best_.bytes = std::numeric_limits<std::uint64_t>::max();
+    best_.bytes = largest_of<std::uint64_t>;
     for (const Lifetime& lifetime : lifetimes) {
       if (lifetime.bytes != 0) best_.alignment = larger(best_.alignment, lifetime.alignment);
     }
@@ -122,7 +121,7 @@ class OffsetPlanner {
 
   /// Below it, sums of two places do not wrap.
   [[nodiscard]] bool is_narrow() const noexcept {
-    constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max() / 4;
+    constexpr std::uint64_t most = largest_of<std::uint64_t> / 4;
     return has_plan_ && best_.bytes < most && best_.alignment < most;
   }
 
@@ -154,11 +153,11 @@ class OffsetPlanner {
       keep(placer.place_tightest(orders[i], limit()), greedy_orders[i]);
     if (!is_done() && is_narrow() && packing_.boxes.size() <= CornerSearch<>::most_boxes)
       search_corners();
-    if (has_core) plan_cores(*cores, std::numeric_limits<std::size_t>::max());
+    if (has_core) plan_cores(*cores, largest_of<std::size_t>);
   }
 
   [[nodiscard]] std::uint64_t limit() const noexcept {
-    return has_plan_ ? best_.bytes - 1 : std::numeric_limits<std::uint64_t>::max();
+    return has_plan_ ? best_.bytes - 1 : largest_of<std::uint64_t>;
   }
 
   static constexpr std::size_t core_tries = 12;

@@ -14,7 +14,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <utility>
@@ -94,7 +93,7 @@ class OrderPlacer {
     const std::span<const PlacedRange> others = index_.alive_with(lifetime);
     spend((others.size() + 1) * (4 + std::size_t(std::bit_width(others.size()))));
     std::uint64_t end = 0;
-    std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t least = largest_of<std::uint64_t>;
     std::optional<std::uint64_t> found;
     for (const PlacedRange& other : others) {
       if (other.offset > end) {

@@ -14,7 +14,6 @@
 #include <allot/core/units.hpp>
 
 #include <cstdint>
-#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -28,7 +27,7 @@ enum class Misses {
 
 /// All sizes in bytes.
 struct PoolOptions {
-  static constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t unlimited = largest_of<std::uint64_t>;
 
   /// The most bytes to cache: a return that exceeds this frees the buffers that were returned
   /// longest ago, and waits for the streams that they were returned on.

@@ -20,7 +20,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -97,7 +96,7 @@ class BlockPool {
   /// `std::overflow_error`.
   void retain(Number number) {
     State& block = used(number);
-    if (block.ref_count == std::numeric_limits<std::uint32_t>::max())
+    if (block.ref_count == largest_of<std::uint32_t>)
       throw std::overflow_error{"a block has at most 2^32 - 1 references; copy it"};
     ++block.ref_count;
   }
@@ -246,7 +245,7 @@ class BlockPool {
   using OwnMemory =
       Shared<Arena<Linear, AlignTo<block_alignment>, Locked<>, typename DeviceType::memory_type>>;
 
-  static constexpr Number none = std::numeric_limits<Number>::max();
+  static constexpr Number none = largest_of<Number>;
 
   struct State {
     Handle handle{};
@@ -282,7 +281,7 @@ class BlockPool {
   [[nodiscard]] static std::uint64_t bytes_of(const BlockPoolOptions& options) {
     const auto bytes = checked_multiply(options.blocks, options.block_bytes);
     const auto rounded = bytes ? checked_align_up(*bytes, block_alignment) : std::nullopt;
-    if (!rounded || *rounded == 0 || options.blocks >= std::numeric_limits<Number>::max()) {
+    if (!rounded || *rounded == 0 || options.blocks >= largest_of<Number>) {
       throw std::invalid_argument{(FixedText<192>{}
                                    << "invalid pool of " << options.blocks << " blocks of "
                                    << options.block_bytes

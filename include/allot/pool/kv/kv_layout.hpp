@@ -12,7 +12,6 @@
 #include <allot/core/units.hpp>
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 
@@ -44,7 +43,7 @@ class KvLayout {
   KvLayout(const KvShape& shape, std::uint64_t block_tokens)
       : layers_{shape.layers}, block_tokens_{block_tokens} {
     if (shape.layers == 0 || shape.kv_heads == 0 || block_tokens == 0) throw_empty(shape);
-    if (block_tokens > std::numeric_limits<std::uint32_t>::max()) {
+    if (block_tokens > largest_of<std::uint32_t>) {
       throw std::invalid_argument{(FixedText<128>{}
                                    << "a KV block of " << block_tokens
                                    << " tokens is too large; use at most 2^32 - 1, such as 16")

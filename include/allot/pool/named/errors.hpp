@@ -15,7 +15,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -82,7 +81,7 @@ namespace detail {
 template <class Names>
 [[nodiscard]] std::string nearest_names(std::string_view name, const Names& names) {
   struct Near {
-    std::size_t distance = std::numeric_limits<std::size_t>::max();
+    std::size_t distance = largest_of<std::size_t>;
     std::string_view name;
   };
   Near nearest[3];

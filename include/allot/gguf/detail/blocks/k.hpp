@@ -16,10 +16,10 @@ struct Q2_K {
   static constexpr std::size_t bytes = 84;
   static void decode(const Byte* block, float* out) noexcept {
     const float d = half_at(block + 80);
-    const float min = half_at(block + 82);
+    const float lowest = half_at(block + 82);
     for (unsigned part = 0; part < 16; ++part) {
       const float scale = d * static_cast<float>(block[part] & 15);
-      const float offset = min * static_cast<float>(block[part] >> 4);
+      const float offset = lowest * static_cast<float>(block[part] >> 4);
       const Byte* const q = block + 16 + part / 8 * 32 + part % 2 * 16;
       const unsigned shift = part % 8 / 2 * 2;
       for (unsigned i = 0; i < 16; ++i)
@@ -56,12 +56,12 @@ struct Scales {
   std::array<float, 8> scale;
   std::array<float, 8> offset;
 
-  Scales(const Byte* packed, float d, float min) noexcept {
+  Scales(const Byte* packed, float d, float lowest) noexcept {
     for (unsigned i = 0; i < 4; ++i) {
       scale[i] = d * static_cast<float>(packed[i] & 63);
-      offset[i] = min * static_cast<float>(packed[i + 4] & 63);
+      offset[i] = lowest * static_cast<float>(packed[i + 4] & 63);
       scale[i + 4] = d * static_cast<float>((packed[i + 8] & 15) | (packed[i] >> 6 << 4));
-      offset[i + 4] = min * static_cast<float>((packed[i + 8] >> 4) | (packed[i + 4] >> 6 << 4));
+      offset[i + 4] = lowest * static_cast<float>((packed[i + 8] >> 4) | (packed[i + 4] >> 6 << 4));
     }
   }
 };

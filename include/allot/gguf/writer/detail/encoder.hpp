@@ -3,6 +3,7 @@
 /// `detail::Encoder`: encodes numbers, strings and arrays as in a GGUF file of a given version.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/gguf/array.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/value_type.hpp>
@@ -10,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -52,7 +52,7 @@ class Encoder {
   /// Appends a length, count or dimension, which has 32 bits in version 1.
   void put_length(std::uint64_t length) {
     if (version_ > 1) return put(length);
-    if (length > std::numeric_limits<std::uint32_t>::max()) {
+    if (length > largest_of<std::uint32_t>) {
       throw std::invalid_argument{std::to_string(length) + " does not fit version 1 of the format"};
     }
     put(static_cast<std::uint32_t>(length));

@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -22,7 +21,7 @@ namespace allot::gguf::detail {
 template <class Bytes>
 [[nodiscard]] std::vector<std::size_t> shard_ends(std::size_t tensors, const Bytes& bytes,
                                                   const SplitOptions& options) {
-  constexpr std::uint64_t too_many = std::numeric_limits<std::uint64_t>::max();
+  constexpr std::uint64_t too_many = largest_of<std::uint64_t>;
   std::vector<std::size_t> ends;
   if (options.no_tensor_first_split) ends.push_back(0);
   std::uint64_t full = 0;
@@ -39,7 +38,7 @@ template <class Bytes>
     }
   }
   ends.push_back(tensors);
-  constexpr std::size_t most = std::numeric_limits<std::uint16_t>::max();
+  constexpr std::size_t most = largest_of<std::uint16_t>;
   if (ends.size() > most) {
     throw std::invalid_argument{"that makes " + std::to_string(ends.size()) +
                                 " shards; at most 65535 can be numbered"};

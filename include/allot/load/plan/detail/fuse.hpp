@@ -5,6 +5,7 @@
 /// the plan says which.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/gguf/name_index.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
@@ -217,9 +218,9 @@ class Fuser {
     for (const std::uint32_t part : parts) {
       const gguf::Shape& shape = items_[part].shape;
       form.shape.extent[axis] = add_sizes(form.shape.extent[axis], shape.extent[axis]);
-      form.shape.rank = std::max(form.shape.rank, shape.rank);
+      form.shape.rank = larger(form.shape.rank, shape.rank);
     }
-    form.shape.rank = std::max(form.shape.rank, static_cast<std::uint32_t>(axis + 1));
+    form.shape.rank = larger(form.shape.rank, static_cast<std::uint32_t>(axis + 1));
     ItemLayout fused = lay_out(std::move(form), options_.padding);
     const auto index = static_cast<std::uint32_t>(items_.size());
     std::uint64_t before = 0;

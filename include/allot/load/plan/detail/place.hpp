@@ -72,10 +72,10 @@ template <WeightPolicy Policy>
   std::uint64_t end = 0;
   for (const Block& block : unbounded->blocks) {
     granted += block.size;
-    end = std::max(end, block.offset + block.size);
+    end = larger(end, block.offset + block.size);
   }
-  for (const std::uint64_t larger : {granted, end, std::bit_ceil(end)}) {
-    if (auto placed = place_all<Policy>(items, chosen, larger)) return std::move(*placed);
+  for (const std::uint64_t size : {granted, end, std::bit_ceil(end)}) {
+    if (auto placed = place_all<Policy>(items, chosen, size)) return std::move(*placed);
   }
   throw_too_large();
 }

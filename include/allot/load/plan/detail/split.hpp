@@ -3,6 +3,7 @@
 /// Divides a model's items between devices, by whole layers, in proportion to what each has free.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/name_index.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
@@ -12,7 +13,6 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -99,7 +99,7 @@ class LayerOrder {
   };
 
  public:
-  static constexpr std::uint64_t output = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t output = largest_of<std::uint64_t>;
 
   /// Requires: the items' names outlive this. Complexity: linear.
   explicit LayerOrder(std::span<const ItemLayout> items) {
@@ -183,7 +183,7 @@ template <class = void>
     for (std::size_t i = 0; i < items.size(); ++i) give(0, i);
     return of_device;
   }
-  for (PlannedDevice& device : devices) device.free_bytes -= std::min(device.free_bytes, reserved);
+  for (PlannedDevice& device : devices) device.free_bytes -= smaller(device.free_bytes, reserved);
   const auto roomiest = std::max_element(
       devices.begin(), devices.end(),
       [](const PlannedDevice& a, const PlannedDevice& b) { return a.free_bytes < b.free_bytes; });

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -144,7 +143,7 @@ class BasicPrefixIndex {
   }
 
  private:
-  static constexpr Number none = std::numeric_limits<Number>::max();
+  static constexpr Number none = largest_of<Number>;
 
   struct Entry {
     std::uint64_t hash = 0;
