@@ -51,9 +51,7 @@ void in_parallel(std::uint64_t bytes, const F& fill) {
 
 allot::HostMemory::Region fresh_memory(std::uint64_t bytes, bool huge_pages) {
   allot::HostMemory memory{{.huge_pages = huge_pages}};
-  auto region = memory.acquire(bytes, 256);
-  region.mark_used(0, bytes);
-  return region;
+  return memory.acquire(bytes, 256);
 }
 
 void plain_pread(benchmark::State& state) {

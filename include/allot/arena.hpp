@@ -35,9 +35,8 @@ namespace allot {
 /// Every member that changes the arena gives the strong guarantee: if it throws, or returns nothing
 /// or false, nothing has changed. The synchronization policy decides whether several threads may
 /// call members at once. If a policy lacks a capability, so does the arena: `address` exists only
-/// if the memory has addresses, `with_observer` only if there is an observer.
-///
-/// Visitors and observers must not call the arena.
+/// if the memory has addresses, `with_observer` only if there is an observer. Visitors and observers
+/// must not call the arena.
 template <Strategy StrategyType, Alignment AlignmentType = AlignTo<256>,
           Synchronization SynchronizationType = Unsynchronized, Memory MemoryType = OffsetsOnly,
           Observer ObserverType = Unobserved>
@@ -73,9 +72,8 @@ class Arena {
         MemoryType memory) requires std::default_initializable<ObserverType>
       : Arena{capacity_bytes, std::move(memory), ObserverType{}} {}
   Arena(std::uint64_t capacity_bytes, MemoryType memory, ObserverType observer)
-      : range_{Range::checked_units_in(capacity_bytes)},
-        region_{memory.acquire(capacity(), unit)},
-        observer_{std::move(observer)} {}
+      : Arena{memory.acquire(Range::checked_units_in(capacity_bytes) * unit, unit),
+              std::move(observer), Range::checked_units_in(capacity_bytes)} {}
 
   /// Allocates at least `bytes` bytes at a multiple of `alignment` (at least of the arena's own).
   /// Complexity: the strategy's.
@@ -340,7 +338,9 @@ class Arena {
 
  private:  // nothing below enters the critical section
   Arena(Region&& region, ObserverType&& observer, std::uint64_t units)
-      : range_{units}, region_{std::move(region)}, observer_{std::move(observer)} {}
+      : range_{units}, region_{std::move(region)}, observer_{std::move(observer)} {
+    detail::mark_all_free<MemoryType>(region_, capacity());
+  }
 
   /// Accounts for a block that was placed, notifies the observer, and returns the block.
   [[nodiscard]] Block made(const Request& request, const Placement& placement) noexcept {

@@ -8,8 +8,10 @@
 
 #include <cstring>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -82,8 +84,7 @@ TEST_CASE("a host region is aligned to 2 MiB, holds what was asked for, and is w
       HostMemory::Region region = memory.acquire(bytes, 256);
       CHECK(reinterpret_cast<std::uintptr_t>(region.address()) % (2 * MiB) == 0);
       CHECK(region.bytes() >= bytes);
-      region.mark_used(0, bytes);
-      std::memset(region.address(), 1, bytes);
+      std::memset(region.address(), 1, bytes);  // all of it is in use until an arena has it
     }
   }
 }
@@ -142,4 +143,41 @@ TEST_CASE("try_acquire returns nothing if the system refuses") {
   const auto region = memory.try_acquire(100, 1);
   REQUIRE(region.has_value());
   CHECK(region->address() != nullptr);
+}
+
+namespace {
+
+/// What an arena marks, in order: `+` and `-`, offset, bytes.
+struct MarkedMemory : Plain {
+  struct Region : Plain::Region {
+    std::vector<std::tuple<char, std::uint64_t, std::uint64_t>>* marks = nullptr;
+    std::uint64_t has = 0;
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return has; }
+    void mark_used(std::uint64_t offset, std::uint64_t size) noexcept {
+      marks->push_back({'+', offset, size});
+    }
+    void mark_free(std::uint64_t offset, std::uint64_t size) noexcept {
+      marks->push_back({'-', offset, size});
+    }
+  };
+  std::vector<std::tuple<char, std::uint64_t, std::uint64_t>>* marks = nullptr;
+  Region acquire(std::uint64_t bytes, std::uint64_t) {
+    Region region;
+    region.marks = marks;
+    region.has = bytes + 100;
+    return region;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an arena marks all of its region free, then what it hands out as used") {
+  std::vector<std::tuple<char, std::uint64_t, std::uint64_t>> marks;
+  MarkedMemory memory;
+  memory.marks = &marks;
+  using Marks = std::vector<std::tuple<char, std::uint64_t, std::uint64_t>>;
+  Arena<BestFit, AlignTo<1>, Unsynchronized, MarkedMemory> arena{4096, memory};
+  const Block block = arena.allocate(10);
+  arena.deallocate(block);
+  CHECK(marks == Marks{{'-', 0, 4196}, {'+', 0, 10}, {'-', 0, 10}});
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `HostMemory`: one anonymous mapping, its base aligned to 2 MiB. The system provides each page
-/// when it is first touched. Under AddressSanitizer, bytes outside live blocks are poisoned.
+/// when it is first touched. Under AddressSanitizer, an arena's bytes outside live blocks are poisoned.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -74,9 +74,7 @@ class HostMemory {
 
    private:
     friend HostMemory;
-    Region(std::byte* address, std::uint64_t bytes) noexcept : address_{address}, bytes_{bytes} {
-      poison(0, bytes);
-    }
+    Region(std::byte* address, std::uint64_t bytes) noexcept : address_{address}, bytes_{bytes} {}
 
     void poison([[maybe_unused]] std::uint64_t offset,
                 [[maybe_unused]] std::uint64_t size) noexcept {

@@ -69,7 +69,8 @@ concept GrowableMemory = Memory<MemoryType> &&
 };
 
 /// A memory to be notified of which parts are in use: `region.mark_used(offset, size)` and
-/// `region.mark_free(offset, size)`.
+/// `region.mark_free(offset, size)`. All of a region is in use when it is acquired; an arena begins
+/// by marking it free.
 template <class MemoryType>
 concept TracksUse = Memory<MemoryType> &&
     requires(typename MemoryType::Region region, std::uint64_t bytes) {
@@ -104,6 +105,17 @@ class OffsetsOnly {
 static_assert(Memory<OffsetsOnly>);
 
 namespace detail {
+
+/// Marks all of a region free, including what it has beyond the bytes that were asked for. Does
+/// nothing for a memory that does not track its use.
+template <Memory MemoryType>
+constexpr void mark_all_free([[maybe_unused]] typename MemoryType::Region& region,
+                             [[maybe_unused]] std::uint64_t bytes) noexcept {
+  if constexpr (TracksUse<MemoryType>) {
+    if constexpr (requires { region.bytes(); }) bytes = region.bytes();
+    region.mark_free(0, bytes);
+  }
+}
 
 /// Returns a region, or nothing if the memory refuses, by whichever of the two ways the policy has.
 template <Memory MemoryType>

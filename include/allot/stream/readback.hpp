@@ -42,9 +42,7 @@ class Readback {
         elements_{elements},
         room_{room_for(elements)},
         region_{device.staging_memory().acquire(2 * room_, buffer_alignment)},
-        buffers_{Buffer{device.make_event()}, Buffer{device.make_event()}} {
-    if constexpr (requires { region_.mark_used(0, 0); }) region_.mark_used(0, 2 * room_);
-  }
+        buffers_{Buffer{device.make_event()}, Buffer{device.make_event()}} {}
 
   Readback(const Readback&) = delete;
   Readback& operator=(const Readback&) = delete;

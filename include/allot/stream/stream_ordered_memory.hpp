@@ -21,10 +21,7 @@ class StreamOrderedMemory {
   class Region {
    public:
     Region() noexcept = default;
-    Region(typename MemoryType::Region region, std::uint64_t bytes) noexcept
-        : region_{std::move(region)} {
-      if constexpr (requires { region_.mark_used(bytes, bytes); }) region_.mark_used(0, bytes);
-    }
+    explicit Region(typename MemoryType::Region region) noexcept : region_{std::move(region)} {}
 
     [[nodiscard]] void* address() const noexcept { return region_.address(); }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return region_.bytes(); }
@@ -37,7 +34,7 @@ class StreamOrderedMemory {
   explicit StreamOrderedMemory(MemoryType memory) noexcept : memory_{std::move(memory)} {}
 
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
-    return Region{memory_.acquire(bytes, alignment), bytes};
+    return Region{memory_.acquire(bytes, alignment)};
   }
 
  private:

@@ -48,9 +48,7 @@ template <class D>
 class HostSide {
  public:
   HostSide(D& device, std::uint64_t bytes)
-      : bytes_{bytes}, region_{device.staging_memory().acquire(bytes, 256)} {
-    if constexpr (requires { region_.mark_used(0, bytes); }) region_.mark_used(0, bytes);
-  }
+      : bytes_{bytes}, region_{device.staging_memory().acquire(bytes, 256)} {}
 
   [[nodiscard]] std::byte* address() const { return static_cast<std::byte*>(region_.address()); }
   void fill(int value) { std::memset(address(), value, bytes_); }

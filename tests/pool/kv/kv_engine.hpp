@@ -37,10 +37,7 @@ class KvEngine {
   explicit KvEngine(Cache& cache, std::size_t lanes = 1)
       : cache_{cache},
         lanes_{lanes},
-        staging_{cache.device().staging_memory().acquire(staging_bytes, 256)} {
-    if constexpr (requires { staging_.mark_used(0, staging_bytes); })
-      staging_.mark_used(0, staging_bytes);
-  }
+        staging_{cache.device().staging_memory().acquire(staging_bytes, 256)} {}
   KvEngine(const KvEngine&) = delete;
   KvEngine& operator=(const KvEngine&) = delete;
   ~KvEngine() {

@@ -43,9 +43,6 @@ class StagingRing {
                           ReadableBytes{options.slot_bytes}.c_str() + " were refused; used " +
                           ReadableBytes{slot_bytes_}.c_str());
     }
-    if constexpr (requires { region_.mark_used(0, 0); }) {
-      region_.mark_used(0, room_ * slots_.size());
-    }
     for (std::size_t i = 0; i < slots_.size(); ++i) waiting_.push_back(i);
     waiting_count_ = slots_.size();
   }
