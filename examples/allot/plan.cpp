@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
 #include <allot/load/check.hpp>
+#include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>
 
 #include <fmt/core.h>
@@ -8,6 +9,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "commands.hpp"
 #include "output.hpp"
@@ -27,18 +31,55 @@ struct Context {
   std::uint64_t tokens = 0;
   bool is_largest = false;
   std::optional<std::uint64_t> trained;
+  std::optional<std::uint64_t> fitting;  // known if it was looked for; 0: none fits
 };
 
+/// Returns how much a plan, margin included, exceeds what is free on a device; nothing if that is
+/// unknown.
+std::optional<std::uint64_t> deficit_of(const MemoryOptions& options, const Plan& plan,
+                                        const PlannedDevice& device) {
+  if (device.free_bytes == unknown) return std::nullopt;
+  return allot::load::deficit_of(plan.bytes_on(device.name), device.free_bytes,
+                                 ChosenMargin{options.margin});
+}
+
+/// Whether a plan fits all devices, and by how much it does not: nothing if that is unknown.
+struct Verdict {
+  std::optional<bool> fits;
+  std::optional<std::uint64_t> short_of;
+};
+
+Verdict verdict_of(const MemoryOptions& options, const Plan& plan,
+                   const std::vector<PlannedDevice>& devices) {
+  std::uint64_t short_of = 0;
+  bool is_known = true;
+  for (const PlannedDevice& device : devices) {
+    const auto deficit = deficit_of(options, plan, device);
+    is_known = is_known && deficit;
+    short_of += deficit.value_or(0);
+  }
+  if (short_of != 0) return {false, short_of};
+  return is_known ? Verdict{true, 0} : Verdict{};
+}
+
+template <class Value>
+Json json_of(const std::optional<Value>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
 void print_json(const MemoryOptions& options, const Plan& plan, const Context& context,
-                const std::vector<PlannedDevice>& devices) {
+                const Verdict& verdict, const std::vector<PlannedDevice>& devices) {
   Json out = {{"file", printable(options.file)},     {"tensors", plan.tensor_count()},
               {"tensor_bytes", plan.tensor_bytes()}, {"alignment", options.alignment},
               {"arenas", arenas_json(plan)},         {"total_bytes", plan.total_bytes()},
               {"rules", rules_json(plan)},           {"extents", plan.steps.size()}};
+  out["fits"] = json_of(verdict.fits);
+  out["short_of"] = json_of(verdict.short_of);
   if (context.tokens != 0 || context.is_largest) {
+    out["fitting_context"] = json_of(context.fitting);
     out["context"] = context.tokens;
     out["context_is_largest"] = context.is_largest;
-    out["trained_context"] = context.trained ? Json(*context.trained) : Json(nullptr);
+    out["trained_context"] = json_of(context.trained);
     out["cache_bytes"] = plan.bytes_for(Purpose::cache);
   }
   out["fusions"] = fusions_json(plan);
@@ -52,6 +93,7 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
                     {"planned", planned},
                     {"margin", margin(planned)},
                     {"free", is_known ? Json(device.free_bytes) : Json(nullptr)},
+                    {"short_of", json_of(deficit_of(options, plan, device))},
                     {"path", allot::load::to_text(device.transfer)}});
   }
   out["devices"] = std::move(list);
@@ -88,11 +130,8 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
   const std::uint64_t kept = ChosenMargin{options.margin}(planned);
   row("to keep free", kept, "--margin " + options.margin);
   row("free", device.free_bytes, "");
-  if (const auto deficit =
-          allot::load::deficit_of(planned, device.free_bytes, ChosenMargin{options.margin});
-      deficit != 0) {
-    row("short of", deficit, "");
-  }
+  if (const auto deficit = deficit_of(options, plan, device); deficit != 0)
+    row("short of", *deficit, "");
 }
 
 void print_text(const MemoryOptions& options, const Plan& plan, const Context& context,
@@ -117,6 +156,44 @@ void print_text(const MemoryOptions& options, const Plan& plan, const Context& c
       options.alignment, plan.steps.size(), plan.steps.size() == 1 ? "" : "s");
 }
 
+/// Returns the largest context that fits, 0 if none does.
+/// \param planned  a plan with a cache
+std::uint64_t fitting_context(const MemoryOptions& options, const allot::gguf::File& file,
+                              const allot::load::PlanOptions& planned) {
+  return with_alignment(options.alignment, [&]<class Policy>() {
+    return allot::load::largest_context<Policy>(file, planned, ChosenMargin{options.margin},
+                                                grouping_of(options, file));
+  });
+}
+
+/// Plans also what no device has room for, so that it can be said how much is missing.
+Plan make_plan_anyway(const MemoryOptions& options, const allot::gguf::File& file,
+                      allot::load::PlanOptions planned) {
+  try {
+    return make_plan(options, file, planned);
+  } catch (const allot::InsufficientMemory&) {
+    for (PlannedDevice& device : planned.devices) device.free_bytes = unknown;
+    return make_plan(options, file, planned);
+  }
+}
+
+/// Returns one line: how much is missing where, and what would fit.
+std::string misfit_text(const MemoryOptions& options, const Plan& plan, const Context& context,
+                        const std::vector<PlannedDevice>& devices) {
+  std::string text = "the plan does not fit: short of ";
+  std::size_t named = 0;
+  for (const PlannedDevice& device : devices) {
+    const std::uint64_t deficit = deficit_of(options, plan, device).value_or(0);
+    if (deficit == 0) continue;
+    text += (named++ == 0 ? "" : ", ") +
+            fmt::format("{} on {}", allot::ReadableBytes{deficit}.c_str(), device.name);
+  }
+  if (context.fitting && *context.fitting != 0)
+    return text + fmt::format("; --context {} fits", *context.fitting);
+  if (context.fitting) text += ", and not even a context of 1 fits";
+  return text + "; free memory, use a smaller quantization or more devices, or lower --margin";
+}
+
 }  // namespace
 
 void plan(const MemoryOptions& options) {
@@ -124,15 +201,14 @@ void plan(const MemoryOptions& options) {
   const bool needs_free = options.fit || device_names(options).size() > 1;
   const std::vector<PlannedDevice> devices = planned_devices(options, needs_free);
   allot::load::PlanOptions planned = plan_options(options, devices);
-  Context context{.tokens = options.context, .is_largest = options.fit, .trained = {}};
+  Context context{
+      .tokens = options.context, .is_largest = options.fit, .trained = {}, .fitting = {}};
   if (options.fit) {
     MemoryOptions any = options;
     any.context = 1;
     planned = plan_options(any, devices);
-    context.tokens = with_alignment(options.alignment, [&]<class Policy>() {
-      return allot::load::largest_context<Policy>(file, planned, ChosenMargin{options.margin},
-                                                  grouping_of(options, file));
-    });
+    context.tokens = fitting_context(options, file, planned);
+    context.fitting = context.tokens;
     if (context.tokens == 0) {
       planned.cache.reset();
     } else {
@@ -140,7 +216,11 @@ void plan(const MemoryOptions& options) {
     }
   }
   if (options.context != 0 || options.fit) context.trained = allot::load::trained_context(file);
-  const Plan made = make_plan(options, file, planned);
-  options.json ? print_json(options, made, context, devices)
+  const Plan made = make_plan_anyway(options, file, planned);
+  const Verdict verdict = verdict_of(options, made, devices);
+  if (verdict.fits == false && !options.fit && made.bytes_for(Purpose::cache) != 0)
+    context.fitting = fitting_context(options, file, planned);
+  options.json ? print_json(options, made, context, verdict, devices)
                : print_text(options, made, context, devices);
+  if (verdict.fits == false) throw std::runtime_error{misfit_text(options, made, context, devices)};
 }

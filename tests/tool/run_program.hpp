@@ -41,4 +41,20 @@ inline Outcome run_program(const std::string& program, const std::string& argume
   return {WEXITSTATUS(status), read_file(out), read_file(error)};
 }
 
+/// Runs the allot tool.
+inline Outcome run_tool(const std::string& arguments) {
+  const char* const tool = std::getenv("ALLOT_TOOL");
+  REQUIRE_MESSAGE(tool != nullptr, "ALLOT_TOOL names the allot program");
+  return run_program(tool, arguments);
+}
+
+/// Returns whether the text is one line of the tool's.
+inline bool is_one_line(const std::string& text) {
+  return text.starts_with("allot: ") && text.find('\n') == text.size() - 1;
+}
+
+inline bool says(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
 }  // namespace allot::test

@@ -13,6 +13,7 @@ namespace {
 
 using namespace allot;
 using test::Outcome;
+using test::says;
 
 Outcome run_example(const std::string& example, const std::string& arguments = "") {
   const char* const folder = std::getenv("ALLOT_EXAMPLES");
@@ -25,10 +26,6 @@ std::optional<std::string> real_model() {
   const auto data = test::data_dir();
   if (!data) return std::nullopt;
   return (*data / "gguf" / "real" / "stories260K.gguf").string();
-}
-
-bool says(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 /// Fails with the status, one line, and no output.

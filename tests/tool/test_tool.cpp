@@ -22,17 +22,14 @@
 namespace {
 
 using namespace allot;
+using test::is_one_line;
 using test::Outcome;
 using test::read_file;
 using test::run_program;
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-Outcome run(const std::string& arguments) {
-  const char* const tool = std::getenv("ALLOT_TOOL");
-  REQUIRE_MESSAGE(tool != nullptr, "ALLOT_TOOL names the allot program");
-  return run_program(tool, arguments);
-}
+Outcome run(const std::string& arguments) { return test::run_tool(arguments); }
 
 /// The tool on the simulated runtime, and what that has to report.
 struct Simulated : Outcome {
@@ -97,10 +94,6 @@ class CutOff {
   int events_;
   std::thread thread_;
 };
-
-bool is_one_line(const std::string& text) {
-  return text.starts_with("allot: ") && text.find('\n') == text.size() - 1;
-}
 
 }  // namespace
 

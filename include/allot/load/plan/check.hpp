@@ -100,7 +100,7 @@ template <class = void>
     text += "; cut the context: about " + std::to_string(fitting) + " fits";
     return text;
   }
-  if (cache > weights) return text + "; cut the context: largest_context finds the one that fits";
+  if (cache > weights) return text + "; cut the context";
   text += "; free memory, use a smaller quantization, or lower the margin; largest items:";
   const std::size_t shown = smaller<std::size_t>(3, items.size());
   std::partial_sort(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), items.end(),
