@@ -4,6 +4,7 @@
 // round runs all of them in turn; the figures are medians, the ratios of those.
 //
 // Usage: bench_upload [FILE.gguf] [--rounds N] [--sweep]
+// --sweep: what pinning and reading alone take, then loads with rings of several shapes.
 // Without FILE it writes a model of 1 GiB into the temporary folder, in the form of a llama.
 #include <allot/device/hip_device.hpp>
 #include <allot/gguf/file.hpp>
@@ -23,6 +24,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -152,28 +154,64 @@ void compare(const gguf::File& file, const load::Plan& plan, HipDevice<>& device
   std::printf("pipeline against the naive loop: %.1f times\n", ours / plain);
 }
 
-void sweep(const gguf::File& file, const load::Plan& plan, HipDevice<>& device, int rounds) {
-  std::printf("%8s %6s %8s %8s %12s\n", "slot", "slots", "streams", "readers", "GiB/s");
-  for (const std::uint64_t slot : {1 * MiB, 4 * MiB, 16 * MiB, 64 * MiB}) {
-    for (const std::uint32_t slots : {2U, 4U, 8U, 16U}) {
-      for (const std::uint32_t streams : {1U, 2U, 4U}) {
-        for (const std::uint32_t readers : {1U, 4U, 8U, 16U}) {
-          if (readers > slots) continue;
-          std::vector<double> seconds;
-          for (int round = 0; round < rounds; ++round) {
-            seconds.push_back(
-                load::load(
-                    file, plan, device, {},
-                    {.slot_bytes = slot, .slots = slots, .streams = streams, .readers = readers})
-                    .report()
-                    .seconds);
-          }
-          std::printf("%5llu MiB %5u %8u %8u %12.2f\n", static_cast<unsigned long long>(slot / MiB),
-                      slots, streams, readers,
-                      gib_per_second(plan.tensor_bytes(), median(seconds)));
-        }
+/// What a load is made of: pinning a ring, and reading into pinned memory by several threads.
+void parts(const gguf::File& file, HipDevice<>& device) {
+  for (const std::uint64_t bytes : {16 * MiB, 64 * MiB, 256 * MiB}) {
+    hip::PinnedMemory::Region region;
+    const double pinning =
+        seconds_of([&] { region = device.staging_memory().acquire(bytes, 4096); });
+    const double releasing = seconds_of([&] { region = {}; });
+    std::printf("pin %4llu MiB %8.4f s, release %.4f s\n",
+                static_cast<unsigned long long>(bytes / MiB), pinning, releasing);
+  }
+  const gguf::Shard& shard = file.shards().front();
+  constexpr std::uint64_t piece_bytes = 4 * MiB;
+  const std::uint64_t pieces = std::min(1 * GiB, shard.size()) / piece_bytes;
+  for (const unsigned threads : {1U, 2U, 4U, 8U, 16U}) {
+    const auto pinned = device.staging_memory().acquire(threads * piece_bytes, 4096);
+    const double seconds = seconds_of([&] {
+      std::vector<std::jthread> readers;
+      for (unsigned reader = 0; reader < threads; ++reader) {
+        readers.emplace_back([&, reader] {
+          auto* const to = static_cast<std::byte*>(pinned.address()) + reader * piece_bytes;
+          for (std::uint64_t i = reader; i < pieces; i += threads)
+            shard.read(i * piece_bytes, {to, static_cast<std::size_t>(piece_bytes)});
+        });
       }
+    });
+    std::printf("read alone, %2u threads %8.2f GiB/s\n", threads,
+                gib_per_second(pieces * piece_bytes, seconds));
+  }
+}
+
+void sweep(const gguf::File& file, const load::Plan& plan, HipDevice<>& device, int rounds) {
+  parts(file, device);
+  std::printf("%8s %6s %8s %8s %12s\n", "slot", "slots", "streams", "readers", "GiB/s");
+  struct Shape {
+    std::uint64_t slot;
+    std::uint32_t slots, streams, readers;
+  };
+  constexpr Shape shapes[] = {
+      {16 * MiB, 4, 4, 4},  {16 * MiB, 8, 4, 8},  {16 * MiB, 16, 4, 16}, {8 * MiB, 8, 4, 8},
+      {8 * MiB, 16, 4, 16}, {4 * MiB, 8, 4, 8},   {4 * MiB, 16, 4, 8},   {4 * MiB, 16, 4, 16},
+      {4 * MiB, 16, 1, 16}, {4 * MiB, 32, 4, 16}, {2 * MiB, 16, 4, 16},  {2 * MiB, 32, 4, 16},
+      {1 * MiB, 16, 4, 16}, {1 * MiB, 32, 4, 16}, {1 * MiB, 64, 4, 16},  {256 * KiB, 64, 4, 16},
+  };
+  for (const Shape& shape : shapes) {
+    std::vector<double> seconds;
+    for (int round = 0; round < rounds; ++round) {
+      seconds.push_back(load::load(file, plan, device, {},
+                                   {.slot_bytes = shape.slot,
+                                    .slots = shape.slots,
+                                    .streams = shape.streams,
+                                    .readers = shape.readers})
+                            .report()
+                            .seconds);
     }
+    std::printf("%5llu KiB %5u %8u %8u %12.2f\n", static_cast<unsigned long long>(shape.slot / KiB),
+                shape.slots, shape.streams, shape.readers,
+                gib_per_second(plan.tensor_bytes(), median(seconds)));
+    std::fflush(stdout);
   }
 }
 

@@ -103,12 +103,12 @@ struct Scratch {
   using Synchronization = Unsynchronized;
 };
 
-/// Pinned slots for copies of files. 16 MiB is far above any size at which the runtime changes
-/// how it copies (1 MiB, later 64 KiB: ROCm/clr, rocclr/device/rocm/rocsettings.cpp), and slots
-/// begin at pages, as direct reads require.
+/// Pinned slots for copies of files. 4 MiB is above any size at which the runtime changes how it
+/// copies (1 MiB, later 64 KiB: ROCm/clr, rocclr/device/rocm/rocsettings.cpp), and slots begin at
+/// pages, as direct reads require. A reader needs a slot of its own: sixteen let sixteen read.
 struct Staging {
-  static constexpr std::uint64_t slot_bytes = 16 * MiB;
-  static constexpr std::uint32_t slots = 4;
+  static constexpr std::uint64_t slot_bytes = 4 * MiB;
+  static constexpr std::uint32_t slots = 16;
   static constexpr std::uint32_t streams = 4;
 
   using Strategy = FixedBlocks<slot_bytes / page_bytes>;

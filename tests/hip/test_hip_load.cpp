@@ -274,10 +274,18 @@ TEST_CASE("a smaller ring is used where pinned memory is refused") {
   const load::Plan plan = load::make_plan(file);
   HipDevice<> device;
   hipsim::fail_call("hipHostMalloc", 0, hipErrorOutOfMemory);
-  const auto loaded = load::load(file, plan, device, {}, {.slot_bytes = 4 * MiB});
+  const auto loaded = load::load(file, plan, device, {}, {.slot_bytes = 4 * MiB, .slots = 4});
   REQUIRE(loaded.report().fallbacks.size() == 1);
-  CHECK(loaded.report().fallbacks[0] == "staging slots of 4 MiB were refused; used 2 MiB");
+  CHECK(loaded.report().fallbacks[0] == "4 staging slots of 4 MiB were refused; used 4 of 2 MiB");
   CHECK(!load::verify(file, loaded, device));
+
+  // Slots that cannot be smaller become fewer.
+  for (const std::uint64_t call : {0, 1})
+    hipsim::fail_call("hipHostMalloc", call, hipErrorOutOfMemory);
+  const auto fewer = load::load(file, plan, device, {}, {.slot_bytes = 1 * MiB, .slots = 8});
+  REQUIRE(fewer.report().fallbacks.size() == 1);
+  CHECK(fewer.report().fallbacks[0] == "8 staging slots of 1 MiB were refused; used 2 of 1 MiB");
+  CHECK(!load::verify(file, fewer, device));
 }
 
 TEST_CASE("a ring is no larger than what goes through it") {

@@ -15,12 +15,14 @@ namespace allot::load {
 
 using allot::StreamChoice;
 
-/// How to transfer bytes. The defaults suit a disk of a few GiB/s and a GPU on PCIe.
+/// How to transfer bytes. The defaults suit a disk of a few GiB/s and a GPU on PCIe: a slot is as
+/// small as a copy engine can be kept busy with, as a reader needs a slot of its own and one thread
+/// reads far less than a link carries (docs/benchmarks.md, "Onto a GPU").
 struct LoadOptions {
-  std::uint64_t slot_bytes = 16 * MiB;  ///< of one pinned staging slot
-  std::uint32_t slots = 4;              ///< the number of slots: with `slot_bytes`, the ring
-  std::uint32_t streams = 4;            ///< for each device
-  std::uint32_t readers = 0;            ///< threads that read; 0: one a processor, at most 16
+  std::uint64_t slot_bytes = 4 * MiB;  ///< of one pinned staging slot
+  std::uint32_t slots = 16;            ///< the number of slots: with `slot_bytes`, the ring
+  std::uint32_t streams = 4;           ///< for each device
+  std::uint32_t readers = 0;  ///< threads that read; 0: one a processor, at most 16, one a slot
   StreamChoice stream_choice = StreamChoice::round_robin;
   bool direct_io = false;  ///< read past the page cache, if the file system can
 };

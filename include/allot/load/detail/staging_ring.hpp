@@ -24,7 +24,7 @@ template <Device DeviceType>
 class StagingRing {
  public:
   /// If the system refuses, slots of half the size are tried, down to 1 MiB or what was asked
-  /// for. Throws: `OutOfMemory`.
+  /// for, then half as many slots. Throws: `OutOfMemory`.
   StagingRing(DeviceType& device, const LoadOptions& options, std::vector<std::string>& fallbacks)
       : slot_bytes_{options.slot_bytes}, slots_(options.slots) {
     auto memory = device.staging_memory();
@@ -34,13 +34,19 @@ class StagingRing {
         region_ = memory.acquire(room_ * slots_.size(), os::DirectFile::alignment);
         break;
       } catch (const OutOfMemory&) {
-        if (slot_bytes_ / 2 < 1 * MiB) throw;
-        slot_bytes_ /= 2;
+        if (slot_bytes_ / 2 >= 1 * MiB) {
+          slot_bytes_ /= 2;
+        } else if (slots_.size() > 1) {
+          slots_.resize(slots_.size() / 2);
+        } else {
+          throw;
+        }
       }
     }
-    if (slot_bytes_ != options.slot_bytes) {
-      fallbacks.push_back(std::string{"staging slots of "} +
+    if (slot_bytes_ != options.slot_bytes || slots_.size() != options.slots) {
+      fallbacks.push_back(std::to_string(options.slots) + " staging slots of " +
                           ReadableBytes{options.slot_bytes}.c_str() + " were refused; used " +
+                          std::to_string(slots_.size()) + " of " +
                           ReadableBytes{slot_bytes_}.c_str());
     }
     for (std::size_t i = 0; i < slots_.size(); ++i) waiting_.push_back(i);

@@ -36,6 +36,9 @@ template <class = void>
   const std::uint64_t share = bytes / options.slots + 1;
   const std::uint64_t useful = larger(1 * MiB, align_down(share + 4 * KiB - 1, 4 * KiB));
   options.slot_bytes = smaller(options.slot_bytes, useful);
+  const std::uint64_t slots = bytes / options.slot_bytes + (bytes % options.slot_bytes != 0);
+  options.slots = static_cast<std::uint32_t>(
+      larger(std::uint64_t{1}, smaller(slots, std::uint64_t{options.slots})));
   return options;
 }
 
