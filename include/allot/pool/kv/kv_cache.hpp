@@ -18,6 +18,7 @@
 #include <allot/pool/kv/block_pool.hpp>
 #include <allot/pool/kv/detail/state.hpp>
 #include <allot/pool/kv/errors.hpp>
+#include <allot/pool/kv/kv_keys.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/stats.hpp>
 #include <allot/synchronization/synchronization.hpp>
@@ -114,11 +115,18 @@ class KvCache {
       state_->append(slot_, tokens, lane_);
     }
     void append(Token token) { append(std::span{&token, 1}); }
+    /// The same, with keys for some of the tokens, such as an image's placeholders. Throws also:
+    /// `std::invalid_argument` for positions outside of these tokens.
+    void append(std::span<const Token> tokens, const std::vector<KvPositions>& positions) {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      state_->append(slot_, tokens, positions, lane_);
+    }
 
     /// As `append`, but returns false if there is no room.
-    [[nodiscard]] bool try_append(std::span<const Token> tokens) {
+    [[nodiscard]] bool try_append(std::span<const Token> tokens,
+                                  const std::vector<KvPositions>& positions = {}) {
       try {
-        append(tokens);
+        append(tokens, positions);
         return true;
       } catch (const OutOfBlocks&) {
         return false;
@@ -133,8 +141,9 @@ class KvCache {
       state_->truncate(slot_, tokens, lane_);
     }
 
-    /// Returns another sequence with the same tokens, in the same blocks; the one that is appended
-    /// to first copies the last block, unless that is full. Complexity: linear in the blocks.
+    /// Returns another sequence with the same tokens and keys, in the same blocks; the one that is
+    /// appended to first copies the last block, unless that is full. Complexity: linear in the
+    /// blocks.
     [[nodiscard]] Sequence fork(std::size_t lane) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->pool().require_lane(lane);
@@ -149,7 +158,7 @@ class KvCache {
     }
     [[nodiscard]] Sequence fork() { return fork(lane_); }
 
-    /// Lets sequences that begin with the same tokens share the full blocks. Call it after
+    /// Lets sequences that begin with the same tokens and keys share the full blocks. Call it after
     /// submitting the work that writes them. Complexity: linear in the tokens since the last call.
     void publish() {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
@@ -215,14 +224,25 @@ class KvCache {
   /// Complexity: linear in the tokens.
   /// Throws: as `Sequence::append`; nothing has changed then, but prefixes may have been evicted.
   [[nodiscard]] Started start(std::span<const Token> prompt = {}, std::size_t lane = 0) {
+    return start(prompt, KvPromptKeys{}, lane);
+  }
+
+  /// The same, with what decides keys and values besides the tokens: an adapter, a tenant, the
+  /// images of placeholders. Blocks are shared where all of it is equal up to their end.
+  ///
+  ///     cache.start(prompt, {.keys = {KvAdapter{"fr"}, KvTenant{42}},
+  ///                          .positions = {{.first = 5, .count = 256, .key = KvContent{digest}}}});
+  [[nodiscard]] Started start(std::span<const Token> prompt, const KvPromptKeys& keys,
+                              std::size_t lane = 0) {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
     state_->pool().require_lane(lane);
     const std::uint32_t slot = state_->open();
     try {
+      state_->set_keys(slot, prompt.size(), keys);
       state_->share_prefix(slot, prompt, lane);
       const std::uint64_t cached = state_->table(slot).tokens;
       state_->append(slot, prompt.subspan(static_cast<std::size_t>(cached)), lane);
-      state_->count_prompt(prompt.size(), cached);
+      state_->count_prompt(slot, prompt.size(), cached);
       return {Sequence{state_, slot, lane}, cached};
     } catch (...) {
       state_->close(slot, lane);
@@ -247,6 +267,15 @@ class KvCache {
     return state_->evict(most_blocks);
   }
 
+  /// Makes sure that blocks which were published with a key are not found again, for an adapter
+  /// whose weights have changed: the key then is a new one. Returns how many were released at once:
+  /// those that no sequence uses. The others follow their sequences. Complexity: linear in all
+  /// blocks.
+  std::uint64_t forget(const AnyKvKey& key) {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    return state_->forget(key);
+  }
+
   /// Returns how many calls moved blocks.
   [[nodiscard]] std::uint64_t version() const {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
@@ -257,6 +286,12 @@ class KvCache {
   [[nodiscard]] KvCacheStats stats() const {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
     return state_->stats();
+  }
+
+  /// What has a key, of a sequence or of positions: all zero if nothing has it. Complexity: constant.
+  [[nodiscard]] KvKeyStats stats(const AnyKvKey& key) const {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    return state_->stats(key);
   }
 
   [[nodiscard]] const KvLayout& layout() const noexcept { return state_->layout(); }

@@ -18,11 +18,12 @@
 namespace allot::detail {
 
 /// A hash table and a list in arrays with an entry for each block: nothing is taken from the system
-/// later. A prefix is named by an identity that is never reused, and tokens are compared, not only
-/// their hash: different prefixes are never confused.
+/// later. A prefix is named by an identity that is never reused, a block's keys by the number of
+/// their context (`key_table.hpp`), and tokens are compared, not only their hash: different prefixes
+/// are never confused.
 ///
 /// Complexity: constant in the blocks on average, whatever the tokens, since the hash has secret
-/// random keys; linear in the tokens of one.
+/// random factors; linear in the tokens of one.
 template <class TokenType>
 class BasicPrefixIndex {
  public:
@@ -40,8 +41,8 @@ class BasicPrefixIndex {
         buckets_(blocks == 0 ? 0 : std::bit_ceil(larger<std::uint64_t>(blocks, 2)), none),
         tokens_(blocks * block_tokens_) {
     if (blocks == 0) return;
-    keys_.resize(3 + block_tokens_);
-    os::fill_with_random_bits(keys_);
+    factors_.resize(4 + block_tokens_);
+    os::fill_with_random_bits(factors_);
   }
 
   [[nodiscard]] bool exists() const noexcept { return !entries_.empty(); }
@@ -51,14 +52,14 @@ class BasicPrefixIndex {
     return {tokens_.data() + block * block_tokens_, block_tokens_};
   }
 
-  /// Finds the block that holds these tokens after that prefix.
-  [[nodiscard]] std::optional<Number> find(std::uint64_t prefix,
-                                           std::span<const Token> wanted) noexcept {
+  /// Finds the block that holds these tokens, with the keys of that context, after that prefix.
+  [[nodiscard]] std::optional<Number> find(std::uint64_t prefix, std::span<const Token> wanted,
+                                           std::uint32_t context = 0) noexcept {
     if (!exists()) return std::nullopt;
-    const std::uint64_t hash = hash_of(prefix, wanted);
+    const std::uint64_t hash = hash_of(prefix, context, wanted);
     for (Number i = buckets_[bucket(hash)]; i != none; i = entries_[i].next) {
       const Entry& entry = entries_[i];
-      if (entry.hash == hash && entry.prefix == prefix &&
+      if (entry.hash == hash && entry.prefix == prefix && entry.context == context &&
           std::memcmp(wanted.data(), tokens(i).data(), wanted.size_bytes()) == 0)
         return i;
     }
@@ -69,15 +70,20 @@ class BasicPrefixIndex {
   [[nodiscard]] std::uint64_t identity(Number block) const noexcept {
     return entries_[block].identity;
   }
+  /// Returns the context of a block of the index.
+  [[nodiscard]] std::uint32_t context(Number block) const noexcept {
+    return entries_[block].context;
+  }
   [[nodiscard]] bool contains(Number block) const noexcept {
     return exists() && entries_[block].identity != no_prefix;
   }
 
-  /// Requires: nothing is found for the prefix and the block's tokens.
-  void insert(Number block, std::uint64_t prefix) noexcept {
+  /// Requires: nothing is found for the prefix, the context and the block's tokens.
+  void insert(Number block, std::uint64_t prefix, std::uint32_t context = 0) noexcept {
     Entry& entry = entries_[block];
-    entry.hash = hash_of(prefix, tokens(block));
+    entry.hash = hash_of(prefix, context, tokens(block));
     entry.prefix = prefix;
+    entry.context = context;
     entry.identity = ++last_identity_;
     entry.next = buckets_[bucket(entry.hash)];
     buckets_[bucket(entry.hash)] = block;
@@ -85,7 +91,7 @@ class BasicPrefixIndex {
 
   /// Removes a block, also from the list of unused ones.
   void erase(Number block) noexcept {
-    if (entries_[block].is_unused) set_used(block);
+    if (is_unused(block)) set_used(block);
     *link_to(block) = entries_[block].next;
     entries_[block] = Entry{};
   }
@@ -99,7 +105,7 @@ class BasicPrefixIndex {
     Entry& entry = entries_[to];
     entry = entries_[from];
     entries_[from] = Entry{};
-    if (!entry.is_unused) return;
+    if (entry.older == used) return;
     (entry.older == none ? oldest_ : entries_[entry.older].newer) = to;
     (entry.newer == none ? newest_ : entries_[entry.newer].older) = to;
   }
@@ -107,7 +113,6 @@ class BasicPrefixIndex {
   /// Notes that no sequence uses a block any more: it is evicted after all that are unused already.
   void set_unused(Number block) noexcept {
     Entry& entry = entries_[block];
-    entry.is_unused = true;
     entry.older = newest_;
     entry.newer = none;
     (newest_ == none ? oldest_ : entries_[newest_].newer) = block;
@@ -119,12 +124,12 @@ class BasicPrefixIndex {
     Entry& entry = entries_[block];
     (entry.older == none ? oldest_ : entries_[entry.older].newer) = entry.newer;
     (entry.newer == none ? newest_ : entries_[entry.newer].older) = entry.older;
-    entry.is_unused = false;
+    entry.older = used;
     --unused_;
   }
 
   [[nodiscard]] bool is_unused(Number block) const noexcept {
-    return exists() && entries_[block].is_unused;
+    return exists() && entries_[block].older != used;
   }
 
   /// Returns the block unused for longest. Requires: `unused() != 0`.
@@ -143,25 +148,28 @@ class BasicPrefixIndex {
   }
 
  private:
+  // Blocks are fewer than either.
   static constexpr Number none = largest_of<Number>;
+  static constexpr Number used = none - 1;
 
   struct Entry {
     std::uint64_t hash = 0;
     std::uint64_t prefix = no_prefix;
     std::uint64_t identity = no_prefix;
     Number next = none;
-    Number older = none;
+    Number older = used;  // `used`: in no list, since a sequence uses the block
     Number newer = none;
-    bool is_unused = false;
+    std::uint32_t context = 0;
   };
 
-  /// Multilinear, with a random key for each token: any two blocks share a bucket with the least
+  /// Multilinear, with a random factor for each token: any two blocks share a bucket with the least
   /// probability (Lemire and Kaser, "Strongly universal string hashing is fast", 2014). Only the
   /// upper half is that good.
-  [[nodiscard]] std::uint64_t hash_of(std::uint64_t prefix,
+  [[nodiscard]] std::uint64_t hash_of(std::uint64_t prefix, std::uint32_t context,
                                       std::span<const Token> tokens) const noexcept {
-    std::uint64_t hash = keys_[0] + keys_[1] * (prefix >> 32) + keys_[2] * (prefix & 0xFFFF'FFFF);
-    for (std::size_t i = 0; i < tokens.size(); ++i) hash += keys_[3 + i] * tokens[i];
+    std::uint64_t hash = factors_[0] + factors_[1] * (prefix >> 32) +
+                         factors_[2] * (prefix & 0xFFFF'FFFF) + factors_[3] * context;
+    for (std::size_t i = 0; i < tokens.size(); ++i) hash += factors_[4 + i] * tokens[i];
     return hash;
   }
 
@@ -180,7 +188,7 @@ class BasicPrefixIndex {
   std::vector<Entry> entries_;
   std::vector<Number> buckets_;
   std::vector<Token> tokens_;
-  std::vector<std::uint64_t> keys_;
+  std::vector<std::uint64_t> factors_;
   std::uint64_t last_identity_ = no_prefix;
   std::uint64_t unused_ = 0;
   Number oldest_ = none;

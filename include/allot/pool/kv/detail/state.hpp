@@ -6,8 +6,11 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
-#include <allot/pool/kv/detail/prefix_index.hpp>
+#include <allot/pool/kv/detail/key_table.hpp>
+#include <allot/pool/kv/detail/prefixes.hpp>
+#include <allot/pool/kv/detail/tables.hpp>
 #include <allot/pool/kv/errors.hpp>
+#include <allot/pool/kv/kv_keys.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/stats.hpp>
 
@@ -28,14 +31,6 @@ class KvState {
   using Token = PrefixIndex::Token;
   using Number = std::uint32_t;
 
-  /// A sequence. `published` blocks of it were looked up or entered in the index, under `prefix`.
-  struct Table {
-    std::vector<Number> blocks;
-    std::uint64_t tokens = 0;
-    std::uint64_t published = 0;
-    std::uint64_t prefix = PrefixIndex::no_prefix;
-  };
-
   template <class... PoolArguments>
   KvState(const KvLayout& layout, bool prefix_sharing, PoolArguments&&... pool_arguments)
       : layout_{layout},
@@ -50,24 +45,18 @@ class KvState {
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
 
   /// Opens an empty sequence. Closing it needs no memory.
-  [[nodiscard]] std::uint32_t open() {
-    if (unused_tables_.empty()) {
-      if (unused_tables_.capacity() <= tables_.size())
-        unused_tables_.reserve(2 * tables_.size() + 1);
-      tables_.emplace_back();
-      unused_tables_.push_back(static_cast<std::uint32_t>(tables_.size() - 1));
-    }
-    const std::uint32_t slot = unused_tables_.back();
-    unused_tables_.pop_back();
-    ++sequences_;
-    return slot;
-  }
+  [[nodiscard]] std::uint32_t open() { return tables_.open(); }
 
   void close(std::uint32_t slot, std::size_t lane) {
     drop_blocks(table(slot), 0, lane);
-    table(slot) = Table{};
-    unused_tables_.push_back(slot);
-    --sequences_;
+    index_.close(table(slot).keys);
+    tables_.close(slot);
+  }
+
+  /// Gives an empty sequence its keys, and those of its first tokens.
+  void set_keys(std::uint32_t slot, std::uint64_t tokens, const KvPromptKeys& keys) {
+    KeyTable::check(keys.positions, tokens);
+    index_.open(table(slot).keys, keys);
   }
 
   /// Starts an empty sequence with the blocks of these tokens that others have computed: full
@@ -79,7 +68,7 @@ class KvState {
     into.blocks.reserve(
         static_cast<std::size_t>(smaller(layout_.blocks_for(tokens.size()), pool_.capacity())));
     for (std::size_t i = 0; i < most; ++i) {
-      const auto found = index_.find(into.prefix, tokens.subspan(i * each, each));
+      const auto found = index_.find(into.prefix, into.keys, i, tokens.subspan(i * each, each));
       if (!found) break;
       pool_.read(*found, lane);
       use(*found);
@@ -91,21 +80,27 @@ class KvState {
   }
 
   /// Counts how much of a prompt a new sequence found.
-  void count_prompt(std::uint64_t tokens, std::uint64_t cached) noexcept {
+  void count_prompt(std::uint32_t slot, std::uint64_t tokens, std::uint64_t cached) {
     if (!index_.exists()) return;
-    hits_ += cached / layout_.block_tokens();
-    misses_ += tokens / layout_.block_tokens() - cached / layout_.block_tokens();
+    const std::uint64_t each = layout_.block_tokens();
+    index_.count_prompt(table(slot).keys, cached / each, tokens / each);
+    hits_ += cached / each;
+    misses_ += tokens / each - cached / each;
   }
 
-  /// Opens another sequence of the same tokens, in the same blocks.
+  /// Opens another sequence of the same tokens and keys, in the same blocks.
   void fork(std::uint32_t from, std::uint32_t to, std::size_t lane) {
     std::vector<Number> blocks = table(from).blocks;
+    table(to).keys = index_.copy(table(from).keys);
     for (const Number block : blocks) pool_.end_writes(block);
     for (const Number block : blocks) pool_.read(block, lane);
     for (const Number block : blocks) pool_.retain(block);
     Table& into = table(to);
     shared_ += blocks.size();
-    into = {std::move(blocks), table(from).tokens, table(from).published, table(from).prefix};
+    into.blocks = std::move(blocks);
+    into.tokens = table(from).tokens;
+    into.published = table(from).published;
+    into.prefix = table(from).prefix;
   }
 
   /// Moves the later work of a sequence to another lane.
@@ -153,9 +148,25 @@ class KvState {
     write_tokens(into, tokens);
   }
 
+  /// The same, with keys for some of the tokens. Throws also: `std::invalid_argument`.
+  void append(std::uint32_t slot, std::span<const Token> tokens,
+              std::span<const KvPositions> positions, std::size_t lane) {
+    KeyTable::check(positions, tokens.size());
+    Table& into = table(slot);
+    const std::uint64_t had = into.tokens;
+    index_.add(into.keys, had, positions);
+    try {
+      append(slot, tokens, lane);
+    } catch (...) {
+      index_.cut(into.keys, had);
+      throw;
+    }
+  }
+
   /// Removes the tokens from `tokens` on. Requires: there are at least that many.
   void truncate(std::uint32_t slot, std::uint64_t tokens, std::size_t lane) {
     Table& from = table(slot);
+    index_.cut(from.keys, tokens);
     drop_blocks(from, layout_.blocks_for(tokens), lane);
     from.tokens = tokens;
     const auto full = static_cast<std::size_t>(tokens / layout_.block_tokens());
@@ -176,10 +187,15 @@ class KvState {
     for (; of.published < of.tokens / layout_.block_tokens(); ++of.published) {
       const Number block = of.blocks[static_cast<std::size_t>(of.published)];
       pool_.end_writes(block);
-      auto found = index_.find(of.prefix, index_.tokens(block));
+      auto found = index_.find(of.prefix, of.keys, of.published, index_.tokens(block));
       if (!found && !index_.contains(block)) {
         pool_.retain(block);
-        index_.insert(block, of.prefix);
+        try {
+          index_.insert(block, of.prefix, of.keys, of.published);
+        } catch (...) {
+          pool_.release_unused(block);
+          throw;
+        }
         found = block;
       }
       // In the index under a prefix that was evicted since: later blocks cannot be found.
@@ -191,13 +207,18 @@ class KvState {
   std::uint64_t evict(std::uint64_t most) {
     std::uint64_t evicted = 0;
     for (; evicted < most && index_.unused() != 0; ++evicted) {
-      const Number block = index_.oldest();
-      index_.erase(block);
-      set_filled(block, 0);
-      pool_.release_unused(block);
+      index_.note_evicted(index_.oldest());
+      erase(index_.oldest());
     }
     evicted_ += evicted;
     return evicted;
+  }
+
+  /// Makes sure that what was computed with a key is not found again. Returns the number of blocks
+  /// that were released: those that no sequence uses. Complexity: linear in all blocks.
+  std::uint64_t forget(const AnyKvKey& key) {
+    return index_.forget(key, static_cast<Number>(pool_.capacity()),
+                         [&](Number block) { erase(block); });
   }
 
   [[nodiscard]] Compaction compact(std::uint64_t most_blocks, std::size_t lane) {
@@ -229,7 +250,7 @@ class KvState {
             .in_use = used - index_.unused(),
             .cached = index_.unused(),
             .peak_used = pool_.peak_used(),
-            .sequences = sequences_,
+            .sequences = tables_.open_count(),
             .slots = used * layout_.block_tokens(),
             .filled = filled_sum_,
             .hits = hits_,
@@ -239,6 +260,8 @@ class KvState {
             .evicted = evicted_,
             .moved = moved_};
   }
+
+  [[nodiscard]] KvKeyStats stats(const AnyKvKey& key) const { return index_.stats(key); }
 
   /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() {
@@ -258,7 +281,8 @@ class KvState {
       if (users[i] != pool_.ref_count(i) || (users[i] == 0 && filled_[i] != 0)) return false;
       filled += filled_[i];
     }
-    return filled == filled_sum_ && unused == index_.unused() && pool_.validate();
+    return filled == filled_sum_ && unused == index_.unused() && pool_.validate() &&
+           index_.validate(tables_, static_cast<Number>(pool_.capacity()));
   }
 
  private:
@@ -269,6 +293,13 @@ class KvState {
       throw OutOfBlocks{blocks, free + index_.unused(), pool_.capacity(), layout_.block_bytes()};
     }
     evict(blocks - free);
+  }
+
+  /// Removes a block that no sequence uses from the index.
+  void erase(Number block) {
+    index_.erase_unused(block);
+    set_filled(block, 0);
+    pool_.release_unused(block);
   }
 
   /// Adds a sequence's use of a block.
@@ -318,48 +349,21 @@ class KvState {
     }
   }
 
-  /// Returns the new number of a block that was moved. Requires: it is not below the lowest moved.
-  /// Complexity: logarithmic.
-  [[nodiscard]] static Number new_number(const std::vector<typename PoolType::Moved>& moves,
-                                         Number block) noexcept {
-    std::size_t first = 0;
-    std::size_t last = moves.size() - 1;
-    while (first != last) {
-      const std::size_t middle = first + (last - first) / 2;
-      if (moves[middle].from > block) {
-        first = middle + 1;
-      } else {
-        last = middle;
-      }
-    }
-    return moves[first].to;
-  }
-
-  /// Makes the tables name the new blocks. The moves are ordered by `from`, the highest first.
+  /// Makes the tables name the new blocks.
   std::uint64_t update(const std::vector<typename PoolType::Moved>& moves,
                        std::size_t lane) noexcept {
     if (moves.empty()) return 0;
     pool_.finish_compaction(lane);
-    std::uint64_t updated = 0;
-    for (Table& table : tables_) {
-      for (Number& block : table.blocks) {
-        if (block < moves.back().from) continue;
-        block = new_number(moves, block);
-        ++updated;
-      }
-    }
     moved_ += moves.size();
     ++version_;
-    return updated;
+    return tables_.renumber(moves);
   }
 
   KvLayout layout_;
   PoolType pool_;
-  PrefixIndex index_;
+  Prefixes index_;
   std::vector<std::uint32_t> filled_;  // tokens in each block
-  std::vector<Table> tables_;
-  std::vector<std::uint32_t> unused_tables_;
-  std::uint64_t sequences_ = 0;
+  Tables tables_;
   std::uint64_t filled_sum_ = 0;
   std::uint64_t hits_ = 0;
   std::uint64_t misses_ = 0;

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `Tables`: the block tables of all sequences.
+#pragma once
+
+#include <allot/pool/kv/detail/key_table.hpp>
+#include <allot/pool/kv/detail/prefix_index.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace allot::detail {
+
+/// A sequence. `published` blocks of it were looked up or entered in the index, under `prefix`.
+struct Table {
+  std::vector<std::uint32_t> blocks{};
+  std::uint64_t tokens = 0;
+  std::uint64_t published = 0;
+  std::uint64_t prefix = PrefixIndex::no_prefix;
+  KeyTable::Keys keys{};
+};
+
+/// Tables by slots, which are used again.
+class Tables {
+ public:
+  [[nodiscard]] Table& operator[](std::uint32_t slot) noexcept { return tables_[slot]; }
+  [[nodiscard]] std::uint64_t open_count() const noexcept {
+    return tables_.size() - unused_.size();
+  }
+
+  /// All slots; those that are not open have empty tables.
+  [[nodiscard]] auto begin() const noexcept { return tables_.begin(); }
+  [[nodiscard]] auto end() const noexcept { return tables_.end(); }
+
+  /// Opens an empty table. Closing it needs no memory. Throws: `std::bad_alloc`.
+  [[nodiscard]] std::uint32_t open() {
+    if (unused_.empty()) {
+      if (unused_.capacity() <= tables_.size()) unused_.reserve(2 * tables_.size() + 1);
+      tables_.emplace_back();
+      unused_.push_back(static_cast<std::uint32_t>(tables_.size() - 1));
+    }
+    const std::uint32_t slot = unused_.back();
+    unused_.pop_back();
+    return slot;
+  }
+
+  void close(std::uint32_t slot) noexcept {
+    tables_[slot] = Table{};
+    unused_.push_back(slot);
+  }
+
+  /// Makes the tables name blocks that were moved by their new numbers. Returns how many entries
+  /// changed. Requires: at least one move (`from`, `to`), the highest `from` first; every block of a
+  /// table from the lowest `from` on was moved.
+  template <class Moves>
+  std::uint64_t renumber(const Moves& moves) noexcept {
+    std::uint64_t changed = 0;
+    for (Table& table : tables_) {
+      for (std::uint32_t& block : table.blocks) {
+        if (block < moves.back().from) continue;
+        block = new_number(moves, block);
+        ++changed;
+      }
+    }
+    return changed;
+  }
+
+ private:
+  /// Complexity: logarithmic.
+  template <class Moves>
+  [[nodiscard]] static std::uint32_t new_number(const Moves& moves, std::uint32_t block) noexcept {
+    std::size_t first = 0;
+    std::size_t last = moves.size() - 1;
+    while (first != last) {
+      const std::size_t middle = first + (last - first) / 2;
+      if (moves[middle].from > block) {
+        first = middle + 1;
+      } else {
+        last = middle;
+      }
+    }
+    return moves[first].to;
+  }
+
+  std::vector<Table> tables_;
+  std::vector<std::uint32_t> unused_;
+};
+
+}  // namespace allot::detail
