@@ -3,6 +3,7 @@
 #include <allot/load/check.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/os/host_memory_info.hpp>
 
 #include <fmt/core.h>
 
@@ -67,6 +68,22 @@ Json json_of(const std::optional<Value>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
+/// What the free memory of each device is the least of. Staged devices also need pinned memory.
+Json sources_json(const std::vector<PlannedDevice>& devices) {
+  Json list = Json::array();
+  const auto add = [&](const std::string& device, const allot::MemorySource& source) {
+    list.push_back({{"source", source.source}, {"bytes", source.bytes}, {"device", device}});
+  };
+  bool is_staged = false;
+  for (const PlannedDevice& device : devices) {
+    for (const allot::MemorySource& source : device.sources) add(device.name, source);
+    is_staged = is_staged || device.transfer == allot::load::Transfer::staged;
+  }
+  if (!is_staged) return list;
+  for (const allot::MemorySource& source : allot::pinned_memory_sources()) add("pinned", source);
+  return list;
+}
+
 void print_json(const MemoryOptions& options, const Plan& plan, const Context& context,
                 const Verdict& verdict, const std::vector<PlannedDevice>& devices) {
   Json out = {{"file", printable(options.file)},     {"tensors", plan.tensor_count()},
@@ -97,7 +114,16 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
                     {"path", allot::load::to_text(device.transfer)}});
   }
   out["devices"] = std::move(list);
+  out["memory_sources"] = sources_json(devices);
   fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
+}
+
+/// The source that leaves the least memory of a device.
+std::string least_source(const PlannedDevice& device) {
+  for (const allot::MemorySource& source : device.sources) {
+    if (source.bytes == device.free_bytes) return source.source;
+  }
+  return {};
 }
 
 /// What a device has to hold, in a table.
@@ -129,7 +155,7 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
   if (device.free_bytes == unknown) return;
   const std::uint64_t kept = ChosenMargin{options.margin}(planned);
   row("to keep free", kept, "--margin " + options.margin);
-  row("free", device.free_bytes, "");
+  row("free", device.free_bytes, least_source(device));
   if (const auto deficit = deficit_of(options, plan, device); deficit != 0)
     row("short of", *deficit, "");
 }

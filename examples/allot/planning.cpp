@@ -105,7 +105,10 @@ std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options
         fmt::print(stderr, "allot: the free memory of {} is unknown: {}\n", names[i],
                    printable(error.what()));
     }
-    if (!options.memory.empty()) device.free_bytes = options.memory[i];
+    if (!options.memory.empty()) {
+      device.free_bytes = options.memory[i];
+      device.sources = {{"--memory", device.free_bytes}};
+    }
     devices.push_back(device);
   }
   // Several devices are loaded in one way: direct only if all of them can be.

@@ -10,6 +10,8 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "hip/simulation.hpp"
+#include "support/test_data.hpp"
 
 namespace {
 
@@ -247,4 +250,22 @@ TEST_CASE("a handle of an arena that HIP's alignment does not do for has the tru
   REQUIRE(hipMemGetAddressRange(&base, &bytes, arena.address(block)) == hipSuccess);
   const auto offset = static_cast<std::byte*>(arena.address(block)) - static_cast<std::byte*>(base);
   CHECK(hip::export_block(arena, block).offset == static_cast<std::uint64_t>(offset));
+}
+
+TEST_CASE("a GPU's free memory is the least of what HIP and the kernel say, each by its name") {
+  const test::Simulation simulation;
+  const test::TemporaryFolder folder;
+  const hip::DeviceProperties properties = hip::properties(0);
+  CHECK(properties.pci_name == "0000:00:00.0");
+  const MemoryInfo info = hip::memory_info(0);
+  CHECK(hip::memory_sources(properties, folder.path()).size() == 1);
+  std::filesystem::create_directory(folder.path() / properties.pci_name);
+  std::ofstream{folder.path() / properties.pci_name / "mem_info_vram_total"} << info.total << "\n";
+  std::ofstream{folder.path() / properties.pci_name / "mem_info_vram_used"} << info.total - 4096;
+  const auto sources = hip::memory_sources(properties, folder.path());
+  REQUIRE(sources.size() == 2);
+  CHECK(sources[0].source == "hipMemGetInfo");
+  CHECK(sources[0].bytes == info.free);
+  CHECK(sources[1].bytes == 4096);
+  CHECK(host_memory_info::least_of(sources) == 4096);
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `MemoryInfo`: the size of a device's memory and how much of it is free.
+/// `MemoryInfo`: the size of a device's memory and how much of it is free. `MemorySource`: who says
+/// so.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace allot {
 
@@ -11,6 +13,12 @@ namespace allot {
 struct MemoryInfo {
   std::uint64_t free;
   std::uint64_t total;
+};
+
+/// One of the limits that free memory is the least of: the system's, a control group's, a driver's.
+struct MemorySource {
+  std::string source;   ///< a file, a call or a limit by name: `/sys/fs/cgroup/a/memory.max`
+  std::uint64_t bytes;  ///< what it leaves
 };
 
 }  // namespace allot

@@ -34,6 +34,8 @@ namespace allot {
 /// | `cd.host_addressable()`                | whether the host may write its memory; at run time |
 /// | `cd.name()`                            | for messages: `host`, `hip:0`                      |
 ///
+/// One may also have `memory_sources()`: what its free memory is the least of, `MemorySource`s.
+///
 /// Any thread may call any of these; copies on one stream, only one thread at a time. All but
 /// `host_addressable` may throw the device's errors, such as `hip::Error`. An error of a copy may
 /// be thrown by a later call on its stream instead.

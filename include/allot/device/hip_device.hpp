@@ -9,10 +9,12 @@
 #include <allot/hip/properties.hpp>
 #include <allot/hip/stream.hpp>
 #include <allot/memory/hip.hpp>
+#include <allot/os/host_memory_info.hpp>
 
 #include <concepts>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace allot {
 
@@ -64,7 +66,13 @@ class HipDevice {
   /// themselves.
   [[nodiscard]] hip::CurrentDevice make_current() const { return hip::CurrentDevice{id()}; }
 
-  [[nodiscard]] MemoryInfo memory_info() const { return hip::memory_info(id()); }
+  /// Returns the total, and as free the least of what `memory_sources` lists.
+  [[nodiscard]] MemoryInfo memory_info() const {
+    return {.free = host_memory_info::least_of(memory_sources()), .total = properties_.total_bytes};
+  }
+  [[nodiscard]] std::vector<MemorySource> memory_sources() const {
+    return hip::memory_sources(properties_);
+  }
   /// Returns whether the host may write the memory of its arenas.
   [[nodiscard]] bool host_addressable() const noexcept { return MemoryType::host_accessible; }
   [[nodiscard]] std::string name() const { return "hip:" + std::to_string(id()); }

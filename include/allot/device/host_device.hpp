@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `HostDevice`: the host itself as a device. Its free memory is the smaller of what the system has
-/// available and what the process's control groups leave.
+/// `HostDevice`: the host itself as a device. Its free memory is the least of what the system has
+/// available and what the process's control groups and limits leave.
 #pragma once
 
 #include <allot/core/memory_info.hpp>
@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <vector>
 
 namespace allot {
 
@@ -51,6 +52,7 @@ class HostDevice {
   [[nodiscard]] bool is_done(const event_type&) const noexcept { return true; }
 
   [[nodiscard]] MemoryInfo memory_info() const { return host_memory(); }
+  [[nodiscard]] std::vector<MemorySource> memory_sources() const { return host_memory_sources(); }
   [[nodiscard]] bool host_addressable() const noexcept { return true; }
   [[nodiscard]] std::string name() const { return "host"; }
 

@@ -21,6 +21,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace allot {
 
@@ -217,6 +218,7 @@ class StagedHostDevice {
   }
 
   [[nodiscard]] MemoryInfo memory_info() const { return host_memory(); }
+  [[nodiscard]] std::vector<MemorySource> memory_sources() const { return host_memory_sources(); }
   [[nodiscard]] bool host_addressable() const noexcept { return false; }
   [[nodiscard]] std::string name() const { return "staged-host"; }
 

@@ -6,11 +6,14 @@
 #include <allot/core/memory_info.hpp>
 #include <allot/hip/current_device.hpp>
 #include <allot/hip/error.hpp>
+#include <allot/os/video_memory_info.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace allot::hip {
 
@@ -25,6 +28,7 @@ struct DeviceProperties {
   bool is_integrated;       ///< shares the host's memory
   bool has_managed_memory;  ///< `hipMallocManaged` works
   bool has_memory_pools;    ///< `hipMallocAsync` works
+  std::string pci_name;     ///< `0000:03:00.0`, its name in `/sys/bus/pci/devices`
 };
 
 namespace detail {
@@ -61,13 +65,17 @@ inline void require_device(int device) {
   made.name = found.name;
   if constexpr (requires { found.gcnArchName; }) made.architecture = found.gcnArchName;
   made.total_bytes = found.totalGlobalMem;
+  made.pci_name = video_memory_info::pci_name(static_cast<unsigned>(found.pciDomainID),
+                                              static_cast<unsigned>(found.pciBusID),
+                                              static_cast<unsigned>(found.pciDeviceID));
   made.is_integrated = detail::attribute(hipDeviceAttributeIntegrated, device) != 0;
   made.has_managed_memory = detail::attribute(hipDeviceAttributeManagedMemory, device) != 0;
   made.has_memory_pools = detail::attribute(hipDeviceAttributeMemoryPoolsSupported, device) != 0;
   return made;
 }
 
-/// Returns the bytes of a device's memory: in total, and free now. Throws: `Error`.
+/// Returns the bytes of a device's memory as HIP counts them: in total, and free now.
+/// Throws: `Error`.
 [[nodiscard]] inline MemoryInfo memory_info(int device) {
   const CurrentDevice current{device};
   std::size_t free = 0;
@@ -75,6 +83,20 @@ inline void require_device(int device) {
   check(hipMemGetInfo(&free, &total), "hipMemGetInfo",
         [&] { return "asking for the free memory of hip:" + std::to_string(device); });
   return {free, total};
+}
+
+/// Returns what limits how much memory can be had on a device, and what each leaves now: HIP's own
+/// count, and the kernel's, which knows of all processes (AMD). Free memory is the least of them.
+/// \param found    of the device
+/// \param folders  those of all PCI devices, `/sys/bus/pci/devices`
+/// Throws: `Error`.
+[[nodiscard]] inline std::vector<MemorySource> memory_sources(
+    const DeviceProperties& found, const std::string& folders = "/sys/bus/pci/devices") {
+  const MemoryInfo info = memory_info(found.device);
+  std::vector<MemorySource> sources{{"hipMemGetInfo", info.free}};
+  if (auto left = video_memory_info::left_in(folders + "/" + found.pci_name, info.total))
+    sources.push_back(std::move(*left));
+  return sources;
 }
 
 }  // namespace allot::hip

@@ -8,12 +8,15 @@
 
 namespace allot::load {
 
-/// Returns the device's name, its free memory now, and how bytes get there.
+/// Returns the device's name, its free memory now with its sources, and how bytes get there.
 template <Device DeviceType>
 [[nodiscard]] PlannedDevice planned_device(const DeviceType& device) {
-  return {.name = device.name(),
-          .free_bytes = device.memory_info().free,
-          .transfer = device.host_addressable() ? Transfer::direct : Transfer::staged};
+  PlannedDevice planned{
+      .name = device.name(),
+      .free_bytes = device.memory_info().free,
+      .transfer = device.host_addressable() ? Transfer::direct : Transfer::staged};
+  if constexpr (requires { device.memory_sources(); }) planned.sources = device.memory_sources();
+  return planned;
 }
 
 }  // namespace allot::load

@@ -1,7 +1,19 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The host's memory. Free is the smaller of what the system has available and what the control
-/// groups of the process leave.
+/// The host's memory. Free is the least of what the system has available, what the control groups of
+/// the process leave, and what its own limits leave.
+///
+/// | source                                      | what it leaves                                   |
+/// |---------------------------------------------|--------------------------------------------------|
+/// | `/proc/meminfo` `MemAvailable`              | the kernel's own estimate                        |
+/// | `memory.max`, `memory.high` (version 2)     | limit - used, from the process's group up        |
+/// | `memory.limit_in_bytes` (version 1)         | the same                                         |
+/// | `memory.memsw.limit_in_bytes` (version 1)   | the same for memory and swap together            |
+/// | `RLIMIT_AS`, `RLIMIT_DATA`                  | limit - what the process has mapped              |
+/// | `RLIMIT_MEMLOCK`, for pinned memory only    | limit - what the process has locked              |
+///
+/// A group's inactive file cache is not used memory: the kernel drops it before it refuses anything.
+/// Swap never counts as free memory, so `memory.swap.max` limits nothing here.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -10,6 +22,7 @@
 #include <allot/os/path.hpp>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,6 +31,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace allot {
 
@@ -64,14 +78,40 @@ namespace host_memory_info {
   return kib ? checked_multiply(*kib, 1024) : std::nullopt;
 }
 
-/// Returns what one control group leaves of its limit, or nothing if it has none.
-[[nodiscard]] inline std::optional<std::uint64_t> left_in(const os::Path& group,
-                                                          const char* limit_file,
-                                                          const char* usage_file) {
-  const auto limit = number(read(group.text() + "/" + limit_file));
-  const auto usage = number(read(group.text() + "/" + usage_file));
-  if (!limit || !usage) return std::nullopt;
-  return *limit > *usage ? *limit - *usage : 0;
+/// Returns a field of a control group's `memory.stat`: `NAME NUMBER` in a line of its own.
+[[nodiscard]] inline std::optional<std::uint64_t> stat_field(std::string_view stat,
+                                                             std::string_view name) {
+  const std::string key = "\n" + std::string{name} + " ";
+  const std::string text = "\n" + std::string{stat};
+  const std::size_t at = text.find(key);
+  if (at == std::string::npos) return std::nullopt;
+  return number(std::string_view{text}.substr(at + key.size()));
+}
+
+/// Adds what a control group leaves of each limit that it has. What it uses is without its inactive
+/// file cache.
+/// \param folder   the group's
+/// \param unified  version 2
+inline void add_group(std::vector<MemorySource>& sources, const std::string& folder, bool unified) {
+  constexpr std::uint64_t no_limit = std::uint64_t{1} << 62;  // version 1 has a number for none
+  const std::string stat = read(folder + "/memory.stat");
+  auto cache =
+      unified ? stat_field(stat, "inactive_file") : stat_field(stat, "total_inactive_file");
+  if (!cache) cache = stat_field(stat, "inactive_file");
+  const auto add = [&](const char* limit_file, const char* usage_file) {
+    const auto limit = number(read(folder + limit_file));
+    const auto usage = number(read(folder + usage_file));
+    if (!limit || !usage || *limit >= no_limit) return;
+    const std::uint64_t used = *usage - smaller(*usage, cache.value_or(0));
+    sources.push_back({folder + limit_file, *limit - smaller(*limit, used)});
+  };
+  if (unified) {
+    add("/memory.max", "/memory.current");
+    add("/memory.high", "/memory.current");
+  } else {
+    add("/memory.limit_in_bytes", "/memory.usage_in_bytes");
+    add("/memory.memsw.limit_in_bytes", "/memory.memsw.usage_in_bytes");
+  }
 }
 
 /// Returns the parent folder of a group; empty at the root of the hierarchy.
@@ -80,12 +120,11 @@ namespace host_memory_info {
   return slash == std::string_view::npos ? std::string_view{} : group.substr(0, slash);
 }
 
-/// Returns the least that the groups of a process leave, from its own up to the root.
+/// Adds what the groups of a process leave, from its own up to the root.
 /// \param membership  the text of /proc/self/cgroup
 /// \param mount       the folder of the control groups, /sys/fs/cgroup
-[[nodiscard]] inline std::uint64_t left_by_groups(std::string_view membership,
-                                                  const os::Path& mount) {
-  std::uint64_t left = ~std::uint64_t{0};
+inline void add_groups(std::vector<MemorySource>& sources, std::string_view membership,
+                       const os::Path& mount) {
   while (!membership.empty()) {  // a line: NUMBER:CONTROLLERS:GROUP
     const std::string_view line = membership.substr(0, membership.find('\n'));
     membership.remove_prefix(smaller(line.size() + 1, membership.size()));
@@ -96,32 +135,85 @@ namespace host_memory_info {
     const bool unified = controllers.empty();
     const std::string listed = "," + std::string{controllers} + ",";
     if (!unified && listed.find(",memory,") == std::string::npos) continue;
-    const std::string root = mount.text() + (unified ? "/" : "/memory/");
     std::string_view group = line.substr(second + 1);
     group.remove_prefix(smaller(group.find_first_not_of('/'), group.size()));
+    while (group.ends_with('/')) group.remove_suffix(1);
     for (;; group = group_above(group)) {
-      const std::string folder = root + std::string{group};
-      const auto here = unified ? left_in(folder, "memory.max", "memory.current")
-                                : left_in(folder, "memory.limit_in_bytes", "memory.usage_in_bytes");
-      if (here) left = smaller(left, *here);
+      const std::string root = mount.text() + (unified ? "" : "/memory");
+      add_group(sources, group.empty() ? root : root + "/" + std::string{group}, unified);
       if (group.empty()) break;
     }
   }
-  return left;
+}
+
+/// Returns the least of what the sources leave; without any, the largest number.
+[[nodiscard]] inline std::uint64_t least_of(const std::vector<MemorySource>& sources) noexcept {
+  std::uint64_t least = ~std::uint64_t{0};
+  for (const MemorySource& source : sources) least = smaller(least, source.bytes);
+  return least;
+}
+
+/// Returns the least that the groups of a process leave.
+/// \param membership  as `add_groups`
+/// \param mount       likewise
+[[nodiscard]] inline std::uint64_t left_by_groups(std::string_view membership,
+                                                  const os::Path& mount) {
+  std::vector<MemorySource> sources;
+  add_groups(sources, membership, mount);
+  return least_of(sources);
+}
+
+/// Adds what a limit of the process leaves, if it has one.
+/// \param limit   in bytes; the largest number: none
+/// \param status  the text of /proc/self/status
+/// \param field_name  the field in it that is limited
+inline void add_limit(std::vector<MemorySource>& sources, const char* name, std::uint64_t limit,
+                      std::string_view status, std::string_view field_name) {
+  if (limit == ~std::uint64_t{0}) return;
+  const std::uint64_t used = field(status, field_name).value_or(0);
+  sources.push_back({name, limit - smaller(limit, used)});
+}
+
+/// Returns the soft limit of a resource, in bytes; the largest number if there is none.
+[[nodiscard]] inline std::uint64_t limit_of(int resource) noexcept {
+  ::rlimit limit{};
+  const auto which = static_cast<decltype(RLIMIT_AS)>(resource);
+  if (::getrlimit(which, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return ~std::uint64_t{0};
+  return limit.rlim_cur;
 }
 
 }  // namespace host_memory_info
 
-/// Returns the bytes of the host's memory: free is what the system has available, but at most what
-/// the control groups of this process leave.
+/// Returns everything that limits how much of the host's memory this process can get, and what each
+/// leaves now. Free memory is the least of them.
+[[nodiscard]] inline std::vector<MemorySource> host_memory_sources() {
+  namespace info = host_memory_info;
+  std::vector<MemorySource> sources;
+  const std::string meminfo = info::read("/proc/meminfo");
+  if (const auto available = info::field(meminfo, "MemAvailable"))
+    sources.push_back({"/proc/meminfo MemAvailable", *available});
+  info::add_groups(sources, info::read("/proc/self/cgroup"), "/sys/fs/cgroup");
+  const std::string status = info::read("/proc/self/status");
+  info::add_limit(sources, "RLIMIT_AS", info::limit_of(RLIMIT_AS), status, "VmSize");
+  info::add_limit(sources, "RLIMIT_DATA", info::limit_of(RLIMIT_DATA), status, "VmData");
+  return sources;
+}
+
+/// Returns what limits how much memory this process can pin besides: nothing if it may pin all that
+/// it has. Drivers that pin memory themselves may not count it.
+[[nodiscard]] inline std::vector<MemorySource> pinned_memory_sources() {
+  namespace info = host_memory_info;
+  std::vector<MemorySource> sources;
+  info::add_limit(sources, "RLIMIT_MEMLOCK", info::limit_of(RLIMIT_MEMLOCK),
+                  info::read("/proc/self/status"), "VmLck");
+  return sources;
+}
+
+/// Returns the bytes of the host's memory: free is the least of what `host_memory_sources` lists.
 [[nodiscard]] inline MemoryInfo host_memory() {
-  const std::string meminfo = host_memory_info::read("/proc/meminfo");
-  const std::uint64_t available =
-      host_memory_info::field(meminfo, "MemAvailable").value_or(~std::uint64_t{0});
-  const std::uint64_t left = host_memory_info::left_by_groups(
-      host_memory_info::read("/proc/self/cgroup"), "/sys/fs/cgroup");
-  return {.free = smaller(available, left),
-          .total = host_memory_info::field(meminfo, "MemTotal").value_or(available)};
+  const std::uint64_t free = host_memory_info::least_of(host_memory_sources());
+  const auto total = host_memory_info::field(host_memory_info::read("/proc/meminfo"), "MemTotal");
+  return {.free = free, .total = total.value_or(free)};
 }
 
 }  // namespace allot

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/memory_info.hpp>
 #include <allot/gguf/tensor.hpp>
 
 #include <array>
@@ -40,6 +41,7 @@ struct PlannedDevice {
   std::string name = "host";
   std::uint64_t free_bytes = largest_of<std::uint64_t>;
   Transfer transfer = Transfer::direct;
+  std::vector<MemorySource> sources{};  ///< what `free_bytes` is the least of, where that is known
 };
 
 /// One reservation on a device. All in bytes.
