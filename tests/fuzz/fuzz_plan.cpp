@@ -12,6 +12,7 @@
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>
 
+#include <algorithm>
 #include <functional>
 #include <span>
 #include <stdexcept>

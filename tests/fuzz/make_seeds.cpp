@@ -8,6 +8,7 @@
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/writer/writer.hpp>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <map>
