@@ -3,6 +3,8 @@
 
 #include <fmt/core.h>
 
+#include <allot/gguf/format.hpp>  // after {fmt}: tensor types are formatted by their names
+
 #include <algorithm>
 #include <bit>
 #include <map>
@@ -190,9 +192,8 @@ void print_text(const InspectOptions& options, const gguf::File& file, std::uint
     fmt::print("\n{:<44} {:<8} {:<26} {:>14} {:>14}\n", "Tensor", "type", "shape", "offset",
                "bytes");
     for (const gguf::TensorInfo& tensor : file.tensors()) {
-      fmt::print("{:<44} {:<8} {:<26} {:>14} {:>14}\n", printable(tensor.name),
-                 gguf::type_name(tensor.type), shape_text(tensor.shape), tensor.offset,
-                 tensor.bytes);
+      fmt::print("{:<44} {:<8} {:<26} {:>14} {:>14}\n", printable(tensor.name), tensor.type,
+                 shape_text(tensor.shape), tensor.offset, tensor.bytes);
     }
   }
 }

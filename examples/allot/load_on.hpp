@@ -34,11 +34,7 @@ Result load_with(const MemoryOptions& options, const allot::gguf::File& file,
   const auto model = [&] {
     ProgressBar bar;
     return allot::load::load<Policy>(
-        file, plan, std::span{devices},
-        [&](const allot::load::Progress& progress) {
-          bar.draw(progress);
-          return true;
-        },
+        file, plan, std::span{devices}, [&](const allot::Progress& at) { bar.draw(at); },
         options.load);
   }();
 

@@ -17,9 +17,7 @@ void merge(const RewriteOptions& options) {
   if (!options.force) refuse_to_overwrite({options.out});
   {
     ProgressBar bar;
-    writer.write(options.out, {.progress = [&](std::uint64_t done, std::uint64_t total) {
-                   bar.draw({done, total});
-                 }});
+    writer.write(options.out, {.progress = [&](const allot::Progress& at) { bar.draw(at); }});
   }
 
   const std::uint64_t bytes = std::filesystem::file_size(options.out);

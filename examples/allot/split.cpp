@@ -21,7 +21,7 @@ void split(const RewriteOptions& options) {
   std::vector<std::string> paths;
   {
     ProgressBar bar;
-    how.progress = [&](std::uint64_t done, std::uint64_t total) { bar.draw({done, total}); };
+    how.progress = [&](const allot::Progress& at) { bar.draw(at); };
     paths = writer.write_split(options.out, how);
   }
 

@@ -3,14 +3,19 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <ranges>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "support/test_data.hpp"
 
+static_assert(std::ranges::random_access_range<allot::gguf::Elements<float>>);
+static_assert(std::ranges::sized_range<allot::gguf::Elements<bool>>);
 static_assert(std::ranges::forward_range<allot::gguf::Strings>);
 static_assert(std::ranges::forward_range<allot::gguf::Arrays>);
 
@@ -74,4 +79,28 @@ TEST_CASE("views and indexes stay valid when a file moves") {
   CHECK(tokens[7] == seventh);
   CHECK(moved.metadata()["tokenizer.ggml.tokens"].array().strings()[7] == seventh);
   CHECK(moved.find("token_embd.weight") != nullptr);
+}
+
+TEST_CASE("the elements of an array are a range of values, which need not be aligned") {
+  std::byte bytes[1 + 4 * sizeof(float)]{};
+  const float numbers[] = {1.5F, -2, 8, 0.25F};
+  std::memcpy(bytes + 1, numbers, sizeof numbers);
+  const gguf::Elements<float> elements{bytes + 1, 4};
+  CHECK(std::ranges::equal(elements, numbers));
+  CHECK(std::ranges::max(elements) == 8);
+  CHECK(elements.end() - elements.begin() == 4);
+  CHECK(elements.begin()[2] == 8);
+  CHECK(*(elements.end() - 1) == 0.25F);
+  CHECK(elements[3] == 0.25F);
+  CHECK(*std::ranges::find(elements, -2.0F) == -2);
+  CHECK(elements.begin() < elements.end());
+  CHECK(gguf::Elements<float>{nullptr, 0}.empty());
+}
+
+TEST_CASE("types and shapes have names, for streams") {
+  std::ostringstream out;
+  out << gguf::TensorType::Q4_K << ' ' << gguf::ValueType::uint32 << ' '
+      << gguf::Shape{{4096, 32000, 1, 1}, 2} << ' ' << gguf::Shape{};
+  CHECK(out.str() == "Q4_K uint32 4096 x 32000 scalar");
+  CHECK(gguf::type_name(gguf::TensorType::BF16) == "BF16");
 }

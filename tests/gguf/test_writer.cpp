@@ -94,6 +94,11 @@ TEST_CASE("every type of value and array is read back as it was written, in ever
     CHECK(metadata["many.int16"].array().values<std::int16_t>().to_vector() ==
           std::vector<std::int16_t>{-32768, 32767, 1});
     CHECK(metadata["many.bool"].array().values<bool>()[1]);
+    const auto shorts = metadata["many.int16"].array().values<std::int16_t>();
+    CHECK(std::vector<std::int16_t>(shorts.begin(), shorts.end()) == shorts.to_vector());
+    gguf::Writer again;
+    again.add_array("many.int16", shorts);  // without a copy
+    CHECK_THROWS_AS(again.add_array("many.int16", shorts), std::invalid_argument);
     CHECK(metadata["many.string"].array().strings()[1] == std::string_view{"a\0b", 3});
     CHECK(metadata["none.uint8"].array().size() == 0);
     CHECK(metadata["empty.string"].as<std::string_view>().empty());
@@ -533,6 +538,36 @@ TEST_CASE("progress goes up to all of it, and may end the writing") {
   CHECK_THROWS_WITH_AS(writer.write(folder.path() / "n.gguf", {.progress = stop}), "stopped",
                        std::runtime_error);
   CHECK(!fs::exists(folder.path() / "n.gguf"));
+  const auto cancel = [](const Progress& at) { return at.done < 5; };
+  CHECK_THROWS_AS(writer.write(folder.path() / "n.gguf", {.progress = cancel}), Cancelled);
+  CHECK_THROWS_AS(writer.write_split(folder.path() / "n", {{.progress = cancel}}), Cancelled);
+  CHECK(!fs::exists(folder.path() / "n.gguf"));
+  CHECK(files_in(folder.path()) == 3);
+}
+
+TEST_CASE(
+    "a progress callback takes a Progress or two numbers, and goes on unless it returns false") {
+  Progress last{};
+  const auto reports = [&](ProgressCallback callback) {
+    last = {};
+    callback.report({3, 4});
+    return last.done == 3 && last.total == 4;
+  };
+  CHECK(reports([&](const Progress& at) { last = at; }));
+  CHECK(reports([&](const Progress& at) { return last = at, true; }));
+  CHECK(reports([&](std::uint64_t done, std::uint64_t total) { last = {done, total}; }));
+  CHECK(reports([&](auto done, auto total) { return last = {done, total}, true; }));
+  CHECK_THROWS_WITH_AS(ProgressCallback{[](auto, auto) { return false; }}.report({3, 4}),
+                       "cancelled after 3 B of 4 B", Cancelled);
+  CHECK(!ProgressCallback{});
+  CHECK(!ProgressCallback{nullptr});
+  CHECK(!ProgressCallback{static_cast<bool (*)(const Progress&)>(nullptr)});
+  CHECK(!ProgressCallback{std::function<void(std::uint64_t, std::uint64_t)>{}});
+  ProgressCallback{}.report({3, 4});
+  CHECK(Progress{3, 4}.share() == doctest::Approx(0.75));
+  CHECK(Progress{0, 0}.share() == 1);
+  static_assert(!std::constructible_from<ProgressCallback, int>);
+  static_assert(!std::constructible_from<ProgressCallback, void (*)(int*)>);
 }
 
 TEST_CASE("the writer refuses what the reader would") {

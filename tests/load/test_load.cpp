@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/models.hpp"
 #include "support/test_data.hpp"
 
 namespace {
@@ -316,4 +317,76 @@ TEST_CASE("plans of real models take exactly the bytes that are known of them") 
     const gguf::File file{path};
     CHECK(load::make_plan(file).total_bytes() == layout.total);
   }
+}
+
+TEST_CASE("a model is stored by its name, and found by a tensor of the file, without a copy") {
+  struct Engine {
+    load::ModelOn<HostDevice> weights;
+  };
+  const test::TemporaryFolder folder;
+  const gguf::File file{test::write_llama(folder.path() / "m.gguf")};
+  HostDevice device;
+  const Engine engine{load::load(file, load::make_plan(file), device)};
+  static_assert(std::is_same_v<load::ModelOn<HostDevice, WeightsOf<Buddy, 256>>,
+                               decltype(load::load<WeightsOf<Buddy, 256>>(
+                                   file, std::declval<const load::Plan&>(), device))>);
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    CHECK(engine.weights[tensor.name].name() == tensor.name);
+    CHECK(engine.weights.find(tensor.name)->type() == tensor.type);
+  }
+  CHECK(engine.weights["output.weight"].bytes() ==
+        engine.weights[std::string{"output.weight"}].bytes());
+}
+
+TEST_CASE("a model's layers have their tensors by role") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{test::write_llama(folder.path() / "m.gguf")};
+  HostDevice device;
+  load::PlanOptions options;
+  options.cache = load::CacheOptions{16};
+  auto loaded = load::load(file, load::make_plan(file, options), device);
+  const auto layers = loaded.layers();
+  const auto model = std::move(loaded);
+  REQUIRE(layers.size() == 4);
+  for (std::uint64_t i = 0; i < layers.size(); ++i) {
+    const auto& layer = layers[i];
+    const std::string name = "blk." + std::to_string(i) + ".";
+    CHECK(layer.number() == i);
+    CHECK(layer.stack().empty());
+    CHECK(layer.size() == 8);
+    CHECK(&layer["attn_q"] == model.find(name + "attn_q.weight"));
+    CHECK(&layer["attn_q.weight"] == model.find(name + "attn_q.weight"));
+    CHECK(&layer["cache.k"] == model.find("cache." + std::to_string(i) + ".k"));
+    CHECK(layer.find("attn_q.bias") == nullptr);
+    CHECK(layer.find("k") == nullptr);
+    CHECK(layer.find("") == nullptr);
+    std::vector<std::string> roles;
+    layer.for_each([&](const std::string& role, const auto& tensor) {
+      roles.push_back(role);
+      CHECK(tensor.bytes() != 0);
+    });
+    CHECK(roles == std::vector<std::string>{"attn_norm.weight", "attn_q.weight", "attn_k.weight",
+                                            "attn_v.weight", "attn_output.weight", "ffn_up.weight",
+                                            "cache.k", "cache.v"});
+  }
+  CHECK_THROWS_WITH_AS(static_cast<void>(layers[3]["attn_x"]),
+                       "layer blk.3 has no tensor attn_x; find returns null for one",
+                       std::out_of_range);
+}
+
+TEST_CASE("layers of several stacks are in order, whatever the order of the file") {
+  struct Named {
+    std::string text;
+    [[nodiscard]] const std::string& name() const { return text; }
+  };
+  const std::vector<Named> tensors{{"dec.blk.1.a.weight"}, {"enc.blk.0.a.weight"},
+                                   {"output.weight"},      {"dec.blk.0.a.weight"},
+                                   {"cache.1.k"},          {"blk.x.a"},
+                                   {"ablk.1.a"},           {"blk.7"}};
+  std::string seen;
+  for (const auto& layer : load::detail::layers_of(std::span<const Named>{tensors})) {
+    seen += std::string{layer.stack()} + std::to_string(layer.number()) + ":";
+    layer.for_each([&](const std::string& role, const Named&) { seen += role + ","; });
+  }
+  CHECK(seen == "dec.0:a.weight,dec.1:a.weight,enc.0:a.weight,enc.1:cache.k,");
 }

@@ -7,6 +7,7 @@
 #include <allot/gguf/string_indexes.hpp>
 #include <allot/gguf/value_type.hpp>
 
+#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -18,17 +19,68 @@
 
 namespace allot::gguf {
 
-/// The elements of an array of numbers or booleans: random access, without copying.
+/// The elements of an array of numbers or booleans: a random access range, without copying. Its
+/// iterators return values: in the file they need not be aligned.
 template <ReadableValue Type>
 class Elements {
  public:
+  using value_type = Type;
+
   Elements(const std::byte* first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
 
+  class Iterator {
+   public:
+    using value_type = Type;
+    using reference = Type;
+    using pointer = void;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::random_access_iterator_tag;
+    using iterator_category = std::input_iterator_tag;
+
+    Iterator() = default;
+    explicit Iterator(const std::byte* at) noexcept : at_{at} {}
+
+    [[nodiscard]] Type operator*() const noexcept { return detail::load<Type>(at_); }
+    [[nodiscard]] Type operator[](difference_type n) const noexcept { return *(*this + n); }
+    Iterator& operator+=(difference_type n) noexcept {
+      at_ += n * width;
+      return *this;
+    }
+    Iterator& operator-=(difference_type n) noexcept { return *this += -n; }
+    Iterator& operator++() noexcept { return *this += 1; }
+    Iterator& operator--() noexcept { return *this -= 1; }
+    Iterator operator++(int) noexcept {
+      const Iterator before = *this;
+      ++*this;
+      return before;
+    }
+    Iterator operator--(int) noexcept {
+      const Iterator before = *this;
+      --*this;
+      return before;
+    }
+    friend Iterator operator+(Iterator i, difference_type n) noexcept { return i += n; }
+    friend Iterator operator+(difference_type n, Iterator i) noexcept { return i += n; }
+    friend Iterator operator-(Iterator i, difference_type n) noexcept { return i -= n; }
+    friend difference_type operator-(const Iterator& a, const Iterator& b) noexcept {
+      return (a.at_ - b.at_) / width;
+    }
+    friend bool operator==(const Iterator&, const Iterator&) noexcept = default;
+    friend auto operator<=>(const Iterator&, const Iterator&) noexcept = default;
+
+   private:
+    const std::byte* at_ = nullptr;
+  };
+
+  [[nodiscard]] Iterator begin() const noexcept { return Iterator{first_}; }
+  [[nodiscard]] Iterator end() const noexcept {
+    return begin() + static_cast<std::ptrdiff_t>(count_);
+  }
   [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
   /// Requires: `i < size()`.
-  [[nodiscard]] Type operator[](std::uint64_t i) const noexcept {
-    constexpr std::uint32_t width = fixed_size(detail::type_of<Type>);
-    return detail::load<Type>(first_ + i * width);
+  [[nodiscard]] Type operator[](std::integral auto i) const noexcept {
+    return begin()[static_cast<std::ptrdiff_t>(i)];
   }
   [[nodiscard]] std::vector<Type> to_vector() const {
     std::vector<Type> values(static_cast<std::size_t>(count_));
@@ -37,6 +89,8 @@ class Elements {
   }
 
  private:
+  static constexpr std::ptrdiff_t width = fixed_size(detail::type_of<Type>);
+
   const std::byte* first_;
   std::uint64_t count_;
 };

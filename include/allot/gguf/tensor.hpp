@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <iosfwd>
 #include <string_view>
 
 namespace allot::gguf {
@@ -23,6 +24,15 @@ struct Shape {
 
   friend constexpr bool operator==(const Shape&, const Shape&) noexcept = default;
 };
+
+/// Writes the dimensions, `extent[0]` first: `4096 x 32000`; `scalar` if there are none.
+template <class Traits>
+std::basic_ostream<char, Traits>& operator<<(std::basic_ostream<char, Traits>& out,
+                                             const Shape& shape) {
+  if (shape.rank == 0) return out << "scalar";
+  for (std::uint32_t i = 0; i < shape.rank; ++i) out << (i == 0 ? "" : " x ") << shape.extent[i];
+  return out;
+}
 
 /// One tensor, as its file describes it.
 struct TensorInfo {

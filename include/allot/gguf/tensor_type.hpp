@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <iosfwd>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -143,6 +144,13 @@ inline constexpr auto type_places = [] {
 
 [[nodiscard]] constexpr std::string_view type_name(TensorType type) noexcept {
   return type_info(type).name;
+}
+
+/// Writes the type's name: `Q4_K`. For {fmt} and `std::format`: `allot/gguf/format.hpp`.
+template <class Traits>
+std::basic_ostream<char, Traits>& operator<<(std::basic_ostream<char, Traits>& out,
+                                             TensorType type) {
+  return out << type_name(type);
 }
 
 }  // namespace allot::gguf

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iosfwd>
 #include <string_view>
 #include <type_traits>
 
@@ -35,6 +36,13 @@ inline constexpr std::uint32_t value_type_count = 13;
       "uint8", "int8",   "uint16", "int16",  "uint32", "int32",  "float32",
       "bool",  "string", "array",  "uint64", "int64",  "float64"};
   return names[static_cast<std::uint32_t>(type)];
+}
+
+/// Writes the type's name: `uint32`.
+template <class Traits>
+std::basic_ostream<char, Traits>& operator<<(std::basic_ostream<char, Traits>& out,
+                                             ValueType type) {
+  return out << to_text(type);
 }
 
 /// Returns the bytes of a fixed-size value in the file; 0 for strings and arrays.

@@ -9,16 +9,17 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/progress.hpp>
 #include <allot/load/detail/device_of.hpp>
 #include <allot/load/detail/read_steps.hpp>
 #include <allot/load/detail/upload.hpp>
 #include <allot/load/kv_shape_of.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/model.hpp>
+#include <allot/load/model_on.hpp>
 #include <allot/load/plan/check_plan.hpp>
 #include <allot/load/plan/make_plan.hpp>
 #include <allot/load/planned_device.hpp>
-#include <allot/load/progress.hpp>
 #include <allot/load/verify.hpp>
 #include <allot/os/chrono.hpp>
 #include <allot/slice.hpp>
@@ -35,10 +36,6 @@
 #include <vector>
 
 namespace allot::load {
-
-/// The arena of a model's memory on a device.
-template <WeightPolicy Policy, Device DeviceType>
-using SharedArenaOf = Shared<ArenaOf<Policy, typename DeviceType::memory_type>>;
 
 namespace detail {
 
@@ -142,7 +139,7 @@ void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace>
            std::span<DeviceType> devices, const ProgressCallback& progress,
            const LoadOptions& options, LoadReport& report) {
   if (plan.steps.empty()) {
-    notify(progress, {0, 0});
+    progress.report({0, 0});
   } else if (is_straight(devices)) {
     if (options.direct_io) {
       report.fallbacks.emplace_back(

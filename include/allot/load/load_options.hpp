@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/units.hpp>
+#include <allot/gguf/progress.hpp>
 #include <allot/stream/stream_choice.hpp>
 
 #include <cstdint>
@@ -13,6 +14,9 @@
 
 namespace allot::load {
 
+using allot::Cancelled;
+using allot::Progress;
+using allot::ProgressCallback;
 using allot::StreamChoice;
 
 /// How to transfer bytes. The defaults suit a disk of a few GiB/s and a GPU on PCIe: a slot is as

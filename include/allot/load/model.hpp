@@ -5,6 +5,7 @@
 
 #include <allot/gguf/name_index.hpp>
 #include <allot/gguf/tensor.hpp>
+#include <allot/load/layers.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/slice.hpp>
@@ -72,15 +73,15 @@ class Model {
 
   /// Finds a tensor, fused or not, a part of the cache (`cache.3.k`), or `scratch`. Returns null if
   /// no item has that name. Complexity: constant.
-  [[nodiscard]] const tensor_type* find(const std::string& name) const noexcept {
+  [[nodiscard]] const tensor_type* find(std::string_view name) const noexcept {
     const auto found = names_.find(name, NameAt{&tensors_});
     return found ? &tensors_[*found] : nullptr;
   }
 
   /// The same. Throws: `std::out_of_range` naming the tensor if there is none.
-  [[nodiscard]] const tensor_type& operator[](const std::string& name) const {
+  [[nodiscard]] const tensor_type& operator[](std::string_view name) const {
     if (const tensor_type* tensor = find(name)) return *tensor;
-    throw std::out_of_range{"the model has no tensor " + name};
+    throw std::out_of_range{"the model has no tensor " + std::string{name}};
   }
 
   /// Returns the file's tensors, in file order.
@@ -89,6 +90,12 @@ class Model {
   }
   [[nodiscard]] auto begin() const noexcept { return tensors().begin(); }
   [[nodiscard]] auto end() const noexcept { return tensors().end(); }
+
+  /// Returns the model's layers, in order, each with its tensors by role: `layer["attn_q"]`. Valid as
+  /// long as the model, also if that is moved. Complexity: O(n log n) in the tensors.
+  [[nodiscard]] std::vector<ModelLayer<tensor_type>> layers() const {
+    return detail::layers_of<tensor_type>(planned());
+  }
 
   /// Returns the fused tensors, if the plan fuses any: several of the file's tensors are parts of
   /// each.

@@ -38,6 +38,11 @@ class SharedStream {
   [[nodiscard]] stream_type& operator*() const noexcept { return *stream_; }
   [[nodiscard]] stream_type* operator->() const noexcept { return stream_.get(); }
   [[nodiscard]] const std::shared_ptr<stream_type>& owner() const noexcept { return stream_; }
+  /// The same, where a workspace, a cache or a set of streams asks for the owner of a stream.
+  operator const std::shared_ptr<stream_type>&()
+      const noexcept {  // NOLINT(google-explicit-constructor)
+    return stream_;
+  }
 
  private:
   std::shared_ptr<stream_type> stream_;

@@ -366,16 +366,16 @@ TEST_CASE("stacks of layers are in the file's order, however many, and what deco
 }
 
 TEST_CASE("layers are found by name") {
-  CHECK(load::detail::layer_of("blk.12.attn_q.weight")->number == 12);
-  CHECK(load::detail::layer_of("blk.12.attn_q.weight")->stack.empty());
-  CHECK(load::detail::layer_of("enc.blk.7.attn_q.weight")->number == 7);
-  CHECK(load::detail::layer_of("enc.blk.7.attn_q.weight")->stack == "enc.");
-  CHECK(load::detail::layer_of("cache.3.k")->number == 3);
-  CHECK(!load::detail::layer_of("subblk.3.k"));
-  CHECK(!load::detail::layer_of("blk.x.attn_q.weight"));
-  CHECK(!load::detail::layer_of("blk.12"));
-  CHECK(!load::detail::layer_of("output.weight"));
-  CHECK(!load::detail::layer_of("blk.99999999999999999999999.x"));
+  CHECK(load::detail::layer_name_of("blk.12.attn_q.weight")->number == 12);
+  CHECK(load::detail::layer_name_of("blk.12.attn_q.weight")->stack.empty());
+  CHECK(load::detail::layer_name_of("enc.blk.7.attn_q.weight")->number == 7);
+  CHECK(load::detail::layer_name_of("enc.blk.7.attn_q.weight")->stack == "enc.");
+  CHECK(load::detail::layer_name_of("cache.3.k")->number == 3);
+  CHECK(!load::detail::layer_name_of("subblk.3.k"));
+  CHECK(!load::detail::layer_name_of("blk.x.attn_q.weight"));
+  CHECK(!load::detail::layer_name_of("blk.12"));
+  CHECK(!load::detail::layer_name_of("output.weight"));
+  CHECK(!load::detail::layer_name_of("blk.99999999999999999999999.x"));
 }
 
 TEST_CASE("stacks of layers are divided, one after the other: the decoder's last, with its cache") {

@@ -3,12 +3,19 @@
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
 #include <allot/pool/buffers/buffer_pool.hpp>
+#include <allot/pool/kv/kv_cache.hpp>
+#include <allot/pool/workspace/workspace.hpp>
 #include <allot/strategy/buddy.hpp>
+#include <allot/stream/readback.hpp>
+#include <allot/stream/shared_stream.hpp>
 
 #include <doctest/doctest.h>
 
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <future>
+#include <memory>
 #include <string>
 
 #include "pool/buffers/pool_laws.hpp"
@@ -231,4 +238,43 @@ TEST_CASE("a stream that was moved from is refused") {
 TEST_CASE("a pool that begins above its own limit is refused") {
   HostDevice device;
   CHECK_THROWS_AS((BufferPool{device, 2 * MiB, {.max_capacity = 1 * MiB}}), std::invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("a pooled buffer is accepted where a slice is asked for, which keeps it", D,
+                   HostDevice, StagedHostDevice) {
+  D device;
+  BufferPool<D> pool{device, 1 * MiB};
+  auto stream = SharedStream<D>{device};
+  auto buffer = pool.acquire(1000, stream);
+  typename PooledBuffer<D>::slice_type kept = buffer;
+  CHECK(kept.bytes() == 1000);
+  CHECK(kept.address() == buffer.address());
+  static_assert(!std::convertible_to<PooledBuffer<StagedHostDevice>, Slice<HostAccessible>>);
+  Readback<std::byte, D> readback{device, 1000};
+  readback.start(buffer, *stream);
+  buffer.release();
+  CHECK(pool.stats().in_use_buffers == 1);
+  CHECK(readback.wait().size() == 1000);
+  kept = {};
+  CHECK(pool.stats().in_use_buffers == 0);
+}
+
+TEST_CASE_TEMPLATE("pool, workspace and cache work on one stream, which the last of them releases",
+                   D, HostDevice, StagedHostDevice) {
+  D device;
+  std::weak_ptr<typename D::stream_type> watched;
+  {
+    SharedStream<D> stream{device};
+    watched = stream.owner();
+    Workspace<D> workspace{device, {}, stream};
+    KvCache<D> cache{
+        device, {.shape = {1, 1, 16, 16}, .budget_bytes = 64 * KiB, .block_tokens = 4}, {stream}};
+    BufferPool<D> pool{device, 1 * MiB};
+    CHECK(&workspace.stream() == &*stream);
+    CHECK(&cache.stream() == &*stream);
+    auto buffer = pool.acquire(100, workspace.shared_stream());
+    buffer.release(cache.shared_stream());
+    CHECK(workspace.shared_stream().owner() == stream.owner());
+  }
+  CHECK(watched.expired());
 }

@@ -83,8 +83,8 @@ class KvEngine {
       if (i < from) continue;
       const KvSlot slot = sequence.slot(i);
       for (std::uint64_t layer = 0; layer < cache_.layout().layers(); ++layer) {
-        f(cache_.key(slot, layer), cache_.layout().key_bytes(), hash + 2 * layer);
-        f(cache_.value(slot, layer), cache_.layout().value_bytes(), hash + 2 * layer + 1);
+        f(cache_.key(slot, KvLayer{layer}), cache_.layout().key_bytes(), hash + 2 * layer);
+        f(cache_.value(slot, KvLayer{layer}), cache_.layout().value_bytes(), hash + 2 * layer + 1);
       }
     }
   }

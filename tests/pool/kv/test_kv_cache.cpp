@@ -55,8 +55,10 @@ TEST_CASE("a layout counts KV heads, both dimensions, element blocks and alignme
   CHECK(quantized.key_bytes() == 2 * 6 * 34);
   CHECK(quantized.value_bytes() == 2 * 4 * 18);
   CHECK(quantized.layer_bytes() == 1280 + 512);
-  CHECK(quantized.key_offset(1, 2) == 1792 + 2 * 408);
-  CHECK(quantized.value_offset(1, 2) == 1792 + 1280 + 2 * 144);
+  CHECK(quantized.key_offset(KvLayer{1}, 2) == 1792 + 2 * 408);
+  CHECK(quantized.value_offset(KvLayer{1}, 2) == 1792 + 1280 + 2 * 144);
+  CHECK(quantized.bytes_for(5) == 5 * 2 * 1792);
+  CHECK_THROWS_AS(static_cast<void>(quantized.bytes_for(~std::uint64_t{0})), std::length_error);
 }
 
 TEST_CASE("a shape or a budget that holds nothing is refused, with its numbers") {
@@ -256,8 +258,8 @@ TEST_CASE("a full cache says how many blocks are missing, and nothing has change
   CHECK_THROWS_AS(static_cast<void>(sequence.slot(16)), std::out_of_range);
   CHECK_THROWS_AS(static_cast<void>(sequence.slot(~std::uint64_t{0})), std::out_of_range);
   CHECK_THROWS_AS(sequence.truncate(17), std::out_of_range);
-  CHECK_THROWS_AS(static_cast<void>(cache.keys(4, 0)), std::invalid_argument);
-  CHECK_THROWS_AS(static_cast<void>(cache.keys(0, 2)), std::out_of_range);
+  CHECK_THROWS_AS(static_cast<void>(cache.keys(4, KvLayer{0})), std::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(cache.keys(0, KvLayer{2})), std::out_of_range);
   CHECK_THROWS_AS(static_cast<void>(cache.start({}, 1)), std::out_of_range);
   sequence.truncate(0);
   CHECK(cache.stats().free == 4);

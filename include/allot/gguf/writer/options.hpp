@@ -4,15 +4,16 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/os/function.hpp>
+#include <allot/gguf/progress.hpp>
 
 #include <cstdint>
 
 namespace allot::gguf {
 
 struct WriteOptions {
-  /// Called with the bytes written so far and in total; an exception from it aborts the writing.
-  std::function<void(std::uint64_t done, std::uint64_t total)> progress = {};
+  /// Called with the bytes of tensor data written so far and in total. If it returns false or throws,
+  /// nothing is written.
+  ProgressCallback progress = {};
   /// Pads the last tensor to the alignment, as ggml's writer does.
   bool pad_last_tensor = true;
   /// Waits until the file is on the disk before it replaces an older one, so that not even a power

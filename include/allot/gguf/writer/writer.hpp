@@ -12,6 +12,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
+#include <allot/gguf/progress.hpp>
 #include <allot/gguf/split_names.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/gguf/writer/detail/encoder.hpp>
@@ -78,6 +79,13 @@ class BasicWriter {
       for (const Type& value : values) pairs_.put(value);
     });
   }
+  /// Adds a copy of an array of numbers from any file. Throws: as `add`.
+  template <ReadableValue Type>
+  void add_array(std::string_view key, const Elements<Type>& values) {
+    add_array_pair(key, detail::type_of<Type>, values.size(), [&] {
+      for (const Type value : values) pairs_.put(value);
+    });
+  }
   /// Adds an array that may contain arrays. Throws: as `add`.
   void add_array(std::string_view key, const NestedArray& array) {
     StringIndexes none;
@@ -134,10 +142,10 @@ class BasicWriter {
 
   /// Writes the file beside an existing one, and replaces that at the end. On failure, nothing has
   /// changed.
-  /// Throws: `std::runtime_error` naming the file and the system's reason; whatever `Fill` and
-  /// `progress` throw.
+  /// Throws: `std::runtime_error` naming the file and the system's reason; `Cancelled`; whatever
+  /// `Fill` and `progress` throw.
   void write(const os::Path& path, const WriteOptions& options = {}) const {
-    Progress progress{options.progress, data_bytes_};
+    WriteProgress progress{options.progress, data_bytes_};
     os::OutputFile out = write_part(
         {path.text(), 0, tensors_.size(), SplitPairs{0, detail::Encoder{pairs_.version()}}, true},
         options, progress);
@@ -167,7 +175,7 @@ class BasicWriter {
   /// Source of the rule, the names and the keys: llama.cpp, tools/gguf-split.
   std::vector<std::string> write_split(const os::Path& prefix, const SplitOptions& options) const {
     const std::vector<Part> parts = divide(prefix, options);
-    Progress progress{options.progress, data_bytes_};
+    WriteProgress progress{options.progress, data_bytes_};
     std::vector<os::OutputFile> files;
     std::vector<std::string> paths;
     files.reserve(parts.size());
@@ -209,14 +217,14 @@ class BasicWriter {
     bool has_metadata;
   };
 
-  struct Progress {
-    const std::function<void(std::uint64_t, std::uint64_t)>& report;
+  struct WriteProgress {
+    const ProgressCallback& callback;
     std::uint64_t total;
     std::uint64_t done = 0;
 
     void add(std::uint64_t bytes) {
       done += bytes;
-      if (report) report(done, total);
+      callback.report({done, total});
     }
   };
 
@@ -335,7 +343,7 @@ class BasicWriter {
   }
 
   [[nodiscard]] os::OutputFile write_part(
-      const Part& part, const WriteOptions& options, Progress& progress,
+      const Part& part, const WriteOptions& options, WriteProgress& progress,
       os::OutputFile::Partial partial = os::OutputFile::Partial::unnamed) const {
     os::OutputFile out{part.path, partial};
     out.write(front_matter(part).bytes());
@@ -357,7 +365,7 @@ class BasicWriter {
   }
 
   static void write_tensor(os::OutputFile& out, const Tensor& tensor, std::vector<std::byte>& piece,
-                           Progress& progress) {
+                           WriteProgress& progress) {
     const std::uint64_t block = type_info(tensor.type).block_bytes;
     const std::uint64_t whole_blocks = (1U << 20) / block * block;
     for (std::uint64_t at = 0; at < tensor.bytes; at += piece.size()) {

@@ -6,11 +6,11 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/progress.hpp>
 #include <allot/load/detail/pieces.hpp>
 #include <allot/load/detail/work.hpp>
 #include <allot/load/detail/worker_pool.hpp>
 #include <allot/load/plan/plan.hpp>
-#include <allot/load/progress.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -59,13 +59,13 @@ void read_steps(const gguf::File& file, const Plan& plan, std::span<std::byte* c
                     }
                   }};
   Progress reported = done.now();
-  notify(progress, reported);
+  progress.report(reported);
   pool.start((readers != 0 ? readers : usual_readers()) - 1);
   const auto report = [&] {
     const Progress now = done.now();
     if (now.done == reported.done) return;  // bytes are counted before their job is
     reported = now;
-    notify(progress, now);
+    progress.report(now);
   };
   while (pool.do_one()) report();
   while (pool.wait_for_more()) report();

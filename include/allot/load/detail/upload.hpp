@@ -9,6 +9,7 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/progress.hpp>
 #include <allot/load/detail/batches.hpp>
 #include <allot/load/detail/direct_files.hpp>
 #include <allot/load/detail/lane.hpp>
@@ -18,7 +19,6 @@
 #include <allot/load/detail/worker_pool.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/plan.hpp>
-#include <allot/load/progress.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -77,15 +77,15 @@ class Upload {
                          work_.with_tile(i - batches_.size(),
                                          [this](const auto& tile) { this->upload_tile(tile); });
                        }};
-    notify(callback, progress_.now());
+    callback.report(progress_.now());
     readers.start(readers_ - 1);
-    while (readers.do_one()) notify(callback, progress_.now());
+    while (readers.do_one()) callback.report(progress_.now());
     readers.finish();
     for (std::size_t i = 0; i < ring_.size(); ++i) {
       auto held = ring_.take();
       const bool was_in_flight = held.flight().has_value();
       land(held);
-      if (was_in_flight) notify(callback, progress_.now());
+      if (was_in_flight) callback.report(progress_.now());
     }
     for (const auto& lane : lanes_) lane->synchronize();
     if (direct_.in_use() && work_.tiles() != 0) {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/load/progress.hpp>
+#include <allot/gguf/progress.hpp>
 #include <allot/os/monitor.hpp>
 #include <allot/os/thread.hpp>
 

@@ -11,6 +11,7 @@
 #include <allot/stream/shared_stream.hpp>
 #include <allot/stream/stream_timeline.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -172,6 +173,12 @@ class PooledBuffer {
   /// allocate.
   [[nodiscard]] slice_type slice() const noexcept {
     return entry_ ? slice_type{entry_, entry_->address, size_} : slice_type{};
+  }
+  /// The same, where a slice is asked for.
+  template <class Access>
+  requires std::convertible_to<slice_type, Slice<Access>>
+  operator Slice<Access>() const noexcept {  // NOLINT(google-explicit-constructor)
+    return slice();
   }
   /// Throws: `std::out_of_range` if they reach beyond `size()`.
   [[nodiscard]] slice_type slice(std::uint64_t offset, std::uint64_t bytes) const {

@@ -218,6 +218,10 @@ class BlockPool {
   /// All blocks: a slice keeps the memory alive.
   [[nodiscard]] const slice_type& storage() const noexcept { return storage_; }
   [[nodiscard]] stream_type& stream(std::size_t lane = 0) { return lanes_.stream(lane); }
+  /// The same, to share it.
+  [[nodiscard]] const std::shared_ptr<stream_type>& shared_stream(std::size_t lane = 0) const {
+    return lanes_.owner_of(lane);
+  }
   /// Throws: `std::out_of_range` if there is no such lane.
   void require_lane(std::size_t lane) const { lanes_.require(lane); }
   [[nodiscard]] std::size_t lanes() const noexcept { return lanes_.size(); }

@@ -21,6 +21,7 @@
 #include <allot/pool/kv/kv_keys.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/stats.hpp>
+#include <allot/stream/shared_stream.hpp>
 #include <allot/synchronization/synchronization.hpp>
 
 #include <concepts>
@@ -70,7 +71,7 @@ class KvCache {
   KvCache(DeviceType device, const KvCacheConfig& config)
       : KvCache{device, config, detail::Lanes<DeviceType>::make_streams(device, config.lanes)} {}
 
-  /// \param streams  the lanes
+  /// \param streams  the lanes, such as `SharedStream`s: `{stream}`
   KvCache(DeviceType device, const KvCacheConfig& config, std::vector<stream_pointer> streams) {
     const KvLayout layout{config.shape, config.block_tokens};
     const BlockPoolOptions options = options_of(layout, config.budget_bytes);
@@ -78,11 +79,15 @@ class KvCache {
                                      std::move(streams));
   }
 
-  /// Makes as many blocks as a slice of any arena holds; ignores `config.budget_bytes`.
-  KvCache(DeviceType device, const KvCacheConfig& config, slice_type storage) {
+  /// Makes as many blocks as a slice of any arena holds, such as memory that was planned with the
+  /// weights (`PlanOptions::reserved`); ignores `config.budget_bytes`.
+  KvCache(DeviceType device, const KvCacheConfig& config, slice_type storage)
+      : KvCache{device, config, std::move(storage),
+                detail::Lanes<DeviceType>::make_streams(device, config.lanes)} {}
+  KvCache(DeviceType device, const KvCacheConfig& config, slice_type storage,
+          std::vector<stream_pointer> streams) {
     const KvLayout layout{config.shape, config.block_tokens};
     const BlockPoolOptions options = options_of(layout, storage.bytes());
-    auto streams = detail::Lanes<DeviceType>::make_streams(device, config.lanes);
     state_ = std::make_shared<State>(layout, config.prefix_sharing, std::move(device), options,
                                      std::move(streams), std::move(storage));
   }
@@ -298,17 +303,17 @@ class KvCache {
 
   /// Returns where the keys, or the values, of a block's tokens begin in a layer. Throws:
   /// `std::invalid_argument` for an unknown block, `std::out_of_range` for an unknown layer.
-  [[nodiscard]] void* keys(std::uint32_t block, std::uint64_t layer) const {
+  [[nodiscard]] void* keys(std::uint32_t block, KvLayer layer) const {
     return place(block, layer, layout().key_offset(layer, 0));
   }
-  [[nodiscard]] void* values(std::uint32_t block, std::uint64_t layer) const {
+  [[nodiscard]] void* values(std::uint32_t block, KvLayer layer) const {
     return place(block, layer, layout().value_offset(layer, 0));
   }
   /// The same for one token.
-  [[nodiscard]] void* key(const KvSlot& slot, std::uint64_t layer) const {
+  [[nodiscard]] void* key(const KvSlot& slot, KvLayer layer) const {
     return place(slot.block, layer, layout().key_offset(layer, slot.token));
   }
-  [[nodiscard]] void* value(const KvSlot& slot, std::uint64_t layer) const {
+  [[nodiscard]] void* value(const KvSlot& slot, KvLayer layer) const {
     return place(slot.block, layer, layout().value_offset(layer, slot.token));
   }
 
@@ -316,6 +321,10 @@ class KvCache {
   [[nodiscard]] const slice_type& storage() const noexcept { return state_->pool().storage(); }
 
   [[nodiscard]] stream_type& stream(std::size_t lane = 0) { return state_->pool().stream(lane); }
+  /// The same, to share it with a `BufferPool` or a `Workspace`.
+  [[nodiscard]] SharedStream<DeviceType> shared_stream(std::size_t lane = 0) const {
+    return SharedStream<DeviceType>{state_->pool().shared_stream(lane)};
+  }
   [[nodiscard]] DeviceType& device() noexcept { return state_->pool().device(); }
 
   /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.
@@ -334,10 +343,11 @@ class KvCache {
     return {.blocks = layout.blocks_in(bytes), .block_bytes = layout.block_bytes()};
   }
 
-  [[nodiscard]] void* place(std::uint32_t block, std::uint64_t layer, std::uint64_t offset) const {
-    if (layer >= layout().layers()) {
-      throw std::out_of_range{(FixedText<128>{} << "there is no layer " << layer << "; there are "
-                                                << layout().layers() << ", numbered from 0")
+  [[nodiscard]] void* place(std::uint32_t block, KvLayer layer, std::uint64_t offset) const {
+    if (layer.number >= layout().layers()) {
+      throw std::out_of_range{(FixedText<128>{} << "there is no layer " << layer.number
+                                                << "; there are " << layout().layers()
+                                                << ", numbered from 0")
                                   .c_str()};
     }
     return static_cast<std::byte*>(state_->pool().address(block)) + offset;

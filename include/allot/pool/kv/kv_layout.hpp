@@ -33,6 +33,13 @@ struct KvShape {
   ElementSize value_element{};
 };
 
+/// The number of a layer, from 0. Explicit, so that a block's or a token's number cannot pass for it.
+struct KvLayer {
+  constexpr explicit KvLayer(std::uint64_t layer) noexcept : number{layer} {}
+
+  std::uint64_t number;
+};
+
 /// The offsets in a block. All in bytes.
 class KvLayout {
  public:
@@ -75,12 +82,11 @@ class KvLayout {
 
   /// Returns where the key, or the value, of a token of a block begins in the block.
   /// Requires: the layer and the token exist.
-  [[nodiscard]] std::uint64_t key_offset(std::uint64_t layer, std::uint64_t token) const noexcept {
-    return layer * layer_bytes_ + token * key_bytes_;
+  [[nodiscard]] std::uint64_t key_offset(KvLayer layer, std::uint64_t token) const noexcept {
+    return layer.number * layer_bytes_ + token * key_bytes_;
   }
-  [[nodiscard]] std::uint64_t value_offset(std::uint64_t layer,
-                                           std::uint64_t token) const noexcept {
-    return layer * layer_bytes_ + value_offset_ + token * value_bytes_;
+  [[nodiscard]] std::uint64_t value_offset(KvLayer layer, std::uint64_t token) const noexcept {
+    return layer.number * layer_bytes_ + value_offset_ + token * value_bytes_;
   }
 
   /// Returns the number of blocks that a budget holds. Throws: `std::invalid_argument` if that is
@@ -93,6 +99,13 @@ class KvLayout {
                                  << ReadableBytes{block_bytes_}.c_str() << " (" << block_bytes_
                                  << " bytes); give it more, or blocks of fewer tokens")
                                     .c_str()};
+  }
+
+  /// Returns the bytes of a cache of `blocks` blocks: for `PlanOptions::reserved`.
+  /// Throws: `std::length_error` if they exceed 2^64.
+  [[nodiscard]] std::uint64_t bytes_for(std::uint64_t blocks) const {
+    if (const auto bytes = checked_multiply(blocks, block_bytes_)) return *bytes;
+    throw std::length_error{"a KV cache would take more than 2^64 bytes; use fewer blocks"};
   }
 
   /// Returns the number of blocks for `tokens` tokens of one sequence.

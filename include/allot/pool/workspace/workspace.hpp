@@ -17,6 +17,7 @@
 #include <allot/device/device.hpp>
 #include <allot/pool/workspace/detail/scratch_stack.hpp>
 #include <allot/slice.hpp>
+#include <allot/stream/shared_stream.hpp>
 #include <allot/stream/stream_timeline.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
@@ -65,7 +66,7 @@ class Workspace {
   using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
 
-  /// \param stream  the stream that uses the memory; null: makes one
+  /// \param stream  the stream that uses the memory, such as a `SharedStream`; null: makes one
   /// Throws: as `reserve`; what making a stream throws.
   explicit Workspace(DeviceType device, const WorkspaceOptions& options = {},
                      stream_pointer stream = {})
@@ -142,6 +143,10 @@ class Workspace {
 
   /// Returns the stream that uses the memory.
   [[nodiscard]] stream_type& stream() noexcept { return *state_->stream; }
+  /// The same, to share it with a `BufferPool`, a `KvCache` or another workspace.
+  [[nodiscard]] SharedStream<DeviceType> shared_stream() const noexcept {
+    return SharedStream<DeviceType>{state_->stream};
+  }
 
   /// Returns the bytes in use now, or the most that ever were, including padding for alignment.
   [[nodiscard]] std::uint64_t used() const noexcept { return state_->stack.used(); }

@@ -7,10 +7,10 @@
 #include <allot/core/units.hpp>
 #include <allot/gguf/name_index.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
+#include <allot/load/plan/layer_name.hpp>
 #include <allot/load/plan/plan.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -20,28 +20,6 @@
 #include <vector>
 
 namespace allot::load::detail {
-
-/// A layer of a stack of layers: `blk.12.` belongs to the stack without a name, `enc.blk.3.` to
-/// `enc.`.
-struct Layer {
-  std::string_view stack;
-  std::uint64_t number;
-};
-
-/// Returns the layer in a name such as `blk.12.attn_q.weight` or `cache.12.k`, or nothing.
-template <class = void>
-[[nodiscard]] std::optional<Layer> layer_of(std::string_view name) {
-  for (const std::string_view word : {"blk.", "cache."}) {
-    const std::size_t at = name.find(word);
-    if (at == std::string_view::npos || (at != 0 && name[at - 1] != '.')) continue;
-    const std::string_view rest = name.substr(at + word.size());
-    std::uint64_t number = 0;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    if (error == std::errc{} && end != rest.data() + rest.size() && *end == '.')
-      return Layer{word == "cache." ? word : name.substr(0, at), number};
-  }
-  return std::nullopt;
-}
 
 /// Items that stay together, and the bytes that they take.
 struct Portion {
@@ -104,7 +82,7 @@ class LayerOrder {
   /// Requires: the items' names outlive this. Complexity: linear.
   explicit LayerOrder(std::span<const ItemLayout> items) {
     for (const ItemLayout& item : items) {
-      const auto layer = layer_of(item.name);
+      const auto layer = layer_name_of(item.name);
       if (!layer || item.purpose != Purpose::weight) continue;
       if (names_.add(layer->stack, stacks_.size(), NameAt{this}))
         stacks_.push_back({layer->stack, stacks_.size()});
@@ -117,7 +95,7 @@ class LayerOrder {
   }
 
   [[nodiscard]] std::uint64_t place_of(const ItemLayout& item) const {
-    const auto layer = layer_of(item.name);
+    const auto layer = layer_name_of(item.name);
     if (!layer) return item.name.starts_with("output") ? output : 0;
     // The cache belongs to the decoding stack: the one without a name, or the last.
     const bool is_cache = item.purpose == Purpose::cache;

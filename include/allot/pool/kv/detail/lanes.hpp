@@ -73,9 +73,10 @@ class Lanes {
   [[nodiscard]] std::size_t size() const noexcept { return lanes_.size(); }
 
   /// Throws: `std::out_of_range`.
-  [[nodiscard]] stream_type& stream(std::size_t lane) {
+  [[nodiscard]] stream_type& stream(std::size_t lane) { return *owner_of(lane); }
+  [[nodiscard]] const stream_pointer& owner_of(std::size_t lane) const {
     require(lane);
-    return *lanes_[lane].stream;
+    return lanes_[lane].stream;
   }
 
   void require(std::size_t lane) const {
