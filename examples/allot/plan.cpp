@@ -128,8 +128,8 @@ std::string least_source(const PlannedDevice& device) {
 
 /// What a device has to hold, in a table.
 void print_device(const MemoryOptions& options, const Plan& plan, const PlannedDevice& device) {
-  std::uint64_t bytes[4] = {0, 0, 0, 0};
-  std::uint64_t items[4] = {0, 0, 0, 0};
+  std::uint64_t bytes[5] = {};
+  std::uint64_t items[5] = {};
   for (const allot::load::Item& item : plan.items) {
     if (!item.has_own_memory() || plan.arenas[item.arena].device != device.name) continue;
     bytes[static_cast<std::size_t>(item.purpose)] += item.bytes;

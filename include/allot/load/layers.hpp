@@ -19,8 +19,8 @@
 
 namespace allot::load {
 
-/// One layer of a loaded model. A role is what follows `blk.3.` in a tensor's name; of
-/// `attn_q.weight` the ending may be left out. Parts of the KV cache have the roles `cache.k` and
+/// One layer of a loaded model. A role is what follows the layer's number in a tensor's name, as
+/// in `blk.3.attn_q.weight`; of `attn_q.weight` the ending may be left out. Parts of the KV cache have the roles `cache.k` and
 /// `cache.v`.
 template <class TensorType>
 class ModelLayer {
@@ -28,7 +28,8 @@ class ModelLayer {
   ModelLayer(std::string_view stack, std::uint64_t number) noexcept
       : stack_{stack}, number_{number} {}
 
-  /// Returns the name of the stack that it belongs to: empty, or such as `enc.`.
+  /// Returns the name of the stack that it belongs to: empty for `blk.`, or such as `enc.`,
+  /// `model.layers.`.
   [[nodiscard]] std::string_view stack() const noexcept { return stack_; }
   [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
 
@@ -50,8 +51,11 @@ class ModelLayer {
   /// The same. Throws: `std::out_of_range` naming layer and role if there is none.
   [[nodiscard]] const TensorType& operator[](std::string_view role) const {
     if (const TensorType* tensor = find(role)) return *tensor;
-    throw std::out_of_range{"layer " + std::string{stack_} + "blk." + std::to_string(number_) +
-                            " has no tensor " + std::string{role} + "; find returns null for one"};
+    const std::string_view last = stack_.substr(0, stack_.empty() ? 0 : stack_.size() - 1);
+    const bool is_named = detail::is_layer_word(last.substr(last.rfind('.') + 1));
+    throw std::out_of_range{"layer " + std::string{stack_} + (is_named ? "" : "blk.") +
+                            std::to_string(number_) + " has no tensor " + std::string{role} +
+                            "; find returns null for one"};
   }
 
   /// Calls `visitor(role, tensor)` for each of its tensors, in the order of the plan. Roles are

@@ -62,6 +62,17 @@ template <Margin MarginType>
   return required > free ? required - free : 0;
 }
 
+/// Returns the most bytes that a plan can take of what is free and still fit, margin included.
+/// Complexity: 64 calls of the margin, which must not fall as plans grow.
+template <Margin MarginType>
+[[nodiscard]] std::uint64_t usable_bytes(std::uint64_t free, const MarginType& margin) {
+  std::uint64_t fitting = 0;
+  for (std::uint64_t bit = std::uint64_t{1} << 63; bit != 0; bit >>= 1) {
+    if (bit <= free - fitting && deficit_of(fitting + bit, free, margin) == 0) fitting += bit;
+  }
+  return fitting;
+}
+
 namespace detail {
 
 /// Returns the items of a plan that are on a device; all items if `device` is null.
@@ -80,14 +91,14 @@ template <class = void>
 [[nodiscard]] std::string what_to_cut(const Plan& plan, const std::string* device,
                                       std::uint64_t deficit) {
   std::vector<const Item*> items = items_on(plan, device);
-  std::uint64_t bytes[4] = {0, 0, 0, 0};
+  std::uint64_t bytes[5] = {0, 0, 0, 0, 0};
   std::uint64_t context = 0;
   for (const Item* item : items) {
     bytes[static_cast<std::size_t>(item->purpose)] += item->bytes;
     if (item->purpose == Purpose::cache) context = item->shape.extent[1];
   }
-  const auto [unfused, cache, scratch, fused] = bytes;
-  const std::uint64_t weights = unfused + fused;
+  const auto [unfused, cache, scratch, fused, copied] = bytes;
+  const std::uint64_t weights = unfused + fused + copied;
   std::string text = std::string{"weights "} + ReadableBytes{weights}.c_str();
   if (cache != 0) {
     text += std::string{", KV cache "} + ReadableBytes{cache}.c_str() + " for a context of " +

@@ -1,7 +1,19 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `layer_name_of`: the layer that a tensor's name says it belongs to.
+/// `layer_name_of`: the layer that a tensor's name says it belongs to. One rule for every naming in
+/// use: **a layer is a number between two dots that follows a word for layers**, which is `blk`, `h`,
+/// or a word with `block`, `layer` or `refiner` in it. Of several such numbers the first counts.
+///
+/// | name                                     | stack             | layer | role                  |
+/// |------------------------------------------|-------------------|-------|-----------------------|
+/// | `blk.12.attn_q.weight`                   |                   | 12    | `attn_q.weight`       |
+/// | `enc.blk.3.attn_q.weight`                | `enc.`            | 3     | `attn_q.weight`       |
+/// | `model.layers.3.mlp.up_proj.weight`      | `model.layers.`   | 3     | `mlp.up_proj.weight`  |
+/// | `double_blocks.0.img_attn.qkv.weight`    | `double_blocks.`  | 0     | `img_attn.qkv.weight` |
+/// | `transformer.h.7.ln_1.weight`            | `transformer.h.`  | 7     | `ln_1.weight`         |
 #pragma once
+
+#include <allot/core/checked.hpp>
 
 #include <charconv>
 #include <cstddef>
@@ -12,8 +24,8 @@
 
 namespace allot::load {
 
-/// A tensor's layer and its role there: `enc.blk.3.attn_q.weight` is `attn_q.weight` in layer 3 of
-/// the stack `enc.`; `blk.3...` belongs to the stack without a name. Views of the name.
+/// A tensor's layer and its role there. The stack is what precedes the number; `blk.` is left out of
+/// it: `blk.3...` belongs to the stack without a name. Views of the name.
 struct LayerName {
   std::string_view stack;
   std::uint64_t number;
@@ -22,18 +34,39 @@ struct LayerName {
 
 namespace detail {
 
-/// Returns the layer in a name such as `blk.12.attn_q.weight`, or nothing. In `cache.12.k` the stack
-/// is `cache.`: which stack of the model that means depends on the others.
+/// Returns true for a word that numbers of layers follow.
 template <class = void>
-[[nodiscard]] std::optional<LayerName> layer_name_of(std::string_view name) noexcept {
-  for (const std::string_view word : {"blk.", "cache."}) {
-    const std::size_t at = name.find(word);
-    if (at == std::string_view::npos || (at != 0 && name[at - 1] != '.')) continue;
-    const std::string_view rest = name.substr(at + word.size());
+[[nodiscard]] bool is_layer_word(std::string_view word) noexcept {
+  if (word == "blk" || word == "h") return true;
+  for (const std::string_view part : {"block", "layer", "refiner"}) {
+    if (word.find(part) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
+/// The words that numbers of layers follow: those of the rule, or any, for a model that has none of
+/// them.
+enum class LayerWord { named, any };
+
+/// Returns the layer in a name such as `blk.12.attn_q.weight`, or nothing. In `cache.12.k` the stack
+/// is `cache.`: which stack of the model that means depends on the others. A file's own prefix, as
+/// in `draft:blk.0.attn_q.weight`, is part of the stack.
+template <class = void>
+[[nodiscard]] std::optional<LayerName> layer_name_of(std::string_view name,
+                                                     LayerWord words = LayerWord::named) noexcept {
+  std::size_t start = 0;  // of a word
+  for (std::size_t dot = 0; (dot = name.find('.', start)) != std::string_view::npos;
+       start = dot + 1) {
+    const std::size_t prefix = name.substr(0, dot).rfind(':') + 1;
+    const std::size_t first = larger(prefix, start);
+    const std::string_view word = name.substr(first, dot - first);
+    const bool counts = words == LayerWord::any || is_layer_word(word) || word == "cache";
+    if (!counts) continue;
+    const std::string_view rest = name.substr(dot + 1);
     std::uint64_t number = 0;
     const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
     if (error != std::errc{} || end == rest.data() + rest.size() || *end != '.') continue;
-    return LayerName{word == "cache." ? word : name.substr(0, at), number,
+    return LayerName{name.substr(0, word == "blk" ? first : dot + 1), number,
                      rest.substr(static_cast<std::size_t>(end - rest.data()) + 1)};
   }
   return std::nullopt;

@@ -8,6 +8,7 @@
 /// | `PlanOptions`      | the devices, and the sizes of KV cache and scratch memory               |
 /// | `Plan`             | a plain value: arenas, items, steps (`plan.hpp`)                        |
 /// | `TransformOptions` | how tensors are transformed on their way (`transform.hpp`)              |
+/// | `PlaceRule`        | tensors that go to one device, by pattern (`placing.hpp`)               |
 /// | `GroupingPolicy`   | chooses items that share a device allocation (`grouping.hpp`)           |
 /// | `WeightPolicy`     | strategy, alignment, synchronization of the arenas (`weight_policy.hpp`)|
 ///
@@ -23,6 +24,7 @@
 #include <allot/load/plan/detail/steps.hpp>
 #include <allot/load/plan/grouping.hpp>
 #include <allot/load/plan/matrix_rules.hpp>
+#include <allot/load/plan/placing.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/transform.hpp>
 #include <allot/load/plan/weight_policy.hpp>
@@ -38,7 +40,8 @@ namespace allot::load {
 struct PlanOptions {
   /// The name of the one device that the model goes to, if `devices` is empty.
   std::string device = "host";
-  /// The devices that share the model, in the order of its layers.
+  /// The devices that share the model, in the order of its layers. The host beside others takes
+  /// what they have no room for: what comes before the layers, and the first layers.
   std::vector<PlannedDevice> devices{};
   /// Also plans a KV cache.
   std::optional<CacheOptions> cache{};
@@ -46,6 +49,11 @@ struct PlanOptions {
   std::uint64_t scratch_bytes = 0;
   /// How tensors are transformed on their way.
   TransformOptions transforms{};
+  /// Items that go to one device, whatever layer they are of.
+  std::vector<PlaceRule> place{};
+  /// If the host is one of several devices: gives it those experts of which the fewest bytes a token
+  /// are read, so that all the rest fits the other devices.
+  bool move_experts = false;
 };
 
 /// Plans the memory of a model: all tensors of a file in file order, and the cache and scratch
@@ -57,15 +65,19 @@ struct PlanOptions {
 /// Complexity: the strategy's, for each item; reads no tensor data.
 /// Throws: `std::length_error` if the sizes overflow; `InsufficientMemory` for an item that no
 /// device has room for, if there are several; `std::invalid_argument` for transforms that a
-/// tensor does not allow; what `cache_items` throws; `std::bad_alloc`.
+/// tensor does not allow, and for rules of devices that there are not; what `cache_items` throws; `std::bad_alloc`.
 template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneArena>
 [[nodiscard]] Plan make_plan(const gguf::File& file, const PlanOptions& options = {},
                              const Grouping& grouping = {}) {
   std::vector<PlannedDevice> devices = options.devices;
   if (devices.empty()) devices.push_back({.name = options.device});
   detail::Layouts layouts = detail::lay_out_model(file, options.transforms, options.cache);
-  detail::Assignment assignment = detail::assign(std::move(layouts), devices, options.scratch_bytes,
-                                                 grouping, Policy::Alignment::value);
+  detail::Assignment assignment = detail::assign(std::move(layouts), devices,
+                                                 {.reserved = options.scratch_bytes,
+                                                  .alignment = Policy::Alignment::value,
+                                                  .place = options.place,
+                                                  .move_experts = options.move_experts},
+                                                 grouping);
   return detail::with_steps(file, detail::place<Policy>(std::move(assignment)));
 }
 

@@ -42,6 +42,11 @@ struct PlannedDevice {
   std::uint64_t free_bytes = largest_of<std::uint64_t>;
   Transfer transfer = Transfer::direct;
   std::vector<MemorySource> sources{};  ///< what `free_bytes` is the least of, where that is known
+  /// The most that a plan may take when it divides a model; empty: all that is free.
+  std::optional<std::uint64_t> usable_bytes{};
+
+  /// Returns what there is to divide.
+  [[nodiscard]] std::uint64_t room() const noexcept { return usable_bytes.value_or(free_bytes); }
 };
 
 /// One reservation on a device. All in bytes.
@@ -61,6 +66,7 @@ enum class Purpose {
   cache,    ///< keys or values of one layer
   scratch,  ///< working memory
   fused,    ///< several tensors of the file, as one
+  copy,     ///< a tensor of the file again, on another device
 };
 
 /// Bytes from one block of elements, row, matrix and so on to the next (ggml's `nb`).
@@ -83,6 +89,7 @@ struct ItemLayout {
   std::uint64_t row_bytes = 0;  ///< of a row and the zeros after it
   bool transposed = false;      ///< relative to the file
   std::optional<PartOf> part_of{};
+  std::uint32_t file = 0;  ///< 0: the model's; others in the order in which they are given
 
   /// Returns true if memory is reserved for it; a part lies in another item's memory.
   [[nodiscard]] bool has_own_memory() const noexcept { return bytes != 0 && !part_of; }
@@ -143,7 +150,8 @@ struct Plan {
   std::vector<PlannedArena> arenas;
   std::vector<Item> items;
   std::vector<Step> steps;
-  std::vector<Fusion> fusions{};  ///< layer by layer, if fusing was asked for
+  std::vector<Fusion> fusions{};     ///< layer by layer, if fusing was asked for
+  std::vector<std::string> notes{};  ///< what was assumed where the file does not say, in sentences
 
   /// Returns the bytes that all arenas together reserve.
   [[nodiscard]] std::uint64_t total_bytes() const noexcept {

@@ -13,6 +13,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,36 +31,43 @@ struct ArenaItems {
 struct Assignment {
   Layouts layouts;
   std::vector<ArenaItems> arenas;
+  std::vector<std::string> notes{};
 };
 
 /// Adds scratch memory for each device, if any is wanted.
-/// Throws: `InsufficientMemory` for an item that no device has room for.
+/// Throws: `InsufficientMemory` for an item that no device has room for; `std::invalid_argument` for
+/// a rule of a device that there is not.
 template <GroupingPolicy Grouping>
 [[nodiscard]] Assignment assign(std::same_as<Layouts> auto layouts,
                                 const std::vector<PlannedDevice>& devices,
-                                std::uint64_t scratch_bytes, const Grouping& grouping,
-                                std::uint64_t alignment) {
+                                const SplitOptions& options, const Grouping& grouping) {
   auto& items = layouts.items;
-  std::vector<std::vector<std::uint32_t>> of_device =
-      split_by_layers(items, devices, scratch_bytes);
-  for (std::size_t i = 0; scratch_bytes != 0 && i < devices.size(); ++i) {
+  std::vector<std::vector<std::uint32_t>> of_device = split_by_layers(items, devices, options);
+  for (std::size_t i = 0; options.reserved != 0 && i < devices.size(); ++i) {
     of_device[i].push_back(static_cast<std::uint32_t>(items.size()));
     items.push_back(scratch_item(devices.size() == 1 ? "scratch" : "scratch." + std::to_string(i),
-                                 scratch_bytes));
+                                 options.reserved));
   }
   std::vector<ArenaItems> arenas;
   for (std::size_t i = 0; i < devices.size(); ++i) {
-    for (Group& group : grouping.groups(items, of_device[i], alignment))
+    for (Group& group : grouping.groups(items, of_device[i], options.alignment))
       arenas.push_back({devices[i].name, devices[i].transfer, std::move(group)});
   }
-  return {std::move(layouts), std::move(arenas)};
+  std::vector<std::string> notes;
+  if (devices.size() > 1 && !items.empty() &&
+      !LayerOrder{std::span<const ItemLayout>{items}}.has_layers()) {
+    notes.emplace_back(
+        "no layers were recognized in the tensors' names: they are divided one by one, in the "
+        "order of the file");
+  }
+  return {std::move(layouts), std::move(arenas), std::move(notes)};
 }
 
 /// Returns a plan's assignment, but with the arenas of one device divided into chunks of at most
 /// `bytes`.
 [[nodiscard]] Assignment divided(const std::same_as<Plan> auto& plan, const std::string& device,
                                  std::uint64_t bytes, std::uint64_t alignment) {
-  Assignment assignment{{{plan.items.begin(), plan.items.end()}, plan.fusions}, {}};
+  Assignment assignment{{{plan.items.begin(), plan.items.end()}, plan.fusions}, {}, plan.notes};
   std::vector<std::vector<std::uint32_t>> of_arena(plan.arenas.size());
   for (std::size_t i = 0; i < plan.items.size(); ++i) {
     if (plan.items[i].has_own_memory())

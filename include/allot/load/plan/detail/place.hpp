@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -91,6 +92,7 @@ struct Placed {
   std::vector<PlannedArena> arenas;
   std::vector<PlacedItem> items;
   std::vector<Fusion> fusions;
+  std::vector<std::string> notes{};
 };
 
 /// Returns the place of a part within its item.
@@ -112,7 +114,7 @@ template <WeightPolicy Policy>
   };
   auto& layouts = assignment.layouts.items;
   std::vector<Place> places(layouts.size());
-  Placed placed{{}, {}, std::move(assignment.layouts.fusions)};
+  Placed placed{{}, {}, std::move(assignment.layouts.fusions), std::move(assignment.notes)};
   for (auto& of : assignment.arenas) {
     const Blocks in_arena = place_in_least<Policy>(layouts, of.group.items);
     PlannedArena arena{.device = std::move(of.device),

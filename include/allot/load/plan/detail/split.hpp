@@ -1,178 +1,249 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Divides a model's items between devices, by whole layers, in proportion to what each has free.
+/// Divides a model's items between devices: first what rules place, then whole layers in order.
+/// Several devices share them in proportion to their room. Beside the host, the others take the
+/// last layers that fit, as llama.cpp offloads them, and the host the rest; or the host takes
+/// experts.
 #pragma once
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
-#include <allot/gguf/name_index.hpp>
+#include <allot/load/plan/detail/divide.hpp>
+#include <allot/load/plan/detail/experts.hpp>
+#include <allot/load/plan/detail/layer_order.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
-#include <allot/load/plan/layer_name.hpp>
+#include <allot/load/plan/placing.hpp>
 #include <allot/load/plan/plan.hpp>
+#include <allot/os/pattern.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace allot::load::detail {
 
-/// Items that stay together, and the bytes that they take.
-struct Portion {
-  std::uint64_t layer;  // as LayerOrder has it
-  double bytes;
+struct SplitOptions {
+  std::uint64_t reserved = 0;  // bytes of each device that are taken already
+  std::uint64_t alignment = 1;
+  std::span<const PlaceRule> place{};
+  bool move_experts = false;
 };
 
-/// Returns the device of each portion, so that the fullest device, relative to its free memory, is
-/// as empty as whole portions in order allow. The ratio is found by bisection: each device takes
-/// portions while they keep it within the ratio.
+/// Throws: `std::invalid_argument` for a rule whose device the plan does not have.
 template <class = void>
-[[nodiscard]] std::vector<std::uint32_t> divide(std::span<const Portion> portions,
-                                                std::span<const PlannedDevice> devices) {
-  std::vector<std::uint32_t> assigned(portions.size());
-  const auto fits = [&](double ratio) {
-    std::uint32_t device = 0;
-    double held = 0;
-    for (std::size_t i = 0; i < portions.size(); ++i) {
-      while (held + portions[i].bytes > ratio * static_cast<double>(devices[device].free_bytes)) {
-        if (++device == devices.size()) return false;
-        held = 0;
-      }
-      held += portions[i].bytes;
-      assigned[i] = device;
+[[nodiscard]] std::vector<std::uint32_t> devices_of_rules(std::span<const PlaceRule> rules,
+                                                          std::span<const PlannedDevice> devices) {
+  std::vector<std::uint32_t> found;
+  for (const PlaceRule& rule : rules) {
+    std::string names;
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      if (devices[i].name == rule.device) found.push_back(static_cast<std::uint32_t>(i));
+      names += (i == 0 ? "" : ", ") + devices[i].name;
     }
-    return true;
-  };
-  double low = 0;
-  double high = 1;
-  while (!fits(high)) {
-    high *= 2;
-    if (high > 1e18) {  // no memory is free anywhere: the check will report it
-      std::fill(assigned.begin(), assigned.end(), 0U);
-      return assigned;
-    }
+    if (found.size() > static_cast<std::size_t>(&rule - rules.data())) continue;
+    throw std::invalid_argument{"tensors cannot be placed on " + rule.device + " (" + rule.names +
+                                "): the plan is for " + names + "; add the device to it"};
   }
-  for (int step = 0; step < 60; ++step) {
-    const double middle = (low + high) / 2;
-    (fits(middle) ? high : low) = middle;
-  }
-  static_cast<void>(fits(high));
-  return assigned;
+  return found;
 }
 
-/// The position of items in the order of layers: 0 before the first layer; then stack after stack,
-/// in file order; the output last.
+/// Divides the items that need memory.
 template <class = void>
-class LayerOrder {
-  /// Returns the name at a place, for the index.
-  struct NameAt {
-    const LayerOrder* self;
-    [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
-      return self->stacks_[place].name;
-    }
-  };
-
+class Splitter {
  public:
-  static constexpr std::uint64_t output = largest_of<std::uint64_t>;
-
-  /// Requires: the items' names outlive this. Complexity: linear.
-  explicit LayerOrder(std::span<const ItemLayout> items) {
-    for (const ItemLayout& item : items) {
-      const auto layer = layer_name_of(item.name);
-      if (!layer || item.purpose != Purpose::weight) continue;
-      if (names_.add(layer->stack, stacks_.size(), NameAt{this}))
-        stacks_.push_back({layer->stack, stacks_.size()});
-    }
-    const auto decoder = names_.find("dec.", NameAt{this});
-    if (!decoder) return;
-    const std::uint64_t before = stacks_[*decoder].place;
-    for (Stack& stack : stacks_) stack.place -= stack.place > before ? 1 : 0;
-    stacks_[*decoder].place = stacks_.size() - 1;  // the decoder comes after the encoder
+  Splitter(std::span<const ItemLayout> items, std::vector<PlannedDevice> devices,
+           const SplitOptions& options)
+      : items_{items},
+        devices_{std::move(devices)},
+        options_{options},
+        order_{items},
+        device_of_(items.size(), none) {
+    for (PlannedDevice& device : devices_) take(device, options.reserved);
   }
 
-  [[nodiscard]] std::uint64_t place_of(const ItemLayout& item) const {
-    const auto layer = layer_name_of(item.name);
-    if (!layer) return item.name.starts_with("output") ? output : 0;
-    // The cache belongs to the decoding stack: the one without a name, or the last.
-    const bool is_cache = item.purpose == Purpose::cache;
-    const auto found = names_.find(is_cache ? std::string_view{} : layer->stack, NameAt{this});
-    const std::uint64_t stack = found ? stacks_[*found].place : stacks_.size() - 1;
-    return ((stack & 0xffffU) << 32) + (layer->number & 0xffffffffU) + 1;
+  /// Returns the device of every item.
+  /// Throws: `InsufficientMemory` for an item that no device has room for; as `devices_of_rules`.
+  [[nodiscard]] std::vector<std::uint32_t> run() && {
+    apply_rules();
+    const auto host = host_beside_others();
+    std::vector<PlannedDevice> others = devices_;
+    if (host) others.erase(others.begin() + static_cast<std::ptrdiff_t>(*host));
+    if (host && options_.move_experts) move_experts(*host, others);
+    require_room_for_each();
+    const std::vector<Portion> portions = portions_left();
+    const std::size_t on_host = host ? count_left_over(std::span{portions}, others) : 0;
+    const auto shared = std::span{portions}.subspan(on_host);
+    const std::vector<std::uint32_t> of_portion = divide(shared, std::span{others});
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      if (device_of_[i] != none) continue;
+      const auto at = static_cast<std::size_t>(
+          std::lower_bound(
+              portions.begin(), portions.end(), place_of(i),
+              [](const Portion& portion, std::uint64_t place) { return portion.layer < place; }) -
+          portions.begin());
+      if (at < on_host) {
+        device_of_[i] = *host;
+      } else {
+        const std::uint32_t other = of_portion[at - on_host];
+        device_of_[i] = other + (host && other >= *host ? 1 : 0);
+      }
+    }
+    return std::move(device_of_);
   }
 
  private:
-  struct Stack {
-    std::string_view name;
-    std::uint64_t place;  // in the order of layers
-  };
+  static constexpr std::uint32_t none = ~std::uint32_t{0};
 
-  std::vector<Stack> stacks_;
-  gguf::NameIndex names_;
-};
+  static void take(PlannedDevice& device, std::uint64_t bytes) noexcept {
+    device.usable_bytes = device.room() - smaller(device.room(), bytes);
+  }
 
-/// Groups items by layer, each layer once, in order.
-/// Throws: `InsufficientMemory` for an item that does not fit the device with the most free memory.
-template <class = void>
-[[nodiscard]] std::vector<Portion> portions_of(std::span<const ItemLayout> items,
-                                               const LayerOrder<>& order,
-                                               const PlannedDevice& roomiest) {
-  std::vector<Portion> portions;
-  portions.reserve(items.size());
-  for (const ItemLayout& item : items) {
-    const std::uint64_t bytes = item.has_own_memory() ? item.bytes : 0;
-    if (bytes > roomiest.free_bytes) {
-      throw InsufficientMemory{roomiest.name, item.bytes, 0, roomiest.free_bytes,
-                               item.name + " alone takes " + ReadableBytes{item.bytes}.c_str() +
+  /// Returns what an item takes of a device.
+  [[nodiscard]] std::uint64_t bytes_of(std::size_t item) const noexcept {
+    if (!items_[item].has_own_memory()) return 0;
+    const std::uint64_t bytes = items_[item].bytes;
+    return checked_align_up(bytes, options_.alignment).value_or(bytes);
+  }
+
+  /// Returns an item's place in the order; without any layers each item is one.
+  [[nodiscard]] std::uint64_t place_of(std::size_t item) const {
+    return order_.has_layers() ? order_.place_of(items_[item]) : item;
+  }
+
+  void apply_rules() {
+    const auto of_rule = devices_of_rules(options_.place, devices_);
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      if (!items_[i].has_own_memory()) continue;
+      for (std::size_t rule = 0; rule < of_rule.size(); ++rule) {
+        if (!os::matches(options_.place[rule].names.c_str(), items_[i].name.c_str())) continue;
+        device_of_[i] = of_rule[rule];
+        take(devices_[of_rule[rule]], bytes_of(i));
+        break;
+      }
+    }
+  }
+
+  /// Returns the host, if it is one of several devices.
+  [[nodiscard]] std::optional<std::uint32_t> host_beside_others() const {
+    const auto is_host = [](const PlannedDevice& device) { return device.name == "host"; };
+    const auto host = std::find_if(devices_.begin(), devices_.end(), is_host);
+    if (host == devices_.end() || devices_.size() == 1) return std::nullopt;
+    return static_cast<std::uint32_t>(host - devices_.begin());
+  }
+
+  /// Gives the host the experts that cost the fewest bytes a token, so that all the rest fits the
+  /// other devices; all experts, if that is not enough.
+  void move_experts(std::uint32_t host, std::span<const PlannedDevice> others) {
+    std::vector<Movable> experts;
+    std::optional<std::uint64_t> needed = 0;
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      const std::uint64_t bytes = bytes_of(i);
+      if (bytes == 0 || device_of_[i] != none) continue;
+      if (needed) needed = checked_add(*needed, bytes);
+      if (items_[i].purpose == Purpose::cache || !is_of_experts(items_[i].name)) continue;
+      const auto& shape = items_[i].shape;
+      const std::uint64_t count = shape.rank == 0 ? 1 : shape.extent[shape.rank - 1U];
+      experts.push_back({static_cast<std::uint32_t>(i), bytes, items_[i].bytes / count});
+      total += bytes;
+    }
+    if (!needed || *needed > std::uint64_t{1} << 62 || experts.empty()) return;
+    std::uint64_t room = 0;
+    for (const PlannedDevice& other : others) room += smaller(other.room(), *needed);
+    const auto move = [&](std::span<const std::uint32_t> moved, std::uint32_t to) {
+      for (const std::uint32_t item : moved) device_of_[item] = to;
+    };
+    const auto fits = [&] { return count_left_over(portions_left(), others) == 0; };
+    if (fits()) return;
+    const std::uint64_t least = larger<std::uint64_t>(1, *needed - smaller(*needed, room));
+    const auto choose = [&](std::uint64_t bytes) {
+      auto moved = cheapest_to_move(experts, bytes, devices_[host].room());
+      return moved ? moved : cheapest_to_move(experts, bytes, total);
+    };
+    // Several devices take whole layers, which leaves some room on each: more has to go then.
+    std::uint64_t refused = least - 1;
+    std::uint64_t fitting = total;
+    for (std::uint64_t bytes = least; bytes <= total && fitting - refused > 1;
+         bytes = refused + (fitting - refused) / 2) {
+      const auto moved = choose(bytes);
+      if (!moved) break;
+      move(*moved, host);
+      const bool is_enough = fits();
+      if (is_enough && bytes == least) return;
+      (is_enough ? fitting : refused) = bytes;
+      move(*moved, none);
+      if (fitting - refused <= total / 1024) break;
+    }
+    if (const auto moved = choose(fitting)) move(*moved, host);
+  }
+
+  /// Throws: `InsufficientMemory`.
+  void require_room_for_each() const {
+    const auto roomiest = std::max_element(
+        devices_.begin(), devices_.end(),
+        [](const PlannedDevice& a, const PlannedDevice& b) { return a.room() < b.room(); });
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      if (device_of_[i] != none || !items_[i].has_own_memory()) continue;
+      if (items_[i].bytes <= roomiest->room()) continue;
+      throw InsufficientMemory{roomiest->name, items_[i].bytes, 0, roomiest->room(),
+                               items_[i].name + " alone takes " +
+                                   ReadableBytes{items_[i].bytes}.c_str() +
                                    ", more than any device has free; use a device with more "
                                    "memory, or a smaller quantization"};
     }
-    portions.push_back({order.place_of(item), static_cast<double>(bytes)});
   }
-  std::stable_sort(portions.begin(), portions.end(),
-                   [](const Portion& a, const Portion& b) { return a.layer < b.layer; });
-  std::size_t kept = 0;
-  for (const Portion& portion : portions) {
-    if (kept != 0 && portions[kept - 1].layer == portion.layer) {
-      portions[kept - 1].bytes += portion.bytes;
-    } else {
-      portions[kept++] = portion;
-    }
-  }
-  portions.resize(kept);
-  return portions;
-}
 
-/// Returns the items that need memory, for each device; in order. Items without a layer go to the
-/// first device, the output to the last.
-/// \param reserved  the bytes of each device that are taken already
-/// Throws: `InsufficientMemory` for an item that no device has room for.
+  /// Groups the items that have no device yet by layer, each layer once, in order.
+  [[nodiscard]] std::vector<Portion> portions_left() const {
+    std::vector<Portion> portions;
+    portions.reserve(items_.size());
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      if (device_of_[i] == none)
+        portions.push_back({place_of(i), static_cast<double>(bytes_of(i))});
+    }
+    std::stable_sort(portions.begin(), portions.end(),
+                     [](const Portion& a, const Portion& b) { return a.layer < b.layer; });
+    std::size_t kept = 0;
+    for (const Portion& portion : portions) {
+      if (kept != 0 && portions[kept - 1].layer == portion.layer) {
+        portions[kept - 1].bytes += portion.bytes;
+      } else {
+        portions[kept++] = portion;
+      }
+    }
+    portions.resize(kept);
+    return portions;
+  }
+
+  std::span<const ItemLayout> items_;
+  std::vector<PlannedDevice> devices_;
+  SplitOptions options_;
+  LayerOrder<> order_;
+  std::vector<std::uint32_t> device_of_;  // by item
+};
+
+/// Returns the items that need memory, for each device; in order.
+/// Throws: as `Splitter::run`.
 template <class = void>
 [[nodiscard]] std::vector<std::vector<std::uint32_t>> split_by_layers(
-    std::span<const ItemLayout> items, std::vector<PlannedDevice> devices, std::uint64_t reserved) {
+    std::span<const ItemLayout> items, const std::vector<PlannedDevice>& devices,
+    const SplitOptions& options) {
   std::vector<std::vector<std::uint32_t>> of_device(devices.size());
-  const auto give = [&](std::size_t device, std::size_t item) {
-    if (items[item].has_own_memory()) of_device[device].push_back(static_cast<std::uint32_t>(item));
-  };
+  std::vector<std::uint32_t> device_of(items.size(), 0);
   if (devices.size() == 1) {
-    for (std::size_t i = 0; i < items.size(); ++i) give(0, i);
-    return of_device;
+    static_cast<void>(devices_of_rules(options.place, std::span{devices}));
+  } else {
+    device_of = Splitter{items, devices, options}.run();
   }
-  for (PlannedDevice& device : devices) device.free_bytes -= smaller(device.free_bytes, reserved);
-  const auto roomiest = std::max_element(
-      devices.begin(), devices.end(),
-      [](const PlannedDevice& a, const PlannedDevice& b) { return a.free_bytes < b.free_bytes; });
-  const LayerOrder order{items};
-  const std::vector<Portion> portions = portions_of(items, order, *roomiest);
-  const std::vector<std::uint32_t> of_portion = divide(portions, devices);
   for (std::size_t i = 0; i < items.size(); ++i) {
-    const auto found = std::lower_bound(
-        portions.begin(), portions.end(), order.place_of(items[i]),
-        [](const Portion& portion, std::uint64_t place) { return portion.layer < place; });
-    give(of_portion[static_cast<std::size_t>(found - portions.begin())], i);
+    if (items[i].has_own_memory()) of_device[device_of[i]].push_back(static_cast<std::uint32_t>(i));
   }
   return of_device;
 }

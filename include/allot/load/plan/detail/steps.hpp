@@ -130,7 +130,8 @@ class StepMaker {
   Plan plan{.arenas = std::move(placed.arenas),
             .items = {},
             .steps = StepMaker{file, placed.items}.run(),
-            .fusions = std::move(placed.fusions)};
+            .fusions = std::move(placed.fusions),
+            .notes = std::move(placed.notes)};
   plan.items.reserve(placed.items.size());
   for (auto& item : placed.items) plan.items.push_back(std::move(item.item));
   return plan;

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Which experts to keep on the host so that the rest of a model fits elsewhere: those of which the
+/// fewest bytes a token are read. Of a tensor of experts a token reads a few, so its cost is the
+/// bytes of one expert.
+///
+/// The choice is a knapsack turned around: at least so many bytes for the least cost. Models have
+/// few different sizes, all multiples of a large number, so the table of the classic dynamic program
+/// has thousands of entries, not billions. Where it would be larger, a search over the number
+/// of tensors of each size goes as far as its budget, the cheapest first.
+#pragma once
+
+#include <allot/core/checked.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace allot::load::detail {
+
+/// A tensor that may go to the host.
+struct Movable {
+  std::uint32_t item;
+  std::uint64_t bytes;  // what it takes where it is
+  std::uint64_t cost;   // bytes that are read for a token, in any unit
+};
+
+/// Returns true for tensors of which a token reads only some experts' part; shared experts are read
+/// whole.
+template <class = void>
+[[nodiscard]] bool is_of_experts(std::string_view name) noexcept {
+  return name.find("_exps.") != std::string_view::npos ||
+         name.find(".experts.") != std::string_view::npos;
+}
+
+/// Equal tensors.
+struct MovableKind {
+  std::uint64_t bytes;
+  std::uint64_t cost;
+  std::vector<std::uint32_t> items;
+};
+
+/// Returns the tensors by size and cost, the cheapest a byte first.
+template <class = void>
+[[nodiscard]] std::vector<MovableKind> kinds_of(std::span<const Movable> movable) {
+  std::vector<MovableKind> kinds;
+  for (const Movable& one : movable) {
+    const auto same = std::find_if(kinds.begin(), kinds.end(), [&](const MovableKind& kind) {
+      return kind.bytes == one.bytes && kind.cost == one.cost;
+    });
+    if (same != kinds.end()) {
+      same->items.push_back(one.item);
+    } else {
+      kinds.push_back({one.bytes, one.cost, {one.item}});
+    }
+  }
+  std::stable_sort(kinds.begin(), kinds.end(), [](const MovableKind& a, const MovableKind& b) {
+    const double first = static_cast<double>(a.cost) / static_cast<double>(a.bytes);
+    const double second = static_cast<double>(b.cost) / static_cast<double>(b.bytes);
+    return first != second ? first < second : a.bytes > b.bytes;
+  });
+  return kinds;
+}
+
+/// How many tensors of each kind.
+using KindCounts = std::vector<std::size_t>;
+
+/// Fills a table: for each number of units, the least cost of tensors that together have it.
+template <class = void>
+class CostTable {
+ public:
+  /// \param unit   divides the bytes of every kind
+  /// \param units  the largest number in the table
+  CostTable(std::span<const MovableKind> kinds, std::uint64_t unit, std::size_t units)
+      : kinds_{kinds}, costs_(units + 1, none), unit_{unit} {
+    costs_[0] = 0;
+    for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+      std::size_t left = kinds[kind].items.size();
+      for (std::size_t count = 1; left != 0; count *= 2) {  // any number is a sum of these
+        add({kind, smaller(count, left)});
+        left -= smaller(count, left);
+      }
+    }
+  }
+
+  /// Returns the cheapest choice of at least `least` and at most `most` units.
+  [[nodiscard]] std::optional<KindCounts> cheapest(std::size_t least, std::size_t most) const {
+    std::size_t best = costs_.size();
+    for (std::size_t i = least; i < costs_.size() && i <= most; ++i) {
+      if (costs_[i] != none && (best == costs_.size() || costs_[i] < costs_[best])) best = i;
+    }
+    if (best == costs_.size()) return std::nullopt;
+    KindCounts counts(kinds_.size(), 0);
+    for (std::size_t bundle = bundles_.size(); bundle-- != 0;) {
+      if (!taken_[bundle][best]) continue;
+      counts[bundles_[bundle].kind] += bundles_[bundle].count;
+      best -= units_of(bundles_[bundle]);
+    }
+    return counts;
+  }
+
+ private:
+  static constexpr std::uint64_t none = ~std::uint64_t{0};
+
+  struct Bundle {
+    std::size_t kind;
+    std::size_t count;
+  };
+
+  [[nodiscard]] std::size_t units_of(const Bundle& bundle) const noexcept {
+    return static_cast<std::size_t>(kinds_[bundle.kind].bytes / unit_) * bundle.count;
+  }
+
+  void add(const Bundle& bundle) {
+    const std::size_t units = units_of(bundle);
+    const std::uint64_t cost = kinds_[bundle.kind].cost * bundle.count;
+    std::vector<bool> taken(costs_.size());
+    for (std::size_t i = costs_.size(); i-- > units;) {
+      if (costs_[i - units] == none || costs_[i - units] + cost >= costs_[i]) continue;
+      costs_[i] = costs_[i - units] + cost;
+      taken[i] = true;
+    }
+    bundles_.push_back(bundle);
+    taken_.push_back(std::move(taken));
+  }
+
+  std::span<const MovableKind> kinds_;
+  std::vector<std::uint64_t> costs_;
+  std::uint64_t unit_;
+  std::vector<Bundle> bundles_;
+  std::vector<std::vector<bool>> taken_;  // by bundle
+};
+
+/// Tries numbers of each kind, depth first, the most of the cheapest kind first.
+template <class = void>
+class CountSearch {
+ public:
+  CountSearch(std::span<const MovableKind> kinds, std::uint64_t least, std::uint64_t most)
+      : kinds_{kinds}, most_{most}, counts_(kinds.size(), 0) {
+    try_kind(0, least, 0, 0);
+  }
+
+  [[nodiscard]] std::optional<KindCounts> best() const { return best_; }
+
+ private:
+  void try_kind(std::size_t kind, std::uint64_t missing, std::uint64_t moved, std::uint64_t cost) {
+    if (missing == 0) {
+      if (moved <= most_ && (!best_ || cost < best_cost_)) {
+        best_ = counts_;
+        best_cost_ = cost;
+      }
+      return;
+    }
+    if (kind == kinds_.size() || budget_ == 0) return;
+    --budget_;
+    const MovableKind& here = kinds_[kind];
+    if (best_ && static_cast<double>(cost) + static_cast<double>(missing) /
+                                                 static_cast<double>(here.bytes) *
+                                                 static_cast<double>(here.cost) >=
+                     static_cast<double>(best_cost_)) {
+      return;  // not even parts of this kind, the cheapest that is left, would be cheaper
+    }
+    const std::uint64_t enough = missing / here.bytes + (missing % here.bytes != 0 ? 1 : 0);
+    for (std::uint64_t count = smaller<std::uint64_t>(here.items.size(), enough) + 1;
+         count-- != 0;) {
+      const std::uint64_t bytes = here.bytes * count;
+      counts_[kind] = static_cast<std::size_t>(count);
+      try_kind(kind + 1, missing - smaller(missing, bytes), moved + bytes,
+               cost + here.cost * count);
+    }
+    counts_[kind] = 0;
+  }
+
+  std::span<const MovableKind> kinds_;
+  std::uint64_t most_;
+  KindCounts counts_;
+  std::optional<KindCounts> best_;
+  std::uint64_t best_cost_ = 0;
+  std::uint64_t budget_ = 1 << 20;
+};
+
+/// Returns the items to move so that at least `least` bytes and at most `most` go, at the least
+/// cost; nothing if no choice does. Of equal tensors, the first.
+/// Requires: sizes that are not 0, and sums below 2^63.
+template <class = void>
+[[nodiscard]] std::optional<std::vector<std::uint32_t>> cheapest_to_move(
+    std::span<const Movable> movable, std::uint64_t least, std::uint64_t most) {
+  if (least == 0) return std::vector<std::uint32_t>{};
+  const std::vector<MovableKind> kinds = kinds_of(movable);
+  std::uint64_t unit = 0;
+  std::uint64_t total = 0;
+  std::uint64_t largest = 0;
+  std::uint64_t bundles = 0;
+  for (const MovableKind& kind : kinds) {
+    unit = std::gcd(unit, kind.bytes);
+    total += kind.bytes * kind.items.size();
+    largest = larger(largest, kind.bytes);
+    for (std::size_t left = kind.items.size(); left != 0; left /= 2) ++bundles;
+  }
+  if (total < least || most < least) return std::nullopt;
+  // Nothing above is needed: without any one of its tensors it would still be enough.
+  const std::uint64_t units = smaller(total, least + largest) / unit;
+  constexpr std::uint64_t largest_table = std::uint64_t{1} << 24;
+  const std::uint64_t needed = least / unit + (least % unit != 0 ? 1 : 0);
+  const auto counts = units < largest_table / bundles
+                          ? CostTable{kinds, unit, static_cast<std::size_t>(units)}.cheapest(
+                                static_cast<std::size_t>(needed),
+                                static_cast<std::size_t>(smaller(most / unit, units)))
+                          : CountSearch{kinds, least, most}.best();
+  if (!counts) return std::nullopt;
+  std::vector<std::uint32_t> items;
+  for (std::size_t kind = 0; kind < kinds.size(); ++kind)
+    items.insert(items.end(), kinds[kind].items.begin(),
+                 kinds[kind].items.begin() + static_cast<std::ptrdiff_t>((*counts)[kind]));
+  return items;
+}
+
+}  // namespace allot::load::detail
