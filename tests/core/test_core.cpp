@@ -5,6 +5,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
+#include <allot/core/version.hpp>
 
 #include <doctest/doctest.h>
 
@@ -47,6 +48,7 @@ static_assert(checked_align_up(0, 256) == 0);
 static_assert(!checked_align_up(highest - 1, 256));
 static_assert(align_down(511, 256) == 256);
 static_assert(is_power_of_two(1) && !is_power_of_two(0) && !is_power_of_two(6));
+static_assert(version() == ALLOT_VERSION && ALLOT_VERSION >= 100);
 static_assert(largest_of<std::uint64_t> == highest);
 static_assert(largest_of<std::uint16_t> == 0xFFFF);
 static_assert(largest_of<std::int64_t> == 0x7FFF'FFFF'FFFF'FFFF);

@@ -4,6 +4,8 @@
 /// This header has its concept and `AlignTo`; docs/policies.md says which value to use.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <bit>
 #include <concepts>
 #include <cstdint>

@@ -11,6 +11,8 @@
 /// | `Usage`     | how full an arena is                                           |
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <cstdint>
 #include <string_view>
 #include <type_traits>

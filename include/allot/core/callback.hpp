@@ -4,6 +4,8 @@
 /// The part of `std::function` that allot uses, without the time that <functional> takes to compile.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <concepts>
 #include <cstddef>
 #include <new>

@@ -4,6 +4,8 @@
 /// `std::nullopt`.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <cstdint>
 #include <optional>
 

@@ -4,6 +4,8 @@
 /// so.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <cstdint>
 #include <string>
 

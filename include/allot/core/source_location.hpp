@@ -4,6 +4,8 @@
 /// same members if the compiler lacks that (clang 14).
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <source_location>
 
 #if !defined(__cpp_lib_source_location)

@@ -3,6 +3,8 @@
 /// `ThreadNumbers`: small numbers for the live threads.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <algorithm>
 #include <cstdint>
 #include <mutex>

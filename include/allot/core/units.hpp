@@ -4,6 +4,8 @@
 /// are built with it, so that reporting a shortage of memory does not allocate.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>

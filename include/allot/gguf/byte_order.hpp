@@ -7,6 +7,7 @@
 ///     if (file.byte_order() != std::endian::native) gguf::swap_byte_order(tensor.type, bytes);
 #pragma once
 
+#include <allot/core/version.hpp>
 #include <allot/gguf/tensor_type.hpp>
 
 #include <array>

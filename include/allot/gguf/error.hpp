@@ -3,6 +3,7 @@
 /// `gguf::ParseError`: what is wrong with a file, and where.
 #pragma once
 
+#include <allot/core/version.hpp>
 #include <allot/os/file_error.hpp>
 
 #include <cstdint>

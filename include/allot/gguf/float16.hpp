@@ -4,6 +4,8 @@
 /// down round to nearest, ties to even; NaN stays NaN.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <bit>
 #include <cstdint>
 

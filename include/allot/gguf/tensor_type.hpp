@@ -5,6 +5,8 @@
 /// ones.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <array>
 #include <cstdint>
 #include <iosfwd>

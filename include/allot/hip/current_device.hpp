@@ -4,6 +4,7 @@
 /// makes it current for the scope of its calls, then restores the caller's.
 #pragma once
 
+#include <allot/core/version.hpp>
 #include <allot/hip/error.hpp>
 
 #include <string>

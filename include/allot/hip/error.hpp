@@ -10,6 +10,8 @@
 /// Both reset HIP's own "last error", so that it is not taken for one of the caller's.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <hip/hip_runtime_api.h>
 
 #include <atomic>

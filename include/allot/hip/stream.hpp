@@ -4,6 +4,7 @@
 /// released, so that no copy outlives what it copies.
 #pragma once
 
+#include <allot/core/version.hpp>
 #include <allot/hip/current_device.hpp>
 #include <allot/hip/error.hpp>
 

@@ -4,6 +4,8 @@
 /// null model; docs/policies.md lists the models.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <concepts>
 #include <cstdint>
 #include <optional>

@@ -3,6 +3,8 @@
 /// `Lifetime`: what `plan_offsets` (`plan_offsets.hpp`) plans.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <cstdint>
 
 namespace allot {

@@ -3,6 +3,8 @@
 /// `OffsetPlan`: what `plan_offsets` (`plan_offsets.hpp`) answers, and what it is asked with.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <cstdint>
 #include <vector>
 

@@ -3,6 +3,8 @@
 /// `os::Descriptor`: owns an open file's number, and closes it on every path.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <unistd.h>
 
 #include <utility>

@@ -3,6 +3,7 @@
 /// `os::FileMapping`: a file's bytes as memory.
 #pragma once
 
+#include <allot/core/version.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/input_file.hpp>
 

@@ -4,6 +4,8 @@
 /// `<filesystem>`; and functions on names.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <sys/stat.h>
 
 #include <string>

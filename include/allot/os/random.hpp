@@ -8,6 +8,8 @@
 /// | `fill_with_random_bits` | as many as are asked for, new ones each time                    |
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <sys/auxv.h>
 
 #include <cstddef>

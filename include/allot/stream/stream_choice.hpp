@@ -3,6 +3,8 @@
 /// `StreamChoice`: which of several streams the next work goes to.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 namespace allot {
 
 /// Which stream the next work goes to.

@@ -13,6 +13,8 @@
 /// units, which wastes less than one unit.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 #include <bit>
 #include <concepts>
 #include <cstddef>
