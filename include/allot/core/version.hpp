@@ -3,7 +3,7 @@
 /// Which version of allot this is, and the language that it needs.
 #pragma once
 
-#if __cplusplus < 202002L
+#if __cplusplus < 202002
 // Not #error, after which a compiler goes on to hundreds of errors. That this file is missing ends it.
 #define ALLOT_MISSING "allot needs C++20: compile with -std=c++20 or later"
 #include ALLOT_MISSING
