@@ -11,7 +11,11 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
+#include <allot/offsets/detail/fit_search.hpp>
 #include <allot/offsets/detail/offset_planner.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
+#include <allot/offsets/detail/plan_rules.hpp>
+#include <allot/offsets/detail/rule_planner.hpp>
 #include <allot/offsets/lifetime.hpp>
 #include <allot/offsets/offset_plan.hpp>
 
@@ -19,6 +23,7 @@
 #include <cstdint>
 #include <span>
 #include <stdexcept>
+#include <utility>
 
 namespace allot {
 
@@ -48,34 +53,68 @@ inline void check_lifetimes(std::span<const Lifetime> lifetimes) {
   }
 }
 
+[[noreturn]] inline void throw_no_room(std::span<const Lifetime> lifetimes, std::size_t buffer) {
+  FixedText<256> text;
+  text << "no plan found: buffer " << buffer << " of " << lifetimes[buffer].bytes
+       << " bytes has no room in any memory that may hold it; give more work, more capacity, or "
+          "ask fit_offsets what to keep elsewhere";
+  throw std::length_error{text.c_str()};
+}
+
+[[noreturn]] inline void throw_beyond_capacity(const OffsetPlan& plan, std::uint64_t capacity) {
+  FixedText<256> text;
+  text << "no plan found: the best one has " << plan.bytes << " bytes, the capacity is " << capacity
+       << ", at least " << plan.lower_bound
+       << " are needed; give more work, or ask fit_offsets what to keep elsewhere";
+  throw std::length_error{text.c_str()};
+}
+
 }  // namespace detail
 
 /// Offsets for buffers in one block, such that no two that are alive at one step overlap; the same
 /// for the same lifetimes on every machine. Take `plan.bytes` bytes at `plan.alignment` once, and
 /// add the offsets. More work never gives a plan of more bytes.
 ///
+/// With several memories (`options.capacities`), buffers go to the first of theirs that has room;
+/// take `plan.memory_bytes[m]` bytes of each memory m.
+///
 /// Complexity: `options.work` bounds it, down to n log n. Memory: n log n, and n^2 bits of up to
 /// 2,048 buffers; up to 1.5 MiB of the stack.
-/// Throws: `std::invalid_argument` naming the buffer for a last step before the first one and an
-/// alignment that is not a power of two, and when what is alive at once exceeds 64 bits;
-/// `std::length_error` for 2^32 - 1 buffers and more; `std::bad_alloc`.
+/// Throws: `std::invalid_argument` naming the buffer for a last step before the first one, an
+/// alignment that is not a power of two, a place, a memory or a buffer to replace that cannot be,
+/// and when what is alive at once exceeds 64 bits; `std::length_error` for 2^32 - 1 buffers and
+/// more, and if no plan was found for the capacities (`fit_offsets` says whether there is none);
+/// `std::bad_alloc`; what `options.progress` throws.
 template <class = void>
 [[nodiscard]] OffsetPlan plan_offsets(std::span<const Lifetime> lifetimes,
                                       const OffsetPlanOptions& options = {}) {
   detail::check_lifetimes(lifetimes);
-  return detail::OffsetPlanner<>{lifetimes, options}.plan();
+  if (detail::has_rules(lifetimes, options)) {
+    detail::RulePlanner<> planner{lifetimes, options, 0};
+    auto plan = planner.plan();
+    if (!plan) detail::throw_no_room(lifetimes, *planner.refused());
+    return std::move(*plan);
+  }
+  const auto all = detail::plain(lifetimes);
+  OffsetPlan plan = detail::OffsetPlanner<>{all, options}.plan();
+  if (!options.capacities.empty() && plan.bytes > options.capacities.front())
+    detail::throw_beyond_capacity(plan, options.capacities.front());
+  return plan;
 }
 
-/// Whether buffers fit a block of that many bytes. The search is only for that, and ends with it:
-/// for a plan of few bytes ask `plan_offsets`. "Impossible" is a proof: more is alive at a step
-/// than the capacity, or no arrangement of `buffers` is left to try.
+/// Whether buffers fit a block of that many bytes, with several memories: all of them together.
+/// The search is only for that, and ends with it: for a plan of few bytes ask `plan_offsets`.
+/// "Impossible" is a proof: more is alive at a step than the capacity, or no arrangement of
+/// `buffers` is left to try. What does not fit comes with the fewest bytes to keep elsewhere.
 ///
-/// Complexity, throws: as `plan_offsets`.
+/// Complexity: as `plan_offsets`; what does not fit may take that once more for each try of what to
+/// keep elsewhere, with a quarter of the work.
+/// Throws: as `plan_offsets`, but not for capacities.
 template <class = void>
 [[nodiscard]] OffsetFit fit_offsets(std::span<const Lifetime> lifetimes, std::uint64_t capacity,
                                     const OffsetPlanOptions& options = {}) {
   detail::check_lifetimes(lifetimes);
-  return detail::OffsetPlanner<>{lifetimes, options}.fit(capacity);
+  return detail::FitSearch<>{lifetimes, capacity, options}.run();
 }
 
 }  // namespace allot

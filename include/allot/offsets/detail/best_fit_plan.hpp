@@ -5,7 +5,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/breadth.hpp>
-#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/strategy/best_fit.hpp>
 
 #include <cstddef>
@@ -25,13 +25,13 @@ struct Offsets {
 /// What an arena of that granularity makes of them, or nothing beyond 64 bits. Complexity: n log n,
 /// whatever is alive together.
 template <class = void>
-[[nodiscard]] std::optional<Offsets> plan_best_fit(std::span<const Lifetime> lifetimes,
+[[nodiscard]] std::optional<Offsets> plan_best_fit(std::span<const PlainLifetime> lifetimes,
                                                    std::uint64_t granularity) {
   WideBestFit range{largest_of<std::uint64_t>};
   std::vector<Handle> handles(lifetimes.size());
   Offsets plan{std::vector<std::uint64_t>(lifetimes.size()), 0};
   for (const LifetimeChange& change : changes_of(lifetimes)) {
-    const Lifetime& lifetime = lifetimes[change.buffer];
+    const PlainLifetime& lifetime = lifetimes[change.buffer];
     if (lifetime.bytes == 0) continue;
     if (!change.begins) {
       range.deallocate(handles[change.buffer], plan.offsets[change.buffer]);

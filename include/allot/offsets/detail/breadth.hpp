@@ -5,7 +5,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
-#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -34,7 +34,7 @@ struct LifetimeChange {
 
 /// All of them, by time: at one step, what begins is alive together with what ends.
 template <class = void>
-[[nodiscard]] std::vector<LifetimeChange> changes_of(std::span<const Lifetime> lifetimes) {
+[[nodiscard]] std::vector<LifetimeChange> changes_of(std::span<const PlainLifetime> lifetimes) {
   std::vector<LifetimeChange> changes;
   changes.reserve(2 * lifetimes.size());
   for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
@@ -55,7 +55,7 @@ template <class = void>
 class Breadth {
  public:
   /// \param granularity  sizes are rounded up to multiples of it
-  explicit Breadth(std::span<const Lifetime> lifetimes, std::uint64_t granularity = 1) {
+  explicit Breadth(std::span<const PlainLifetime> lifetimes, std::uint64_t granularity = 1) {
     std::uint64_t alive = 0;
     for (const LifetimeChange& change : changes_of(lifetimes)) {
       const auto bytes = checked_align_up(lifetimes[change.buffer].bytes, granularity);
@@ -78,7 +78,7 @@ class Breadth {
   [[nodiscard]] std::uint64_t fullest() const noexcept { return fullest_; }
 
   /// The most bytes alive while each buffer is. Complexity: n log n.
-  [[nodiscard]] std::vector<std::uint64_t> of(std::span<const Lifetime> lifetimes) const {
+  [[nodiscard]] std::vector<std::uint64_t> of(std::span<const PlainLifetime> lifetimes) const {
     std::size_t levels = 1;
     while ((std::size_t{1} << levels) <= alive_.size()) ++levels;
     std::vector<std::vector<std::uint64_t>> highest{alive_};  // of 1, 2, 4, ... neighbours

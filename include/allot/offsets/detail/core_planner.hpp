@@ -10,7 +10,7 @@
 #include <allot/offsets/detail/eviction_search.hpp>
 #include <allot/offsets/detail/gap_index.hpp>
 #include <allot/offsets/detail/packing.hpp>
-#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
 
 #include <array>
 #include <cstddef>
@@ -28,7 +28,7 @@ class CorePlanner {
  public:
   /// \param orders  that the rest is placed in, one after another
   /// \param low  what to ask for first
-  CorePlanner(std::span<const Lifetime> lifetimes, const Packing& packing,
+  CorePlanner(std::span<const PlainLifetime> lifetimes, const Packing& packing,
               std::vector<std::vector<std::uint32_t>> orders, std::uint64_t low,
               std::uint64_t& work_left)
       : lifetimes_{lifetimes},
@@ -147,7 +147,7 @@ class CorePlanner {
     return plan;
   }
 
-  std::span<const Lifetime> lifetimes_;
+  std::span<const PlainLifetime> lifetimes_;
   const Packing& packing_;
   std::vector<std::vector<std::uint32_t>> orders_;
   std::vector<std::uint32_t> box_of_;  // of each buffer that has bytes

@@ -120,7 +120,7 @@ class CoreSearch {
                                const std::vector<std::pair<std::uint32_t, std::uint32_t>>& boxes,
                                std::size_t count, const std::vector<std::uint32_t>& ranks,
                                std::size_t last_rank, std::uint64_t small) {
-    std::vector<Lifetime> lifetimes;
+    std::vector<PlainLifetime> lifetimes;
     lifetimes.reserve(count);
     std::vector<std::uint64_t> changes(ranks.size() + 1);  // of the core's bytes, modulo 2^64
     for (std::size_t i = 0; i < count; ++i) {

@@ -10,7 +10,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/lifetime_index.hpp>
-#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -29,7 +29,7 @@ class EvictionSearch {
   /// The offset of what has no place yet.
   static constexpr std::uint64_t outside = largest_of<std::uint64_t>;
 
-  EvictionSearch(std::span<const Lifetime> lifetimes, std::span<const std::uint64_t> offsets)
+  EvictionSearch(std::span<const PlainLifetime> lifetimes, std::span<const std::uint64_t> offsets)
       : lifetimes_{lifetimes},
         index_{lifetimes},
         offsets_{offsets.begin(), offsets.end()},
@@ -98,7 +98,7 @@ class EvictionSearch {
 
   /// Where the buffer goes; leaves what has to go in `in_the_way_`.
   [[nodiscard]] std::uint64_t find(std::uint32_t buffer) {
-    const Lifetime& lifetime = lifetimes_[buffer];
+    const PlainLifetime& lifetime = lifetimes_[buffer];
     in_the_way_.clear();
     const std::span<const PlacedRange> others = index_.alive_with(lifetime);
     work_ += (others.size() + 1) * (4 + std::size_t(std::bit_width(others.size())));
@@ -113,7 +113,7 @@ class EvictionSearch {
   }
 
   /// The tightest gap.
-  [[nodiscard]] std::optional<std::uint64_t> find_gap(const Lifetime& lifetime,
+  [[nodiscard]] std::optional<std::uint64_t> find_gap(const PlainLifetime& lifetime,
                                                       std::span<const PlacedRange> others) const {
     std::uint64_t end = 0;
     std::uint64_t tightest = largest_of<std::uint64_t>;
@@ -133,7 +133,7 @@ class EvictionSearch {
     return found;
   }
 
-  [[nodiscard]] std::uint64_t find_cheapest(const Lifetime& lifetime,
+  [[nodiscard]] std::uint64_t find_cheapest(const PlainLifetime& lifetime,
                                             std::span<const PlacedRange> others) {
     begins_.clear();
     ends_.clear();
@@ -172,7 +172,7 @@ class EvictionSearch {
     return best;
   }
 
-  std::span<const Lifetime> lifetimes_;
+  std::span<const PlainLifetime> lifetimes_;
   LifetimeIndex<> index_;
   std::vector<std::uint64_t> offsets_;
   std::vector<std::uint64_t> refusals_;  // of each buffer

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -29,7 +29,7 @@ struct PlacedRange {
 template <class = void>
 class LifetimeIndex {
  public:
-  explicit LifetimeIndex(std::span<const Lifetime> lifetimes)
+  explicit LifetimeIndex(std::span<const PlainLifetime> lifetimes)
       : rank_(lifetimes.size()), first_(lifetimes.size()), placed_(lifetimes.size()) {
     std::vector<std::uint32_t> order(lifetimes.size());
     std::iota(order.begin(), order.end(), 0U);
@@ -47,7 +47,7 @@ class LifetimeIndex {
   /// Forgets what was placed. Complexity: linear.
   void clear() noexcept { std::fill(latest_.begin(), latest_.end(), Latest{}); }
 
-  void insert(std::uint32_t buffer, std::uint64_t offset, const Lifetime& lifetime) noexcept {
+  void insert(std::uint32_t buffer, std::uint64_t offset, const PlainLifetime& lifetime) noexcept {
     const std::uint32_t rank = rank_[buffer];
     placed_[rank] = {offset, offset + lifetime.bytes, buffer};
     for (std::size_t node = leaves_ + rank; node != 0; node /= 2) {
@@ -73,7 +73,7 @@ class LifetimeIndex {
 
   /// The placed buffers that some step of the lifetime has alive, by offset. Valid until the next
   /// call.
-  [[nodiscard]] std::span<const PlacedRange> alive_with(const Lifetime& lifetime) {
+  [[nodiscard]] std::span<const PlacedRange> alive_with(const PlainLifetime& lifetime) {
     found_.clear();
     const auto end = static_cast<std::size_t>(
         std::upper_bound(first_.begin(), first_.end(), lifetime.last) - first_.begin());

@@ -10,8 +10,9 @@
 #include <allot/offsets/detail/core_planner.hpp>
 #include <allot/offsets/detail/order_placer.hpp>
 #include <allot/offsets/detail/packing.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/offsets/detail/plan_orders.hpp>
-#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/detail/search_watch.hpp>
 #include <allot/offsets/offset_plan.hpp>
 
 #include <algorithm>
@@ -32,11 +33,14 @@ namespace allot::detail {
 template <class = void>
 class OffsetPlanner {
  public:
-  OffsetPlanner(std::span<const Lifetime> lifetimes, const OffsetPlanOptions& options)
-      : lifetimes_{lifetimes}, breadth_{lifetimes}, work_left_{options.work} {
+  OffsetPlanner(std::span<const PlainLifetime> lifetimes, const OffsetPlanOptions& options)
+      : lifetimes_{lifetimes},
+        breadth_{lifetimes},
+        watch_{options, options.work},
+        work_left_{options.work} {
     best_.lower_bound = breadth_.most();
     best_.bytes = largest_of<std::uint64_t>;
-    for (const Lifetime& lifetime : lifetimes) {
+    for (const PlainLifetime& lifetime : lifetimes) {
       if (lifetime.bytes != 0) best_.alignment = larger(best_.alignment, lifetime.alignment);
     }
     // What alignment takes ends the search when it is next to nothing; else it may be avoided.
@@ -95,13 +99,17 @@ class OffsetPlanner {
   [[nodiscard]] bool is_proven() const noexcept {
     return is_exhausted_ || (has_plan_ && best_.bytes <= good_enough_);
   }
-  [[nodiscard]] bool is_done() const noexcept { return is_proven() || work_left_ == 0; }
+  [[nodiscard]] bool is_done() {
+    if (is_proven() || work_left_ == 0) return true;
+    if (watch_.stops(work_left_, best_.bytes, best_.lower_bound)) work_left_ = 0;
+    return work_left_ == 0;
+  }
 
   /// What the lower bound is when every buffer ends at a multiple of the lowest alignment: all but
   /// the one on top do.
   [[nodiscard]] std::uint64_t aligned_bound() const {
     std::uint64_t lowest = best_.alignment;
-    for (const Lifetime& lifetime : lifetimes_) lowest = smaller(lowest, lifetime.alignment);
+    for (const PlainLifetime& lifetime : lifetimes_) lowest = smaller(lowest, lifetime.alignment);
     try {
       return lowest == 1 ? breadth_.most() : Breadth<>{lifetimes_, lowest}.most();
     } catch (const std::invalid_argument&) {  // beyond 64 bits
@@ -202,7 +210,7 @@ class OffsetPlanner {
 
   /// The step with the most bytes of these alive.
   [[nodiscard]] std::uint64_t first_fullest(const std::vector<std::uint32_t>& buffers) const {
-    std::vector<Lifetime> lifetimes;
+    std::vector<PlainLifetime> lifetimes;
     for (const std::uint32_t buffer : buffers) lifetimes.push_back(lifetimes_[buffer]);
     return Breadth<>{lifetimes}.fullest();
   }
@@ -216,9 +224,10 @@ class OffsetPlanner {
     return plan;
   }
 
-  std::span<const Lifetime> lifetimes_;
+  std::span<const PlainLifetime> lifetimes_;
   Breadth<> breadth_;
   Packing packing_;
+  SearchWatch<> watch_;
   std::uint64_t work_left_;
   std::uint64_t good_enough_ = 0;
   OffsetPlan best_;

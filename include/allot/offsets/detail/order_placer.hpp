@@ -9,7 +9,7 @@
 #include <allot/offsets/detail/gap_index.hpp>
 #include <allot/offsets/detail/lifetime_index.hpp>
 #include <allot/offsets/detail/packing.hpp>
-#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -25,7 +25,8 @@ template <class = void>
 class OrderPlacer {
  public:
   /// \param work_left  units that may be spent, and are taken from it
-  OrderPlacer(std::span<const Lifetime> lifetimes, const Packing& packing, std::uint64_t& work_left)
+  OrderPlacer(std::span<const PlainLifetime> lifetimes, const Packing& packing,
+              std::uint64_t& work_left)
       : lifetimes_{lifetimes},
         packing_{packing},
         box_of_(lifetimes.size()),
@@ -41,7 +42,7 @@ class OrderPlacer {
     gaps_.clear();
     Offsets plan{std::vector<std::uint64_t>(lifetimes_.size()), 0};
     for (const std::uint32_t buffer : order) {
-      const Lifetime& lifetime = lifetimes_[buffer];
+      const PlainLifetime& lifetime = lifetimes_[buffer];
       if (lifetime.bytes == 0) continue;
       if (work_left_ == 0) return std::nullopt;
       const std::uint64_t before = gaps_.work();
@@ -76,7 +77,7 @@ class OrderPlacer {
     index_.clear();
     Offsets plan{std::vector<std::uint64_t>(lifetimes_.size()), 0};
     for (const std::uint32_t buffer : order) {
-      const Lifetime& lifetime = lifetimes_[buffer];
+      const PlainLifetime& lifetime = lifetimes_[buffer];
       if (lifetime.bytes == 0) continue;
       if (work_left_ == 0) return std::nullopt;
       const auto offset = find(lifetime, tightest);
@@ -89,7 +90,7 @@ class OrderPlacer {
   }
 
   /// An offset that no buffer alive with this one has; nothing when it would exceed 64 bits.
-  [[nodiscard]] std::optional<std::uint64_t> find(const Lifetime& lifetime, bool tightest) {
+  [[nodiscard]] std::optional<std::uint64_t> find(const PlainLifetime& lifetime, bool tightest) {
     const std::span<const PlacedRange> others = index_.alive_with(lifetime);
     spend((others.size() + 1) * (4 + std::size_t(std::bit_width(others.size()))));
     std::uint64_t end = 0;
@@ -113,7 +114,7 @@ class OrderPlacer {
     return start;
   }
 
-  std::span<const Lifetime> lifetimes_;
+  std::span<const PlainLifetime> lifetimes_;
   const Packing& packing_;
   std::vector<std::uint32_t> box_of_;  // of each buffer that has bytes
   LifetimeIndex<> index_;

@@ -8,7 +8,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/breadth.hpp>
-#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -47,13 +47,13 @@ struct Packing {
 };
 
 template <class = void>
-[[nodiscard]] Packing make_packing(std::span<const Lifetime> lifetimes) {
+[[nodiscard]] Packing make_packing(std::span<const PlainLifetime> lifetimes) {
   Packing packing;
   std::vector<std::uint32_t> box_of(lifetimes.size());
   bool is_open = false;  // whether the last change began a lifetime
   std::uint64_t alive = 0;
   for (const LifetimeChange& change : changes_of(lifetimes)) {
-    const Lifetime& lifetime = lifetimes[change.buffer];
+    const PlainLifetime& lifetime = lifetimes[change.buffer];
     if (lifetime.bytes == 0) continue;
     if (!change.begins) {
       is_open = false;

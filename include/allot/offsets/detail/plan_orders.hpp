@@ -3,7 +3,7 @@
 /// The orders that buffers are placed in.
 #pragma once
 
-#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/offsets/offset_plan.hpp>
 
 #include <algorithm>
@@ -18,11 +18,11 @@ namespace allot::detail {
 
 /// \param breadths  the most bytes alive while each buffer is
 template <class = void>
-[[nodiscard]] std::vector<std::uint32_t> order_of(std::span<const Lifetime> lifetimes,
+[[nodiscard]] std::vector<std::uint32_t> order_of(std::span<const PlainLifetime> lifetimes,
                                                   std::span<const std::uint64_t> breadths,
                                                   PlanOrder name) {
   const auto key = [&](std::uint32_t buffer) -> std::pair<double, double> {
-    const Lifetime& lifetime = lifetimes[buffer];
+    const PlainLifetime& lifetime = lifetimes[buffer];
     const auto bytes = static_cast<double>(lifetime.bytes);
     const auto steps = static_cast<double>(lifetime.last - lifetime.first) + 1;
     switch (name) {

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `FitSearch`: whether buffers fit a capacity, and if not, what to keep elsewhere.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/offsets/detail/offset_planner.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
+#include <allot/offsets/detail/plan_rules.hpp>
+#include <allot/offsets/detail/rule_planner.hpp>
+#include <allot/offsets/detail/spill_search.hpp>
+#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/offset_plan.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+template <class = void>
+class FitSearch {
+ public:
+  FitSearch(std::span<const Lifetime> lifetimes, std::uint64_t capacity,
+            const OffsetPlanOptions& options)
+      : lifetimes_{lifetimes}, capacity_{capacity}, options_{options} {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t bytes : options.capacities)
+      sum = checked_add(sum, bytes).value_or(largest_of<std::uint64_t>);
+    if (!options.capacities.empty()) capacity_ = smaller(capacity_, sum);
+  }
+
+  [[nodiscard]] OffsetFit run() {
+    OffsetFit fit = fit_of(lifetimes_, options_);
+    if (fit.verdict != OffsetFit::Verdict::fits) fit.spill = spill();
+    return fit;
+  }
+
+ private:
+  static constexpr std::uint64_t most_nodes = 200'000;
+
+  [[nodiscard]] OffsetFit fit_of(std::span<const Lifetime> lifetimes,
+                                 const OffsetPlanOptions& options) const {
+    if (!has_rules(lifetimes, options)) {
+      const std::vector<PlainLifetime> all = plain(lifetimes);
+      return OffsetPlanner<>{all, options}.fit(capacity_);
+    }
+    RulePlanner<> planner{lifetimes, options, capacity_};
+    OffsetFit fit;
+    if (is_beyond(lifetimes, planner, fit)) return fit;
+    if (auto plan = planner.plan()) fit.plan = std::move(*plan);
+    if (!fit.plan.offsets.empty() && fit.plan.bytes <= capacity_)
+      fit.verdict = OffsetFit::Verdict::fits;
+    fit.plan.lower_bound = planner.lower_bound();
+    return fit;
+  }
+
+  /// Whether what is alive at one step exceeds the memories that it may be in: all of them, or, if
+  /// they are few, some.
+  [[nodiscard]] bool is_beyond(std::span<const Lifetime> lifetimes, const RulePlanner<>& planner,
+                               OffsetFit& fit) const {
+    const PlanRules<>& rules = planner.rules();
+    const std::size_t memories = rules.memories();
+    const auto refutes = [&](const std::vector<std::size_t>& some, std::uint64_t capacity) {
+      const auto most = rules.most_alive(some);
+      if (most.bytes <= capacity) return false;
+      fit.verdict = OffsetFit::Verdict::impossible;
+      fit.step = most.step;
+      for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
+        const auto allowed = rules.memories_of(i);
+        const bool counts = std::all_of(allowed.begin(), allowed.end(), [&](std::size_t memory) {
+          return std::find(some.begin(), some.end(), memory) != some.end();
+        });
+        if (counts && lifetimes[i].bytes != 0 && lifetimes[i].first <= most.step &&
+            most.step <= lifetimes[i].last)
+          fit.buffers.push_back(i);
+      }
+      return true;
+    };
+    std::vector<std::size_t> all(memories);
+    for (std::size_t m = 0; m < memories; ++m) all[m] = m;
+    if (refutes(all, capacity_)) return true;
+    if (memories > 1 && memories <= most_for_subsets) {
+      for (std::size_t bits = 1; bits + 1 < std::size_t{1} << memories; ++bits) {
+        std::vector<std::size_t> some;
+        std::uint64_t capacity = 0;
+        for (std::size_t m = 0; m < memories; ++m) {
+          if ((bits >> m & 1) == 0) continue;
+          some.push_back(m);
+          capacity = checked_add(capacity, rules.capacity(m)).value_or(largest_of<std::uint64_t>);
+        }
+        if (refutes(some, capacity)) return true;
+      }
+    }
+    if (planner.lower_bound() <= capacity_) return false;
+    // Places of their own end beyond it.
+    fit.verdict = OffsetFit::Verdict::impossible;
+    for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
+      if (lifetimes[i].fixed_offset && lifetimes[i].bytes != 0) fit.buffers.push_back(i);
+    }
+    if (!fit.buffers.empty()) fit.step = lifetimes[fit.buffers.front()].first;
+    return true;
+  }
+  static constexpr std::size_t most_for_subsets = 6;
+
+  /// The fewest bytes whose absence lets what is alive fit; if no plan is found then, more and more
+  /// of what is alive at the fullest step.
+  [[nodiscard]] Spill spill() const {
+    const std::vector<PlainLifetime> all = plain(lifetimes_);
+    SpillSearch<> search{all, smaller_excess_capacity(all)};
+    std::vector<std::uint32_t> out = search.run(most_nodes);
+    const bool is_least = search.is_proven();
+    OffsetPlanOptions options;
+    options.capacities = options_.capacities;
+    options.stop = options_.stop;
+    options.work = options_.work / 4;
+    bool is_first = true;
+    while (!fits_without(out, options)) {
+      is_first = false;
+      add_more(out, all);
+    }
+    if (!is_first) put_back(out, options);
+    Spill spill;
+    spill.buffers = std::move(out);
+    for (const std::uint32_t i : spill.buffers) spill.bytes += lifetimes_[i].bytes;
+    spill.is_proven = is_least && is_first;
+    return spill;
+  }
+
+  /// Places that are shared take once what their buffers take each: no step may be asked to lose
+  /// more than it must.
+  [[nodiscard]] std::uint64_t smaller_excess_capacity(std::span<const PlainLifetime> all) const {
+    if (!has_rules(lifetimes_, options_)) return capacity_;
+    const PlanRules<> rules{lifetimes_, options_};
+    if (!rules.has_replacements()) return capacity_;
+    std::uint64_t shared = 0;
+    for (std::uint32_t i = 0; i < all.size(); ++i)
+      shared = larger(shared, rules.replaced_by(i) ? all[i].bytes : 0);
+    return checked_add(capacity_, shared).value_or(largest_of<std::uint64_t>);
+  }
+
+  [[nodiscard]] bool fits_without(const std::vector<std::uint32_t>& out,
+                                  const OffsetPlanOptions& options) const {
+    std::vector<Lifetime> rest{lifetimes_.begin(), lifetimes_.end()};
+    for (const std::uint32_t i : out) {
+      rest[i].bytes = 0;
+      rest[i].fixed_offset.reset();
+    }
+    return fit_of(rest, options).verdict == OffsetFit::Verdict::fits;
+  }
+
+  /// Adds as many as there are, at least one: the smallest that are alive when the most bytes are.
+  void add_more(std::vector<std::uint32_t>& out, std::vector<PlainLifetime> rest) const {
+    const std::size_t wanted = out.size() / 4 + 1;
+    for (const std::uint32_t i : out) rest[i].bytes = 0;
+    for (std::size_t count = 0; count < wanted; ++count) {
+      const std::uint64_t step = Breadth<>{rest}.fullest();
+      std::optional<std::uint32_t> least;
+      for (std::uint32_t i = 0; i < rest.size(); ++i) {
+        if (rest[i].bytes == 0) continue;
+        const bool is_alive = rest[i].first <= step && step <= rest[i].last;
+        if (is_alive && (!least || rest[i].bytes < rest[*least].bytes)) least = i;
+      }
+      if (!least) break;
+      out.push_back(*least);
+      rest[*least].bytes = 0;
+    }
+    std::sort(out.begin(), out.end());
+  }
+
+  /// Takes back what need not go, the largest first.
+  void put_back(std::vector<std::uint32_t>& out, const OffsetPlanOptions& options) const {
+    std::vector<std::uint32_t> by_size = out;
+    std::stable_sort(by_size.begin(), by_size.end(), [&](std::uint32_t a, std::uint32_t b) {
+      return lifetimes_[a].bytes > lifetimes_[b].bytes;
+    });
+    if (by_size.size() > most_put_back) by_size.resize(most_put_back);
+    for (const std::uint32_t i : by_size) {
+      std::vector<std::uint32_t> without = out;
+      std::erase(without, i);
+      if (fits_without(without, options)) out = std::move(without);
+    }
+  }
+  static constexpr std::size_t most_put_back = 32;
+
+  std::span<const Lifetime> lifetimes_;
+  std::uint64_t capacity_;
+  const OffsetPlanOptions& options_;
+};
+
+}  // namespace allot::detail

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `RulePlacer`: buffers in some order, each where the rules of the plan let it be.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/offsets/detail/lifetime_index.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
+#include <allot/offsets/detail/plan_rules.hpp>
+#include <allot/offsets/lifetime.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+/// What came of placing all buffers.
+struct RulePlan {
+  std::vector<std::uint64_t> offsets;
+  std::vector<std::size_t> memories;
+  std::vector<std::uint64_t> memory_bytes;
+  std::vector<std::uint32_t> refused;  ///< for which no memory had room
+  std::uint64_t refused_bytes = 0;
+  std::uint64_t bytes = 0;  ///< of all memories
+  std::uint64_t waits = 0;  ///< between streams; while placing, an estimate
+
+  [[nodiscard]] bool is_whole() const noexcept { return refused.empty(); }
+};
+
+template <class = void>
+class RulePlacer {
+ public:
+  /// \param work_left  units that may be spent, and are taken from it
+  RulePlacer(std::span<const Lifetime> lifetimes, const PlanRules<>& rules,
+             std::uint64_t wait_bytes, std::uint64_t& work_left)
+      : lifetimes_{lifetimes},
+        rules_{rules},
+        plain_{plain(lifetimes)},
+        wait_bytes_{rules.has_streams() ? wait_bytes : 0},
+        index_(rules.memories(), LifetimeIndex<>{plain_}),
+        placed_(rules.memories()),
+        work_left_{work_left} {}
+
+  /// Those that have a place first, then the others in this order. Nothing if the work ends, unless
+  /// `must_end` says that it may not.
+  [[nodiscard]] std::optional<RulePlan> place(const std::vector<std::uint32_t>& order,
+                                              bool shares_places, bool must_end) {
+    for (auto& index : index_) index.clear();
+    for (auto& placed : placed_) placed.clear();
+    plan_ = {};
+    plan_.offsets.resize(lifetimes_.size());
+    plan_.memories.resize(lifetimes_.size());
+    plan_.memory_bytes.resize(rules_.memories());
+    for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
+      plan_.memories[i] = rules_.memories_of(i).front();
+      if (!lifetimes_[i].fixed_offset) continue;
+      plan_.offsets[i] = *lifetimes_[i].fixed_offset;
+      if (lifetimes_[i].bytes != 0) insert(i, plan_.memories[i], plan_.offsets[i]);
+    }
+    for (const std::uint32_t buffer : order) {
+      if (lifetimes_[buffer].bytes == 0 || lifetimes_[buffer].fixed_offset) continue;
+      if (work_left_ == 0 && !must_end) return std::nullopt;
+      const auto place = shares_places ? shared_place(buffer) : std::nullopt;
+      const auto found = place ? place : free_place(buffer);
+      if (found) {
+        insert(buffer, found->memory, found->offset);
+        plan_.waits += found->waits;
+      } else {
+        plan_.refused.push_back(buffer);
+        plan_.refused_bytes += lifetimes_[buffer].bytes;
+      }
+    }
+    for (const std::uint64_t bytes : plan_.memory_bytes) plan_.bytes += bytes;
+    return std::move(plan_);
+  }
+
+ private:
+  struct Place {
+    std::size_t memory;
+    std::uint64_t offset;
+    std::uint64_t waits;
+  };
+
+  void spend(std::uint64_t units) noexcept { work_left_ -= smaller(work_left_, units); }
+
+  void insert(std::uint32_t buffer, std::size_t memory, std::uint64_t offset) {
+    plan_.offsets[buffer] = offset;
+    plan_.memories[buffer] = memory;
+    plan_.memory_bytes[memory] =
+        larger(plan_.memory_bytes[memory], offset + lifetimes_[buffer].bytes);
+    index_[memory].insert(buffer, offset, plain_[buffer]);
+    if (wait_bytes_ != 0) placed_[memory].push_back(buffer);
+  }
+
+  [[nodiscard]] std::span<const PlacedRange> alive_with(std::uint32_t buffer, std::size_t memory) {
+    const std::span<const PlacedRange> others = index_[memory].alive_with(plain_[buffer]);
+    spend((others.size() + 1) * (4 + std::size_t(std::bit_width(others.size()))));
+    return others;
+  }
+
+  /// The place of a buffer that this one may replace, or that may replace it, if it is free but for
+  /// those.
+  [[nodiscard]] std::optional<Place> shared_place(std::uint32_t buffer) {
+    if (const auto replaced = rules_.replaced_by(buffer)) {
+      if (const auto place = place_of(buffer, *replaced)) return place;
+    }
+    for (const auto& replacer : rules_.replacers_of(buffer)) {
+      if (const auto place = place_of(buffer, replacer.buffer)) return place;
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] std::optional<Place> place_of(std::uint32_t buffer, std::uint32_t partner) {
+    const std::size_t memory = plan_.memories[partner];
+    if (!index_[memory].contains(partner)) return std::nullopt;
+    const auto allowed = rules_.memories_of(buffer);
+    if (std::find(allowed.begin(), allowed.end(), memory) == allowed.end()) return std::nullopt;
+    const std::uint64_t offset = plan_.offsets[partner];
+    const std::uint64_t bytes = lifetimes_[buffer].bytes;
+    if (offset % lifetimes_[buffer].alignment != 0 || offset > rules_.capacity(memory) ||
+        bytes > rules_.capacity(memory) - offset)
+      return std::nullopt;
+    for (const PlacedRange& other : alive_with(buffer, memory)) {
+      if (other.offset >= offset + bytes || other.end <= offset) continue;
+      if (other.offset != offset || !rules_.may_share(buffer, other.buffer)) return std::nullopt;
+    }
+    return Place{memory, offset, 0};
+  }
+
+  /// In the first memory with room, the offset that costs the least: what the memory grows by, and
+  /// what waits cost.
+  [[nodiscard]] std::optional<Place> free_place(std::uint32_t buffer) {
+    const std::uint64_t bytes = lifetimes_[buffer].bytes;
+    for (const std::size_t memory : rules_.memories_of(buffer)) {
+      std::optional<Place> best;
+      std::uint64_t least = largest_of<std::uint64_t>;
+      const std::uint64_t height = plan_.memory_bytes[memory];
+      const auto offer = [&](std::uint64_t end, std::uint64_t limit) {
+        const auto offset = checked_align_up(end, lifetimes_[buffer].alignment);
+        if (!offset || *offset > limit || bytes > limit - *offset) return false;
+        const std::uint64_t waits = wait_bytes_ == 0 ? 0 : waits_at(buffer, memory, *offset);
+        const std::uint64_t growth = larger(height, *offset + bytes) - height;
+        const auto price = checked_multiply(waits, wait_bytes_);
+        const auto cost = price ? checked_add(*price, growth) : std::nullopt;
+        if (!cost || (best && *cost >= least)) return false;
+        best = Place{memory, *offset, waits};
+        least = *cost;
+        return true;
+      };
+      const std::uint64_t capacity = rules_.capacity(memory);
+      std::uint64_t end = 0;
+      for (const PlacedRange& other : alive_with(buffer, memory)) {
+        if (other.offset > end && offer(end, other.offset) && wait_bytes_ == 0) break;
+        end = larger(end, other.end);
+      }
+      if (!best || wait_bytes_ != 0) offer(end, capacity);
+      if (wait_bytes_ != 0) offer(larger(end, height), capacity);  // nobody's before
+      if (best) return best;
+    }
+    return std::nullopt;
+  }
+
+  /// How many waits it takes to be there: one for each other stream that had some of these bytes
+  /// before, and one for each buffer of another stream that has them later.
+  [[nodiscard]] std::uint64_t waits_at(std::uint32_t buffer, std::size_t memory,
+                                       std::uint64_t offset) {
+    const Lifetime& lifetime = lifetimes_[buffer];
+    std::uint64_t waits = 0;
+    streams_.clear();
+    spend(placed_[memory].size());
+    for (const std::uint32_t i : placed_[memory]) {
+      const Lifetime& other = lifetimes_[i];
+      if (other.stream == lifetime.stream || plan_.offsets[i] >= offset + lifetime.bytes ||
+          offset >= plan_.offsets[i] + other.bytes)
+        continue;
+      if (other.first > lifetime.last) ++waits;
+      if (other.last >= lifetime.first) continue;
+      if (std::find(streams_.begin(), streams_.end(), other.stream) != streams_.end()) continue;
+      streams_.push_back(other.stream);
+      ++waits;
+    }
+    return waits;
+  }
+
+  std::span<const Lifetime> lifetimes_;
+  const PlanRules<>& rules_;
+  std::vector<PlainLifetime> plain_;
+  std::uint64_t wait_bytes_;
+  std::vector<LifetimeIndex<>> index_;              // of each memory
+  std::vector<std::vector<std::uint32_t>> placed_;  // in each memory, if waits count
+  std::vector<std::uint32_t> streams_;
+  RulePlan plan_;
+  std::uint64_t& work_left_;
+};
+
+/// How often a buffer's stream waits for another one that had some of its bytes before, each once.
+/// Complexity: n log n, and the pairs that have bytes in common.
+template <class = void>
+[[nodiscard]] std::uint64_t stream_waits(std::span<const Lifetime> lifetimes,
+                                         std::span<const std::uint64_t> offsets,
+                                         std::span<const std::size_t> memories) {
+  std::vector<PlainLifetime> ranges;  // of bytes, in the place of steps
+  for (std::size_t i = 0; i < lifetimes.size(); ++i) {
+    const std::uint64_t bytes = lifetimes[i].bytes;
+    ranges.push_back({bytes, offsets[i], offsets[i] + bytes - (bytes != 0), 1});
+  }
+  LifetimeIndex<> index{ranges};
+  for (std::uint32_t i = 0; i < ranges.size(); ++i) {
+    if (ranges[i].bytes != 0) index.insert(i, 0, ranges[i]);
+  }
+  std::uint64_t waits = 0;
+  std::vector<std::uint32_t> streams;
+  for (std::uint32_t i = 0; i < ranges.size(); ++i) {
+    if (ranges[i].bytes == 0) continue;
+    streams.clear();
+    for (const PlacedRange& other : index.alive_with(ranges[i])) {
+      const Lifetime& before = lifetimes[other.buffer];
+      if (before.stream == lifetimes[i].stream || before.last >= lifetimes[i].first ||
+          memories[other.buffer] != memories[i])
+        continue;
+      if (std::find(streams.begin(), streams.end(), before.stream) == streams.end())
+        streams.push_back(before.stream);
+    }
+    waits += streams.size();
+  }
+  return waits;
+}
+
+}  // namespace allot::detail

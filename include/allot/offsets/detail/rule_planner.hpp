@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `RulePlanner`: plans of lifetimes that ask for more than size, time and alignment.
+///
+/// The buffers are placed in the greedy orders; then, again and again, those that had no room or lie
+/// on top come earlier in the best order so far ("squeaky wheel" optimization, Joslin and Clements,
+/// 1999). What the search without rules can do better is left to it: buffers that share a place are
+/// one buffer to it, and what each memory holds is a plan of its own.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/offsets/detail/breadth.hpp>
+#include <allot/offsets/detail/offset_planner.hpp>
+#include <allot/offsets/detail/plain_lifetime.hpp>
+#include <allot/offsets/detail/plan_orders.hpp>
+#include <allot/offsets/detail/plan_rules.hpp>
+#include <allot/offsets/detail/rule_placer.hpp>
+#include <allot/offsets/detail/search_watch.hpp>
+#include <allot/offsets/lifetime.hpp>
+#include <allot/offsets/offset_plan.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace allot::detail {
+
+template <class = void>
+class RulePlanner {
+ public:
+  /// \param good_enough  a plan of so many bytes ends the search
+  RulePlanner(std::span<const Lifetime> lifetimes, const OffsetPlanOptions& options,
+              std::uint64_t good_enough)
+      : lifetimes_{lifetimes},
+        options_{options},
+        rules_{lifetimes, options},
+        lower_bound_{rules_.lower_bound()},
+        good_enough_{larger(lower_bound_, good_enough)},
+        watch_{options, options.work},
+        work_left_{smaller(options.work, most_wheel_work)},
+        placer_{lifetimes, rules_, options.stream_wait_bytes, work_left_} {}
+
+  [[nodiscard]] const PlanRules<>& rules() const noexcept { return rules_; }
+  [[nodiscard]] std::uint64_t lower_bound() const noexcept { return lower_bound_; }
+
+  /// The best plan there is, as far as the work reaches; nothing if some buffer had no room.
+  [[nodiscard]] std::optional<OffsetPlan> plan() {
+    turn_the_wheel();
+    if (!best_ || !best_->is_whole()) return std::nullopt;
+    refine();
+    OffsetPlan plan;
+    plan.lower_bound = lower_bound_;
+    plan.order = PlanOrder::rules;
+    plan.bytes = best_->bytes;
+    plan.is_cut_short = best_->bytes > good_enough_ || best_->waits != 0;
+    plan.stream_waits = stream_waits<>(lifetimes_, best_->offsets, best_->memories);
+    for (const Lifetime& each : lifetimes_) {
+      if (each.bytes != 0) plan.alignment = larger(plan.alignment, each.alignment);
+    }
+    plan.offsets = std::move(best_->offsets);
+    plan.memories = std::move(best_->memories);
+    plan.memory_bytes = std::move(best_->memory_bytes);
+    return plan;
+  }
+
+  /// A buffer that had no room in the best try, if there is one.
+  [[nodiscard]] std::optional<std::uint32_t> refused() const {
+    if (!best_ || best_->is_whole()) return std::nullopt;
+    return best_->refused.front();
+  }
+
+ private:
+  /// The rest of the work is for the search without rules.
+  static constexpr std::uint64_t most_wheel_work = 100'000'000;
+  /// Turns without a better plan, after which more of them help little.
+  static constexpr std::uint64_t most_idle_turns = 500;
+
+  [[nodiscard]] bool is_done() {
+    if (best_ && best_->is_whole() && best_->bytes <= good_enough_ && best_->waits == 0)
+      return true;
+    if (work_left_ != 0 && !is_stopped_)
+      is_stopped_ = watch_.stops(options_.work - (first_work_ - work_left_),
+                                 best_ ? best_->bytes : 0, lower_bound_);
+    return work_left_ == 0 || is_stopped_;
+  }
+
+  /// What buffers without room weigh most, then bytes with the price of waits.
+  [[nodiscard]] bool is_better(const RulePlan& a, const RulePlan& b) const {
+    if (a.refused_bytes != b.refused_bytes) return a.refused_bytes < b.refused_bytes;
+    return cost(a) < cost(b);
+  }
+  [[nodiscard]] std::uint64_t cost(const RulePlan& plan) const {
+    const auto price = checked_multiply(plan.waits, options_.stream_wait_bytes);
+    const auto cost = price ? checked_add(*price, plan.bytes) : std::nullopt;
+    return cost.value_or(largest_of<std::uint64_t>);
+  }
+
+  bool try_order(const std::vector<std::uint32_t>& order, bool shares_places) {
+    auto plan = placer_.place(order, shares_places, !best_);  // there is a plan whatever the work
+    if (!plan) return false;
+    last_ = std::move(*plan);
+    if (best_ && !is_better(last_, *best_)) return false;
+    best_ = last_;
+    order_ = order;
+    return true;
+  }
+
+  void turn_the_wheel() {
+    const std::vector<PlainLifetime> all = plain(lifetimes_);
+    const std::vector<std::uint64_t> breadths = Breadth<>{all}.of(all);
+    for (const PlanOrder name : {PlanOrder::breadth, PlanOrder::size, PlanOrder::duration,
+                                 PlanOrder::area, PlanOrder::time}) {
+      for (const bool shares_places : {true, false}) {
+        if (best_ && is_done()) return;
+        try_order(order_of(std::span<const PlainLifetime>{all}, breadths, name), shares_places);
+      }
+    }
+    std::vector<std::uint32_t> order = order_;
+    last_ = *best_;
+    for (std::uint64_t idle = 0; idle < most_idle_turns && !is_done(); ++idle) {
+      squeak(order);
+      if (try_order(order, true)) idle = 0;
+      if (idle % 16 == 15) {  // from the best one again
+        order = order_;
+        last_ = *best_;
+      }
+    }
+  }
+
+  /// What had no room comes first, and what lies on top, or is one in some, earlier.
+  void squeak(std::vector<std::uint32_t>& order) {
+    std::vector<std::uint8_t> is_refused(lifetimes_.size());
+    for (const std::uint32_t i : last_.refused) is_refused[i] = 1;
+    for (std::size_t at = 0; at < order.size(); ++at) {
+      const std::uint32_t buffer = order[at];
+      const bool is_on_top = last_.offsets[buffer] + lifetimes_[buffer].bytes ==
+                             last_.memory_bytes[last_.memories[buffer]];
+      if (!is_refused[buffer] && !is_on_top && next_random() % order.size() >= 2) continue;
+      const std::size_t to =
+          is_refused[buffer] ? next_random() % (at / 4 + 1) : next_random() % (at + 1);
+      std::rotate(order.begin() + std::ptrdiff_t(to), order.begin() + std::ptrdiff_t(at),
+                  order.begin() + std::ptrdiff_t(at + 1));
+    }
+  }
+
+  /// The same numbers on every machine (Knuth's MMIX generator).
+  [[nodiscard]] std::size_t next_random() noexcept {
+    random_ = random_ * 6364136223846793005U + 1442695040888963407U;
+    return static_cast<std::size_t>(random_ >> 33);
+  }
+
+  void refine() {
+    if (rules_.has_places() || rules_.has_streams()) return;
+    if (rules_.are_replacements_only()) return plan_shared_as_one();
+    // Not of what the work has cut short: more of it may divide the buffers in a way that this
+    // improves less, and must not give a worse plan.
+    const bool is_cut_short = work_left_ == 0 && options_.work < most_wheel_work;
+    if (!rules_.has_replacements() && !is_cut_short) plan_each_memory();
+  }
+
+  [[nodiscard]] OffsetPlanOptions rest_of_work(std::uint64_t parts) const {
+    OffsetPlanOptions options;
+    options.work = (options_.work - smaller(options_.work, most_wheel_work)) / parts;
+    options.stop = options_.stop;
+    return options;
+  }
+
+  /// Buffers that take each other's places are one buffer of the first one's size.
+  void plan_shared_as_one() {
+    std::vector<std::uint32_t> one_of(lifetimes_.size());
+    std::vector<PlainLifetime> all = plain(lifetimes_);
+    std::vector<std::uint32_t> by_first(lifetimes_.size());
+    for (std::uint32_t i = 0; i < by_first.size(); ++i) by_first[i] = one_of[i] = i;
+    std::stable_sort(by_first.begin(), by_first.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return all[a].first < all[b].first; });
+    for (const std::uint32_t i : by_first) {
+      const auto replaced = rules_.replaced_by(i);
+      if (!replaced || rules_.replacers_of(*replaced).front().buffer != i) continue;
+      const std::uint32_t one = one_of[*replaced];
+      // One that is over at the step that makes it is alive with both.
+      if (all[one].last != lifetimes_[i].first || all[i].first == all[i].last ||
+          lifetimes_[*replaced].first == lifetimes_[*replaced].last ||
+          all[one].alignment < all[i].alignment)
+        continue;
+      one_of[i] = one;
+      all[one].last = all[i].last;
+      all[i].bytes = 0;
+    }
+    const OffsetPlanOptions options = rest_of_work(1);
+    OffsetPlanner<> planner{all, options};
+    const OffsetPlan plan = planner.plan();
+    if (plan.bytes >= best_->bytes) return;
+    best_->bytes = plan.bytes;
+    best_->memory_bytes[0] = plan.bytes;
+    for (std::uint32_t i = 0; i < one_of.size(); ++i) best_->offsets[i] = plan.offsets[one_of[i]];
+  }
+
+  void plan_each_memory() {
+    const OffsetPlanOptions options = rest_of_work(rules_.memories());
+    for (std::size_t m = 0; m < rules_.memories(); ++m) {
+      std::vector<PlainLifetime> held;
+      std::vector<std::uint32_t> buffers;
+      for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
+        if (best_->memories[i] != m || lifetimes_[i].bytes == 0) continue;
+        const Lifetime& each = lifetimes_[i];
+        held.push_back({each.bytes, each.first, each.last, each.alignment});
+        buffers.push_back(i);
+      }
+      if (held.empty()) continue;
+      OffsetPlanner<> planner{held, options};
+      const OffsetPlan plan = planner.plan();
+      if (plan.bytes >= best_->memory_bytes[m]) continue;
+      best_->bytes -= best_->memory_bytes[m] - plan.bytes;
+      best_->memory_bytes[m] = plan.bytes;
+      for (std::size_t i = 0; i < buffers.size(); ++i) best_->offsets[buffers[i]] = plan.offsets[i];
+    }
+  }
+
+  std::span<const Lifetime> lifetimes_;
+  const OffsetPlanOptions& options_;
+  PlanRules<> rules_;
+  std::uint64_t lower_bound_;
+  std::uint64_t good_enough_;
+  SearchWatch<> watch_;
+  std::uint64_t work_left_;
+  std::uint64_t first_work_ = work_left_;
+  RulePlacer<> placer_;
+  std::optional<RulePlan> best_;
+  RulePlan last_;
+  std::vector<std::uint32_t> order_;  // that made `best_`
+  std::uint64_t random_ = 1;
+  bool is_stopped_ = false;
+};
+
+}  // namespace allot::detail
