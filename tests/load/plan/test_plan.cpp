@@ -204,7 +204,7 @@ TEST_CASE("the cache is KV heads times head dimensions, for each layer") {
   const test::TemporaryFolder folder;
   const gguf::File file{test::write_llama(
       folder.path() / "m.gguf", {.layers = 3, .heads = 8, .kv_heads = 2, .embedding = 256})};
-  const auto layers = cache_layers(file);
+  const auto layers = gguf::model_memory_of(file).kept;
   REQUIRE(layers.size() == 3);
   CHECK(layers[1].key_elements == 64);
   CHECK(layers[1].value_elements == 64);

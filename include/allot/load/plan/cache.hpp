@@ -1,35 +1,28 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The size of a model's KV cache and scratch memory, from its metadata.
+/// The size of a model's caches, states and scratch memory, from its metadata. What each layer keeps
+/// is told in `gguf/model_memory.hpp`, how many cells it gets in `engine.hpp`.
 #pragma once
 
-#include <allot/core/checked.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/model_memory.hpp>
 #include <allot/gguf/model_shape.hpp>
+#include <allot/load/plan/cache_options.hpp>
+#include <allot/load/plan/detail/cells.hpp>
+#include <allot/load/plan/engine.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/planned_cache.hpp>
 
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 namespace allot::load {
-
-/// The keys and values that one layer keeps for each token, in elements.
-struct CacheLayer {
-  std::uint64_t key_elements;
-  std::uint64_t value_elements;
-};
-
-/// The options of a cache of `context` tokens.
-struct CacheOptions {
-  std::uint64_t context;
-  gguf::TensorType key_type = gguf::TensorType::F16;
-  gguf::TensorType value_type = gguf::TensorType::F16;
-};
 
 namespace detail {
 
@@ -39,44 +32,143 @@ template <class = void>
                            "; plan without a context, or correct the key in the file"};
 }
 
-/// Returns the bytes of `tokens` rows of `elements` elements each.
+/// Throws: `std::invalid_argument` for options that no engine has.
 template <class = void>
-[[nodiscard]] std::uint64_t cache_bytes(std::uint64_t elements, std::uint64_t tokens,
-                                        gguf::TensorType type) {
-  const gguf::TypeInfo info = gguf::checked_type_info(type);
-  if (elements % info.block_elements != 0) {
-    throw std::invalid_argument{"invalid cache type " + std::string{info.name} +
-                                ": its blocks have " + std::to_string(info.block_elements) +
-                                " elements, but a token keeps " + std::to_string(elements) +
-                                " in a layer; use F16"};
+void check_cache_options(const CacheOptions& options) {
+  if (options.context == 0 || options.sequences == 0)
+    throw std::invalid_argument{"a cache of no tokens, or for no sequences, cannot be planned"};
+}
+
+/// Returns why an engine would refuse the types of a cache; empty if it would not.
+template <class = void>
+[[nodiscard]] std::string refused_types(const gguf::ModelMemory& memory,
+                                        const CacheOptions& options, bool flash_attention) {
+  const auto name = [](gguf::TensorType type) { return std::string{gguf::type_name(type)}; };
+  const auto block = [](gguf::TensorType type) {
+    return gguf::checked_type_info(type).block_elements;
+  };
+  if (memory.has_one_cache_type && options.key_type != options.value_type) {
+    return "its keys and values are one row, so both have one type, not " + name(options.key_type) +
+           " and " + name(options.value_type);
   }
-  const auto row = checked_multiply(elements / info.block_elements, info.block_bytes);
-  const auto all = row ? checked_multiply(*row, tokens) : std::nullopt;
-  if (!all)
-    throw std::length_error{"the KV cache would take more than 2^64 bytes; use a shorter context"};
-  return *all;
+  if (block(options.value_type) != 1 && !flash_attention)
+    return "values in " + name(options.value_type) + " need flash attention";
+  for (const gguf::HeadLengths& head : memory.heads) {
+    for (const auto& [what, length, type] : {std::tuple{"key", head.key, options.key_type},
+                                             std::tuple{"value", head.value, options.value_type}}) {
+      if (length % block(type) == 0) continue;
+      return "a head's " + std::string{what} + " of " + std::to_string(length) +
+             " elements is no whole number of blocks of " + std::to_string(block(type)) + " (" +
+             name(type) + ")";
+    }
+  }
+  return {};
+}
+
+/// Returns why an engine would refuse a cache; empty if it would not.
+template <class = void>
+[[nodiscard]] std::string refused_by_engine(const gguf::ModelMemory& memory,
+                                            const CacheOptions& options, bool flash_attention) {
+  const EngineRules& rules = *options.engine;
+  if (!rules.is_an_engine()) return {};
+  if (!memory.problem.empty()) return memory.problem;
+  if (options.sequences > rules.most_sequences)
+    return std::to_string(options.sequences) + " sequences are more than " +
+           std::to_string(rules.most_sequences);
+  if (options.context > rules.most_context)
+    return "a context of " + std::to_string(options.context) + " tokens is more than " +
+           std::to_string(rules.most_context);
+  if (rules.whole_heads_in_blocks) {
+    if (auto types = refused_types(memory, options, flash_attention); !types.empty()) return types;
+  }
+  return options.prediction ? memory.prediction_problem : std::string{};
+}
+
+/// A model's caches: groups for those who read, entries for those who reserve.
+struct CacheSizes {
+  gguf::ModelMemory memory;
+  PlannedCache planned;
+  std::vector<CacheEntry> entries;     // they point into `memory`
+  std::vector<CacheEntry> prediction;  // likewise
+};
+
+template <class = void>
+void size_caches(const gguf::File& file, const CacheOptions& options, CacheSizes& sizes) {
+  check_cache_options(options);
+  const EngineRules& rules = *options.engine;
+  sizes.memory = gguf::model_memory_of(file, rules.metadata);
+  const gguf::ModelMemory& memory = sizes.memory;
+  sizes.planned.context = options.context;
+  sizes.planned.assumed = memory.assumed;
+  const bool flash_attention = options.flash_attention && !memory.never_uses_flash_attention;
+  sizes.planned.refused = refused_by_engine(memory, options, flash_attention);
+  if (!memory.problem.empty() && !rules.is_an_engine()) throw_no_cache(memory.problem);
+  if (!sizes.planned.refused.empty()) return;
+  const bool transposes = rules.transposes_values && !flash_attention;
+  std::string problem;
+  sizes.entries = entries_of(memory.kept, options, memory.is_causal, transposes, problem);
+  if (options.prediction)
+    sizes.prediction =
+        entries_of(memory.prediction, options, memory.is_causal, transposes, problem);
+  if (!problem.empty() && !rules.is_an_engine()) throw std::invalid_argument{problem};
+  sizes.planned.refused = problem;
+  if (!problem.empty()) return;
+  sizes.planned.groups = groups_of(sizes.entries);
+  sizes.planned.prediction = groups_of(sizes.prediction);
+}
+
+/// Returns what a layer's thing is called: `cache.3.k`, `cache.3.index.k`, `cache.3.state.r`.
+template <class = void>
+[[nodiscard]] std::string cache_name(const CacheEntry& entry, std::uint64_t number) {
+  const gguf::LayerMemory& memory = *entry.memory;
+  std::string name = "cache." + std::to_string(memory.layer);
+  if (gguf::is_state(memory.kind)) {
+    name += ".state";
+  } else if (memory.kind == gguf::Keeps::index || memory.kind == gguf::Keeps::cross) {
+    name += std::string{"."} + gguf::to_text(memory.kind);
+  } else if (memory.tokens_a_row > 1) {
+    name += ".compressed";
+  }
+  return number == 0 ? name : name + "." + std::to_string(number + 1);
+}
+
+/// Appends the items of some entries.
+template <class = void>
+void add_cache_items(const std::vector<CacheEntry>& entries, const std::string& prefix,
+                     std::vector<ItemLayout>& items) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const CacheEntry& entry = entries[i];
+    const bool is_state = gguf::is_state(entry.memory->kind);
+    std::uint64_t number = 0;  // of like things in the layer
+    for (std::size_t j = i; j-- > 0 && entries[j].memory->layer == entry.memory->layer;)
+      number += cache_name(entries[j], 0) == cache_name(entry, 0) ? 1 : 0;
+    const std::string name = prefix + cache_name(entry, number);
+    const auto add = [&](const char* ending, std::uint64_t elements, gguf::TensorType type) {
+      if (elements == 0) return;
+      const std::uint32_t rank = entry.streams == 1 ? 2 : 3;
+      items.push_back(
+          lay_out({.name = name + ending,
+                   .type = type,
+                   .shape = {.extent = {elements, entry.cells, entry.streams, 1}, .rank = rank},
+                   .purpose = Purpose::cache}));
+    };
+    add(is_state ? ".r" : ".k", entry.key_elements, entry.key_type);
+    add(is_state ? ".s" : ".v", entry.value_elements, entry.value_type);
+  }
 }
 
 }  // namespace detail
 
-/// Returns what each layer of a model keeps for a token: KV heads times head dimensions, from the
-/// metadata. Models that keep less (windows, compressed keys) are planned as if they kept it all.
-/// Throws: `std::runtime_error` naming the key that is missing.
+/// Returns what a model's caches and states take: groups, what was assumed, and whether the engine
+/// of the options would refuse it.
+/// Throws: `std::runtime_error` naming the key that is missing or wrong; `std::invalid_argument` for
+/// a type whose blocks do not divide a row (an engine refuses it instead); `std::length_error` if
+/// the sizes overflow.
 template <class = void>
-[[nodiscard]] std::vector<CacheLayer> cache_layers(const gguf::File& file) {
-  const gguf::ModelShape shape = gguf::model_shape_of(file);
-  if (!shape.attention_problem.empty()) detail::throw_no_cache(shape.attention_problem);
-  std::vector<CacheLayer> layers;
-  for (const gguf::LayerAttention& layer : shape.attention) {
-    const auto keys = checked_multiply(layer.kv_heads, layer.key_length);
-    const auto values = checked_multiply(layer.kv_heads, layer.value_length);
-    if (!keys || !values) {
-      detail::throw_no_cache(shape.architecture +
-                             ".attention.head_count_kv times the head's size overflows");
-    }
-    layers.push_back({*keys, *values});
-  }
-  return layers;
+[[nodiscard]] PlannedCache plan_cache(const gguf::File& file, const CacheOptions& options) {
+  detail::CacheSizes sizes;
+  detail::size_caches(file, options, sizes);
+  return std::move(sizes.planned);
 }
 
 /// Returns the context that the model was trained for, if its metadata has it.
@@ -85,28 +177,22 @@ template <class = void>
   return gguf::model_shape_of(file).trained_context;
 }
 
-/// Returns the cache, `cache.N.k` and `cache.N.v` for each layer that keeps anything: a row for
-/// each token.
-/// Throws: as `cache_layers`; `std::invalid_argument` for a type whose blocks do not divide a row;
-/// `std::length_error` if the sizes overflow.
+/// Returns the caches and states: for each layer that keeps anything, `cache.N.k` and `cache.N.v`
+/// with a row for each token (and a matrix for each stream), `cache.N.index.k`, `cache.N.state.r`
+/// and `cache.N.state.s`; for layers that predict, the same after `prediction.`.
+/// Throws: as `plan_cache`; `std::runtime_error` with the engine's reason if it would refuse.
 template <class = void>
 [[nodiscard]] std::vector<ItemLayout> cache_items(const gguf::File& file,
                                                   const CacheOptions& options) {
-  std::vector<ItemLayout> items;
-  std::uint64_t number = 0;
-  const auto add = [&](const char* ending, std::uint64_t elements, gguf::TensorType type) {
-    if (detail::cache_bytes(elements, options.context, type) == 0) return;
-    items.push_back(
-        detail::lay_out({.name = "cache." + std::to_string(number) + ending,
-                         .type = type,
-                         .shape = {.extent = {elements, options.context, 1, 1}, .rank = 2},
-                         .purpose = Purpose::cache}));
-  };
-  for (const CacheLayer& layer : cache_layers(file)) {
-    add(".k", layer.key_elements, options.key_type);
-    add(".v", layer.value_elements, options.value_type);
-    ++number;
+  detail::CacheSizes sizes;
+  detail::size_caches(file, options, sizes);
+  if (!sizes.planned.refused.empty()) {
+    throw std::runtime_error{std::string{options.engine->name} +
+                             " refuses the model's cache: " + sizes.planned.refused};
   }
+  std::vector<ItemLayout> items;
+  detail::add_cache_items(sizes.entries, "", items);
+  detail::add_cache_items(sizes.prediction, "prediction.", items);
   return items;
 }
 

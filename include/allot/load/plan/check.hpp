@@ -92,11 +92,8 @@ template <class = void>
                                       std::uint64_t deficit) {
   std::vector<const Item*> items = items_on(plan, device);
   std::uint64_t bytes[5] = {0, 0, 0, 0, 0};
-  std::uint64_t context = 0;
-  for (const Item* item : items) {
-    bytes[static_cast<std::size_t>(item->purpose)] += item->bytes;
-    if (item->purpose == Purpose::cache) context = item->shape.extent[1];
-  }
+  const std::uint64_t context = plan.cache ? plan.cache->context : 0;
+  for (const Item* item : items) bytes[static_cast<std::size_t>(item->purpose)] += item->bytes;
   const auto [unfused, cache, scratch, fused, copied] = bytes;
   const std::uint64_t weights = unfused + fused + copied;
   std::string text = std::string{"weights "} + ReadableBytes{weights}.c_str();

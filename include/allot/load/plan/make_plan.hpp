@@ -78,7 +78,9 @@ template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneAre
                                                   .place = options.place,
                                                   .move_experts = options.move_experts},
                                                  grouping);
-  return detail::with_steps(file, detail::place<Policy>(std::move(assignment)));
+  Plan plan = detail::with_steps(file, detail::place<Policy>(std::move(assignment)));
+  if (options.cache) plan.cache = plan_cache(file, *options.cache);
+  return plan;
 }
 
 namespace detail {
@@ -87,7 +89,10 @@ namespace detail {
 template <WeightPolicy Policy>
 [[nodiscard]] Plan in_chunks(const gguf::File& file, const Plan& plan, const std::string& device,
                              std::uint64_t bytes) {
-  return with_steps(file, place<Policy>(divided(plan, device, bytes, Policy::Alignment::value)));
+  Plan made =
+      with_steps(file, place<Policy>(divided(plan, device, bytes, Policy::Alignment::value)));
+  made.cache = plan.cache;
+  return made;
 }
 
 }  // namespace detail

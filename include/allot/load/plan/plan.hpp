@@ -16,6 +16,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/memory_info.hpp>
 #include <allot/gguf/tensor.hpp>
+#include <allot/load/plan/planned_cache.hpp>
 
 #include <array>
 #include <cstddef>
@@ -152,6 +153,7 @@ struct Plan {
   std::vector<Step> steps;
   std::vector<Fusion> fusions{};     ///< layer by layer, if fusing was asked for
   std::vector<std::string> notes{};  ///< what was assumed where the file does not say, in sentences
+  std::optional<PlannedCache> cache{};  ///< by groups of like layers, if a cache was asked for
 
   /// Returns the bytes that all arenas together reserve.
   [[nodiscard]] std::uint64_t total_bytes() const noexcept {

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `load::PlannedCache`: what a model's caches and states take, by groups of like layers.
+#pragma once
+
+#include <allot/gguf/layer_memory.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace allot::load {
+
+/// Layers that keep the same: `bytes` = `layers` x `cells` x `streams` x (key + value row bytes).
+struct CacheGroup {
+  gguf::Keeps kind;
+  std::uint64_t layers;
+  std::uint64_t cells;            ///< tokens of a stream; of a state: sequences
+  std::uint64_t streams;          ///< copies, one for each sequence that has its own
+  std::uint64_t key_row_bytes;    ///< of one layer and cell
+  std::uint64_t value_row_bytes;  ///< likewise
+  std::uint64_t bytes;
+};
+
+/// The bytes of some groups.
+struct CacheBytes {
+  std::uint64_t cache = 0;  ///< keys, values, index rows
+  std::uint64_t state = 0;  ///< recurrent and convolutional states
+
+  [[nodiscard]] std::uint64_t all() const noexcept { return cache + state; }
+};
+
+[[nodiscard]] inline CacheBytes bytes_of(const std::vector<CacheGroup>& groups) noexcept {
+  CacheBytes bytes;
+  for (const CacheGroup& group : groups)
+    (gguf::is_state(group.kind) ? bytes.state : bytes.cache) += group.bytes;
+  return bytes;
+}
+
+/// What a plan says of its caches.
+struct PlannedCache {
+  std::uint64_t context = 0;  ///< tokens that were asked for
+  std::vector<CacheGroup> groups{};
+  std::vector<CacheGroup> prediction{};  ///< of the second context, for layers that predict
+  std::vector<std::string> assumed{};    ///< sentences: what the metadata do not say
+  std::string refused{};                 ///< why the engine would not do it; empty: it would
+};
+
+}  // namespace allot::load
