@@ -299,7 +299,7 @@ TEST_CASE("a cache that cannot be planned is an error that names the key") {
         std::string::npos);
   CHECK(error_of([](gguf::Writer& writer) {
           writer.add("general.architecture", "x");
-        }).find("x.block_count is missing") != std::string::npos);
+        }) == "planned");  // nothing is kept, and `assumed` says so
   CHECK(error_of([](gguf::Writer& writer) {
           writer.add("general.architecture", "x");
           writer.add("x.block_count", ~std::uint64_t{0});
