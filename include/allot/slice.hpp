@@ -75,6 +75,8 @@ class Slice {
   [[nodiscard]] void* address() const noexcept { return address_; }
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] bool empty() const noexcept { return bytes_ == 0; }
+  /// Returns what keeps the bytes alive, to hold them without a slice.
+  [[nodiscard]] const std::shared_ptr<const void>& owner() const noexcept { return owner_; }
 
   /// Returns the bytes themselves, if the host may touch them.
   [[nodiscard]] std::span<std::byte> span() const noexcept requires Access::host {

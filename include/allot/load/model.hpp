@@ -21,47 +21,50 @@
 
 namespace allot::load {
 
-/// One tensor in memory, or a view of a part of a fused one. Every copy keeps the memory alive.
-template <class Access>
-class Tensor {
+/// What a tensor in memory is: its name, type and shape.
+class TensorForm {
  public:
-  Tensor(const Item& item, Slice<Access> slice)
-      : name_{item.name},
-        type_{item.type},
-        shape_{item.shape},
-        strides_{item.strides},
-        slice_{std::move(slice)} {}
+  explicit TensorForm(const Item& item)
+      : name_{item.name}, type_{item.type}, shape_{item.shape}, strides_{item.strides} {}
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] gguf::TensorType type() const noexcept { return type_; }
   [[nodiscard]] const gguf::Shape& shape() const noexcept { return shape_; }
   /// Returns the bytes from one block, row, matrix to the next.
   [[nodiscard]] const Strides& strides() const noexcept { return strides_; }
-  [[nodiscard]] void* address() const noexcept { return slice_.address(); }
-  /// Returns the bytes from its first to its last, including the zeros after it.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return slice_.bytes(); }
-  [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }
 
  private:
   std::string name_;
   gguf::TensorType type_;
   gguf::Shape shape_;
   Strides strides_;
+};
+
+/// One tensor in memory, or a view of a part of a fused one. Every copy keeps the memory alive.
+template <class Access>
+class Tensor : public TensorForm {
+ public:
+  Tensor(const Item& item, Slice<Access> slice) : TensorForm{item}, slice_{std::move(slice)} {}
+
+  [[nodiscard]] void* address() const noexcept { return slice_.address(); }
+  /// Returns the bytes from its first to its last, including the zeros after it.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return slice_.bytes(); }
+  [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }
+
+ private:
   Slice<Access> slice_;
 };
 
-/// The items of a plan in memory: tensors, cache, scratch. Movable; copies share only the memory.
-template <class SharedArena>
-class Model {
+/// The items of a plan in memory, whatever type their tensors have: the common part of `Model` and
+/// `DividedModel`.
+template <class TensorType>
+class ModelTensors {
  public:
-  using access_type = AccessOf<typename SharedArena::memory_type>;
-  using tensor_type = Tensor<access_type>;
+  using tensor_type = TensorType;
 
   /// \param plan  the plan as carried out; `tensors` has one tensor for each of its items
-  Model(Plan plan, std::vector<SharedArena> arenas, std::vector<tensor_type> tensors,
-        LoadReport report)
+  ModelTensors(Plan plan, std::vector<tensor_type> tensors, LoadReport report)
       : plan_{std::move(plan)},
-        arenas_{std::move(arenas)},
         tensors_{std::move(tensors)},
         report_{std::move(report)},
         weights_{static_cast<std::size_t>(plan_.tensor_count())},
@@ -111,9 +114,6 @@ class Model {
     return std::span{tensors_}.subspan(weights_ + fused_);
   }
 
-  /// Returns the arenas that hold everything; each was one allocation on its device.
-  [[nodiscard]] std::span<const SharedArena> arenas() const noexcept { return arenas_; }
-
   /// Returns the plan as carried out: differs from the one given if arenas had to be divided.
   [[nodiscard]] const Plan& plan() const noexcept { return plan_; }
 
@@ -130,12 +130,31 @@ class Model {
   };
 
   Plan plan_;
-  std::vector<SharedArena> arenas_;
   std::vector<tensor_type> tensors_;
   LoadReport report_;
   std::size_t weights_;
   std::size_t fused_;
   gguf::NameIndex names_;
+};
+
+/// The items of a plan in memory: tensors, cache, scratch. Movable; copies share only the memory.
+template <class SharedArena>
+class Model : public ModelTensors<Tensor<AccessOf<typename SharedArena::memory_type>>> {
+ public:
+  using access_type = AccessOf<typename SharedArena::memory_type>;
+  using tensor_type = Tensor<access_type>;
+
+  /// \param plan  the plan as carried out; `tensors` has one tensor for each of its items
+  Model(Plan plan, std::vector<SharedArena> arenas, std::vector<tensor_type> tensors,
+        LoadReport report)
+      : ModelTensors<tensor_type>{std::move(plan), std::move(tensors), std::move(report)},
+        arenas_{std::move(arenas)} {}
+
+  /// Returns the arenas that hold everything; each was one allocation on its device.
+  [[nodiscard]] std::span<const SharedArena> arenas() const noexcept { return arenas_; }
+
+ private:
+  std::vector<SharedArena> arenas_;
 };
 
 }  // namespace allot::load

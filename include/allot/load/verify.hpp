@@ -97,9 +97,9 @@ template <class = void>
 }
 
 /// Finds a tensor of the file that the model lacks; then nothing else can be compared.
-template <class SharedArena>
+template <class TensorType>
 [[nodiscard]] std::optional<Difference> find_missing(const gguf::File& file,
-                                                     const Model<SharedArena>& model) {
+                                                     const ModelTensors<TensorType>& model) {
   for (std::size_t i = 0; i < file.tensors().size(); ++i) {
     const gguf::TensorInfo& info = file.tensors()[i];
     const bool is_there = i < model.tensors().size() && can_become(info, model.plan().items[i]) &&
