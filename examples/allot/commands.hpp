@@ -48,8 +48,15 @@ struct RewriteOptions {
   bool json = false;
 };
 
+struct CompletionsOptions {
+  std::string shell;
+};
+struct ManOptions {};
+
 void inspect(const InspectOptions& options);
 void split(const RewriteOptions& options);
 void merge(const RewriteOptions& options);
 void plan(const MemoryOptions& options);
 void load(const MemoryOptions& options);
+void print_completions(const CompletionsOptions& options);
+void print_man_page(const ManOptions& options);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -52,6 +53,22 @@ Json value_json(const gguf::Value& value) {
   Json json;
   gguf::with_number_type(value.type(), [&]<class T>(T) { json = value.as<T>(); });
   return json;
+}
+
+/// A value as text: as JSON, which has no word for nan, inf and -inf.
+std::string value_text(const Json& value) {
+  if (value.is_number_float() && !std::isfinite(value.get<double>())) {
+    const double number = value.get<double>();
+    return std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";
+  }
+  if (!value.is_structured()) return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text;
+  for (const auto& [key, element] : value.items()) {
+    if (!text.empty()) text += ",";
+    if (value.is_object()) text += Json(key).dump() + ":";
+    text += value_text(element);
+  }
+  return value.is_object() ? "{" + text + "}" : "[" + text + "]";
 }
 
 struct Total {
@@ -160,40 +177,39 @@ void print_json(const InspectOptions& options, const gguf::File& file, std::uint
     }
     out["tensor_list"] = std::move(list);
   }
-  fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
+  print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
 void print_text(const InspectOptions& options, const gguf::File& file, std::uint64_t bytes) {
-  fmt::print("{}\n", printable(options.file));
-  fmt::print("  GGUF version {}, {}-endian, alignment {}, {} file{}\n", file.version(),
-             byte_order_text(file), file.alignment(), file.shards().size(),
-             file.shards().size() == 1 ? "" : "s");
-  fmt::print("  {} metadata pairs, {} tensors, {} elements, {}\n\n", file.metadata().size(),
-             file.tensors().size(), count_text(total_elements(file)), size_text(bytes));
+  print("{}\n", printable(options.file));
+  print("  GGUF version {}, {}-endian, alignment {}, {} file{}\n", file.version(),
+        byte_order_text(file), file.alignment(), file.shards().size(),
+        file.shards().size() == 1 ? "" : "s");
+  print("  {} metadata pairs, {} tensors, {} elements, {}\n\n", file.metadata().size(),
+        file.tensors().size(), count_text(total_elements(file)), size_text(bytes));
   for (const auto& [key, value] : facts(file)) {
-    fmt::print("  {:<36} {}\n", printable(key),
-               value.is_string() ? value.get<std::string>() : value.dump());
+    print("  {:<36} {}\n", printable(key),
+          value.is_string() ? value.get<std::string>() : value_text(value));
   }
   if (!file.tensors().empty()) {
-    fmt::print("\n  {:<10} {:>8} {:>18} {:>18}\n", "type", "tensors", "elements", "bytes");
+    print("\n  {:<10} {:>8} {:>18} {:>18}\n", "type", "tensors", "elements", "bytes");
     for (const auto& [name, total] : totals_by_type(file)) {
-      fmt::print("  {:<10} {:>8} {:>18} {:>18}\n", name, total.tensors, count_text(total.elements),
-                 count_text(total.bytes));
+      print("  {:<10} {:>8} {:>18} {:>18}\n", name, total.tensors, count_text(total.elements),
+            count_text(total.bytes));
     }
   }
   if (options.metadata) {
-    fmt::print("\nMetadata\n");
+    print("\nMetadata\n");
     for (const gguf::Value& value : file.metadata()) {
-      fmt::print("  {:<44} {:<8} {}\n", printable(value.key()), gguf::to_text(value.type()),
-                 value_json(value).dump(-1, ' ', false, Json::error_handler_t::replace));
+      print("  {:<44} {:<8} {}\n", printable(value.key()), gguf::to_text(value.type()),
+            value_text(value_json(value)));
     }
   }
   if (options.tensors) {
-    fmt::print("\n{:<44} {:<8} {:<26} {:>14} {:>14}\n", "Tensor", "type", "shape", "offset",
-               "bytes");
+    print("\n{:<44} {:<8} {:<26} {:>14} {:>14}\n", "Tensor", "type", "shape", "offset", "bytes");
     for (const gguf::TensorInfo& tensor : file.tensors()) {
-      fmt::print("{:<44} {:<8} {:<26} {:>14} {:>14}\n", printable(tensor.name), tensor.type,
-                 shape_text(tensor.shape), tensor.offset, tensor.bytes);
+      print("{:<44} {:<8} {:<26} {:>14} {:>14}\n", printable(tensor.name), tensor.type,
+            shape_text(tensor.shape), tensor.offset, tensor.bytes);
     }
   }
 }

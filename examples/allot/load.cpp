@@ -51,41 +51,40 @@ void print_json(const MemoryOptions& options, const Result& result) {
                     {"seconds", report.seconds},
                     {"gib_per_s", gib_per_second(report)},
                     {"verified", result.verified ? Json(*result.verified) : Json(nullptr)}};
-  fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
+  print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
 void print_text(const MemoryOptions& options, const Result& result) {
   const allot::Usage& usage = result.usage;
   const LoadReport& report = result.report;
-  fmt::print("Loaded {}\n", printable(options.file));
-  fmt::print("  tensors            {} on {}, {}\n", result.plan.tensor_count(), options.device,
-             size_text(result.plan.tensor_bytes()));
+  print("Loaded {}\n", printable(options.file));
+  print("  tensors            {} on {}, {}\n", result.plan.tensor_count(), options.device,
+        size_text(result.plan.tensor_bytes()));
   if (const auto bytes = result.plan.bytes_for(allot::load::Purpose::cache); bytes != 0)
-    fmt::print("  KV cache           {} for a context of {}\n", size_text(bytes), options.context);
+    print("  KV cache           {} for a context of {}\n", size_text(bytes), options.context);
   if (const auto bytes = result.plan.bytes_for(allot::load::Purpose::scratch); bytes != 0)
-    fmt::print("  scratch            {}\n", size_text(bytes));
-  fmt::print("  device allocations {}\n", report.device_allocations);
+    print("  scratch            {}\n", size_text(bytes));
+  print("  device allocations {}\n", report.device_allocations);
   print_rules(result.plan);
   print_fusions(result.plan);
-  fmt::print("  arena{}             {}\n", report.device_allocations == 1 ? " " : "s",
-             size_text(usage.capacity));
-  fmt::print("    used             {} in {} blocks\n", size_text(usage.used), usage.live_blocks);
-  fmt::print("    padding          {}\n", size_text(usage.padding));
-  fmt::print("    free             {} in {} blocks, fragmentation {:.1f} %\n",
-             size_text(usage.free), usage.free_blocks, usage.fragmentation() * 100);
+  print("  arena{}             {}\n", report.device_allocations == 1 ? " " : "s",
+        size_text(usage.capacity));
+  print("    used             {} in {} blocks\n", size_text(usage.used), usage.live_blocks);
+  print("    padding          {}\n", size_text(usage.padding));
+  print("    free             {} in {} blocks, fragmentation {:.1f} %\n", size_text(usage.free),
+        usage.free_blocks, usage.fragmentation() * 100);
   if (report.staging_bytes == 0) {
-    fmt::print("  path               read straight into place\n");
+    print("  path               read straight into place\n");
   } else {
-    fmt::print("  path               through {} of staging memory, {} streams{}\n",
-               size_text(report.staging_bytes), options.load.streams,
-               report.direct_io ? ", past the page cache" : "");
+    print("  path               through {} of staging memory, {} streams{}\n",
+          size_text(report.staging_bytes), options.load.streams,
+          report.direct_io ? ", past the page cache" : "");
   }
   for (const std::string& text : report.fallbacks)
-    fmt::print("  instead            {}\n", printable(text));
-  fmt::print("  time               {:.3f} s, {:.2f} GiB/s\n", report.seconds,
-             gib_per_second(report));
-  fmt::print("  peak memory        {}\n", size_text(allot::os::peak_resident_bytes()));
-  fmt::print("  verified           {}\n", result.verified ? "every byte" : "no (--verify)");
+    print("  instead            {}\n", printable(text));
+  print("  time               {:.3f} s, {:.2f} GiB/s\n", report.seconds, gib_per_second(report));
+  print("  peak memory        {}\n", size_text(allot::os::peak_resident_bytes()));
+  print("  verified           {}\n", result.verified ? "every byte" : "no (--verify)");
 }
 
 }  // namespace

@@ -26,10 +26,10 @@ void merge(const RewriteOptions& options) {
         {"file", printable(options.file)},  {"shards", file.shards().size()},
         {"tensors", file.tensors().size()}, {"tensor_bytes", writer.data_bytes()},
         {"out", printable(options.out)},    {"bytes", bytes}};
-    fmt::print("{}\n", out.dump(2));
+    print("{}\n", out.dump(2));
     return;
   }
-  fmt::print("Merged {} file{} into {}\n  {} tensors, {}\n", file.shards().size(),
-             file.shards().size() == 1 ? "" : "s", printable(options.out), file.tensors().size(),
-             size_text(bytes));
+  print("Merged {} file{} into {}\n  {} tensors, {}\n", file.shards().size(),
+        file.shards().size() == 1 ? "" : "s", printable(options.out), file.tensors().size(),
+        size_text(bytes));
 }

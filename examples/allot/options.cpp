@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include "options.hpp"
 
+#include <allot/core/units.hpp>
+
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <charconv>
-#include <map>
+#include <exception>
+#include <functional>
+#include <limits>
 #include <set>
+#include <stdexcept>
 #include <string>
-#include <system_error>
+#include <utility>
 #include <vector>
 
+#include "numbers.hpp"
 #include "output.hpp"
 
 namespace {
@@ -43,13 +48,50 @@ std::string check_device(const std::string& text) {
   return "";
 }
 
-std::string check_alignment(const std::string& text) {
-  try {
-    with_alignment(std::stoull(text), []<class Policy>() {});
-    return "";
-  } catch (const std::exception&) {
-    return std::string{"use "} + alignments_text;
-  }
+/// Adds an option whose value `read` takes from its text.
+/// \param read  throws `std::exception` with what is wrong with the text
+CLI::Option* add_value(CLI::App& command, const std::string& name, const std::string& type,
+                       const std::string& help, std::function<void(const std::string&)> read) {
+  return command
+      .add_option_function<std::string>(
+          name,
+          [name, read = std::move(read)](const std::string& text) {
+            try {
+              read(text);
+            } catch (const std::exception& error) {
+              throw CLI::ValidationError{name, error.what()};
+            }
+          },
+          help)
+      ->type_name(type);
+}
+
+CLI::Option* add_size(CLI::App& command, const std::string& name, std::uint64_t& bytes,
+                      const std::string& help) {
+  return add_value(command, name, "SIZE", help,
+                   [&bytes](const std::string& text) { bytes = read_size(text); });
+}
+
+/// \param least, most  what the number may be
+template <class Number>
+CLI::Option* add_number(CLI::App& command, const std::string& name, Number& number,
+                        const std::string& help, std::uint64_t least = 0,
+                        std::uint64_t most = std::numeric_limits<Number>::max()) {
+  return add_value(command, name, "N", help, [&number, least, most](const std::string& text) {
+    number = static_cast<Number>(read_number(text, least, most));
+  });
+}
+
+/// An option that takes one of these words.
+CLI::Option* add_choice(CLI::App& command, const std::string& name, std::string& chosen,
+                        const std::vector<std::string>& words, const std::string& help) {
+  std::string type;
+  for (const std::string& word : words) type += (type.empty() ? "" : "|") + word;
+  return add_value(command, name, type, help, [&chosen, words, type](const std::string& text) {
+    if (std::find(words.begin(), words.end(), text) == words.end())
+      throw std::invalid_argument{"\"" + text + "\" is none of " + type};
+    chosen = text;
+  });
 }
 
 /// `f16`, or `PATTERN=f16`.
@@ -77,16 +119,10 @@ loading::RowPadding row_padding(const std::string& text) {
   padding.where = where == "last-row"    ? loading::Padding::last_row
                   : where == "every-row" ? loading::Padding::every_row
                                          : loading::Padding::none;
-  if (colon != std::string::npos) {
-    const char* const end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, padding.multiple);
-    if (error != std::errc{} || stop != end) padding.where = loading::Padding::none;
-  }
+  if (colon != std::string::npos) padding.multiple = read_number(text.substr(colon + 1), 1);
   if (padding.where == loading::Padding::none) {
-    throw CLI::ValidationError{"--pad",
-                               "use last-row or every-row, or with a number of elements as in "
-                               "every-row:512, not " +
-                                   text};
+    throw std::invalid_argument{
+        "use last-row or every-row, or with a number of elements as in every-row:512, not " + text};
   }
   return padding;
 }
@@ -124,11 +160,9 @@ void add_transform_options(CLI::App& command, loading::TransformOptions& options
                   "they are dequantized too")
       ->type_name("NAMES")
       ->group(form);
-  command
-      .add_option_function<std::string>(
-          "--pad", [&options](const std::string& text) { options.padding = row_padding(text); },
-          "Add zeros after the last row, or after every row, up to a multiple of ELEMENTS (512)")
-      ->type_name("last-row|every-row[:ELEMENTS]")
+  add_value(command, "--pad", "last-row|every-row[:ELEMENTS]",
+            "Add zeros after the last row, or after every row, up to a multiple of ELEMENTS (512)",
+            [&options](const std::string& text) { options.padding = row_padding(text); })
       ->group(form);
 }
 
@@ -142,46 +176,49 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
       .add_option("--device", options.device,
                   "Where the memory is: host, hip, hip:N, several as in hip:0,hip:1 (layers are "
                   "divided by free memory), or staged-host (the host as if it were a GPU)")
-      ->check(CLI::Validator{check_device, "DEVICE"})
+      ->check(CLI::Validator{check_device, ""})
+      ->type_name("DEVICE")
       ->capture_default_str()
       ->group(where);
-  command.add_option("--alignment", options.alignment, "Bytes that every tensor is aligned to")
-      ->check(CLI::Validator{check_alignment, "BYTES"})
-      ->capture_default_str()
+  add_value(command, "--alignment", "N",
+            std::string{"Bytes that every tensor is aligned to: "} + alignments_text,
+            [&options](const std::string& text) {
+              options.alignment = read_number(text);
+              with_alignment(options.alignment, []<class Policy>() {});
+            })
+      ->default_str(std::to_string(options.alignment))
       ->group(where);
-  command
-      .add_option("--placement", options.placement,
-                  "one: a single allocation on each device; chunks: several of --chunk; selective: "
-                  "a separate allocation for each large, transposed and QKV matrix")
-      ->check(CLI::IsMember({"one", "chunks", "selective"}))
-      ->capture_default_str()
+  add_choice(command, "--placement", options.placement, {"one", "chunks", "selective"},
+             "one: a single allocation on each device; chunks: several of --chunk; selective: a "
+             "separate allocation for each large, transposed and QKV matrix")
+      ->default_str(options.placement)
       ->group(where);
-  command.add_option("--chunk", options.chunk_bytes, "The largest chunk in bytes, as in 1GiB")
-      ->transform(CLI::AsSizeValue(false))
-      ->group(where);
+  add_size(command, "--chunk", options.chunk_bytes, "The largest chunk, as in 1GiB")->group(where);
 
   const auto amount = "How much";
   command
       .add_option("--margin", options.margin,
                   "Memory to keep free: usual (the larger of 10 % and 100 MiB), none, or N%")
-      ->check(CLI::Validator{check_margin, "MARGIN"})
+      ->check(CLI::Validator{check_margin, ""})
+      ->type_name("usual|none|N%")
       ->capture_default_str()
       ->group(amount);
-  command
-      .add_option("--context", options.context,
-                  "Also reserve a KV cache for this many tokens, sized by the model's metadata")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
+  add_number(command, "--context", options.context,
+             "Also reserve a KV cache for this many tokens, sized by the model's metadata", 1,
+             std::uint64_t{1} << 32)
       ->group(amount);
-  command.add_option("--cache-type", options.cache_type, "The type of the cache's elements")
-      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0"}))
-      ->capture_default_str()
+  add_choice(command, "--cache-type", options.cache_type, {"f32", "f16", "bf16", "q8_0", "q4_0"},
+             "The type of the cache's elements")
+      ->default_str(options.cache_type)
       ->group(amount);
-  command
-      .add_option("--scratch", options.scratch_bytes,
-                  "Also reserve this much working memory on each device, as in 256MiB")
-      ->transform(CLI::AsSizeValue(false))
+  add_size(command, "--scratch", options.scratch_bytes,
+           "Also reserve this much working memory on each device, as in 256MiB")
       ->group(amount);
   add_transform_options(command, options.transforms);
+  command.callback([&options] {
+    if (options.placement == "chunks" && options.chunk_bytes == 0)
+      throw CLI::ValidationError{"--placement chunks needs --chunk, as in --chunk 1GiB"};
+  });
 }
 
 void add_rewrite_options(CLI::App& command, RewriteOptions& options) {
@@ -192,31 +229,30 @@ void add_rewrite_options(CLI::App& command, RewriteOptions& options) {
 /// The options of `load` for memory that is not the host's.
 void add_pipeline_options(CLI::App& command, loading::LoadOptions& options) {
   const auto how = "How (if the memory is not the host's)";
-  command.add_option("--slot", options.slot_bytes, "Bytes of a staging slot")
-      ->transform(CLI::AsSizeValue(false))
-      ->capture_default_str()
+  add_size(command, "--slot", options.slot_bytes, "Bytes of a staging slot, 4KiB to 4GiB")
+      ->default_str(allot::ReadableBytes{options.slot_bytes}.c_str())
       ->group(how);
-  command
-      .add_option("--slots", options.slots,
-                  "Number of staging slots: with --slot, all the memory that loading takes")
-      ->capture_default_str()
+  add_number(command, "--slots", options.slots,
+             "Number of staging slots: with --slot, all the memory that loading takes", 1, 4096)
+      ->default_str(std::to_string(options.slots))
       ->group(how);
-  command.add_option("--streams", options.streams, "Streams for each device")
-      ->capture_default_str()
+  add_number(command, "--streams", options.streams, "Streams for each device", 1, 256)
+      ->default_str(std::to_string(options.streams))
       ->group(how);
-  command
-      .add_option(
-          "--stream-choice", options.stream_choice,
-          "Which stream gets the next copy: in turn, or the one with the fewest bytes waiting")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, allot::load::StreamChoice>{
-          {"round-robin", allot::load::StreamChoice::round_robin},
-          {"least-outstanding", allot::load::StreamChoice::least_outstanding}}))
+  add_value(command, "--stream-choice", "round-robin|least-outstanding",
+            "Which stream gets the next copy: in turn, or the one with the fewest bytes waiting",
+            [&options](const std::string& text) {
+              if (text != "round-robin" && text != "least-outstanding")
+                throw std::invalid_argument{"use round-robin or least-outstanding, not " + text};
+              options.stream_choice = text == "round-robin"
+                                          ? allot::load::StreamChoice::round_robin
+                                          : allot::load::StreamChoice::least_outstanding;
+            })
+      ->default_str("round-robin")
       ->group(how);
-  command
-      .add_option("--readers", options.readers,
-                  "Number of reader threads; 0: one for each processor")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 256))
+  add_number(command, "--readers", options.readers,
+             "Number of reader threads; 0: one for each processor", 0, 256)
+      ->default_str(std::to_string(options.readers))
       ->group(how);
   command.add_flag("--direct", options.direct_io, "Read past the page cache, if possible")
       ->group(how);
@@ -237,10 +273,21 @@ void add_plan_options(CLI::App& command, MemoryOptions& options) {
       ->excludes("--context")
       ->group("How much");
   command
-      .add_option("--memory", options.memory,
-                  "Free bytes on each device, instead of asking the device, as in 24GiB,16GiB")
+      .add_option_function<std::vector<std::string>>(
+          "--memory",
+          [&options](const std::vector<std::string>& texts) {
+            options.memory.clear();
+            for (const std::string& text : texts) {
+              try {
+                options.memory.push_back(read_size(text));
+              } catch (const std::exception& error) {
+                throw CLI::ValidationError{"--memory", error.what()};
+              }
+            }
+          },
+          "Free memory of each device, instead of asking the device, as in 24GiB,16GiB")
       ->delimiter(',')
-      ->transform(CLI::AsSizeValue(false))
+      ->type_name("SIZE,...")
       ->group("Where");
 }
 
@@ -257,18 +304,17 @@ void add_split_options(CLI::App& command, RewriteOptions& options) {
       .add_option("PREFIX", options.out,
                   "What the file names begin with: PREFIX-00001-of-00003.gguf")
       ->required();
-  command
-      .add_option(
-          "--max-size", options.max_bytes,
-          "The most bytes of tensor data in a file, as in 2G (2e9) or 2GiB; a larger tensor "
-          "gets its own file")
-      ->transform(CLI::AsSizeValue(true))
-      ->check(CLI::PositiveNumber);
-  command.add_option("--max-tensors", options.max_tensors, "The most tensors in a file")
-      ->check(CLI::PositiveNumber);
+  add_size(command, "--max-size", options.max_bytes,
+           "The most bytes of tensor data in a file, as in 2GB or 2GiB; a larger tensor gets its "
+           "own file");
+  add_number(command, "--max-tensors", options.max_tensors, "The most tensors in a file", 1);
   command.add_flag("--no-tensor-first-split", options.no_tensor_first_split,
                    "The first file holds only the metadata");
   add_rewrite_options(command, options);
+  command.callback([&options] {
+    if (options.max_bytes == 0 && options.max_tensors == 0)
+      throw CLI::ValidationError{"split needs --max-size, as in --max-size 2GB, or --max-tensors"};
+  });
 }
 
 void add_merge_options(CLI::App& command, RewriteOptions& options) {
@@ -276,3 +322,9 @@ void add_merge_options(CLI::App& command, RewriteOptions& options) {
   command.add_option("OUT", options.out, "The file to write")->required();
   add_rewrite_options(command, options);
 }
+
+void add_completions_options(CLI::App& command, CompletionsOptions& options) {
+  add_choice(command, "SHELL", options.shell, {"bash", "zsh", "fish"}, "The shell")->required();
+}
+
+void add_man_options(CLI::App&, ManOptions&) {}

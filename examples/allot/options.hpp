@@ -12,3 +12,5 @@ void add_plan_options(CLI::App& command, MemoryOptions& options);
 void add_load_options(CLI::App& command, MemoryOptions& options);
 void add_split_options(CLI::App& command, RewriteOptions& options);
 void add_merge_options(CLI::App& command, RewriteOptions& options);
+void add_completions_options(CLI::App& command, CompletionsOptions& options);
+void add_man_options(CLI::App& command, ManOptions& options);

@@ -4,16 +4,36 @@
 #include <allot/core/units.hpp>
 #include <allot/os/terminal.hpp>
 
-#include <fmt/core.h>
-
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <utility>
 #include <vector>
+
+namespace {
+
+[[noreturn]] void fail_to_write(int reason) {
+  throw std::runtime_error{std::string{"cannot write to standard output: "} +
+                           std::strerror(reason)};
+}
+
+}  // namespace
+
+void write_out(std::string_view text) {
+  errno = 0;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) fail_to_write(errno);
+}
+
+void finish_output() {
+  errno = 0;
+  if (std::fflush(stdout) != 0) fail_to_write(errno);
+}
 
 std::string size_text(std::uint64_t bytes) {
   if (bytes < allot::KiB) return fmt::format("{} bytes", bytes);
@@ -96,8 +116,8 @@ void print_rules(const allot::load::Plan& plan) {
   const auto items = std::count_if(plan.items.begin(), plan.items.end(),
                                    [](const auto& item) { return item.has_own_memory(); });
   for (const allot::load::RuleCount& count : rules) {
-    fmt::print("    {:<16} {} of {} items in {} allocation{}, {}\n", count.rule, count.items, items,
-               count.arenas, count.arenas == 1 ? "" : "s", size_text(count.bytes));
+    print("    {:<16} {} of {} items in {} allocation{}, {}\n", count.rule, count.items, items,
+          count.arenas, count.arenas == 1 ? "" : "s", size_text(count.bytes));
   }
 }
 
@@ -174,8 +194,8 @@ void print_fusions(const allot::load::Plan& plan) {
     }
   }
   for (const auto& [text, layers] : outcomes) {
-    fmt::print("    {:<16} {} layer{}, {}: {}\n", "fusing", layers.size(),
-               layers.size() == 1 ? "" : "s", printable(layers_text(layers)), printable(text));
+    print("    {:<16} {} layer{}, {}: {}\n", "fusing", layers.size(), layers.size() == 1 ? "" : "s",
+          printable(layers_text(layers)), printable(text));
   }
 }
 
@@ -196,22 +216,37 @@ ProgressBar::~ProgressBar() {
 }
 
 void ProgressBar::draw(const allot::load::Progress& progress) {
+  interruptible_.check();
   if (!is_terminal_ || progress.total == 0) return;
   const auto now = Clock::now();
   if (drawn_ && now - last_ < std::chrono::milliseconds{50} && progress.done != progress.total)
     return;
   drawn_ = true;
   last_ = now;
-  constexpr std::uint64_t width = 40;
   const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
-  const auto filled = static_cast<std::size_t>(share * width);
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double rate = seconds > 0 ? static_cast<double>(progress.done) / seconds : 0;
   const double left = rate > 0 ? static_cast<double>(progress.total - progress.done) / rate : 0;
-  fmt::print(stderr, "\r[{}{}] {:3.0f} %  {} of {}  {:.2f} GiB/s  {:.1f} s left \x1b[K",
-             std::string(filled, '#'), std::string(width - filled, '.'), share * 100,
-             allot::ReadableBytes{progress.done}.c_str(),
-             allot::ReadableBytes{progress.total}.c_str(), rate / static_cast<double>(allot::GiB),
-             left);
+  // What matters least is left out first; what is left of the line is the bar.
+  const std::string figures[] = {
+      fmt::format(" {:3.0f} %", share * 100),
+      fmt::format("  {:.1f} s left", left),
+      fmt::format("  {:.2f} GiB/s", rate / static_cast<double>(allot::GiB)),
+      fmt::format("  {} of {}", allot::ReadableBytes{progress.done}.c_str(),
+                  allot::ReadableBytes{progress.total}.c_str()),
+  };
+  constexpr std::size_t least_bar = 12;
+  const unsigned columns = allot::os::error_columns();
+  const std::size_t room = (columns == 0 ? 80 : columns) - 1;  // the last column may wrap the line
+  std::string text;
+  for (const std::string& figure : figures) {
+    if (text.empty() || text.size() + figure.size() + least_bar <= room) text += figure;
+  }
+  if (text.size() + least_bar <= room) {
+    const std::size_t width = std::min<std::size_t>(room - text.size() - 2, 40);
+    const auto filled = static_cast<std::size_t>(share * static_cast<double>(width));
+    text = "[" + std::string(filled, '#') + std::string(width - filled, '.') + "]" + text;
+  }
+  fmt::print(stderr, "\r{}\x1b[K", text.substr(0, room));
   std::fflush(stderr);
 }

@@ -10,6 +10,8 @@
 #include <allot/strategy/best_fit.hpp>
 #include <allot/synchronization/locked.hpp>
 
+#include <fmt/core.h>
+
 #include <chrono>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -18,6 +20,20 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "signals.hpp"
+
+/// Writes to standard output. Throws: `std::runtime_error` if that cannot be written.
+void write_out(std::string_view text);
+
+/// Writes what is still in memory of standard output. Throws: as `write_out`.
+void finish_output();
+
+/// Prints to standard output. Throws: as `write_out`.
+template <class... Values>
+void print(fmt::format_string<Values...> form, Values&&... values) {
+  write_out(fmt::format(form, std::forward<Values>(values)...));
+}
 
 /// `1.5 GiB (1610612736 bytes)`
 std::string size_text(std::uint64_t bytes);
@@ -43,7 +59,8 @@ void print_rules(const allot::load::Plan& plan);
 /// Throws: `std::runtime_error` naming the files that exist already.
 void refuse_to_overwrite(const std::vector<std::string>& paths);
 
-/// Draws a progress bar on standard error, if that is a terminal.
+/// Draws a progress bar on standard error, if that is a terminal. While it lives, ctrl-C makes `draw`
+/// throw `Interrupted`.
 class ProgressBar {
  public:
   ProgressBar();
@@ -56,6 +73,7 @@ class ProgressBar {
  private:
   using Clock = std::chrono::steady_clock;
 
+  Interruptible interruptible_;
   bool is_terminal_;
   bool drawn_ = false;
   Clock::time_point start_ = Clock::now();

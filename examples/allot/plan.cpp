@@ -115,7 +115,7 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
   }
   out["devices"] = std::move(list);
   out["memory_sources"] = sources_json(devices);
-  fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
+  print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
 /// The source that leaves the least memory of a device.
@@ -139,12 +139,12 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
   for (const auto& arena : plan.arenas) padding += arena.device == device.name ? arena.padding : 0;
   const std::uint64_t planned = plan.bytes_on(device.name);
   const auto row = [](const char* what, std::uint64_t amount, const std::string& note) {
-    fmt::print("    {:<14} {:>12} {:>18}  {}\n", what, allot::ReadableBytes{amount}.c_str(),
-               count_text(amount), note);
+    print("    {:<14} {:>12} {:>18}  {}\n", what, allot::ReadableBytes{amount}.c_str(),
+          count_text(amount), note);
   };
-  fmt::print("  {}, {}\n", device.name,
-             device.transfer == allot::load::Transfer::direct ? "read straight into place"
-                                                              : "staged through pinned slots");
+  print("  {}, {}\n", device.name,
+        device.transfer == allot::load::Transfer::direct ? "read straight into place"
+                                                         : "staged through pinned slots");
   row("weights", bytes[0] + bytes[3],
       fmt::format("{} tensors{}", items[0] + items[3],
                   items[3] == 0 ? "" : fmt::format(", {} of them fused", items[3])));
@@ -162,24 +162,23 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
 
 void print_text(const MemoryOptions& options, const Plan& plan, const Context& context,
                 const std::vector<PlannedDevice>& devices) {
-  fmt::print("Plan for {}\n", printable(options.file));
-  fmt::print("  tensors      {:>6}  {}\n", plan.tensor_count(), size_text(plan.tensor_bytes()));
+  print("Plan for {}\n", printable(options.file));
+  print("  tensors      {:>6}  {}\n", plan.tensor_count(), size_text(plan.tensor_bytes()));
   if (context.is_largest && context.tokens == 0) {
-    fmt::print("  context      none fits beside the weights\n");
+    print("  context      none fits beside the weights\n");
   } else if (context.tokens != 0) {
-    fmt::print(
-        "  context      {}{}{}\n", context.is_largest ? "up to " : "", count_text(context.tokens),
-        context.trained ? fmt::format(" (the model was made for {})", count_text(*context.trained))
-                        : "");
+    print("  context      {}{}{}\n", context.is_largest ? "up to " : "", count_text(context.tokens),
+          context.trained
+              ? fmt::format(" (the model was made for {})", count_text(*context.trained))
+              : "");
   }
-  if (plan.arenas.empty()) fmt::print("  no tensor data: nothing to reserve\n");
+  if (plan.arenas.empty()) print("  no tensor data: nothing to reserve\n");
   print_rules(plan);
   print_fusions(plan);
   for (const PlannedDevice& device : devices) print_device(options, plan, device);
-  fmt::print(
-      "  total to reserve   {} in {} allocation{}, aligned to {} bytes, read in {} extent{}\n",
-      size_text(plan.total_bytes()), plan.arenas.size(), plan.arenas.size() == 1 ? "" : "s",
-      options.alignment, plan.steps.size(), plan.steps.size() == 1 ? "" : "s");
+  print("  total to reserve   {} in {} allocation{}, aligned to {} bytes, read in {} extent{}\n",
+        size_text(plan.total_bytes()), plan.arenas.size(), plan.arenas.size() == 1 ? "" : "s",
+        options.alignment, plan.steps.size(), plan.steps.size() == 1 ? "" : "s");
 }
 
 /// Returns the largest context that fits, 0 if none does.

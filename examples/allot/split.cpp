@@ -39,13 +39,13 @@ void split(const RewriteOptions& options) {
                                         {"tensors", written.tensors().size()},
                                         {"tensor_bytes", writer.data_bytes()},
                                         {"shards", std::move(shards)}};
-    fmt::print("{}\n", out.dump(2));
+    print("{}\n", out.dump(2));
     return;
   }
-  fmt::print("Split {} into {} file{}\n", printable(options.file), paths.size(),
-             paths.size() == 1 ? "" : "s");
+  print("Split {} into {} file{}\n", printable(options.file), paths.size(),
+        paths.size() == 1 ? "" : "s");
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    fmt::print("  {}  {} tensors, {}\n", printable(paths[i]), tensors[i],
-               size_text(written.shards()[i].size()));
+    print("  {}  {} tensors, {}\n", printable(paths[i]), tensors[i],
+          size_text(written.shards()[i].size()));
   }
 }

@@ -2,9 +2,18 @@
 // What an operator relies on: exit status, streams, and what is said about mistakes.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <span>
+#include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "support/models.hpp"
 #include "support/test_data.hpp"
@@ -16,6 +25,14 @@ using namespace allot;
 using test::Outcome;
 using test::run_tool;
 using test::says;
+
+/// The free memory that `plan --memory TEXT` plans with; the error if it refuses.
+std::string memory_of(const std::string& file, const std::string& text) {
+  const Outcome outcome = run_tool("plan --json --margin none '" + file + "' --memory=" + text);
+  if (outcome.out.empty()) return outcome.error;
+  const auto free = nlohmann::json::parse(outcome.out)["devices"][0]["free"];
+  return free.is_null() ? "null" : free.dump();
+}
 
 }  // namespace
 
@@ -81,4 +98,280 @@ TEST_CASE("plan: whether it fits is unknown where free memory is, with status 0"
   const auto json = nlohmann::json::parse(outcome.out);
   CHECK(json["fits"].is_null());
   CHECK(json["short_of"].is_null());
+}
+
+TEST_CASE("sizes have one meaning: K to T and KiB to TiB are 1024, kB to TB 1000") {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_model(folder.path() / "m.gguf", {10}).string();
+  const std::pair<const char*, const char*> sizes[] = {
+      {"123456", "123456"},
+      {"123456b", "123456"},
+      {"100K", "102400"},
+      {"100k", "102400"},
+      {"100KiB", "102400"},
+      {"100kib", "102400"},
+      {"100kB", "100000"},
+      {"100KB", "100000"},
+      {"3M", "3145728"},
+      {"3MiB", "3145728"},
+      {"3MB", "3000000"},
+      {"3mb", "3000000"},
+      {"2G", "2147483648"},
+      {"2GiB", "2147483648"},
+      {"2GB", "2000000000"},
+      {"1T", "1099511627776"},
+      {"1TiB", "1099511627776"},
+      {"1TB", "1000000000000"},
+      {"1.5GiB", "1610612736"},
+      {"'2 GiB'", "2147483648"},
+      {"0.3K", "307"},
+      {"1.25kB", "1250"},
+      {"0.25TiB", "274877906944"},
+      {"000100K", "102400"},
+      {"18446744073709551614", "18446744073709551614"},
+  };
+  for (const auto& [text, bytes] : sizes) CHECK_MESSAGE(memory_of(file, text) == bytes, text);
+  for (const char* const wrong : {"-1",
+                                  "+1",
+                                  "-1GiB",
+                                  "1X",
+                                  "1Ki",
+                                  "GiB",
+                                  "1.",
+                                  ".5G",
+                                  "1,5GiB",
+                                  "1e9",
+                                  "0x10",
+                                  "1GiBs",
+                                  "18446744073709551616",
+                                  "16777216T",
+                                  "1--",
+                                  "' 1'",
+                                  "''",
+                                  "1 2",
+                                  "nan",
+                                  "inf",
+                                  "١"}) {
+    const std::string error = memory_of(file, wrong);
+    CHECK_MESSAGE(test::is_one_line(error), wrong << ": " << error);
+  }
+}
+
+TEST_CASE("every option that takes a size or a number refuses signs and what is not one") {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_llama(folder.path() / "llama.gguf").string();
+  const std::string out = (folder.path() / "out").string();
+  const std::string options[] = {
+      "plan " + file + " --chunk",
+      "plan " + file + " --scratch",
+      "plan " + file + " --context",
+      "plan " + file + " --alignment",
+      "load " + file + " --slot",
+      "load " + file + " --slots",
+      "load " + file + " --streams",
+      "load " + file + " --readers",
+      "split " + file + " " + out + " --max-size",
+      "split " + file + " " + out + " --max-tensors",
+  };
+  for (const std::string& option : options) {
+    for (const char* const value :
+         {" -5", "=-5", " +5", " -1", " 5x", " 1,000", " 1,5GiB", " ''", "=1e3", "=0x1"}) {
+      const Outcome outcome = run_tool(option + value);
+      CHECK_MESSAGE(outcome.status == 2, option << value << ": " << outcome.error);
+      CHECK_MESSAGE(test::is_one_line(outcome.error), outcome.error);
+    }
+  }
+  for (const char* const wrong :
+       {"--margin -5%", "--margin +5%", "--margin 5", "--pad every-row:-1", "--pad every-row:+1",
+        "--device hip:-1", "--device hip:+1"})
+    CHECK_MESSAGE(run_tool("plan " + file + " " + wrong).status == 2, wrong);
+  // The same texts mean the same everywhere: 2K is 2048 bytes, 2kB 2000.
+  CHECK(run_tool("split --max-size 2K " + file + " " + out).status == 0);
+}
+
+TEST_CASE("inspect: text says nan, inf and -inf; JSON has null, which is all that it can") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float numbers[] = {std::numeric_limits<float>::quiet_NaN(), 1.5F, -infinity};
+  const double doubles[] = {static_cast<double>(infinity)};
+  const gguf::NestedArray rows[] = {gguf::NestedArray{std::span{doubles}}};
+  writer.add("a.nan", numbers[0]);
+  writer.add("a.minus_nan", -numbers[0]);
+  writer.add("a.inf", infinity);
+  writer.add("a.minus_inf", -static_cast<double>(infinity));
+  writer.add_array<float>("a.list", numbers);
+  writer.add_array("a.nested", gguf::NestedArray{std::span{rows}});
+  writer.add("general.architecture", "x");
+  writer.add("x.rope.freq_base", infinity);
+  const std::string file = (folder.path() / "m.gguf").string();
+  writer.write(file);
+  const std::string text = run_tool("inspect --kv " + file).out;
+  for (const char* const part : {"float32  nan\n", "float32  inf\n", "float64  -inf\n",
+                                 "[nan,1.5,-inf]", "\"first\":[inf]", "x.rope.freq_base "})
+    CHECK_MESSAGE(says(text, part), part << " in " << text);
+  CHECK(!says(text, "null"));
+  const auto json = nlohmann::json::parse(run_tool("inspect --json --kv " + file).out);
+  CHECK(json["metadata"]["a.nan"].is_null());
+  CHECK(json["metadata"]["a.list"]["first"][1] == 1.5);
+  CHECK(json["facts"]["x.rope.freq_base"].is_null());
+}
+
+TEST_CASE(
+    "output that cannot be written is status 1 and one line, for every command and for help") {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_llama(folder.path() / "llama.gguf").string();
+  const std::string out = (folder.path() / "out").string();
+  const std::string commands[] = {"inspect --kv " + file,
+                                  "inspect --json --tensors " + file,
+                                  "plan " + file,
+                                  "plan --json " + file,
+                                  "load --margin none " + file,
+                                  "load --json --margin none " + file,
+                                  "split --force --max-tensors 5 " + file + " " + out,
+                                  "merge --force " + file + " " + out + ".gguf",
+                                  "--help",
+                                  "plan --help",
+                                  "--version",
+                                  "completions bash",
+                                  "completions zsh",
+                                  "completions fish",
+                                  "man"};
+  for (const std::string& command : commands) {
+    for (const char* const where : {">/dev/full", ">&-"}) {
+      const Outcome outcome = test::run_shell("\"$ALLOT_TOOL\" " + command + " " + where);
+      CHECK_MESSAGE(outcome.status == 1, command << where);
+      CHECK_MESSAGE(test::is_one_line(outcome.error), command << ": " << outcome.error);
+      CHECK_MESSAGE(says(outcome.error, "standard output"), outcome.error);
+    }
+    // The pipe's reader has gone before the tool begins; the status is the tool's.
+    const Outcome closed = test::run_shell("{ sleep 0.05; \"$ALLOT_TOOL\" " + command +
+                                           "; echo status $? >&2; } | true");
+    CHECK_MESSAGE(says(closed.error, "Broken pipe"), command << ": " << closed.error);
+    CHECK_MESSAGE(says(closed.error, "status 1\n"), command << ": " << closed.error);
+  }
+  // No file takes the place of a closed standard stream.
+  CHECK(gguf::File{out + ".gguf"}.tensors().size() == gguf::File{file}.tensors().size());
+}
+
+TEST_CASE("--version, and help for every command with its own examples") {
+  const Outcome version = run_tool("--version");
+  CHECK(version.status == 0);
+  CHECK(version.out.starts_with("allot "));
+  CHECK(says(version.out, "."));
+  const Outcome help = run_tool("--help");
+  for (const std::string command : {"inspect", "plan", "load", "split", "merge", "completions"}) {
+    CHECK(says(help.out, "  " + command + " "));
+    const Outcome own = run_tool(command + " --help");
+    CHECK(own.status == 0);
+    CHECK(own.out.starts_with("Usage: allot " + command + " "));
+    CHECK(says(own.out, "Examples:\n  allot " + command));
+    CHECK(run_tool("help " + command).out == own.out);
+    CHECK(run_tool(command + " -h").out == own.out);
+    for (const char* const raw : {"TEXT", "UINT", "REQUIRED", "SUBCOMMAND", "Positionals", "1024b",
+                                  "build/", "Excludes:", "Needs:"})
+      CHECK_MESSAGE(!says(own.out, raw), command << ": " << raw);
+    for (std::size_t at = 0; at < own.out.size();) {
+      const std::size_t end = own.out.find('\n', at);
+      CHECK_MESSAGE(end - at <= 80, own.out.substr(at, end - at));
+      at = end + 1;
+    }
+  }
+  CHECK(run_tool("help").out == help.out);
+  CHECK(run_tool("help dance").status == 2);
+}
+
+TEST_CASE("a mistyped command or option is answered with the nearest one") {
+  const std::pair<const char*, const char*> mistakes[] = {
+      {"pln m.gguf", "did you mean plan?"},
+      {"inspct m.gguf", "did you mean inspect?"},
+      {"Load m.gguf", "did you mean load?"},
+      {"help mrege", "did you mean merge?"},
+      {"dance", "the commands are inspect, plan, load"},
+      {"plan m.gguf --devise host", "did you mean --device?"},
+      {"plan m.gguf --contxt=8", "did you mean --context?"},
+      {"plan m.gguf -json", "did you mean --json?"},
+      {"load m.gguf --verfy", "did you mean --verify?"},
+      {"load m.gguf --fit", "plan has it"},
+      {"--tensors m.gguf", "inspect has it"},
+      {"plan m.gguf --purple", "see allot plan --help"},
+      {"plan m.gguf n.gguf", "n.gguf is one too many"},
+      {"plan", "plan needs FILE"},
+      {"merge a.gguf", "merge needs OUT"},
+      {"plan m.gguf --context", "--context needs a value"},
+      {"", "see allot --help"},
+  };
+  for (const auto& [arguments, answer] : mistakes) {
+    const Outcome outcome = run_tool(arguments);
+    CHECK_MESSAGE(outcome.status == 2, arguments);
+    CHECK(outcome.out.empty());
+    CHECK_MESSAGE(test::is_one_line(outcome.error), outcome.error);
+    CHECK_MESSAGE(says(outcome.error, answer), arguments << ": " << outcome.error);
+  }
+}
+
+TEST_CASE("completions and the man page have every command and option that help has") {
+  std::set<std::string> options;
+  std::vector<std::string> commands{"inspect", "plan", "load", "split", "merge"};
+  for (const std::string& command : commands) {
+    std::istringstream words{run_tool(command + " --help").out};
+    for (std::string word; words >> word;) {
+      if (word.starts_with("--") && word.size() > 2)
+        options.insert(word.substr(0, word.find_first_of(",.;:=")));
+    }
+  }
+  CHECK(options.size() > 20);
+  for (const std::string shell :
+       {"completions bash", "completions zsh", "completions fish", "man"}) {
+    const Outcome outcome = run_tool(shell);
+    CHECK(outcome.status == 0);
+    for (const std::string& command : commands) CHECK_MESSAGE(says(outcome.out, command), command);
+    for (const std::string& option : options) {
+      // fish names an option without its dashes, roff escapes them
+      const std::string name = option.substr(2);
+      const std::string first = name.substr(0, name.find('-'));
+      CHECK_MESSAGE(says(outcome.out, first), shell << ": " << option);
+    }
+  }
+  CHECK(run_tool("completions tcsh").status == 2);
+
+  const test::TemporaryFolder folder;
+  const std::string script = (folder.path() / "allot.bash").string();
+  REQUIRE(test::run_shell("\"$ALLOT_TOOL\" completions bash >" + script).status == 0);
+  const auto complete = [&](const std::string& words, int at) {
+    const std::string test = (folder.path() / "test.bash").string();
+    std::ofstream{test} << ". " << script << "; COMP_WORDS=(" << words << "); COMP_CWORD=" << at
+                        << "; _allot; printf '%s ' \"${COMPREPLY[@]}\"\n";
+    return test::run_program("bash", test).out;
+  };
+  CHECK(complete("allot pl", 1) == "plan ");
+  CHECK(complete("allot plan --dev", 2) == "--device ");
+  CHECK(complete("allot plan --placement se", 3) == "selective ");
+  CHECK(complete("allot load --fi", 2) == " ");
+  CHECK(says(complete("allot load --", 2), "--verify "));
+}
+
+TEST_CASE("the progress bar fits the terminal") {
+  const test::TemporaryFolder folder;
+  const std::string file =
+      test::write_model(folder.path() / "m.gguf", std::vector<std::uint64_t>(20, 4'000'000))
+          .string();
+  for (const unsigned short columns :
+       {std::uint16_t{20}, std::uint16_t{40}, std::uint16_t{80}, std::uint16_t{200}}) {
+    const std::string shown =
+        test::run_on_terminal("load --margin none " + file + " >/dev/null", columns);
+    CHECK(says(shown, "%"));
+    std::size_t length = 0;
+    std::size_t longest = 0;
+    for (std::size_t i = 0; i < shown.size(); ++i) {
+      if (shown[i] == '\r' || shown[i] == '\n') {
+        length = 0;
+      } else if (shown[i] == '\x1b') {
+        i = shown.find_first_of("KmJ", i);  // a control sequence takes no column
+      } else {
+        longest = std::max(longest, ++length);
+      }
+    }
+    CHECK_MESSAGE(longest < columns, "of " << columns << ": " << longest);
+  }
 }

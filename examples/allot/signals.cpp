@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#include "signals.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+
+namespace {
+
+constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP};
+volatile std::sig_atomic_t caught = 0;
+
+}  // namespace
+
+void prepare_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) != -1 || errno != EBADF) continue;
+    // The lowest number that is free, which is this one. Only reading is possible: what would be
+    // written to a stream that is closed is an error still.
+    if (::open("/dev/null", O_RDONLY) < 0) std::abort();
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+void Interrupted::end() const {
+  std::signal(signal_, SIG_DFL);
+  static_cast<void>(std::raise(signal_));
+  std::abort();  // not reached: each of these signals ends a program
+}
+
+Interruptible::Interruptible() {
+  caught = 0;
+  struct sigaction action = {};
+  action.sa_handler = [](int signal) { caught = signal; };
+  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  for (const int signal : signals) {
+    struct sigaction old = {};
+    // One that is ignored, as under nohup, stays ignored.
+    if (::sigaction(signal, nullptr, &old) == 0 && old.sa_handler != SIG_IGN)
+      ::sigaction(signal, &action, nullptr);
+  }
+}
+
+Interruptible::~Interruptible() {
+  for (const int signal : signals) {
+    struct sigaction old = {};
+    if (::sigaction(signal, nullptr, &old) == 0 && old.sa_handler != SIG_IGN)
+      std::signal(signal, SIG_DFL);
+  }
+}
+
+void Interruptible::check() const {
+  if (caught != 0) throw Interrupted{caught};
+}
