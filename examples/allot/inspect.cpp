@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <allot/gguf/format.hpp>  // after {fmt}: tensor types are formatted by their names
 
