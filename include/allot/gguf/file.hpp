@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -72,6 +73,41 @@ class File {
     return {parts_.shards.data(), parts_.shards.size()};
   }
 
+  /// Adds the tensors of another file, with `prefix` before their names, so that both are planned and
+  /// loaded as one. The metadata stay this file's. Opens the other's shards again; it may go.
+  /// Throws: `ParseError` if they cannot be opened or have other sizes; `std::invalid_argument` if a
+  /// name is taken, and then this file is unchanged.
+  template <class = void>
+  void add(const File& other, std::string_view prefix) {
+    AddedFile added{{}, static_cast<std::uint32_t>(shards().size())};
+    std::vector<TensorInfo> tensors = named(other, prefix, added.names);
+    std::vector<Shard> opened;
+    for (const Shard& shard : other.shards()) opened.push_back(shard.opened_again());
+    for (TensorInfo& tensor : tensors) tensor.shard += added.first_shard;
+    parts_.shards.reserve(parts_.shards.size() + opened.size());
+    tensors_.reserve(tensors_.size() + tensors.size());
+    places_.reserve(tensors_.size() + tensors.size());
+    added_.push_back(std::move(added));
+    for (Shard& shard : opened) parts_.shards.push_back(std::move(shard));
+    for (const TensorInfo& tensor : tensors) {
+      tensors_.push_back(tensor);
+      static_cast<void>(places_.add(tensor.name, tensors_.size() - 1, NameAt{this}));
+    }
+  }
+
+  /// Returns the number of the file that a tensor was added from: 0 for this file's own, 1 for
+  /// those of the first that was added.
+  [[nodiscard]] std::uint32_t origin_of(const TensorInfo& tensor) const noexcept {
+    std::uint32_t origin = 0;
+    while (origin < added_.size() && added_[origin].first_shard <= tensor.shard) ++origin;
+    return origin;
+  }
+
+  /// Returns the number of files that were added.
+  [[nodiscard]] std::uint32_t added_files() const noexcept {
+    return static_cast<std::uint32_t>(added_.size());
+  }
+
   /// Returns the first shard's metadata, which has the model's keys.
   [[nodiscard]] const Metadata& metadata() const noexcept {
     return parts_.containers.front().metadata;
@@ -109,9 +145,40 @@ class File {
                          " already"};
   }
 
+  /// Another file's part of this one.
+  struct AddedFile {
+    std::vector<char> names;  // of its tensors; they stay in place when this is moved
+    std::uint32_t first_shard;
+  };
+
+  /// Returns another file's tensors under new names, whose letters go to `letters`.
+  /// Throws: `std::invalid_argument` if this file has one of the names.
+  template <class = void>
+  [[nodiscard]] std::vector<TensorInfo> named(const File& other, std::string_view prefix,
+                                              std::vector<char>& letters) const {
+    std::size_t size = 0;
+    for (const TensorInfo& tensor : other.tensors()) size += prefix.size() + tensor.name.size();
+    letters.reserve(size);
+    std::vector<TensorInfo> tensors{other.tensors().begin(), other.tensors().end()};
+    for (TensorInfo& tensor : tensors) {
+      const char* const name = letters.data() + letters.size();
+      letters.insert(letters.end(), prefix.begin(), prefix.end());
+      letters.insert(letters.end(), tensor.name.begin(), tensor.name.end());
+      tensor.name = {name, prefix.size() + tensor.name.size()};
+      if (find(tensor.name) != nullptr) {
+        throw std::invalid_argument{"tensor " + std::string{tensor.name} + " of " +
+                                    other.shards().front().path() +
+                                    " has the name of one that is there already; add the file "
+                                    "with another prefix"};
+      }
+    }
+    return tensors;
+  }
+
   detail::Parts parts_;
   std::vector<TensorInfo> tensors_;
   NameIndex places_;
+  std::vector<AddedFile> added_;
 };
 
 }  // namespace allot::gguf

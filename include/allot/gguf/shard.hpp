@@ -51,6 +51,18 @@ class Shard {
     read_input(file_, offset, into);
   }
 
+  /// Returns the same file, opened again.
+  /// Throws: `ParseError` if it cannot be opened, or has another size now.
+  [[nodiscard]] Shard opened_again() const {
+    try {
+      Shard again{os::InputFile{path()}, data_offset_, byte_order_};
+      if (again.size() == size()) return again;
+    } catch (const os::FileError& error) {
+      throw ParseError{error};
+    }
+    throw ParseError{path(), 0, "the file has another size than when it was opened"};
+  }
+
   /// The whole file, mapped on first use. A file that is truncated later faults when touched;
   /// `read` reports that as an error. Throws: `ParseError`.
   [[nodiscard]] std::span<const std::byte> map() const {

@@ -68,7 +68,8 @@ class ModelTensors {
         tensors_{std::move(tensors)},
         report_{std::move(report)},
         weights_{static_cast<std::size_t>(plan_.tensor_count())},
-        fused_{static_cast<std::size_t>(plan_.count_of(Purpose::fused))} {
+        fused_{static_cast<std::size_t>(plan_.count_of(Purpose::fused))},
+        copies_{static_cast<std::size_t>(plan_.count_of(Purpose::copy))} {
     names_.reserve(tensors_.size());
     for (std::size_t i = 0; i < tensors_.size(); ++i)
       static_cast<void>(names_.add(tensors_[i].name(), i, NameAt{&tensors_}));
@@ -111,7 +112,7 @@ class ModelTensors {
 
   /// Returns cache and scratch, if the plan has any; their contents are undefined.
   [[nodiscard]] std::span<const tensor_type> reserved() const noexcept {
-    return std::span{tensors_}.subspan(weights_ + fused_);
+    return std::span{tensors_}.subspan(weights_ + fused_ + copies_);
   }
 
   /// Returns the plan as carried out: differs from the one given if arenas had to be divided.
@@ -134,6 +135,7 @@ class ModelTensors {
   LoadReport report_;
   std::size_t weights_;
   std::size_t fused_;
+  std::size_t copies_;
   gguf::NameIndex names_;
 };
 

@@ -37,12 +37,19 @@ namespace detail {
 
 /// A part of a tensor that is compared in one piece.
 struct Compared {
-  std::size_t tensor;  // its number in file and model
+  std::size_t tensor;  // its number in the model
+  std::size_t source;  // and in the file
   std::uint64_t at;
   std::uint64_t bytes;
 };
 
 inline constexpr std::uint64_t compared_bytes = 4 * MiB;
+
+/// Returns true for an item that a tensor of the file is brought to.
+template <class = void>
+[[nodiscard]] bool is_of_file(const Item& item) noexcept {
+  return item.purpose == Purpose::weight || item.purpose == Purpose::copy;
+}
 
 /// Returns the parts of the tensors that lie in memory as in the file; the others are compared
 /// whole.
@@ -50,12 +57,13 @@ template <class IsWanted>
 [[nodiscard]] std::vector<Compared> compared_parts(const gguf::File& file, const Plan& plan,
                                                    IsWanted&& is_wanted) {
   std::vector<Compared> parts;
-  for (std::size_t i = 0; i < file.tensors().size(); ++i) {
+  for (std::size_t i = 0; i < plan.items.size(); ++i) {
     const Item& item = plan.items[i];
-    if (item.bytes == 0 || !is_as_in_file(file, file.tensors()[i], item) || !is_wanted(item))
-      continue;
+    if (item.bytes == 0 || !is_of_file(item) || !is_wanted(item)) continue;
+    const std::size_t source = plan.source_of(static_cast<std::uint32_t>(i));
+    if (!is_as_in_file(file, file.tensors()[source], item)) continue;
     for (std::uint64_t at = 0; at < item.bytes; at += compared_bytes)
-      parts.push_back({i, at, smaller(compared_bytes, item.bytes - at)});
+      parts.push_back({i, source, at, smaller(compared_bytes, item.bytes - at)});
   }
   return parts;
 }
@@ -70,8 +78,9 @@ template <class MemoryOf>
     const Item& item = plan.items[i];
     if (item.bytes == 0) continue;
     std::optional<std::uint64_t> byte;
-    if (i < file.tensors().size()) {
-      const gguf::TensorInfo& tensor = file.tensors()[i];
+    if (is_of_file(item)) {
+      const gguf::TensorInfo& tensor =
+          file.tensors()[plan.source_of(static_cast<std::uint32_t>(i))];
       if (!is_as_in_file(file, tensor, item)) byte = compare_item(file, tensor, item, memory_of(i));
     } else if (item.purpose == Purpose::fused && item.bytes != extent_of(item)) {
       byte = compare_tail(item, memory_of(i));
@@ -86,7 +95,7 @@ template <class = void>
 [[nodiscard]] std::optional<Difference> compare(const gguf::File& file, const Compared& part,
                                                 const std::byte* bytes,
                                                 std::span<std::byte> expected) {
-  const gguf::TensorInfo& info = file.tensors()[part.tensor];
+  const gguf::TensorInfo& info = file.tensors()[part.source];
   const gguf::Shard& shard = file.shards()[info.shard];
   const auto piece = expected.first(static_cast<std::size_t>(part.bytes));
   shard.read(shard.data_offset() + info.offset + part.at, piece);
@@ -156,7 +165,7 @@ requires(SharedArena::memory_type::host_accessible)
   const Plan& plan = model.plan();
   const auto all = [](const Item&) { return true; };
   for (const detail::Compared& part : detail::compared_parts(file, plan, all)) {
-    const auto bytes = model.tensors()[part.tensor].slice().span();
+    const auto bytes = model.planned()[part.tensor].slice().span();
     if (const auto difference =
             detail::compare(file, part, bytes.data() + part.at, std::span{expected})) {
       return difference;
@@ -187,7 +196,7 @@ template <class SharedArena, Device DeviceType>
     Readback<std::byte, DeviceType> readback{device, detail::compared_bytes};
     const auto start = [&](std::size_t i) {
       if (i == parts.size()) return;
-      const auto& tensor = model.tensors()[parts[i].tensor];
+      const auto& tensor = model.planned()[parts[i].tensor];
       readback.start(tensor.slice().part(parts[i].at, parts[i].bytes), stream);
     };
     start(0);

@@ -38,12 +38,12 @@ struct Conversion {
   template <class = void>
   Conversion(const gguf::File& file, const Plan& plan, const Step& step)
       : shard{&file.shards()[step.shard]},
-        from{file.tensors()[step.item].type},
+        from{file.tensors()[plan.source_of(step.item)].type},
         to{plan.items[step.item].type},
-        swapped{is_swapped(file, file.tensors()[step.item])},
+        swapped{is_swapped(file, file.tensors()[plan.source_of(step.item)])},
         file_offset{step.file_offset},
         row_bytes{plan.items[step.item].row_bytes} {
-    const gguf::TensorInfo& tensor = file.tensors()[step.item];
+    const gguf::TensorInfo& tensor = file.tensors()[plan.source_of(step.item)];
     const gguf::TypeInfo type = gguf::type_info(from);
     file_row = bytes_of_row(from, tensor.shape.extent[0]);
     data_row = bytes_of_row(to, plan.items[step.item].shape.extent[0]);

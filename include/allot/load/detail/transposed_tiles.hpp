@@ -48,7 +48,8 @@ class TransposedTiling {
         size_of_one_{gguf::type_info(plan.items[step.item].type).block_bytes} {
     const auto& extent = plan.items[step.item].shape.extent;
     const std::uint64_t usual_columns = most_bytes < 1 * MiB ? 256 : 1024;
-    const std::uint64_t block = gguf::type_info(file.tensors()[step.item].type).block_elements;
+    const std::uint64_t block =
+        gguf::type_info(file.tensors()[plan.source_of(step.item)].type).block_elements;
     const std::uint64_t most_columns = larger<std::uint64_t>(1024, 64 * KiB / rows_);
 
     width_ = larger(block, smaller(usual_columns, most_bytes / size_of_one_) / block * block);

@@ -28,8 +28,9 @@ template <class = void>
   if (item.transposed) std::swap(extent[0], extent[1]);
   const bool is_decoded = item.type == gguf::TensorType::F32 ||
                           item.type == gguf::TensorType::F16 || item.type == gguf::TensorType::BF16;
-  return item.purpose == Purpose::weight && item.name == tensor.name &&
-         extent == tensor.shape.extent &&
+  const bool is_it = item.purpose == Purpose::copy ||
+                     (item.purpose == Purpose::weight && item.name == tensor.name);
+  return is_it && extent == tensor.shape.extent &&
          (item.type == tensor.type || (is_decoded && gguf::has_values(tensor.type))) &&
          (!item.transposed || has_own_elements(item.type)) &&
          (item.bytes == 0) == (tensor.bytes == 0) && extent_of(item) <= item.bytes &&
@@ -42,8 +43,9 @@ template <class = void>
   if (step.transform == Transform::none) return step.arena_bytes == step.bytes;
   if (step.item >= plan.items.size()) return false;
   if (step.transform == Transform::zero) return step.bytes == 0;
-  if (step.item >= file.tensors().size() || file.tensors()[step.item].bytes == 0) return false;
-  const gguf::TensorInfo& tensor = file.tensors()[step.item];
+  const std::uint32_t source = plan.source_of(step.item);
+  if (source >= file.tensors().size() || file.tensors()[source].bytes == 0) return false;
+  const gguf::TensorInfo& tensor = file.tensors()[source];
   const Item& item = plan.items[step.item];
   const std::uint64_t file_row = bytes_of_row(tensor.type, tensor.shape.extent[0]);
   const bool is_transposed = step.transform == Transform::transpose;
@@ -109,6 +111,12 @@ void check_items(const Plan& plan, const gguf::File& file) {
       plan.tensor_count() == file.tensors().size() && plan.items.size() >= file.tensors().size() &&
       std::equal(file.tensors().begin(), file.tensors().end(), plan.items.begin(), can_become<>);
   const bool has_places = std::all_of(plan.items.begin(), plan.items.end(), [&](const Item& item) {
+    const bool is_copy = item.purpose == Purpose::copy;
+    if (is_copy != item.copy_of.has_value()) return false;
+    if (is_copy && (*item.copy_of >= file.tensors().size() ||
+                    !can_become(file.tensors()[*item.copy_of], item))) {
+      return false;
+    }
     if (item.part_of)
       return item.part_of->item < plan.items.size() &&
              plan.items[item.part_of->item].has_own_memory();

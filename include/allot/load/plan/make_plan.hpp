@@ -51,6 +51,9 @@ struct PlanOptions {
   TransformOptions transforms{};
   /// Items that go to one device, whatever layer they are of.
   std::vector<PlaceRule> place{};
+  /// A draft model whose tensors were added to the file (`model_files.hpp`): its cache is planned
+  /// too, for the same context.
+  const gguf::File* draft = nullptr;
   /// If the host is one of several devices: gives it those experts of which the fewest bytes a token
   /// are read, so that all the rest fits the other devices.
   bool move_experts = false;
@@ -71,7 +74,8 @@ template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneAre
                              const Grouping& grouping = {}) {
   std::vector<PlannedDevice> devices = options.devices;
   if (devices.empty()) devices.push_back({.name = options.device});
-  detail::Layouts layouts = detail::lay_out_model(file, options.transforms, options.cache);
+  detail::Layouts layouts = detail::lay_out_model(file, options.transforms, options.cache,
+                                                  devices.size() > 1, options.draft);
   detail::Assignment assignment = detail::assign(std::move(layouts), devices,
                                                  {.reserved = options.scratch_bytes,
                                                   .alignment = Policy::Alignment::value,

@@ -90,7 +90,8 @@ struct ItemLayout {
   std::uint64_t row_bytes = 0;  ///< of a row and the zeros after it
   bool transposed = false;      ///< relative to the file
   std::optional<PartOf> part_of{};
-  std::uint32_t file = 0;  ///< 0: the model's; others in the order in which they are given
+  std::uint32_t file = 0;  ///< 0: the model's; others in the order in which they were added
+  std::optional<std::uint32_t> copy_of{};  ///< index of the item that this is the same tensor as
 
   /// Returns true if memory is reserved for it; a part lies in another item's memory.
   [[nodiscard]] bool has_own_memory() const noexcept { return bytes != 0 && !part_of; }
@@ -145,8 +146,8 @@ struct RuleCount {
   std::uint64_t arenas;  ///< device allocations that result
 };
 
-/// A model's memory. Items are the file's tensors in file order, then fused ones, then the cache,
-/// then scratch.
+/// A model's memory. Items are the file's tensors in file order, then fused ones, then copies, then
+/// the cache, then scratch.
 struct Plan {
   std::vector<PlannedArena> arenas;
   std::vector<Item> items;
@@ -178,6 +179,11 @@ struct Plan {
   /// Returns the bytes of all tensors in memory, each counted once.
   [[nodiscard]] std::uint64_t tensor_bytes() const noexcept {
     return bytes_for(Purpose::weight) + bytes_for(Purpose::fused);
+  }
+  /// Returns the number of the tensor in the file that an item is made from.
+  /// Requires: the item is a weight or a copy.
+  [[nodiscard]] std::uint32_t source_of(std::uint32_t item) const noexcept {
+    return items[item].copy_of.value_or(item);
   }
   /// Returns the number of the file's tensors.
   [[nodiscard]] std::uint64_t tensor_count() const noexcept { return count_of(Purpose::weight); }

@@ -42,6 +42,7 @@ template <GroupingPolicy Grouping>
                                 const std::vector<PlannedDevice>& devices,
                                 const SplitOptions& options, const Grouping& grouping) {
   auto& items = layouts.items;
+  keep_needed_copies(items, devices, options);
   std::vector<std::vector<std::uint32_t>> of_device = split_by_layers(items, devices, options);
   for (std::size_t i = 0; options.reserved != 0 && i < devices.size(); ++i) {
     of_device[i].push_back(static_cast<std::uint32_t>(items.size()));

@@ -76,6 +76,12 @@ class LayerOrder {
   [[nodiscard]] bool has_layers() const noexcept { return !stacks_.empty(); }
 
   [[nodiscard]] std::uint64_t place_of(const ItemLayout& item) const {
+    if (is_of_adapter(item)) {  // belongs to what it adapts
+      ItemLayout adapted = item;
+      adapted.file = 0;
+      adapted.name.erase(0, adapted.name.find(':') + 1);
+      return place_of(adapted);
+    }
     const std::uint64_t file = std::uint64_t{item.file & 0xffffU} << 48;
     if (item.purpose == Purpose::copy) return file + output;
     if (item.purpose == Purpose::cache) {
@@ -105,9 +111,13 @@ class LayerOrder {
     return ((stack & 0x7fffU) << 32) + (number < most ? number : most) + 1;
   }
 
+  [[nodiscard]] static bool is_of_adapter(const ItemLayout& item) noexcept {
+    return item.file != 0 && item.name.starts_with("lora");
+  }
+
   void add_stacks(std::span<const ItemLayout> items) {
     for (const ItemLayout& item : items) {
-      if (item.purpose != Purpose::weight) continue;
+      if (item.purpose != Purpose::weight || is_of_adapter(item)) continue;
       const auto layer = layer_name_of(item.name, word_);
       if (!layer || !names_.add(layer->stack, stacks_.size(), NameAt{this})) continue;
       const bool decodes = layer->stack.starts_with("dec.") ||

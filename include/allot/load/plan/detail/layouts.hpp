@@ -8,6 +8,7 @@
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/cache.hpp>
 #include <allot/load/plan/detail/fuse.hpp>
+#include <allot/load/plan/detail/tied.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/transform.hpp>
@@ -97,20 +98,58 @@ template <class = void>
   return lay_out(std::move(form), options.padding);
 }
 
+/// Adds copies of embeddings for outputs that have no weights of their own; dividing the model says
+/// which of them are needed.
+void add_copies(std::vector<ItemLayout>& items, const std::same_as<gguf::File> auto& file,
+                const TransformOptions& transforms) {
+  for (const TiedOutput& tied : tied_outputs(file)) {
+    gguf::TensorInfo tensor = file.tensors()[tied.embedding];
+    tensor.name = tied.name;
+    ItemLayout copy = lay_out_tensor(tensor, transforms);
+    copy.purpose = Purpose::copy;
+    copy.copy_of = tied.embedding;
+    copy.file = items[tied.embedding].file;
+    items.push_back(std::move(copy));
+  }
+}
+
+/// Returns the number of the file that a draft model's tensors are of; 0 if there are none.
+template <class = void>
+[[nodiscard]] std::uint32_t file_of_draft(const std::vector<ItemLayout>& items) noexcept {
+  for (const ItemLayout& item : items) {
+    if (item.file != 0 && item.name.starts_with("draft:")) return item.file;
+  }
+  return 0;
+}
+
 /// Lays out everything but scratch memory, in the order of the plan.
+/// \param divided  several devices share the model
+/// \param draft    the draft model that was added to the file, if any
 /// Throws: as `make_plan` does for transforms and for the cache.
 [[nodiscard]] Layouts lay_out_model(const std::same_as<gguf::File> auto& file,
                                     const TransformOptions& transforms,
-                                    const std::optional<CacheOptions>& cache) {
+                                    const std::optional<CacheOptions>& cache, bool divided,
+                                    const gguf::File* draft) {
   check_transforms(transforms);
   std::vector<ItemLayout> tensors;
   tensors.reserve(file.tensors().size());
-  for (const auto& tensor : file.tensors()) tensors.push_back(lay_out_tensor(tensor, transforms));
+  for (const auto& tensor : file.tensors()) {
+    tensors.push_back(lay_out_tensor(tensor, transforms));
+    tensors.back().file = file.origin_of(tensor);
+  }
   Layouts layouts = fuse(std::move(tensors), transforms);
+  if (divided) add_copies(layouts.items, file, transforms);
   if (cache) {
     auto items = cache_items(file, *cache);
     layouts.items.insert(layouts.items.end(), std::make_move_iterator(items.begin()),
                          std::make_move_iterator(items.end()));
+  }
+  if (cache && draft != nullptr) {
+    for (ItemLayout& item : cache_items(*draft, *cache)) {
+      item.name.insert(0, "draft:");
+      item.file = file_of_draft(layouts.items);
+      layouts.items.push_back(std::move(item));
+    }
   }
   return layouts;
 }

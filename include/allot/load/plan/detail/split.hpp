@@ -120,7 +120,7 @@ class Splitter {
   void apply_rules() {
     const auto of_rule = devices_of_rules(options_.place, devices_);
     for (std::size_t i = 0; i < items_.size(); ++i) {
-      if (!items_[i].has_own_memory()) continue;
+      if (!items_[i].has_own_memory() && items_[i].purpose != Purpose::copy) continue;
       for (std::size_t rule = 0; rule < of_rule.size(); ++rule) {
         if (!os::matches(options_.place[rule].names.c_str(), items_[i].name.c_str())) continue;
         device_of_[i] = of_rule[rule];
@@ -228,6 +228,27 @@ class Splitter {
   LayerOrder<> order_;
   std::vector<std::uint32_t> device_of_;  // by item
 };
+
+/// Keeps those copies that would be on another device than what they are a copy of.
+/// Throws: as `Splitter::run`.
+template <class = void>
+void keep_needed_copies(std::vector<ItemLayout>& items, const std::vector<PlannedDevice>& devices,
+                        const SplitOptions& options) {
+  const auto is_copy = [](const ItemLayout& item) { return item.purpose == Purpose::copy; };
+  if (std::none_of(items.begin(), items.end(), is_copy)) return;
+  for (const bool counted : {false, true}) {  // the room that copies take can move others
+    std::vector<ItemLayout> tried = items;
+    for (ItemLayout& item : tried) {
+      if (is_copy(item) && !counted) item.bytes = 0;
+    }
+    const std::vector<std::uint32_t> device_of =
+        Splitter{std::span<const ItemLayout>{tried}, devices, options}.run();
+    for (std::size_t i = items.size(); i-- != 0;) {
+      if (is_copy(items[i]) && device_of[i] == device_of[*items[i].copy_of])
+        items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+}
 
 /// Returns the items that need memory, for each device; in order.
 /// Throws: as `Splitter::run`.

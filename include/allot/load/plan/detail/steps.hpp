@@ -41,6 +41,9 @@ class StepMaker {
       if (items_[i].item.bytes != 0) tensor(i);
     }
     for (std::uint32_t i = 0; i < items_.size(); ++i) {
+      if (items_[i].item.copy_of && items_[i].item.bytes != 0) tensor(i);
+    }
+    for (std::uint32_t i = 0; i < items_.size(); ++i) {
       const Item& item = items_[i].item;
       if (item.strides[0] != 0 && item.has_own_memory()) tail(i);
     }
@@ -50,7 +53,7 @@ class StepMaker {
  private:
   void tensor(std::uint32_t index) {
     const Item& item = items_[index].item;
-    const gguf::TensorInfo& tensor = file_.tensors()[index];
+    const gguf::TensorInfo& tensor = file_.tensors()[item.copy_of.value_or(index)];
     const std::uint64_t file_row = bytes_of_row(tensor.type, tensor.shape.extent[0]);
     Step step{.shard = tensor.shard,
               .file_offset = file_.shards()[tensor.shard].data_offset() + tensor.offset,
