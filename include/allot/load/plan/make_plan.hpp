@@ -84,6 +84,8 @@ template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneAre
                                                  grouping);
   Plan plan = detail::with_steps(file, detail::place<Policy>(std::move(assignment)));
   if (options.cache) plan.cache = plan_cache(file, *options.cache);
+  if (options.cache && options.draft != nullptr)
+    plan.draft = plan_cache(*options.draft, detail::draft_cache(*options.cache));
   return plan;
 }
 
@@ -96,6 +98,7 @@ template <WeightPolicy Policy>
   Plan made =
       with_steps(file, place<Policy>(divided(plan, device, bytes, Policy::Alignment::value)));
   made.cache = plan.cache;
+  made.draft = plan.draft;
   return made;
 }
 

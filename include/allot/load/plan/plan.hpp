@@ -155,6 +155,7 @@ struct Plan {
   std::vector<Fusion> fusions{};     ///< layer by layer, if fusing was asked for
   std::vector<std::string> notes{};  ///< what was assumed where the file does not say, in sentences
   std::optional<PlannedCache> cache{};  ///< by groups of like layers, if a cache was asked for
+  std::optional<PlannedCache> draft{};  ///< the draft model's, likewise
 
   /// Returns the bytes that all arenas together reserve.
   [[nodiscard]] std::uint64_t total_bytes() const noexcept {

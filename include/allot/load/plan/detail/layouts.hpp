@@ -122,6 +122,13 @@ template <class = void>
   return 0;
 }
 
+/// Returns the options of a draft model's cache: those of the model's, but it predicts nothing.
+template <class = void>
+[[nodiscard]] CacheOptions draft_cache(CacheOptions options) {
+  options.prediction = false;
+  return options;
+}
+
 /// Lays out everything but scratch memory, in the order of the plan.
 /// \param divided  several devices share the model
 /// \param draft    the draft model that was added to the file, if any
@@ -145,7 +152,7 @@ template <class = void>
                          std::make_move_iterator(items.end()));
   }
   if (cache && draft != nullptr) {
-    for (ItemLayout& item : cache_items(*draft, *cache)) {
+    for (ItemLayout& item : cache_items(*draft, draft_cache(*cache))) {
       item.name.insert(0, "draft:");
       item.file = file_of_draft(layouts.items);
       layouts.items.push_back(std::move(item));
