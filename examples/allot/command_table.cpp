@@ -50,6 +50,11 @@ const std::vector<Command>& commands() {
        "  allot merge parts/model-00001-of-00003.gguf model.gguf\n"
        "  allot merge parts/model-00001-of-00003.gguf - | ssh host 'cat > model.gguf'\n",
        setup(add_merge_options, merge)},
+      {"offsets", "Plan buffers whose lifetimes are known into one block",
+       "  allot offsets graph.csv --svg graph.svg\n"
+       "  allot offsets graph.csv --capacity 64MiB             fits, or what to keep elsewhere\n"
+       "  allot offsets graph.csv --out placed.csv --work 3000000000\n",
+       setup(add_offsets_options, offsets)},
       {"completions", "Print the completions of a shell: bash, zsh or fish",
        "  allot completions bash > ~/.local/share/bash-completion/completions/allot\n"
        "  allot completions zsh > ~/.zfunc/_allot\n"

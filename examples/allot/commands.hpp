@@ -52,6 +52,17 @@ struct CompletionsOptions {
   std::string shell;
 };
 struct ManOptions {};
+/// The options of `offsets`: lifetimes planned into one block, or some.
+struct OffsetsOptions {
+  std::string file;
+  std::vector<std::uint64_t> capacities;  // of each memory; none: as few bytes as possible
+  std::uint64_t work = 0;                 // 0: the default
+  std::uint64_t stream_wait_bytes = 0;
+  std::string out;  // a CSV file
+  std::string svg;
+  bool force = false;
+  bool json = false;
+};
 
 void inspect(const InspectOptions& options);
 void split(const RewriteOptions& options);
@@ -60,3 +71,4 @@ void plan(const MemoryOptions& options);
 void load(const MemoryOptions& options);
 void print_completions(const CompletionsOptions& options);
 void print_man_page(const ManOptions& options);
+void offsets(const OffsetsOptions& options);

@@ -72,6 +72,27 @@ CLI::Option* add_size(CLI::App& command, const std::string& name, std::uint64_t&
                    [&bytes](const std::string& text) { bytes = read_size(text); });
 }
 
+/// Several sizes, separated by commas.
+CLI::Option* add_sizes(CLI::App& command, const std::string& name,
+                       std::vector<std::uint64_t>& sizes, const std::string& help) {
+  return command
+      .add_option_function<std::vector<std::string>>(
+          name,
+          [name, &sizes](const std::vector<std::string>& texts) {
+            sizes.clear();
+            for (const std::string& text : texts) {
+              try {
+                sizes.push_back(read_size(text));
+              } catch (const std::exception& error) {
+                throw CLI::ValidationError{name, error.what()};
+              }
+            }
+          },
+          help)
+      ->delimiter(',')
+      ->type_name("SIZE,...");
+}
+
 /// \param least, most  what the number may be
 template <class Number>
 CLI::Option* add_number(CLI::App& command, const std::string& name, Number& number,
@@ -272,22 +293,8 @@ void add_plan_options(CLI::App& command, MemoryOptions& options) {
   command.add_flag("--fit", options.fit, "Find the largest context that fits")
       ->excludes("--context")
       ->group("How much");
-  command
-      .add_option_function<std::vector<std::string>>(
-          "--memory",
-          [&options](const std::vector<std::string>& texts) {
-            options.memory.clear();
-            for (const std::string& text : texts) {
-              try {
-                options.memory.push_back(read_size(text));
-              } catch (const std::exception& error) {
-                throw CLI::ValidationError{"--memory", error.what()};
-              }
-            }
-          },
-          "Free memory of each device, instead of asking the device, as in 24GiB,16GiB")
-      ->delimiter(',')
-      ->type_name("SIZE,...")
+  add_sizes(command, "--memory", options.memory,
+            "Free memory of each device, instead of asking the device, as in 24GiB,16GiB")
       ->group("Where");
 }
 
@@ -328,3 +335,22 @@ void add_completions_options(CLI::App& command, CompletionsOptions& options) {
 }
 
 void add_man_options(CLI::App&, ManOptions&) {}
+void add_offsets_options(CLI::App& command, OffsetsOptions& options) {
+  command
+      .add_option("FILE", options.file,
+                  "Buffers as CSV: id,lower,upper,size, alive in the steps [lower, upper); also "
+                  "alignment, offset (a fixed place), may_replace, memories, stream")
+      ->required();
+  add_sizes(
+      command, "--capacity", options.capacities,
+      "Whether all fits so many bytes, and if not, what to keep elsewhere; several for several "
+      "memories, as in 1MiB,4MiB");
+  add_number(command, "--work", options.work,
+             "Steps of the search, about 5 ns each; 300000000 by default", 1);
+  add_size(command, "--stream-wait", options.stream_wait_bytes,
+           "How much more a plan may take to save one wait of a stream for another");
+  command.add_option("--out", options.out, "Write the buffers with their offsets, as CSV");
+  command.add_option("--svg", options.svg, "Write a picture: time to the right, bytes upwards");
+  command.add_flag("--force", options.force, "Replace files that exist already");
+  command.add_flag("--json", options.json, "Print one JSON object and nothing else");
+}

@@ -14,3 +14,4 @@ void add_split_options(CLI::App& command, RewriteOptions& options);
 void add_merge_options(CLI::App& command, RewriteOptions& options);
 void add_completions_options(CLI::App& command, CompletionsOptions& options);
 void add_man_options(CLI::App& command, ManOptions& options);
+void add_offsets_options(CLI::App& command, OffsetsOptions& options);

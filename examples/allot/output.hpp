@@ -34,12 +34,10 @@ template <class... Values>
 void print(fmt::format_string<Values...> form, Values&&... values) {
   write_out(fmt::format(form, std::forward<Values>(values)...));
 }
+#include "printable.hpp"
 
 /// `1.5 GiB (1610612736 bytes)`
 std::string size_text(std::uint64_t bytes);
-
-/// Returns the text with control characters and bytes that are not UTF-8 replaced: safe to print.
-std::string printable(std::string_view text);
 
 /// A metadata value's or tensor's count with thousands separated.
 std::string count_text(std::uint64_t count);

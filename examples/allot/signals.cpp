@@ -52,6 +52,8 @@ Interruptible::~Interruptible() {
   }
 }
 
+bool Interruptible::was_interrupted() { return caught != 0; }
+
 void Interruptible::check() const {
   if (caught != 0) throw Interrupted{caught};
 }

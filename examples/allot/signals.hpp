@@ -32,4 +32,6 @@ class Interruptible {
 
   /// Throws: `Interrupted`, if a signal came.
   void check() const;
+  /// Returns whether a signal came: for what then ends with the best so far.
+  [[nodiscard]] static bool was_interrupted();
 };

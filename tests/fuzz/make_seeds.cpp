@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Usage: make_seeds OUT [DATA]
 //
-// Writes what the fuzz targets begin with into OUT/files (reader, writer, plan) and OUT/blocks
-// (dequantize): files of the writer's; and, where the shared test data are in DATA, every file
+// Writes what the fuzz targets begin with into OUT/files (reader, writer, plan), OUT/blocks
+// (dequantize) and OUT/lifetimes (offsets): files of the writer's; and, where the shared test data are in DATA, every file
 // there: the small ones as they are, of the others the first 4 KiB, and a small one with the same
 // keys, arrays cut short, and the same tensors, cut to a block. The shards of a model are one seed.
 #include <allot/gguf/file.hpp>
@@ -190,6 +190,16 @@ void seeds_of_blocks(const fs::path& blocks) {
   }
 }
 
+void seeds_of_lifetimes(const fs::path& lifetimes) {
+  write(lifetimes / "plain", "id,lower,upper,size\na,0,2,100\nb,1,3,50\nc,2,4,100\nd,0,9,7\n");
+  write(lifetimes / "ends", "size,end,buffer,begin,alignment\n64,1,a,0,16\n3,5,b,1,1\n");
+  write(lifetimes / "rules",
+        "id,lower,upper,size,offset,may_replace,stream\na,0,2,64,0,,0\nb,1,4,64,,a,1\n"
+        "c,3,5,9,,b,0\nd,0,5,40,128,,1\n");
+  write(lifetimes / "wrong",
+        "\xef\xbb\xbfid, start,upper,size,gaps,memories\r\nx,1,0,-1,2-3,0 1\r\n");
+}
+
 void seeds_of_tensors(const gguf::File& file, const std::string& name, const fs::path& blocks) {
   for (const gguf::TensorInfo& tensor : file.tensors()) {
     std::size_t id = 0;
@@ -239,9 +249,11 @@ int main(int count, char** arguments) try {
   const fs::path out{arguments[1]};
   fs::create_directories(out / "files");
   fs::create_directories(out / "blocks");
+  fs::create_directories(out / "lifetimes");
   seeds_of_writer(out / "files");
   seeds_by_hand(out / "files");
   seeds_of_blocks(out / "blocks");
+  seeds_of_lifetimes(out / "lifetimes");
   if (count > 2) seeds_of_data(arguments[2], out);
 } catch (const std::exception& error) {
   std::cerr << "make_seeds: " << error.what() << '\n';

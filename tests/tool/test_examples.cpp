@@ -93,3 +93,18 @@ TEST_CASE("policy_comparison compares") {
   CHECK_MESSAGE(outcome.status == 0, outcome.error);
   CHECK(says(outcome.out, "BestFit"));
 }
+
+TEST_CASE("plan_graph: a plan at its bound, run twice without a buffer overwritten") {
+  const Outcome outcome = run_example("plan_graph", "64");
+  CHECK_MESSAGE(outcome.status == 0, outcome.error);
+  CHECK(says(outcome.out, "run twice, every input checked"));
+  const auto bytes_of = [&](const std::string& row) {
+    const std::size_t at = outcome.out.find(row);
+    REQUIRE(at != std::string::npos);
+    return std::stoull(outcome.out.substr(at + row.size()));
+  };
+  CHECK(bytes_of("planned") == bytes_of("no plan can be below"));
+  CHECK(bytes_of("planned") < bytes_of("best fit, as it runs"));
+  CHECK(bytes_of("best fit, as it runs") < bytes_of("one allocation each"));
+  check_refused(run_example("plan_graph", "0"), 2, "usage: plan_graph");
+}

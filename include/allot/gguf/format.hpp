@@ -3,7 +3,7 @@
 /// Formatters of tensor types, value types and shapes: for {fmt}, if its header was included before
 /// this one, and for `std::format`, where the library has it.
 ///
-///     #include <fmt/core.h>
+///     #include <fmt/format.h>
 ///     #include <allot/gguf/format.hpp>
 ///     fmt::print("{:>6} {}", tensor.type, tensor.shape);
 ///

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// A CSV file of lifetimes is read or refused with a line's number; what is read is planned, or
+// refused by name, with no two live buffers at one place; and what is written is read again.
+#define FMT_HEADER_ONLY
+#include "../../examples/allot/lifetimes_csv.cpp"
+
+#include <allot/offsets/plan_offsets.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "input.hpp"
+
+std::string printable(std::string_view text) { return std::string{text}; }
+
+namespace {
+
+using allot::fuzz::require;
+
+bool may_share(const std::vector<allot::Lifetime>& all, std::size_t a, std::size_t b) {
+  const auto replaces = [&](std::size_t after, std::size_t before) {
+    return all[after].may_replace == before && all[before].last == all[after].first &&
+           all[after].bytes <= all[before].bytes;
+  };
+  return replaces(a, b) || replaces(b, a);
+}
+
+void check(const std::vector<allot::Lifetime>& all, const allot::OffsetPlan& plan) {
+  require(plan.offsets.size() == all.size(), "each buffer has a place");
+  require(plan.bytes >= plan.lower_bound, "no plan is below the lower bound");
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    require(plan.offsets[i] % all[i].alignment == 0, "a place is aligned");
+    require(!all[i].fixed_offset || all[i].bytes == 0 || plan.offsets[i] == *all[i].fixed_offset,
+            "a fixed place is kept");
+    for (std::size_t k = 0; k < i; ++k) {
+      const bool are_alive = all[i].first <= all[k].last && all[k].first <= all[i].last;
+      if (all[i].bytes == 0 || all[k].bytes == 0 || !are_alive) continue;
+      const bool are_apart = all[i].bytes <= plan.offsets[k] - plan.offsets[i] ||
+                             all[k].bytes <= plan.offsets[i] - plan.offsets[k];
+      const bool overlap = plan.offsets[i] < plan.offsets[k] + all[k].bytes &&
+                           plan.offsets[k] < plan.offsets[i] + all[i].bytes;
+      require(!overlap || are_apart || (plan.offsets[i] == plan.offsets[k] && may_share(all, i, k)),
+              "two that are alive together do not overlap");
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text{reinterpret_cast<const char*>(data), size};
+  NamedLifetimes buffers;
+  try {
+    buffers = parse_lifetimes(text, "input");
+  } catch (const std::runtime_error& error) {
+    require(std::string_view{error.what()}.starts_with("input:"), "an error has a line");
+    return 0;
+  }
+  allot::OffsetPlan plan;
+  try {
+    plan = allot::plan_offsets(buffers.lifetimes, {.work = 20'000});
+  } catch (const std::invalid_argument&) {
+    return 0;
+  }
+  check(buffers.lifetimes, plan);
+  const std::string written = offsets_csv(buffers, plan);
+  const NamedLifetimes again = parse_lifetimes(written, "written");
+  require(again.ids == buffers.ids, "what is written is read again");
+  static_cast<void>(allot::fit_offsets(buffers.lifetimes, plan.lower_bound, {.work = 20'000}));
+  return 0;
+}
