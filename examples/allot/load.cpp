@@ -91,9 +91,12 @@ void print_text(const MemoryOptions& options, const Result& result) {
 
 void load(const MemoryOptions& options) {
   const allot::gguf::File file{options.file};
-  const std::string first = device_names(options).front();
-  const Result result = first == "host"          ? load_on_host(options, file)
-                        : first == "staged-host" ? load_on_staged_host(options, file)
-                                                 : load_on_hip(options, file);
+  std::string gpu = "host";  // if there is none beside it
+  for (const std::string& name : device_names(options)) {
+    if (name != "host") gpu = name;
+  }
+  const Result result = gpu == "host"          ? load_on_host(options, file)
+                        : gpu == "staged-host" ? load_on_staged_host(options, file)
+                                               : load_on_hip(options, file);
   options.json ? print_json(options, result) : print_text(options, result);
 }

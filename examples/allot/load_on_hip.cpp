@@ -18,6 +18,7 @@ Result load_on_hip(const MemoryOptions& options, const allot::gguf::File& file) 
   std::vector<allot::HipDevice<>> discrete;
   std::vector<allot::HipDevice<allot::hip::ManagedMemory>> managed;
   for (const std::string& name : device_names(options)) {
+    if (name == "host") continue;
     discrete.emplace_back(id_of(name));
     const allot::hip::DeviceProperties& properties = discrete.back().properties();
     if (properties.is_integrated && properties.has_managed_memory)

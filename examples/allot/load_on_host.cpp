@@ -4,5 +4,8 @@
 #include "load_on.hpp"
 
 Result load_on_host(const MemoryOptions& options, const allot::gguf::File& file) {
-  return load_on(options, file, std::vector<allot::HostDevice>(1));
+  allot::HostDevice host;
+  return with_alignment(options.alignment, [&]<class Policy>() {
+    return load_with<Policy>(options, file, {allot::load::planned_device(host)}, host);
+  });
 }

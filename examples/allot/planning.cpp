@@ -85,6 +85,13 @@ loading::PlannedDevice ask_device(const std::string& name) {
 
 }  // namespace
 
+void leave_margins(const MemoryOptions& options, std::vector<loading::PlannedDevice>& devices) {
+  const auto is_host = [](const loading::PlannedDevice& device) { return device.name == "host"; };
+  if (devices.size() == 1 || std::none_of(devices.begin(), devices.end(), is_host)) return;
+  for (loading::PlannedDevice& device : devices)
+    device.usable_bytes = loading::usable_bytes(device.free_bytes, ChosenMargin{options.margin});
+}
+
 std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options, bool must_ask) {
   const std::vector<std::string> names = device_names(options);
   if (!options.memory.empty() && options.memory.size() != names.size()) {
@@ -111,13 +118,15 @@ std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options
     }
     devices.push_back(device);
   }
-  // Several devices are loaded in one way: direct only if all of them can be.
+  const auto is_gpu = [](const loading::PlannedDevice& device) { return device.name != "host"; };
+  // GPUs are loaded in one way: direct only if all of them can be.
   const bool is_direct =
-      std::all_of(devices.begin(), devices.end(), [](const loading::PlannedDevice& device) {
-        return device.transfer == loading::Transfer::direct;
+      std::all_of(devices.begin(), devices.end(), [&](const loading::PlannedDevice& device) {
+        return !is_gpu(device) || device.transfer == loading::Transfer::direct;
       });
   for (loading::PlannedDevice& device : devices) {
-    if (!is_direct) device.transfer = loading::Transfer::staged;
+    if (is_gpu(device) && !is_direct) device.transfer = loading::Transfer::staged;
   }
+  leave_margins(options, devices);
   return devices;
 }

@@ -67,5 +67,8 @@ class ChosenMargin {
 [[nodiscard]] std::vector<allot::load::PlannedDevice> planned_devices(const MemoryOptions& options,
                                                                       bool must_ask);
 
+/// Lets a plan that is divided between GPUs and the host leave each of them the margin.
+void leave_margins(const MemoryOptions& options, std::vector<allot::load::PlannedDevice>& devices);
+
 /// Returns a HIP device as a plan sees it, now. Throws: if there is none, or this build has no HIP.
 [[nodiscard]] allot::load::PlannedDevice ask_hip_device(const std::string& name);
