@@ -153,7 +153,9 @@ struct docs_buffers {
 struct docs_hip : Folder {};
 
 struct docs_weights : Folder {
+  allot::gguf::File file{"model.gguf"};
   allot::HipDevice<> device{};
+  allot::HipDevice<>& gpu = device;
   struct {
     allot::load::ModelOn<allot::HipDevice<>> weights;
   } engine{load(device)};

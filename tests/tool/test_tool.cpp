@@ -273,7 +273,7 @@ TEST_CASE("wrong usage exits with 2, and help with 0") {
   CHECK(run("load --device hip:0 x.gguf").status == 1);
   CHECK(run("load --device hip:0,moon x.gguf").status == 2);
   CHECK(run("load --device hip:0,hip:0 x.gguf").status == 2);
-  CHECK(run("load --device host,hip:0 x.gguf").status == 2);
+  CHECK(run("load --device host,host x.gguf").status == 2);
   CHECK(run("load --device hip:00,hip:0 x.gguf").status == 2);
   CHECK(run("plan --placement chunks x.gguf").status == 2);
   CHECK(run("plan --placement scattered x.gguf").status == 2);
