@@ -34,6 +34,7 @@ const std::vector<Command>& commands() {
        "  allot plan model.gguf\n"
        "  allot plan model.gguf --context 8192                 with a KV cache\n"
        "  allot plan model.gguf --device hip --fit             the largest context\n"
+       "  allot plan model.gguf --context 8192 --for llama.cpp --cache-type q8_0\n"
        "  allot plan model.gguf --device hip:0,hip:1 --memory 24GiB,16GiB\n"
        "  allot plan model.gguf --fuse qkv,gate-up             what can be one tensor\n",
        setup(add_plan_options, plan)},

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "cache_choice.hpp"
+
 struct InspectOptions {
   std::string file;
   bool tensors = false;
@@ -28,10 +30,11 @@ struct MemoryOptions {
   std::string placement = "one";
   std::uint64_t chunk_bytes = 0;
   std::uint64_t context = 0;  // 0: no cache
-  std::string cache_type = "f16";
+  CacheChoice cache;
   std::uint64_t scratch_bytes = 0;
   allot::load::TransformOptions transforms;
-  bool fit = false;
+  std::string fit_limit;  // trained or memory; empty: the context is given
+  [[nodiscard]] bool fit() const noexcept { return !fit_limit.empty(); }
   bool verify = false;
   bool json = false;
   allot::load::LoadOptions load;

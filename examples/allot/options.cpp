@@ -15,7 +15,9 @@
 #include <utility>
 #include <vector>
 
+#include "cache_choice.hpp"
 #include "numbers.hpp"
+#include "option_values.hpp"
 #include "output.hpp"
 
 namespace {
@@ -59,73 +61,6 @@ std::string check_device(const std::string& text) {
   if (gpus != 0 && seen.contains("staged-host"))
     return "staged-host stands for a GPU: use it alone, or with host as in staged-host,host";
   return "";
-}
-
-/// Adds an option whose value `read` takes from its text.
-/// \param read  throws `std::exception` with what is wrong with the text
-CLI::Option* add_value(CLI::App& command, const std::string& name, const std::string& type,
-                       const std::string& help, std::function<void(const std::string&)> read) {
-  return command
-      .add_option_function<std::string>(
-          name,
-          [name, read = std::move(read)](const std::string& text) {
-            try {
-              read(text);
-            } catch (const std::exception& error) {
-              throw CLI::ValidationError{name, error.what()};
-            }
-          },
-          help)
-      ->type_name(type);
-}
-
-CLI::Option* add_size(CLI::App& command, const std::string& name, std::uint64_t& bytes,
-                      const std::string& help) {
-  return add_value(command, name, "SIZE", help,
-                   [&bytes](const std::string& text) { bytes = read_size(text); });
-}
-
-/// Several sizes, separated by commas.
-CLI::Option* add_sizes(CLI::App& command, const std::string& name,
-                       std::vector<std::uint64_t>& sizes, const std::string& help) {
-  return command
-      .add_option_function<std::vector<std::string>>(
-          name,
-          [name, &sizes](const std::vector<std::string>& texts) {
-            sizes.clear();
-            for (const std::string& text : texts) {
-              try {
-                sizes.push_back(read_size(text));
-              } catch (const std::exception& error) {
-                throw CLI::ValidationError{name, error.what()};
-              }
-            }
-          },
-          help)
-      ->delimiter(',')
-      ->type_name("SIZE,...");
-}
-
-/// \param least, most  what the number may be
-template <class Number>
-CLI::Option* add_number(CLI::App& command, const std::string& name, Number& number,
-                        const std::string& help, std::uint64_t least = 0,
-                        std::uint64_t most = std::numeric_limits<Number>::max()) {
-  return add_value(command, name, "N", help, [&number, least, most](const std::string& text) {
-    number = static_cast<Number>(read_number(text, least, most));
-  });
-}
-
-/// An option that takes one of these words.
-CLI::Option* add_choice(CLI::App& command, const std::string& name, std::string& chosen,
-                        const std::vector<std::string>& words, const std::string& help) {
-  std::string type;
-  for (const std::string& word : words) type += (type.empty() ? "" : "|") + word;
-  return add_value(command, name, type, help, [&chosen, words, type](const std::string& text) {
-    if (std::find(words.begin(), words.end(), text) == words.end())
-      throw std::invalid_argument{"\"" + text + "\" is none of " + type};
-    chosen = text;
-  });
 }
 
 /// `f16`, or `PATTERN=f16`.
@@ -243,13 +178,10 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
              "Also reserve a KV cache for this many tokens, sized by the model's metadata", 1,
              std::uint64_t{1} << 32)
       ->group(amount);
-  add_choice(command, "--cache-type", options.cache_type, {"f32", "f16", "bf16", "q8_0", "q4_0"},
-             "The type of the cache's elements")
-      ->default_str(options.cache_type)
-      ->group(amount);
   add_size(command, "--scratch", options.scratch_bytes,
            "Also reserve this much working memory on each device, as in 256MiB")
       ->group(amount);
+  add_cache_options(command, options.cache);
   add_transform_options(command, options.transforms);
   command.callback([&options] {
     if (options.placement == "chunks" && options.chunk_bytes == 0)
@@ -305,7 +237,11 @@ void add_inspect_options(CLI::App& command, InspectOptions& options) {
 
 void add_plan_options(CLI::App& command, MemoryOptions& options) {
   add_memory_options(command, options);
-  command.add_flag("--fit", options.fit, "Find the largest context that fits")
+  command
+      .add_flag("--fit{trained}", options.fit_limit,
+                "Find the largest context that fits, but no more than the model was made for; "
+                "--fit=memory: what there is room for")
+      ->check(CLI::IsMember({"trained", "memory"}))
       ->excludes("--context")
       ->group("How much");
   add_sizes(command, "--memory", options.memory,

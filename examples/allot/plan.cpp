@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
 #include <allot/load/check.hpp>
+#include <allot/load/plan/cache.hpp>
+#include <allot/load/plan/fit.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>
 #include <allot/os/host_memory_info.hpp>
@@ -14,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "cache_choice.hpp"
 #include "commands.hpp"
 #include "output.hpp"
 #include "planning.hpp"
@@ -33,6 +36,7 @@ struct Context {
   bool is_largest = false;
   std::optional<std::uint64_t> trained;
   std::optional<std::uint64_t> fitting;  // known if it was looked for; 0: none fits
+  std::optional<allot::load::LimitedBy> limited_by;
 };
 
 /// Returns how much a plan, margin included, exceeds what is free on a device; nothing if that is
@@ -68,6 +72,15 @@ Json json_of(const std::optional<Value>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
+/// What was taken where the file does not say, in sentences.
+Json assumed_json(const Plan& plan) {
+  Json list = Json::array();
+  for (const std::string& note : plan.notes) list.push_back(note);
+  if (!plan.cache) return list;
+  for (const std::string& sentence : plan.cache->assumed) list.push_back(sentence);
+  return list;
+}
+
 /// What the free memory of each device is the least of. Staged devices also need pinned memory.
 Json sources_json(const std::vector<PlannedDevice>& devices) {
   Json list = Json::array();
@@ -97,8 +110,10 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
     out["context"] = context.tokens;
     out["context_is_largest"] = context.is_largest;
     out["trained_context"] = json_of(context.trained);
-    out["cache_bytes"] = plan.bytes_for(Purpose::cache);
+    if (context.limited_by) out["limited_by"] = allot::load::to_text(*context.limited_by);
+    if (plan.cache) add_cache_json(out, options.cache, *plan.cache);
   }
+  out["assumed"] = assumed_json(plan);
   out["fusions"] = fusions_json(plan);
   if (options.scratch_bytes != 0) out["scratch_bytes"] = plan.bytes_for(Purpose::scratch);
   Json list = Json::array();
@@ -160,18 +175,36 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
     row("short of", *deficit, "");
 }
 
+/// The context, how it was found, and what it could be.
+std::string context_text(const Context& context) {
+  const std::string made_for =
+      context.trained ? fmt::format(" (the model was made for {})", count_text(*context.trained))
+                      : std::string{};
+  if (!context.limited_by) return context.tokens == 0 ? "" : count_text(context.tokens) + made_for;
+  const std::string room =
+      context.fitting ? "memory has room for " + count_text(*context.fitting) : "any length fits";
+  switch (*context.limited_by) {
+    case allot::load::LimitedBy::training:
+      return fmt::format("up to {}, which the model was made for; {}", count_text(context.tokens),
+                         room);
+    case allot::load::LimitedBy::nothing:
+      return "any: the model keeps no more for a longer one" + made_for;
+    case allot::load::LimitedBy::memory:
+      break;
+  }
+  if (context.tokens == 0) return "none fits beside the weights";
+  return fmt::format("up to {}: {}{}", count_text(context.tokens), room, made_for);
+}
+
 void print_text(const MemoryOptions& options, const Plan& plan, const Context& context,
                 const std::vector<PlannedDevice>& devices) {
   print("Plan for {}\n", printable(options.file));
   print("  tensors      {:>6}  {}\n", plan.tensor_count(), size_text(plan.tensor_bytes()));
-  if (context.is_largest && context.tokens == 0) {
-    print("  context      none fits beside the weights\n");
-  } else if (context.tokens != 0) {
-    print("  context      {}{}{}\n", context.is_largest ? "up to " : "", count_text(context.tokens),
-          context.trained
-              ? fmt::format(" (the model was made for {})", count_text(*context.trained))
-              : "");
-  }
+  if (const std::string text = context_text(context); !text.empty())
+    print("  context      {}\n", text);
+  if (plan.cache) print_cache(options.cache, *plan.cache);
+  for (const Json& sentence : assumed_json(plan))
+    print("  note: {}\n", printable(sentence.get<std::string>()));
   if (plan.arenas.empty()) print("  no tensor data: nothing to reserve\n");
   print_rules(plan);
   print_fusions(plan);
@@ -181,14 +214,27 @@ void print_text(const MemoryOptions& options, const Plan& plan, const Context& c
         options.alignment, plan.steps.size(), plan.steps.size() == 1 ? "" : "s");
 }
 
-/// Returns the largest context that fits, 0 if none does.
+/// Returns the context that fits, and what limits it.
 /// \param planned  a plan with a cache
-std::uint64_t fitting_context(const MemoryOptions& options, const allot::gguf::File& file,
-                              const allot::load::PlanOptions& planned) {
+allot::load::FittingContext fitting_context(const MemoryOptions& options,
+                                            const allot::gguf::File& file,
+                                            const allot::load::PlanOptions& planned) {
   return with_alignment(options.alignment, [&]<class Policy>() {
-    return allot::load::largest_context<Policy>(file, planned, ChosenMargin{options.margin},
-                                                grouping_of(options, file));
+    return allot::load::fit_context<Policy>(file, planned, options.fit_limit == "memory",
+                                            ChosenMargin{options.margin},
+                                            grouping_of(options, file));
   });
+}
+
+/// Looks for the context, and changes the plan's to it.
+void fit(const MemoryOptions& options, const allot::gguf::File& file,
+         allot::load::PlanOptions& planned, Context& context) {
+  const allot::load::FittingContext found = fitting_context(options, file, planned);
+  context.tokens = found.context;
+  context.limited_by = found.limited_by;
+  if (found.fits_memory != allot::load::FittingContext::any) context.fitting = found.fits_memory;
+  if (found.fits_memory == 0) planned.cache.reset();
+  if (planned.cache && found.context != 0) planned.cache->context = found.context;
 }
 
 /// Plans also what no device has room for, so that it can be said how much is missing.
@@ -223,29 +269,37 @@ std::string misfit_text(const MemoryOptions& options, const Plan& plan, const Co
 
 void plan(const MemoryOptions& options) {
   const allot::gguf::File file{options.file};
-  const bool needs_free = options.fit || device_names(options).size() > 1;
+  const bool needs_free = options.fit() || device_names(options).size() > 1;
   const std::vector<PlannedDevice> devices = planned_devices(options, needs_free);
   allot::load::PlanOptions planned = plan_options(options, devices);
-  Context context{
-      .tokens = options.context, .is_largest = options.fit, .trained = {}, .fitting = {}};
-  if (options.fit) {
-    MemoryOptions any = options;
-    any.context = 1;
-    planned = plan_options(any, devices);
-    context.tokens = fitting_context(options, file, planned);
-    context.fitting = context.tokens;
-    if (context.tokens == 0) {
-      planned.cache.reset();
-    } else {
-      planned.cache->context = context.tokens;
-    }
+  Context context{.tokens = options.context,
+                  .is_largest = options.fit(),
+                  .trained = {},
+                  .fitting = {},
+                  .limited_by = {}};
+  if (options.fit()) planned.cache = cache_options(options.cache, 1);
+  std::optional<allot::load::PlannedCache> refused;
+  if (planned.cache) {
+    context.trained = allot::load::trained_context(file);
+    refused = allot::load::plan_cache(file, *planned.cache);
+    if (refused->refused.empty()) refused.reset();
   }
-  if (options.context != 0 || options.fit) context.trained = allot::load::trained_context(file);
-  const Plan made = make_plan_anyway(options, file, planned);
-  const Verdict verdict = verdict_of(options, made, devices);
-  if (verdict.fits == false && !options.fit && made.bytes_for(Purpose::cache) != 0)
-    context.fitting = fitting_context(options, file, planned);
+  if (refused) {
+    planned.cache.reset();
+  } else if (options.fit()) {
+    fit(options, file, planned, context);
+  }
+  Plan made = make_plan_anyway(options, file, planned);
+  if (refused) made.cache = refused;
+  const Verdict verdict = refused ? Verdict{} : verdict_of(options, made, devices);
+  if (verdict.fits == false && !options.fit() && made.bytes_for(Purpose::cache) != 0) {
+    MemoryOptions any = options;
+    any.fit_limit = "memory";
+    context.fitting = fitting_context(any, file, planned).fits_memory;
+  }
   options.json ? print_json(options, made, context, verdict, devices)
                : print_text(options, made, context, devices);
+  if (refused)
+    throw std::runtime_error{options.cache.engine + " refuses this: " + refused->refused};
   if (verdict.fits == false) throw std::runtime_error{misfit_text(options, made, context, devices)};
 }

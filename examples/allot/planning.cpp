@@ -59,12 +59,7 @@ loading::PlanOptions plan_options(const MemoryOptions& options,
   planned.scratch_bytes = options.scratch_bytes;
   planned.transforms = options.transforms;
   if (options.context == 0) return planned;
-  const auto type = options.cache_type == "f32"    ? allot::gguf::TensorType::F32
-                    : options.cache_type == "bf16" ? allot::gguf::TensorType::BF16
-                    : options.cache_type == "q8_0" ? allot::gguf::TensorType::Q8_0
-                    : options.cache_type == "q4_0" ? allot::gguf::TensorType::Q4_0
-                                                   : allot::gguf::TensorType::F16;
-  planned.cache = loading::CacheOptions{options.context, type, type};
+  planned.cache = cache_options(options.cache, options.context);
   return planned;
 }
 

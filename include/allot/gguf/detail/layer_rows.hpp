@@ -310,7 +310,6 @@ class LayerRows {
 
   /// The context that an engine opens for the layers that predict.
   void add_prediction(ModelMemory& memory) {
-    const std::string engine{rules_.engine};
     if (kinds_.trunk == kinds_.layers) {
       memory.prediction_problem =
           keys_.prefix() + "nextn_predict_layers: no layer predicts further tokens (MTP)";
@@ -318,7 +317,7 @@ class LayerRows {
     }
     if (!facts_.predicts) {
       memory.prediction_problem =
-          engine + " has no prediction context for " + std::string{facts_.name};
+          "there is no prediction context for " + std::string{facts_.name};
       return;
     }
     const bool has_windows = kinds_.remembers == Remembers::in_a_cache && !is_latent_ &&

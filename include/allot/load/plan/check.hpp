@@ -169,7 +169,8 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
       return false;
     }
   };
-  constexpr std::uint64_t most = std::uint64_t{1} << 32;  // more tokens than any model has seen
+  constexpr std::uint64_t many = std::uint64_t{1} << 32;  // more tokens than any model has seen
+  const std::uint64_t most = smaller(many, options.cache->engine->most_context);
   std::uint64_t fitting = 0;
   std::uint64_t refused = most;
   for (std::uint64_t context = 1; context < most; context *= 2) {

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `load::fit_context`: the context that memory has room for, that the model was made for, and which
+/// of the two limits.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/plan/check.hpp>
+#include <allot/load/plan/make_plan.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <utility>
+
+namespace allot::load {
+
+/// What keeps a context from being longer.
+enum class LimitedBy {
+  memory,    ///< the devices have no room for more
+  training,  ///< the model was made for no more
+  nothing,   ///< whatever its length, the model keeps no more
+};
+
+[[nodiscard]] constexpr const char* to_text(LimitedBy limit) noexcept {
+  constexpr const char* names[] = {"memory", "training", "nothing"};
+  return names[static_cast<std::size_t>(limit)];
+}
+
+/// A context that fits.
+struct FittingContext {
+  std::uint64_t context = 0;               ///< tokens; 0: none fits, or none is known
+  std::uint64_t fits_memory = 0;           ///< what there is room for; the most: any length
+  std::optional<std::uint64_t> trained{};  ///< what the model was made for, if the file says it
+  LimitedBy limited_by = LimitedBy::memory;
+
+  static constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
+};
+
+namespace detail {
+
+/// Returns true if a longer context takes no more memory.
+template <class = void>
+[[nodiscard]] bool is_independent_of_context(const gguf::File& file, const CacheOptions& options) {
+  const PlannedCache planned = plan_cache(file, options);
+  const auto is_fixed = [](const CacheGroup& group) { return gguf::is_state(group.kind); };
+  return std::all_of(planned.groups.begin(), planned.groups.end(), is_fixed) &&
+         std::all_of(planned.prediction.begin(), planned.prediction.end(), is_fixed);
+}
+
+}  // namespace detail
+
+/// Returns the largest context that fits `options.devices`, but no more than the model was made for
+/// unless `beyond_training`. A model that keeps no cache fits with any.
+/// Complexity: some sixty plans. Throws: as `largest_context`, except for models without a cache.
+template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
+          GroupingPolicy Grouping = OneArena>
+[[nodiscard]] FittingContext fit_context(const gguf::File& file, PlanOptions options,
+                                         bool beyond_training, const MarginType& margin = {},
+                                         const Grouping& grouping = {}) {
+  if (!options.cache) options.cache = CacheOptions{1};
+  FittingContext found{.trained = trained_context(file)};
+  const std::uint64_t most =
+      smaller(std::uint64_t{1} << 32U, options.cache->engine->most_context) - 1;
+  if (detail::is_independent_of_context(file, *options.cache)) {
+    const Plan plan = make_plan<Policy>(file, options, grouping);
+    const bool fits = std::all_of(
+        options.devices.begin(), options.devices.end(), [&](const PlannedDevice& device) {
+          return deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
+        });
+    found.fits_memory = fits ? FittingContext::any : 0;
+  } else {
+    found.fits_memory = largest_context<Policy>(file, std::move(options), margin, grouping);
+    if (found.fits_memory >= most) found.fits_memory = FittingContext::any;
+  }
+  const bool has_any = found.fits_memory == FittingContext::any;
+  if (found.trained && !beyond_training && found.fits_memory >= *found.trained) {
+    found.context = *found.trained;
+    found.limited_by = LimitedBy::training;
+  } else if (has_any) {
+    found.context = found.trained.value_or(0);
+    found.limited_by = LimitedBy::nothing;
+  } else {
+    found.context = found.fits_memory;
+  }
+  return found;
+}
+
+}  // namespace allot::load
