@@ -277,7 +277,7 @@ void add_split_options(CLI::App& command, RewriteOptions& options) {
 
 void add_merge_options(CLI::App& command, RewriteOptions& options) {
   command.add_option("FILE", options.file, "Any shard of the model")->required();
-  command.add_option("OUT", options.out, "The file to write")->required();
+  command.add_option("OUT", options.out, "The file to write; - is standard output")->required();
   add_rewrite_options(command, options);
 }
 

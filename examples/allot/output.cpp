@@ -25,9 +25,15 @@ namespace {
 
 }  // namespace
 
-void write_out(std::string_view text) {
+void write_to(std::FILE* stream, std::string_view text) {
   errno = 0;
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) fail_to_write(errno);
+  if (std::fwrite(text.data(), 1, text.size(), stream) != text.size()) fail_to_write(errno);
+}
+
+void write_out(std::string_view text) { write_to(stdout, text); }
+
+bool is_standard_output(std::string_view path) {
+  return path == "-" || path == "/dev/stdout" || path == "/dev/fd/1" || path == "/proc/self/fd/1";
 }
 
 void finish_output() {
@@ -216,7 +222,6 @@ ProgressBar::~ProgressBar() {
 }
 
 void ProgressBar::draw(const allot::load::Progress& progress) {
-  interruptible_.check();
   if (!is_terminal_ || progress.total == 0) return;
   const auto now = Clock::now();
   if (drawn_ && now - last_ < std::chrono::milliseconds{50} && progress.done != progress.total)

@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <nlohmann/json_fwd.hpp>
 #include <stdexcept>
 #include <string>
@@ -21,9 +22,8 @@
 #include <utility>
 #include <vector>
 
-#include "signals.hpp"
-
-/// Writes to standard output. Throws: `std::runtime_error` if that cannot be written.
+/// Writes to standard output or standard error. Throws: `std::runtime_error` if that cannot be written.
+void write_to(std::FILE* stream, std::string_view text);
 void write_out(std::string_view text);
 
 /// Writes what is still in memory of standard output. Throws: as `write_out`.
@@ -54,11 +54,13 @@ void print_fusions(const allot::load::Plan& plan);
 /// Prints what each rule of the placement took, if there is more than one.
 void print_rules(const allot::load::Plan& plan);
 
+/// Returns whether a path of the command line is standard output: `-`, `/dev/stdout`.
+[[nodiscard]] bool is_standard_output(std::string_view path);
+
 /// Throws: `std::runtime_error` naming the files that exist already.
 void refuse_to_overwrite(const std::vector<std::string>& paths);
 
-/// Draws a progress bar on standard error, if that is a terminal. While it lives, ctrl-C makes `draw`
-/// throw `Interrupted`.
+/// Draws a progress bar on standard error, if that is a terminal.
 class ProgressBar {
  public:
   ProgressBar();
@@ -71,7 +73,6 @@ class ProgressBar {
  private:
   using Clock = std::chrono::steady_clock;
 
-  Interruptible interruptible_;
   bool is_terminal_;
   bool drawn_ = false;
   Clock::time_point start_ = Clock::now();

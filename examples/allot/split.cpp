@@ -7,6 +7,7 @@
 
 #include "commands.hpp"
 #include "output.hpp"
+#include "signals.hpp"
 
 namespace gguf = allot::gguf;
 
@@ -17,11 +18,16 @@ void split(const RewriteOptions& options) {
   if (options.max_bytes != 0) how.max_bytes = options.max_bytes;
   if (options.max_tensors != 0) how.max_tensors = options.max_tensors;
   how.no_tensor_first_split = options.no_tensor_first_split;
-  if (!options.force) refuse_to_overwrite(writer.split_paths(options.out, how));
-  std::vector<std::string> paths;
+  std::vector<std::string> paths = writer.split_paths(options.out, how);
+  for (const std::string& path : paths) writer.check_target(path);
+  if (!options.force) refuse_to_overwrite(paths);
   {
+    const Interruptible interruptible;
     ProgressBar bar;
-    how.progress = [&](const allot::Progress& at) { bar.draw(at); };
+    how.progress = [&](const allot::Progress& at) {
+      interruptible.check();
+      bar.draw(at);
+    };
     paths = writer.write_split(options.out, how);
   }
 

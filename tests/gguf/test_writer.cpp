@@ -416,7 +416,7 @@ TEST_CASE(
   const fs::path path = folder.path() / "file";
   const std::string text = "new";
   for (const auto partial : {os::OutputFile::Partial::named, os::OutputFile::Partial::unnamed}) {
-    std::string name;  // NAME.partial-PROCESS-NUMBER
+    std::string name;  // .allot-PROCESS-NUMBER
     {
       const os::OutputFile probe{path, os::OutputFile::Partial::named};
       for (const auto& entry : fs::directory_iterator{folder.path()})
@@ -436,6 +436,112 @@ TEST_CASE(
     fs::remove(left);
     CHECK(files_in(folder.path()) == 1);
   }
+}
+
+TEST_CASE("a name as long as the file system allows can be written, named or unnamed before") {
+  const test::TemporaryFolder folder;
+  const std::string text = "new";
+  for (const std::size_t length : {240U, 241U, 249U, 254U, 255U}) {
+    for (const auto partial : {os::OutputFile::Partial::named, os::OutputFile::Partial::unnamed}) {
+      const fs::path path = folder.path() / std::string(length, 'n');
+      os::OutputFile out{path, partial};
+      out.write(std::as_bytes(std::span{text}));
+      out.close(false);
+      out.commit();
+      CHECK(read_file(path) == "new");
+      CHECK(files_in(folder.path()) == 1);
+      fs::remove(path);
+    }
+  }
+  gguf::Writer writer;
+  writer.add_tensor("a", TensorType::I8, {10}, test::fill_with_offsets);
+  writer.add_tensor("b", TensorType::I8, {10}, test::fill_with_offsets);
+  gguf::SplitOptions options;
+  options.max_tensors = 1;
+  const std::string ending = gguf::split_ending(2);
+  const fs::path prefix = folder.path() / std::string(255 - 6 - ending.size(), 'p');
+  CHECK(writer.write_split(prefix, options).size() == 2);
+  CHECK_THROWS_WITH_AS(writer.write(folder.path() / std::string(256, 'n')),
+                       doctest::Contains("File name too long"), std::runtime_error);
+  CHECK(files_in(folder.path()) == 2);
+}
+
+TEST_CASE("a writer replaces none of the files that it copies, by whatever name") {
+  const test::TemporaryFolder folder;
+  gguf::Writer made;
+  for (const char* const name : {"a", "b", "c"})
+    made.add_tensor(name, TensorType::I8, {1000}, test::fill_with_offsets);
+  gguf::SplitOptions one_each;
+  one_each.max_tensors = 1;
+  one_each.no_tensor_first_split = true;  // one of the shards has no tensor
+  const std::vector<std::string> shards = made.write_split(folder.path() / "m", one_each);
+  REQUIRE(shards.size() == 4);
+  fs::create_symlink(shards[2], folder.path() / "symbolic.gguf");
+  fs::create_hard_link(shards[1], folder.path() / "hard.gguf");
+  fs::create_directory_symlink(folder.path(), folder.path() / "folder");
+  std::vector<std::string> before;
+  for (const std::string& shard : shards) before.push_back(read_file(shard));
+
+  const gguf::File file{shards.front()};
+  const gguf::Writer copy = gguf::copy_of(file);
+  std::vector<std::string> targets = shards;
+  for (const char* const name : {"symbolic.gguf", "hard.gguf", "folder/m-00004-of-00004.gguf",
+                                 "folder/folder/./m-00001-of-00004.gguf"})
+    targets.push_back((folder.path() / name).string());
+  for (const std::string& target : targets) {
+    INFO(target);
+    CHECK_THROWS_WITH_AS(copy.write(target), doctest::Contains("write to another name"),
+                         std::runtime_error);
+    CHECK_THROWS_WITH_AS(copy.check_target(target), doctest::Contains(target.c_str()),
+                         std::runtime_error);
+  }
+  CHECK_THROWS_WITH_AS(copy.write_split(folder.path() / "m", one_each),
+                       doctest::Contains("write to another name"), std::runtime_error);
+  // A writer that takes one tensor reads from that tensor's file alone.
+  gguf::Writer part;
+  gguf::add_tensor(part, file, *file.find("b"));
+  CHECK_THROWS_AS(part.write(shards[2]), std::runtime_error);
+  for (std::size_t i = 0; i < shards.size(); ++i) CHECK(read_file(shards[i]) == before[i]);
+  CHECK_NOTHROW(part.write(shards[1]));
+  CHECK_NOTHROW(copy.write(folder.path() / "whole.gguf"));
+}
+
+TEST_CASE("what is no regular file is written to as it is, an open descriptor, too") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  writer.add_tensor("a", TensorType::I8, {100}, test::fill_with_offsets);
+  const std::uint64_t bytes = writer.write(folder.path() / "m.gguf");
+  const std::string whole = read_file(folder.path() / "m.gguf");
+  CHECK(bytes == whole.size());
+
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const auto read_all = [&] {
+    std::string text(whole.size(), '\0');
+    std::size_t got = 0;
+    while (got < text.size()) {
+      const ::ssize_t more = ::read(ends[0], text.data() + got, text.size() - got);
+      if (more <= 0) break;
+      got += static_cast<std::size_t>(more);
+    }
+    return text;
+  };
+  for (const char* const form : {"/dev/fd/", "/proc/self/fd/"}) {
+    CHECK(writer.write(form + std::to_string(ends[1])) == whole.size());
+    CHECK(read_all() == whole);
+  }
+  CHECK_THROWS_WITH_AS(writer.write("/dev/fd/987"), doctest::Contains("Bad file descriptor"),
+                       std::runtime_error);
+  // A file behind a descriptor is written where the descriptor stands.
+  const std::string log = (folder.path() / "log").string();
+  const int open = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  REQUIRE(open >= 0);
+  REQUIRE(::write(open, "head", 4) == 4);
+  CHECK(writer.write("/dev/fd/" + std::to_string(open)) == whole.size());
+  CHECK(read_file(log) == "head" + whole);
+  ::close(open);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 TEST_CASE("a model of more shards than may be open at once is written whole") {

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 // What an operator relies on: exit status, streams, and what is said about mistakes.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -374,4 +379,85 @@ TEST_CASE("the progress bar fits the terminal") {
     }
     CHECK_MESSAGE(longest < columns, "of " << columns << ": " << longest);
   }
+}
+
+TEST_CASE("merge writes into a pipe, and its report goes to standard error") {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_model(folder.path() / "m.gguf", {100, 3'000'000}).string();
+  const std::string part = (folder.path() / "part").string();
+  REQUIRE(run_tool("split --max-tensors 1 " + file + " " + part).status == 0);
+  const std::string merge = "\"$ALLOT_TOOL\" merge " + part + "-00001-of-00002.gguf ";
+  const std::string out = (folder.path() / "out").string();
+  const std::string whole = test::read_file(file);
+  for (const std::string way : {"- | cat >", "/dev/stdout | cat >", "- >", "- >>", "/dev/fd/1 >"}) {
+    const Outcome outcome = test::run_shell("rm -f " + out + "; " + merge + way + out);
+    CHECK_MESSAGE(outcome.status == 0, way << ": " << outcome.error);
+    CHECK_MESSAGE(test::read_file(out) == whole, way);
+    CHECK(says(outcome.error, "Merged 2 files into standard output"));
+  }
+  const Outcome fifo = test::run_shell("mkfifo " + out + ".fifo; cat " + out + ".fifo >" + out +
+                                       ".copy & " + merge + out + ".fifo; s=$?; wait; exit $s");
+  CHECK_MESSAGE(fifo.status == 0, fifo.error);
+  CHECK(test::read_file(out + ".copy") == whole);
+  const Outcome json = test::run_shell(merge + "- --json | wc -c");
+  CHECK(nlohmann::json::parse(json.error)["bytes"] == whole.size());
+  const Outcome closed = test::run_shell("{ " + merge + "-; echo status $? >&2; } | head -c 10");
+  CHECK(says(closed.error, "Broken pipe"));
+  CHECK(says(closed.error, "status 1\n"));
+  CHECK(test::run_shell(merge + "- >/dev/full").status == 1);
+}
+
+TEST_CASE("an output that is an input is refused, with --force, too") {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_model(folder.path() / "m.gguf", {100, 200, 300}).string();
+  const std::string part = (folder.path() / "part").string();
+  REQUIRE(run_tool("split --max-tensors 1 " + file + " " + part).status == 0);
+  const std::string first = part + "-00001-of-00003.gguf";
+  const std::string second = part + "-00002-of-00003.gguf";
+  const std::string link = (folder.path() / "link.gguf").string();
+  std::filesystem::create_symlink(second, link);
+  const std::string before = test::read_file(second);
+  for (const std::string& command :
+       {"merge --force " + first + " " + second, "merge " + first + " " + second,
+        "merge --force " + first + " " + link, "merge --force " + file + " " + file,
+        "split --force --max-tensors 1 " + first + " " + part}) {
+    const Outcome outcome = run_tool(command);
+    CHECK_MESSAGE(outcome.status == 1, command);
+    CHECK_MESSAGE(says(outcome.error, "being copied; write to another name"), outcome.error);
+    CHECK(!says(outcome.error, "use --force"));
+  }
+  CHECK(test::read_file(second) == before);
+}
+
+TEST_CASE("ctrl-C leaves all files or none, and ends the tool by the signal") {
+  const test::TemporaryFolder folder;
+  // Of more than 128 shards, each has a name before it is complete.
+  const std::string file =
+      test::write_model(folder.path() / "m.gguf", std::vector<std::uint64_t>(200, 300'000))
+          .string();
+  const std::filesystem::path parts = folder.path() / "parts";
+  std::filesystem::create_directory(parts);
+  const std::string prefix = (parts / "p").string();
+  const auto count = [&] {
+    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{parts},
+                                                  std::filesystem::directory_iterator{}));
+  };
+  const char* const tool = std::getenv("ALLOT_TOOL");
+  const ::pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const int null = ::open("/dev/null", O_WRONLY);
+    ::dup2(null, STDOUT_FILENO);
+    ::dup2(null, STDERR_FILENO);
+    ::execl(tool, tool, "split", "--max-tensors", "1", file.c_str(), prefix.c_str(), nullptr);
+    ::_exit(127);
+  }
+  int status = 0;
+  while (count() < 2 && ::waitpid(child, &status, WNOHANG) == 0) {
+  }
+  ::kill(child, SIGINT);
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  const bool was_interrupted = WIFSIGNALED(status) && WTERMSIG(status) == SIGINT;
+  CHECK((was_interrupted || (WIFEXITED(status) && WEXITSTATUS(status) == 0)));
+  CHECK(count() == (was_interrupted ? 0 : 200));
 }

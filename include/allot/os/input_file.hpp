@@ -33,6 +33,7 @@ class InputFile {
     if (::fstat(descriptor(), &status) != 0) throw_file_error(path_, 0, "cannot open");
     if (!S_ISREG(status.st_mode)) throw FileError{path_, 0, "not a regular file"};
     size_ = static_cast<std::uint64_t>(status.st_size);
+    id_ = {status.st_dev, status.st_ino};
   }
 
   InputFile(InputFile&&) noexcept = default;
@@ -44,6 +45,9 @@ class InputFile {
   [[nodiscard]] int descriptor() const noexcept { return descriptor_.number(); }
   /// The bytes in the file when it was opened.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+
+  /// Which file it is, whatever its names.
+  [[nodiscard]] const FileId& id() const noexcept { return id_; }
 
   /// Fills `into` with the bytes from `offset` on. Several threads may read at once.
   /// Throws: `FileError` if the file ends before that, or cannot be read.
@@ -72,6 +76,7 @@ class InputFile {
   std::string path_;
   Descriptor descriptor_;
   std::uint64_t size_ = 0;
+  FileId id_;
 };
 
 }  // namespace allot::os

@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <span>
 #include <stdexcept>
@@ -24,10 +25,12 @@ namespace allot::os {
 
 /// Writes a new file beside the target and replaces the target at the end. Until `commit`, an old
 /// target stays as it was; without `commit`, nothing is left. A target that is not a regular file
-/// (a device, a pipe) is written to directly.
+/// (a device, a pipe) is written to directly; so is an open descriptor (`/dev/stdout`, `/dev/fd/N`),
+/// whatever is behind it.
 ///
 /// If the file system supports it (ext4, XFS, Btrfs and tmpfs do), the new file has no name, so
-/// that a killed program leaves nothing behind either. Elsewhere its name is `NAME.partial-...`.
+/// that a killed program leaves nothing behind either. Elsewhere its name is
+/// `.allot-PROCESS-NUMBER`, in the same folder.
 class OutputFile {
  public:
   /// Whether the new file may be without a name. It then stays open until it is given one.
@@ -36,6 +39,11 @@ class OutputFile {
   /// Throws: `std::runtime_error` naming the file and the system's reason.
   explicit OutputFile(Path path, Partial partial = Partial::unnamed)
       : path_{std::move(path).text()} {
+    if (const int number = number_in(path_); number >= 0) {
+      descriptor_ = Descriptor{::fcntl(number, F_DUPFD_CLOEXEC, 0)};
+      if (!descriptor_.is_open()) fail(reason());
+      return;
+    }
     follow_link();
     struct stat old = {};
     const bool is_there = ::stat(path_.c_str(), &old) == 0;
@@ -58,6 +66,7 @@ class OutputFile {
       : path_{std::move(other.path_)},
         partial_{std::exchange(other.partial_, {})},
         is_unnamed_{std::exchange(other.is_unnamed_, false)},
+        written_{other.written_},
         descriptor_{std::move(other.descriptor_)} {}
   OutputFile& operator=(OutputFile&&) = delete;
 
@@ -75,8 +84,12 @@ class OutputFile {
       if (put < 0 && errno == EINTR) continue;
       if (put < 0) fail(reason());
       bytes = bytes.subspan(static_cast<std::size_t>(put));
+      written_ += static_cast<std::uint64_t>(put);
     }
   }
+
+  /// Returns the bytes written so far.
+  [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
 
   /// Ends the writing: closes the file, if it has a name.
   /// \param sync  also waits until it is on the disk
@@ -116,6 +129,22 @@ class OutputFile {
     throw std::runtime_error{"cannot write " + path_ + ": " + why};
   }
 
+  /// Returns the descriptor that a path names, -1 if it names none.
+  [[nodiscard]] static int number_in(std::string_view path) noexcept {
+    if (path == "/dev/stdout") return STDOUT_FILENO;
+    if (path == "/dev/stderr") return STDERR_FILENO;
+    const std::string_view folder = folder_of(path);
+    const std::string_view digits = file_name_of(path);
+    if (folder != "/dev/fd/" && folder != "/proc/self/fd/") return -1;
+    if (digits.empty() || digits.size() > 9) return -1;
+    int number = 0;
+    for (const char digit : digits) {
+      if (digit < '0' || digit > '9') return -1;
+      number = number * 10 + (digit - '0');
+    }
+    return number;
+  }
+
   /// A symbolic link stays: the file that it points to is replaced.
   void follow_link() {
     struct stat own = {};
@@ -126,12 +155,13 @@ class OutputFile {
     }
   }
 
-  /// Returns another name each time. It may exist: of a program that was killed, whose process id
-  /// this one has now, as is usual in containers.
+  /// Returns another name each time, a short one: the target's own may be as long as is allowed. It may
+  /// exist: of a program that was killed, whose process id this one has now, as is usual in containers.
   [[nodiscard]] std::string partial_name() const {
     static unsigned next = 0;
     const unsigned number = __atomic_fetch_add(&next, 1U, __ATOMIC_RELAXED);
-    return path_ + ".partial-" + std::to_string(::getpid()) + "-" + std::to_string(number);
+    return std::string{folder_of(path_)} + ".allot-" + std::to_string(::getpid()) + "-" +
+           std::to_string(number);
   }
 
   /// The only path by which an ordinary user may link a file without a name.
@@ -165,6 +195,7 @@ class OutputFile {
   std::string path_;
   std::string partial_;  ///< empty if there is nothing to remove
   bool is_unnamed_ = false;
+  std::uint64_t written_ = 0;
   Descriptor descriptor_;
 };
 

@@ -8,6 +8,7 @@
 
 #include <sys/stat.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -48,6 +49,20 @@ class Path {
 [[nodiscard]] inline bool exists(const std::string& path) noexcept {
   struct stat status = {};
   return ::stat(path.c_str(), &status) == 0;
+}
+
+/// Which file it is, by whatever name: links to it and other mounts have the same.
+struct FileId {
+  std::uint64_t device = 0;
+  std::uint64_t number = 0;
+
+  friend bool operator==(const FileId&, const FileId&) noexcept = default;
+};
+
+/// Returns whether a path leads to that file, links followed.
+[[nodiscard]] inline bool leads_to(const std::string& path, const FileId& file) noexcept {
+  struct stat status = {};
+  return ::stat(path.c_str(), &status) == 0 && FileId{status.st_dev, status.st_ino} == file;
 }
 
 }  // namespace allot::os

@@ -20,12 +20,14 @@
 
 namespace allot::gguf {
 
-/// Adds a tensor of a file. Its bytes are read during writing, and written in little-endian order.
+/// Adds a tensor of a file, which the writer then does not replace. Its bytes are read during writing,
+/// and written in little-endian order.
 /// \param file  must exist until then
 /// Throws: as `Writer::add_tensor`; during writing, `ParseError` if the file cannot be read.
 template <class = void>
 void add_tensor(Writer& writer, const File& file, const TensorInfo& tensor) {
   const Shard& shard = file.shards()[tensor.shard];
+  writer.add_source(shard.file().id(), shard.path());
   writer.add_tensor(std::string{tensor.name}, tensor.type, tensor.shape,
                     [&shard, offset = shard.data_offset() + tensor.offset, type = tensor.type](
                         std::uint64_t at, std::span<std::byte> piece) {
@@ -44,6 +46,7 @@ Writer copy_of(const File& file, std::uint32_t version = 3) {
   for (const Value& value : file.metadata()) {
     if (!is_split_key(value.key())) writer.add(value);
   }
+  for (const Shard& shard : file.shards()) writer.add_source(shard.file().id(), shard.path());
   for (const TensorInfo& tensor : file.tensors()) add_tensor(writer, file, tensor);
   return writer;
 }

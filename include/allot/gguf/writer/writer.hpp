@@ -19,6 +19,7 @@
 #include <allot/gguf/writer/detail/names.hpp>
 #include <allot/gguf/writer/detail/shape.hpp>
 #include <allot/gguf/writer/detail/shard_ends.hpp>
+#include <allot/gguf/writer/detail/sources.hpp>
 #include <allot/gguf/writer/nested_array.hpp>
 #include <allot/gguf/writer/options.hpp>
 #include <allot/os/function.hpp>
@@ -137,6 +138,11 @@ class BasicWriter {
     });
   }
 
+  /// Names a file that `Fill` reads from: it is never replaced. `copy_of` does this. \param path  its name
+  void add_source(const os::FileId& file, const std::string& path) { sources_.add(file, path); }
+  /// Throws: `std::runtime_error` if the path leads to one of them.
+  void check_target(const os::Path& path) const { sources_.check_target(path.text()); }
+
   /// Returns the bytes of the tensor data, including the padding between tensors.
   [[nodiscard]] std::uint64_t data_bytes() const noexcept { return data_bytes_; }
 
@@ -144,12 +150,14 @@ class BasicWriter {
   /// changed.
   /// Throws: `std::runtime_error` naming the file and the system's reason; `Cancelled`; whatever
   /// `Fill` and `progress` throw.
-  void write(const os::Path& path, const WriteOptions& options = {}) const {
+  std::uint64_t write(const os::Path& path, const WriteOptions& options = {}) const {
+    check_target(path);
     WriteProgress progress{options.progress, data_bytes_};
     os::OutputFile out = write_part(
         {path.text(), 0, tensors_.size(), SplitPairs{0, detail::Encoder{pairs_.version()}}, true},
         options, progress);
     out.commit();
+    return out.written();
   }
 
   /// Returns the paths that `write_split` would write. Throws: as it does for its arguments.
@@ -175,6 +183,7 @@ class BasicWriter {
   /// Source of the rule, the names and the keys: llama.cpp, tools/gguf-split.
   std::vector<std::string> write_split(const os::Path& prefix, const SplitOptions& options) const {
     const std::vector<Part> parts = divide(prefix, options);
+    for (const Part& part : parts) check_target(part.path);
     WriteProgress progress{options.progress, data_bytes_};
     std::vector<os::OutputFile> files;
     std::vector<std::string> paths;
@@ -382,6 +391,7 @@ class BasicWriter {
   detail::Names keys_;
   detail::Names names_;
   std::vector<Tensor> tensors_;
+  detail::Sources sources_;
   std::uint64_t data_bytes_ = 0;
 };
 
