@@ -14,6 +14,7 @@
 #include <allot/core/errors.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/observer/observer.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/strategy/byte_range.hpp>
 #include <allot/strategy/strategy.hpp>
 #include <allot/synchronization/synchronization.hpp>
@@ -26,7 +27,6 @@
 #include <utility>
 
 #if !defined(__cpp_exceptions)
-#include <memory>
 #endif
 
 namespace allot {

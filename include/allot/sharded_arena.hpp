@@ -9,9 +9,9 @@
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
-#include <allot/core/thread_numbers.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/memory/part_of.hpp>
+#include <allot/os/thread_numbers.hpp>
 
 #include <array>
 #include <bit>

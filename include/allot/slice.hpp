@@ -16,11 +16,11 @@
 #include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/memory/memory.hpp>
+#include <allot/os/smart_pointers.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <stdexcept>

@@ -7,12 +7,15 @@
 #include <allot/os/host_memory_info.hpp>
 #include <allot/os/input_file.hpp>
 #include <allot/os/monitor.hpp>
+#include <allot/os/mutex.hpp>
 #include <allot/os/pages.hpp>
 #include <allot/os/path.hpp>
 #include <allot/os/pattern.hpp>
 #include <allot/os/peak_memory.hpp>
 #include <allot/os/random.hpp>
+#include <allot/os/recursive_mutex.hpp>
 #include <allot/os/video_memory_info.hpp>
+#include <allot/os/wait_until.hpp>
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -22,6 +25,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -455,6 +459,47 @@ TEST_CASE(
   monitor.notify_all();
   for (std::thread& thread : threads) thread.join();
   CHECK(turn == 0);
+}
+
+TEST_CASE("a wait at a monitor ends at its time limit, or once the condition holds") {
+  using std::chrono::steady_clock;
+  os::Monitor monitor;
+  bool is_open = false;
+  {
+    os::Monitor::Lock lock{monitor};
+    const auto end = steady_clock::now() + std::chrono::milliseconds{1};
+    CHECK(!os::wait_until(lock, end, [&] { return is_open; }));
+    CHECK(steady_clock::now() >= end);
+    CHECK(os::wait_until(lock, end, [] { return true; }));
+  }
+  std::thread opener{[&] {
+    {
+      const os::Monitor::Lock lock{monitor};
+      is_open = true;
+    }
+    monitor.notify_all();
+  }};
+  os::Monitor::Lock lock{monitor};
+  CHECK(os::wait_until(lock, steady_clock::time_point::max(), [&] { return is_open; }));
+  opener.join();
+}
+
+TEST_CASE("a mutex's lock can be released early, held again and handed on") {
+  os::RecursiveMutex mutex;
+  std::vector<int> order;
+  os::Lock first{mutex};
+  os::Lock held{std::move(first)};
+  std::thread other{[&] {
+    const os::Lock lock{mutex};
+    const os::Lock again{mutex};  // by the thread that holds it
+    order.push_back(2);
+  }};
+  order.push_back(1);
+  held.unlock();
+  other.join();
+  held.lock();
+  order.push_back(3);
+  CHECK(order == std::vector{1, 2, 3});
 }
 
 TEST_CASE("random bits fill every word, and differ each time") {

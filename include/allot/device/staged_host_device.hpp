@@ -14,11 +14,11 @@
 #include <allot/os/chrono.hpp>
 #include <allot/os/monitor.hpp>
 #include <allot/os/sleep.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/os/thread.hpp>
 
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>

@@ -22,13 +22,13 @@
 #include <allot/hip/stream.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/memory/reclaimer.hpp>
+#include <allot/os/algorithm.hpp>
+#include <allot/os/smart_pointers.hpp>
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>

@@ -5,10 +5,11 @@
 #pragma once
 
 #include <allot/core/callback.hpp>
+#include <allot/os/mutex.hpp>
+#include <allot/os/recursive_mutex.hpp>
+#include <allot/os/smart_pointers.hpp>
 
 #include <cstdint>
-#include <memory>
-#include <mutex>
 #include <string_view>
 #include <utility>
 
@@ -22,7 +23,7 @@ using Reclaim = Callback<std::uint64_t(std::string_view device, std::uint64_t by
 namespace detail {
 
 struct ReclaimerEntry {
-  std::recursive_mutex mutex;  // a reclaimer may unregister itself
+  os::RecursiveMutex mutex;  // a reclaimer may unregister itself
   Reclaim reclaim;
   bool is_called = false;
   bool is_registered = true;
@@ -40,7 +41,7 @@ struct ReclaimerList {
   std::uint64_t last_number = 0;
 
   void add(const std::shared_ptr<ReclaimerEntry>& entry) {
-    const std::scoped_lock lock{mutex};
+    const std::lock_guard lock{mutex};
     entry->number = ++last_number;
     std::shared_ptr<ReclaimerEntry>* link = &first;
     while (*link != nullptr) link = &(*link)->next;
@@ -48,7 +49,7 @@ struct ReclaimerList {
   }
 
   void remove(ReclaimerEntry& entry) {
-    const std::scoped_lock lock{mutex};
+    const std::lock_guard lock{mutex};
     std::shared_ptr<ReclaimerEntry>* link = &first;
     while (link->get() != &entry) link = &(*link)->next;
     *link = std::move(entry.next);
@@ -56,14 +57,14 @@ struct ReclaimerList {
 
   /// Returns the number of the reclaimer that was registered last; 0 if there was none.
   [[nodiscard]] std::uint64_t newest() {
-    const std::scoped_lock lock{mutex};
+    const std::lock_guard lock{mutex};
     return last_number;
   }
 
   /// Returns the first reclaimer registered after the one with a given number; null if there is
   /// none.
   [[nodiscard]] std::shared_ptr<ReclaimerEntry> after(std::uint64_t number) {
-    const std::scoped_lock lock{mutex};
+    const std::lock_guard lock{mutex};
     const std::shared_ptr<ReclaimerEntry>* entry = &first;
     while (*entry != nullptr && (*entry)->number <= number) entry = &(*entry)->next;
     return *entry;
@@ -95,7 +96,7 @@ class Reclaimer {
   ~Reclaimer() {
     if (entry_ == nullptr) return;
     detail::reclaimers().remove(*entry_);
-    const std::scoped_lock lock{entry_->mutex};
+    const std::lock_guard lock{entry_->mutex};
     entry_->is_registered = false;
     if (!entry_->is_called) entry_->reclaim = nullptr;  // else the call in progress does so
   }
@@ -131,7 +132,7 @@ inline std::uint64_t reclaim_memory(std::string_view device, std::uint64_t bytes
     const std::shared_ptr<detail::ReclaimerEntry> entry = detail::reclaimers().after(last);
     if (entry == nullptr || entry->number > newest) break;
     last = entry->number;
-    const std::scoped_lock lock{entry->mutex};
+    const std::lock_guard lock{entry->mutex};
     if (!entry->is_registered) continue;
     const Call call{*entry};
     reclaimed += entry->reclaim(device, bytes - reclaimed);

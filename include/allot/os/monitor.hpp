@@ -5,13 +5,20 @@
 #pragma once
 
 #include <pthread.h>
+#include <time.h>
 
 namespace allot::os {
 
 /// Also serves as a mutex alone, if nothing waits.
 class Monitor {
  public:
-  Monitor() noexcept = default;
+  Monitor() noexcept {
+    ::pthread_condattr_t clock;
+    ::pthread_condattr_init(&clock);
+    ::pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    ::pthread_cond_init(&changed_, &clock);
+    ::pthread_condattr_destroy(&clock);
+  }
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
   ~Monitor() {
@@ -35,6 +42,12 @@ class Monitor {
       while (!holds()) ::pthread_cond_wait(&monitor_.changed_, &monitor_.mutex_);
     }
 
+    /// Waits until the monitor's waiting threads are woken, or until `end` of the system's monotonic
+    /// clock; may return earlier. `os::wait_until` waits for a condition.
+    void wait_once(const ::timespec& end) noexcept {
+      ::pthread_cond_timedwait(&monitor_.changed_, &monitor_.mutex_, &end);
+    }
+
    private:
     Monitor& monitor_;
   };
@@ -46,7 +59,7 @@ class Monitor {
 
  private:
   ::pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
-  ::pthread_cond_t changed_ = PTHREAD_COND_INITIALIZER;
+  ::pthread_cond_t changed_;
 };
 
 }  // namespace allot::os

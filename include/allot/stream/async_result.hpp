@@ -14,13 +14,13 @@
 #include <allot/core/checked.hpp>
 #include <allot/device/device.hpp>
 #include <allot/os/chrono.hpp>
+#include <allot/os/monitor.hpp>
+#include <allot/os/smart_pointers.hpp>
+#include <allot/os/wait_until.hpp>
 
 #include <concepts>
-#include <condition_variable>
 #include <exception>
 #include <list>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <type_traits>
@@ -95,15 +95,15 @@ class AsyncState {
   }
 
   [[nodiscard]] bool is_ready() {
-    std::unique_lock lock{mutex_};
-    if (is_settled()) return true;
-    if (!source_ || is_making_) return false;
-    Source& source = *source_;
-    lock.unlock();
+    {
+      const os::Monitor::Lock lock{changed_};
+      if (is_settled()) return true;
+      if (!source_ || is_making_) return false;
+    }
     bool done = false;
     std::exception_ptr error;
     try {
-      done = source.is_done();
+      done = source_->is_done();
     } catch (...) {
       error = std::current_exception();
     }
@@ -112,34 +112,34 @@ class AsyncState {
   }
 
   const value_type& wait() {
-    std::unique_lock lock{mutex_};
-    if (!is_settled() && source_) {
-      lock.unlock();
+    if (source_ && !is_settled_now()) {
       try {
         source_->wait();
         static_cast<void>(try_make());
       } catch (...) {
         fail(std::current_exception());
       }
-      lock.lock();
     }
-    changed_.wait(lock, [&] { return is_settled(); });
+    os::Monitor::Lock lock{changed_};
+    lock.wait([this] { return is_settled(); });
     if (error_) std::rethrow_exception(error_);
     return *value_;
   }
 
   [[nodiscard]] bool wait_until(std::chrono::steady_clock::time_point deadline) {
     const auto settled = [this] { return is_settled(); };
-    std::unique_lock lock{mutex_};
-    if (!source_) return changed_.wait_until(lock, deadline, settled);
+    if (!source_) {
+      os::Monitor::Lock lock{changed_};
+      return os::wait_until(lock, deadline, settled);
+    }
     // Devices cannot wait with a time limit: poll, at first often.
     for (std::chrono::nanoseconds pause{1'000};;) {
-      lock.unlock();
       if (is_ready()) return true;
-      const auto left = deadline - std::chrono::steady_clock::now();
-      if (left <= left.zero()) return false;
-      lock.lock();
-      if (changed_.wait_for(lock, pause < left ? pause : left, settled)) return true;
+      const auto now = std::chrono::steady_clock::now();
+      if (now >= deadline) return false;
+      os::Monitor::Lock lock{changed_};
+      if (os::wait_until(lock, deadline - now < pause ? deadline : now + pause, settled))
+        return true;
       if (pause < std::chrono::milliseconds{1}) pause *= 2;
     }
   }
@@ -154,7 +154,7 @@ class AsyncState {
     std::list<Follower> followers;
     followers.push_back({std::move(next)});
     {
-      const std::scoped_lock lock{mutex_};
+      const os::Monitor::Lock lock{changed_};
       if (!is_settled()) return followers_.splice(followers_.end(), followers);
     }
     Follower::call_all(followers);
@@ -162,13 +162,18 @@ class AsyncState {
   [[nodiscard]] bool has_source() const noexcept { return source_.has_value(); }
 
  private:
+  /// Requires: the monitor is held.
   [[nodiscard]] bool is_settled() const noexcept { return value_.has_value() || error_; }
+  [[nodiscard]] bool is_settled_now() noexcept {
+    const os::Monitor::Lock lock{changed_};
+    return is_settled();
+  }
 
   /// Only the first call has an effect.
   template <class Function>
   void settle(Function&& assign, std::list<Follower>& followers) {
     {
-      const std::scoped_lock lock{mutex_};
+      const os::Monitor::Lock lock{changed_};
       if (is_settled()) return;
       assign();
       followers.splice(followers.begin(), followers_);
@@ -179,7 +184,7 @@ class AsyncState {
   /// Makes the value, unless it exists or another thread is making it. Returns true if settled.
   [[nodiscard]] bool try_make() {
     {
-      const std::scoped_lock lock{mutex_};
+      const os::Monitor::Lock lock{changed_};
       if (is_settled() || is_making_) return is_settled();
       is_making_ = true;
     }
@@ -191,8 +196,7 @@ class AsyncState {
     return true;
   }
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  os::Monitor changed_;  // guards what follows, but for the source, which never changes
   std::optional<value_type> value_;
   std::exception_ptr error_;
   bool is_making_ = false;

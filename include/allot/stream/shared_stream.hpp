@@ -4,9 +4,9 @@
 #pragma once
 
 #include <allot/device/device.hpp>
+#include <allot/os/smart_pointers.hpp>
 
 #include <concepts>
-#include <memory>
 #include <type_traits>
 #include <utility>
 

@@ -10,14 +10,14 @@
 #pragma once
 
 #include <allot/device/device.hpp>
+#include <allot/os/mutex.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/stream/stream_choice.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -100,7 +100,7 @@ class StreamSet {
   /// Returns the number of the stream that work should go to next. Complexity: constant for
   /// `round_robin`, else linear in the streams.
   [[nodiscard]] std::size_t next() {
-    const std::scoped_lock lock{choosing_};
+    const std::lock_guard lock{choosing_};
     if (choice_ == StreamChoice::round_robin) return turn_++ % streams_.size();
     std::size_t least = 0;
     std::uint64_t fewest = outstanding(0);
@@ -128,7 +128,7 @@ class StreamSet {
   template <class Work>
   void submit_to(std::size_t number, std::uint64_t bytes, Work&& work) {
     Stream& chosen = at(number);
-    const std::scoped_lock lock{chosen.submitting};
+    const std::lock_guard lock{chosen.submitting};
     [[maybe_unused]] const auto current = detail::current_on_this_thread(*device_);
     if (bytes == 0) return static_cast<void>(work(*device_, chosen.stream));
     typename DeviceType::event_type event = chosen.take_event(*device_);
@@ -146,7 +146,7 @@ class StreamSet {
   /// throws.
   [[nodiscard]] std::uint64_t outstanding(std::size_t number) {
     Stream& stream = at(number);
-    const std::scoped_lock lock{stream.counting};
+    const std::lock_guard lock{stream.counting};
     stream.forget_done(*device_);
     return stream.outstanding;
   }
@@ -197,7 +197,7 @@ class StreamSet {
 
     [[nodiscard]] typename DeviceType::event_type take_event(DeviceType& device) {
       {
-        const std::scoped_lock lock{counting};
+        const std::lock_guard lock{counting};
         forget_done(device);
         if (!spare.empty()) {
           typename DeviceType::event_type event = std::move(spare.back());
@@ -208,18 +208,18 @@ class StreamSet {
       return device.make_event();
     }
     void keep_event(typename DeviceType::event_type event) {
-      const std::scoped_lock lock{counting};
+      const std::lock_guard lock{counting};
       spare.push_back(std::move(event));
     }
 
     void count(std::uint64_t bytes) {
-      const std::scoped_lock lock{counting};
+      const std::lock_guard lock{counting};
       outstanding += bytes;
     }
     void note(DeviceType& device, typename DeviceType::event_type event, std::uint64_t bytes) {
       try {
         device.record(event, stream);
-        const std::scoped_lock lock{counting};
+        const std::lock_guard lock{counting};
         noted.push_back({std::move(event), bytes});
       } catch (...) {
         detail::wait_noexcept(device, stream);

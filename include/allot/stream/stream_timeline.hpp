@@ -11,12 +11,12 @@
 #pragma once
 
 #include <allot/device/device.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/stream/shared_stream.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <type_traits>

@@ -6,8 +6,8 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>

@@ -11,11 +11,11 @@
 #include <allot/offsets/detail/gap_index.hpp>
 #include <allot/offsets/detail/packing.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
+#include <allot/os/smart_pointers.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <utility>

@@ -7,8 +7,8 @@
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/corner_search.hpp>
 #include <allot/offsets/detail/packing.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>

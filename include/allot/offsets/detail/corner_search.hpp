@@ -18,8 +18,8 @@
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/packing.hpp>
 #include <allot/offsets/detail/skyline.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>

@@ -11,8 +11,8 @@
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/lifetime_index.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>

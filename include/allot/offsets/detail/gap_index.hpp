@@ -9,8 +9,8 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/packing.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>

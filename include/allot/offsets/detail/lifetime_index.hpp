@@ -5,8 +5,8 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>

@@ -14,8 +14,8 @@
 #include <allot/offsets/detail/plan_orders.hpp>
 #include <allot/offsets/detail/search_watch.hpp>
 #include <allot/offsets/offset_plan.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>

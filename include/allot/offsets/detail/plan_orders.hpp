@@ -5,8 +5,8 @@
 
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/offsets/offset_plan.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>

@@ -15,8 +15,8 @@
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/bit_rows.hpp>
 #include <allot/offsets/detail/packing.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>

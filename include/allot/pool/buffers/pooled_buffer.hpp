@@ -6,6 +6,7 @@
 #include <allot/core/block.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/buffers/detail/entry_list.hpp>
 #include <allot/slice.hpp>
 #include <allot/stream/shared_stream.hpp>
@@ -14,7 +15,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <utility>

@@ -10,6 +10,7 @@
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/kv/detail/lanes.hpp>
 #include <allot/pool/kv/errors.hpp>
 #include <allot/slice.hpp>
@@ -20,7 +21,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <utility>

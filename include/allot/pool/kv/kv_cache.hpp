@@ -15,6 +15,7 @@
 
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/kv/block_pool.hpp>
 #include <allot/pool/kv/detail/state.hpp>
 #include <allot/pool/kv/errors.hpp>
@@ -27,7 +28,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <utility>

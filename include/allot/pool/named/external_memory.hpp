@@ -3,7 +3,8 @@
 /// `ExternalMemory`: bytes that named buffers count but did not allocate.
 #pragma once
 
-#include <memory>
+#include <allot/os/smart_pointers.hpp>
+
 #include <utility>
 
 namespace allot {

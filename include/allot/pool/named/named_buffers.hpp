@@ -15,6 +15,7 @@
 #include <allot/core/source_location.hpp>
 #include <allot/device/device.hpp>
 #include <allot/os/chrono.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/named/byte_budget.hpp>
 #include <allot/pool/named/config.hpp>
 #include <allot/pool/named/detail/untyped_buffers.hpp>
@@ -29,7 +30,6 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <memory>
 #include <span>
 #include <string_view>
 #include <type_traits>

@@ -15,6 +15,7 @@
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/workspace/detail/scratch_stack.hpp>
 #include <allot/slice.hpp>
 #include <allot/stream/shared_stream.hpp>
@@ -24,7 +25,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <stdexcept>
 #include <utility>
 #include <vector>

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/buffers/detail/entry_list.hpp>
 #include <allot/pool/buffers/pooled_buffer.hpp>
 #include <allot/pool/buffers/size_classes.hpp>
@@ -15,7 +16,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
-#include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>

@@ -7,15 +7,15 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/monitor.hpp>
+#include <allot/os/mutex.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/buffers/stats.hpp>
 #include <allot/synchronization/synchronization.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -67,12 +67,12 @@ class PoolChunks {
   /// Takes a further chunk for a block of `needed` bytes. Returns false if there is none, or if the
   /// strategy would not place the block in it; `refused` is the error if the system refuses it.
   /// Throws: what the memory throws but `OutOfMemory`; `std::bad_alloc`.
-  [[nodiscard]] bool grow(std::unique_lock<std::mutex>& lock, std::uint64_t needed,
+  [[nodiscard]] bool grow(os::Lock<std::mutex>& lock, std::uint64_t needed,
                           std::exception_ptr& refused) {
     if (is_growing_) {
-      const std::uint32_t before = attempts_.load();
+      const std::uint32_t before = attempts_;
       lock.unlock();
-      attempts_.wait(before);
+      os::Monitor::Lock{grown_}.wait([&] { return attempts_ != before; });
       lock.lock();
       return true;
     }
@@ -89,8 +89,11 @@ class PoolChunks {
     }
     lock.lock();
     is_growing_ = false;
-    ++attempts_;
-    attempts_.notify_all();
+    {
+      const os::Monitor::Lock ended{grown_};
+      ++attempts_;
+    }
+    grown_.notify_all();
     if (error) std::rethrow_exception(error);
     if (chunk == nullptr || chunk->arena.usage().largest_free < needed) return false;
     chunks_.push_back(std::move(chunk));
@@ -172,7 +175,8 @@ class PoolChunks {
   std::uint64_t max_capacity_;
   std::vector<std::unique_ptr<Chunk>> chunks_;
   bool is_growing_ = false;
-  std::atomic<std::uint32_t> attempts_{0};  // to grow, that have ended
+  os::Monitor grown_;
+  std::uint32_t attempts_ = 0;  // to grow, that have ended; changed with both locks held
 };
 
 }  // namespace allot::detail

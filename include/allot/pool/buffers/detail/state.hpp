@@ -7,6 +7,8 @@
 #include <allot/core/arguments.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/memory/reclaimer.hpp>
+#include <allot/os/mutex.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/buffers/detail/cached.hpp>
 #include <allot/pool/buffers/detail/chunks.hpp>
 #include <allot/pool/buffers/detail/making.hpp>
@@ -18,8 +20,6 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -55,7 +55,7 @@ class PoolState final : public PoolBase<DeviceType> {
                                                  const Owner* owner) {
     const std::uint64_t units = units_for(bytes);
     std::vector<Owner> unused;  // outlives the lock
-    std::unique_lock lock{mutex_};
+    os::Lock lock{mutex_};
     const std::uint32_t lane = lane_of(stream, owner, unused);
     Class& of = cached_.class_of(units, AlignmentType::value);
     Entry* entry = cached_.find(of, lane, streams_.timeline());
@@ -80,13 +80,13 @@ class PoolState final : public PoolBase<DeviceType> {
 
   /// Called when the pool's owner is gone: nothing more is acquired.
   void close() noexcept {
-    std::unique_lock lock{mutex_};
+    os::Lock lock{mutex_};
     is_closed_ = true;
     delete_if_last(lock);
   }
 
   void returned(Entry& entry) noexcept override {
-    std::unique_lock lock{mutex_};
+    os::Lock lock{mutex_};
     entry.returned = streams_.give_back(entry.lane, entry.stream);
     entry.idle_since = ticks_;
     --Cached::class_of(entry).stats.in_use;
@@ -105,7 +105,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
   void return_on(Entry& entry, stream_type& stream, const Owner* owner) override {
     std::vector<Owner> unused;  // outlives the lock
-    const std::scoped_lock lock{mutex_};
+    const std::lock_guard lock{mutex_};
     const std::uint32_t lane = lane_of(stream, owner, unused);
     streams_.release(entry.lane);
     streams_.acquire(lane);
@@ -123,7 +123,7 @@ class PoolState final : public PoolBase<DeviceType> {
     }
     if (total > options_.max_cached) throw_above_cap(total, options_.max_cached, 0);
 
-    std::unique_lock lock{mutex_};
+    os::Lock lock{mutex_};
     Made made{*this};
     made.entries.reserve(sizes.size());
     for (const std::uint64_t units : wanted)
@@ -151,7 +151,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
   std::uint64_t trim(std::uint64_t to) {
     std::vector<Owner> unused;  // outlives the lock
-    const std::scoped_lock lock{mutex_};
+    const std::lock_guard lock{mutex_};
     const std::uint64_t freed = trim_to(to);
     unused = forget_unused_streams(true);
     return freed;
@@ -159,24 +159,24 @@ class PoolState final : public PoolBase<DeviceType> {
 
   std::uint64_t trim_idle(std::uint64_t ticks) {
     std::vector<Owner> unused;  // outlives the lock
-    const std::scoped_lock lock{mutex_};
+    const std::lock_guard lock{mutex_};
     return trim_idle_for(ticks, unused);
   }
 
   std::uint64_t tick() {
     std::vector<Owner> unused;  // outlives the lock
-    const std::scoped_lock lock{mutex_};
+    const std::lock_guard lock{mutex_};
     ++ticks_;
     return options_.max_idle_ticks == 0 ? 0 : trim_idle_for(options_.max_idle_ticks, unused);
   }
 
   void on_miss(Misses misses) {
-    const std::scoped_lock lock{mutex_};
+    const std::lock_guard lock{mutex_};
     options_.misses = misses;
   }
 
   [[nodiscard]] PoolStats stats() const {
-    const std::scoped_lock lock{mutex_};
+    const std::lock_guard lock{mutex_};
     PoolStats all = account_;
     all.cached = cached_.bytes();
     all.cached_buffers = cached_.count();
@@ -187,7 +187,7 @@ class PoolState final : public PoolBase<DeviceType> {
   }
 
   [[nodiscard]] bool validate() const {
-    const std::scoped_lock lock{mutex_};
+    const std::lock_guard lock{mutex_};
     const Usage usage = chunks_.usage();
     PoolClassStats sum{};
     for (const auto& each : cached_.classes()) {
@@ -208,7 +208,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
   enum class Evict { nothing, cached };
 
-  void delete_if_last(std::unique_lock<std::mutex>& lock) noexcept {
+  void delete_if_last(os::Lock<std::mutex>& lock) noexcept {
     const bool is_last = account_.in_use_buffers == 0;
     lock.unlock();
     if (is_last) delete this;
@@ -276,7 +276,7 @@ class PoolState final : public PoolBase<DeviceType> {
     account_.note_peak(cached_.bytes());
   }
 
-  [[nodiscard]] Entry& missed(std::unique_lock<std::mutex>& lock, Class& of, std::uint64_t bytes) {
+  [[nodiscard]] Entry& missed(os::Lock<std::mutex>& lock, Class& of, std::uint64_t bytes) {
     ++account_.misses;
     ++of.stats.misses;
     if (options_.misses == Misses::are_errors) {
@@ -287,7 +287,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
   /// Makes an entry with a block. If the arena has no room, it grows, if it may; after that, cached
   /// buffers are freed, if they may be. Releases the mutex for a while if it grows.
-  [[nodiscard]] Entry& make(std::unique_lock<std::mutex>& lock, Class& of, std::uint64_t bytes,
+  [[nodiscard]] Entry& make(os::Lock<std::mutex>& lock, Class& of, std::uint64_t bytes,
                             Evict evict) {
     const std::uint64_t capacity = of.stats.capacity;
     std::exception_ptr refused;
@@ -365,7 +365,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
   /// Gives chunks without a buffer in use back to the system, the latest first.
   std::uint64_t give_back(std::uint64_t bytes) noexcept {
-    const std::scoped_lock lock{mutex_};
+    const std::lock_guard lock{mutex_};
     return chunks_.release(bytes, [this](Chunk& chunk) { return empty_chunk(chunk); });
   }
 

@@ -5,12 +5,12 @@
 #pragma once
 
 #include <allot/device/device.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/stream/stream_timeline.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 

@@ -7,12 +7,12 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/stream/stream_timeline.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <stdexcept>
 #include <utility>
 #include <vector>

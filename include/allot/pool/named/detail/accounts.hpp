@@ -5,13 +5,13 @@
 #pragma once
 
 #include <allot/core/source_location.hpp>
+#include <allot/os/mutex.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/named/byte_budget.hpp>
 #include <allot/pool/named/errors.hpp>
 
 #include <cstdint>
 #include <list>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -83,7 +83,7 @@ class CountedExternal {
   CountedExternal& operator=(const CountedExternal&) = delete;
   ~CountedExternal() {
     if (accounts_ == nullptr) return;
-    const std::scoped_lock lock{*mutex_};
+    const std::lock_guard lock{*mutex_};
     accounts_->remove_external(at_);
   }
 

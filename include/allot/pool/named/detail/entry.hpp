@@ -6,12 +6,12 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/source_location.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/named/config.hpp>
 #include <allot/pool/named/element_type.hpp>
 #include <allot/pool/named/errors.hpp>
 
 #include <cstdint>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>

@@ -12,13 +12,13 @@
 #include <allot/arena.hpp>
 #include <allot/core/block.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/mutex.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/stream/stream_timeline.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -148,7 +148,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
       std::unique_ptr<Piece> owned{piece};
       const std::shared_ptr<BufferMemory> memory = std::move(owned->memory);
       if (memory == nullptr) return;  // it never had a block
-      const std::scoped_lock lock{memory->mutex_};
+      const std::lock_guard lock{memory->mutex_};
       memory->drop(std::move(owned));
     }
   };

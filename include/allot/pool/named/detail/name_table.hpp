@@ -3,9 +3,10 @@
 /// `NameTable<Value>`: values by name, in no order.
 #pragma once
 
+#include <allot/os/smart_pointers.hpp>
+
 #include <bit>
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>

@@ -6,6 +6,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/observer/leak.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/named/detail/accounts.hpp>
 #include <allot/pool/named/detail/entry.hpp>
 #include <allot/pool/named/detail/name_table.hpp>
@@ -13,7 +14,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <stdexcept>
 #include <utility>
 #include <vector>

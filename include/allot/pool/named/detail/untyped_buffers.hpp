@@ -15,6 +15,8 @@
 #include <allot/device/device.hpp>
 #include <allot/observer/leak.hpp>
 #include <allot/os/chrono.hpp>
+#include <allot/os/mutex.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/named/byte_budget.hpp>
 #include <allot/pool/named/config.hpp>
 #include <allot/pool/named/detail/accounts.hpp>
@@ -30,8 +32,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -63,14 +63,14 @@ class UntypedBuffers {
   /// Throws: `std::out_of_range`.
   void free(std::string_view name) {
     std::shared_ptr<Piece> piece;  // outlives the lock
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     piece = forget(named(name));
   }
   /// The same, but its memory goes back only once the stream's earlier work is done, too.
   /// Throws: also what the device throws.
   void free(std::string_view name, Stream& stream) {
     std::shared_ptr<Piece> piece;  // outlives the lock
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     Named& buffer = named(name);
     memory_->transfer(
         stream, false, [&](auto&& visit) { visit(*buffer.value.piece); }, [](DeviceType&) {});
@@ -79,7 +79,7 @@ class UntypedBuffers {
   /// Sets how many elements are in use, for `stats`.
   /// Throws: `std::out_of_range` for an unknown name, and beyond the capacity.
   void set_used(std::string_view name, std::uint64_t elements) {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     Entry& entry = named(name).value;
     if (elements > entry.capacity) throw_beyond_buffer(name, 0, elements, entry.capacity);
     entry.used = elements;
@@ -87,22 +87,22 @@ class UntypedBuffers {
   }
 
   [[nodiscard]] bool contains(std::string_view name) const {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     return table_.find(name) != nullptr;
   }
   /// Returns the number of buffers.
   [[nodiscard]] std::uint64_t size() const {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     return table_.size();
   }
   /// Returns the number of elements that a buffer has room for. Throws: `std::out_of_range`.
   [[nodiscard]] std::uint64_t capacity(std::string_view name) const {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     return named(name).value.capacity;
   }
   /// Returns a buffer's configuration, with its bytes per element. Throws: `std::out_of_range`.
   [[nodiscard]] BufferConfig config(std::string_view name) const {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     return named(name).value.config;
   }
 
@@ -113,7 +113,7 @@ class UntypedBuffers {
       std::string_view name, std::uint64_t bytes,
       const SourceLocation& site = SourceLocation::current()) {
     auto counted = std::make_shared<CountedExternal<TimePoint>>();
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     counted->count(accounts_, {memory_, &memory_->mutex()},
                    {std::string{name}, bytes, Clock::now(), site});
     return ExternalMemory{std::move(counted)};
@@ -122,7 +122,7 @@ class UntypedBuffers {
   /// Returns a consistent snapshot; all figures are measured. Complexity: linear in the buffers.
   /// Throws: `std::bad_alloc`.
   [[nodiscard]] NamedBuffersStats stats() const {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     memory_->poll();
     const ByteBudget& budget = accounts_->budget();
     NamedBuffersStats stats{.total_bytes = budget.used(),
@@ -162,7 +162,7 @@ class UntypedBuffers {
   /// allocations.
   /// Throws: `std::bad_alloc`.
   [[nodiscard]] LeakList check_leaks() const {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     const auto now = Clock::now();
     return {table_.size() + accounts_->externals().size(),
             name_bytes_ + accounts_->external_name_bytes(), [&](auto&& add) {
@@ -191,7 +191,7 @@ class UntypedBuffers {
         memory_{std::make_shared<Memory>(std::move(device), std::move(arena))} {}
 
   [[nodiscard]] Slice<Access> find(std::string_view name, const ElementType& type) {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     return touch(named(name, type).value);
   }
 
@@ -199,7 +199,7 @@ class UntypedBuffers {
                                   std::uint64_t alignment, std::uint64_t elements,
                                   const BufferConfig& given, const SourceLocation& site) {
     const BufferConfig config = resolve(name, type, given);
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     if (Named* const found = table_.find(name)) {
       Entry& entry = found->value;
       if (!(entry.type == type) || entry.requested != elements || !(entry.config == config)) {
@@ -237,7 +237,7 @@ class UntypedBuffers {
   /// \param stream  for the copy; null: uses its own stream, and waits
   [[nodiscard]] Slice<Access> resize(const BufferResize& resize, Stream* stream) {
     Resizing resizing{1};  // outlives the lock
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     Named& buffer = named(resize.name, resize.type);
     resizing.add(buffer, resize.elements, ++resize_number_);
     run(resizing, stream);
@@ -246,7 +246,7 @@ class UntypedBuffers {
 
   void resize_all(std::span<const BufferResize> resizes, Stream* stream) {
     Resizing resizing{resizes.size()};  // outlives the lock
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     ++resize_number_;
     for (const BufferResize& resize : resizes) {
       resizing.add(named(resize.name, resize.type), resize.elements, resize_number_);
@@ -263,7 +263,7 @@ class UntypedBuffers {
 
   /// \param stream  null: uses its own stream, and waits
   void write(std::string_view name, const Range& range, const void* from, Stream* stream) {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     Entry& entry = named(name, range.type).value;
     void* const to = place_of(name, entry, range);
     if (range.count == 0) return;
@@ -277,7 +277,7 @@ class UntypedBuffers {
 
   /// \param stream  null: uses its own stream, and waits
   void copy_out(std::string_view name, const Range& range, void* to, Stream* stream) {
-    const std::scoped_lock lock{mutex()};
+    const std::lock_guard lock{mutex()};
     Entry& entry = named(name, range.type).value;
     if (stream != nullptr && !entry.config.asynchronous_readback) throw_no_readback(name);
     const void* const from = place_of(name, entry, range);

@@ -7,6 +7,7 @@
 #include <allot/arena.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/linear.hpp>
 #include <allot/stream/stream_ordered_memory.hpp>
@@ -14,7 +15,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>

@@ -3,11 +3,9 @@
 /// `ThreadNumbers`: small numbers for the live threads.
 #pragma once
 
-#include <allot/core/version.hpp>
+#include <allot/os/mutex.hpp>
 
-#include <algorithm>
 #include <cstdint>
-#include <mutex>
 #include <vector>
 
 namespace allot::detail {
@@ -41,13 +39,10 @@ class ThreadNumbers {
 
   [[nodiscard]] std::uint32_t take() {
     const std::lock_guard lock{mutex_};
-    const auto free = std::find(is_taken_.begin(), is_taken_.end(), false);
-    const auto number = static_cast<std::uint32_t>(free - is_taken_.begin());
-    if (free == is_taken_.end()) {
-      is_taken_.push_back(true);
-    } else {
-      *free = true;
-    }
+    std::uint32_t number = 0;
+    while (number < is_taken_.size() && is_taken_[number]) ++number;
+    if (number == is_taken_.size()) is_taken_.push_back(false);
+    is_taken_[number] = true;
     return number;
   }
 
