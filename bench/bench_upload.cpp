@@ -12,6 +12,7 @@
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/verify.hpp>
 
 #include <unistd.h>
 

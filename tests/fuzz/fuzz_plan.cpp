@@ -8,6 +8,7 @@
 #include <allot/load/load.hpp>
 #include <allot/load/plan/check_plan.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/verify.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>

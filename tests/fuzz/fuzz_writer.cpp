@@ -4,6 +4,7 @@
 #include <allot/gguf/writer/writer.hpp>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <variant>

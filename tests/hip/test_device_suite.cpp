@@ -8,6 +8,7 @@
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/verify.hpp>
 #include <allot/memory/hip.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>

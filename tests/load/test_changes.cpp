@@ -6,6 +6,7 @@
 #include <allot/gguf/writer/writer.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/verify.hpp>
 
 #include <doctest/doctest.h>
 

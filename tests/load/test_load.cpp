@@ -5,6 +5,7 @@
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/verify.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/first_fit.hpp>
 

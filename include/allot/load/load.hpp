@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Loads a planned model: reserves its arenas, replays the plan on them, and brings the file's
-/// bytes into place. Any failure releases everything. `verify` compares the model with its file.
+/// bytes into place. Any failure releases everything. `verify` (`verify.hpp`) compares the model with
+/// its file.
 #pragma once
 
 #include <allot/device/device.hpp>
@@ -16,8 +17,7 @@
 #include <allot/load/plan/check_plan.hpp>
 #include <allot/load/plan/make_plan.hpp>
 #include <allot/load/planned_device.hpp>
-#include <allot/load/verify.hpp>
-#include <allot/os/chrono.hpp>
+#include <allot/os/stopwatch.hpp>
 
 #include <cstddef>
 #include <span>
@@ -47,7 +47,7 @@ template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
   detail::check_options(options);
   detail::check_plan(plan, file);
 
-  const auto start = std::chrono::steady_clock::now();
+  const os::Stopwatch stopwatch;
   Plan followed = plan;
   LoadReport report;
   detail::Reservation<SharedArenaOf<Policy, DeviceType>, DeviceType> reserved{devices};
@@ -69,7 +69,7 @@ template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
   detail::bring<DeviceType>(file, followed, reserved.places, devices, progress, options, report);
   report.bytes = detail::bytes_of(followed.steps);
   report.device_allocations = reserved.arenas.size();
-  report.seconds = std::chrono::duration<double>{std::chrono::steady_clock::now() - start}.count();
+  report.seconds = stopwatch.seconds();
   return ModelType{std::move(followed), std::move(reserved.arenas), std::move(tensors),
                    std::move(report)};
 }

@@ -16,7 +16,6 @@
 #include <allot/load/plan/layout.hpp>
 #include <allot/stream/readback.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -100,9 +99,9 @@ template <class = void>
   const auto piece = expected.first(static_cast<std::size_t>(part.bytes));
   shard.read(shard.data_offset() + info.offset + part.at, piece);
   if (std::memcmp(piece.data(), bytes, piece.size()) == 0) return std::nullopt;
-  const auto [differs, _] = std::mismatch(piece.begin(), piece.end(), bytes);
-  return Difference{std::string{info.name},
-                    part.at + static_cast<std::uint64_t>(differs - piece.begin())};
+  std::size_t differs = 0;
+  while (piece[differs] == bytes[differs]) ++differs;
+  return Difference{std::string{info.name}, part.at + differs};
 }
 
 /// Finds a tensor of the file that the model lacks; then nothing else can be compared.

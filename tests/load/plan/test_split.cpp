@@ -5,6 +5,7 @@
 #include <allot/load/check.hpp>
 #include <allot/load/plan/detail/experts.hpp>
 #include <allot/load/plan/detail/layer_order.hpp>
+#include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/detail/split.hpp>
 #include <allot/load/plan/make_plan.hpp>
 
@@ -15,6 +16,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/models.hpp"
@@ -237,6 +239,20 @@ TEST_CASE("rules place tensors on a device by their names, and layers share what
                   std::invalid_argument);
 }
 
+TEST_CASE("sorting keeps the order of what is equal") {
+  std::mt19937_64 random{test::first_seed()};
+  INFO("ALLOT_SEED=" << test::first_seed());
+  for (std::size_t count = 0; count < 70; ++count) {
+    std::vector<std::pair<std::uint64_t, std::size_t>> made;
+    for (std::size_t i = 0; i < count; ++i) made.emplace_back(random() % 20, i);
+    const auto before = [](const auto& a, const auto& b) { return a.first < b.first; };
+    auto expected = made;
+    std::stable_sort(expected.begin(), expected.end(), before);
+    load::detail::sort_stably(made, before);
+    REQUIRE(made == expected);
+  }
+}
+
 TEST_CASE("no choice of experts reads fewer bytes a token on the host than the one that is made") {
   std::mt19937_64 random{test::first_seed()};
   INFO("ALLOT_SEED=" << test::first_seed());
@@ -278,8 +294,8 @@ TEST_CASE("no choice of experts reads fewer bytes a token on the host than the o
     check(load::detail::cheapest_to_move(movable, least, most));
     if (least == 0) continue;
     // The search for sizes without a common measure finds the same.
-    const auto kinds = load::detail::kinds_of(std::span<const load::detail::Movable>{movable});
-    const auto counts = load::detail::CountSearch{std::span{kinds}, least, most}.best();
+    const auto kinds = load::detail::kinds_of(movable);
+    const auto counts = load::detail::CountSearch{kinds, least, most}.best();
     std::optional<std::vector<std::uint32_t>> found;
     if (counts) {
       found.emplace();

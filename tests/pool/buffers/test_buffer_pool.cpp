@@ -11,6 +11,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>

@@ -5,9 +5,9 @@
 
 #include <allot/gguf/file.hpp>
 #include <allot/load/detail/batches.hpp>
+#include <allot/os/atomic.hpp>
 #include <allot/os/direct_file.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -63,7 +63,7 @@ class DirectFiles {
   }
 
   std::vector<os::DirectFile> files_;
-  std::atomic<bool> refused_{false};
+  os::Atomic<bool> refused_{false};
 };
 
 }  // namespace allot::load::detail

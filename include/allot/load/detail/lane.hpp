@@ -5,13 +5,13 @@
 
 #include <allot/device/device.hpp>
 #include <allot/load/load_options.hpp>
+#include <allot/os/atomic.hpp>
 #include <allot/os/monitor.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/stream/wait_noexcept.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -29,12 +29,10 @@ class Lane {
 
   /// Returns the stream that is next, or has the fewest bytes in flight.
   [[nodiscard]] std::size_t choose(StreamChoice choice) noexcept {
-    if (choice == StreamChoice::round_robin)
-      return next_.fetch_add(1, std::memory_order_relaxed) % streams_.size();
+    if (choice == StreamChoice::round_robin) return next_.fetch_add(1) % streams_.size();
     std::size_t least = 0;
     for (std::size_t i = 1; i < streams_.size(); ++i) {
-      if (streams_[i]->outstanding.load(std::memory_order_relaxed) <
-          streams_[least]->outstanding.load(std::memory_order_relaxed)) {
+      if (streams_[i]->outstanding.load() < streams_[least]->outstanding.load()) {
         least = i;
       }
     }
@@ -54,13 +52,13 @@ class Lane {
       allot::detail::wait_noexcept(*device_, chosen.stream);
       throw;
     }
-    chosen.outstanding.fetch_add(bytes, std::memory_order_relaxed);
+    chosen.outstanding.fetch_add(bytes);
   }
 
   /// Waits for the last copies that were submitted from a slot.
   void wait(std::size_t stream, std::size_t slot, std::uint64_t bytes) {
     device_->synchronize(events_[slot]);
-    streams_[stream]->outstanding.fetch_sub(bytes, std::memory_order_relaxed);
+    streams_[stream]->outstanding.fetch_sub(bytes);
   }
 
   void synchronize() {
@@ -72,13 +70,13 @@ class Lane {
     explicit Stream(typename DeviceType::stream_type made) : stream{std::move(made)} {}
     os::Monitor monitor;
     typename DeviceType::stream_type stream;
-    std::atomic<std::uint64_t> outstanding{0};
+    os::Atomic<std::uint64_t> outstanding{0};
   };
 
   DeviceType* device_;
   std::vector<typename DeviceType::event_type> events_;
   std::vector<std::unique_ptr<Stream>> streams_;  // released first: they wait for their copies
-  std::atomic<std::size_t> next_{0};
+  os::Atomic<std::size_t> next_{0};
 };
 
 }  // namespace allot::load::detail

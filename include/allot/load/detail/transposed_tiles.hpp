@@ -10,9 +10,9 @@
 #include <allot/load/detail/tiles.hpp>
 #include <allot/load/plan/plan.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -161,7 +161,7 @@ void make_tile(const gguf::File& file, const Plan& plan, const TransposedTile& t
                std::span<std::byte> slot) {
   const auto out = slot.first(static_cast<std::size_t>(tile.slot_bytes));
   if (tile.rows == 0) {
-    std::fill(out.begin(), out.end(), std::byte{0});
+    std::memset(out.data(), 0, out.size());
   } else {
     transpose(Conversion{file, plan, *tile.step}, plan, tile, out.data(),
               out.size() / tile.columns);
@@ -200,7 +200,7 @@ void make_tile_in_place(const gguf::File& file, const Plan& plan, const Transpos
     return;
   }
   each_run_of(plan, tile, [&](std::uint64_t to, std::uint64_t, std::uint64_t bytes) {
-    std::fill_n(arena + to, static_cast<std::size_t>(bytes), std::byte{0});
+    std::memset(arena + to, 0, static_cast<std::size_t>(bytes));
   });
 }
 

@@ -19,11 +19,10 @@
 #include <allot/load/detail/worker_pool.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/plan.hpp>
+#include <allot/os/smart_pointers.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <utility>
 #include <vector>

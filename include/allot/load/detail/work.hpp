@@ -8,7 +8,6 @@
 #include <allot/load/detail/transposed_tiles.hpp>
 #include <allot/load/plan/plan.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -31,8 +30,13 @@ class Tiles {
 
   /// Complexity: O(log n) in the steps.
   [[nodiscard]] auto operator[](std::uint64_t number) const noexcept {
-    const auto end = std::upper_bound(ends_.begin(), ends_.end(), number);
-    const auto at = static_cast<std::size_t>(end - ends_.begin());
+    std::size_t at = 0;  // the first tiling that ends after the number
+    for (std::size_t count = ends_.size(); count != 0;) {
+      const std::size_t half = count / 2;
+      const bool is_later = ends_[at + half] <= number;
+      if (is_later) at += half + 1;
+      count = is_later ? count - half - 1 : half;
+    }
     return tilings_[at][number - (at == 0 ? 0 : ends_[at - 1])];
   }
 

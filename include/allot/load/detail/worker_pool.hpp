@@ -5,10 +5,10 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/gguf/progress.hpp>
+#include <allot/os/atomic.hpp>
 #include <allot/os/monitor.hpp>
 #include <allot/os/thread.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -31,7 +31,7 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   /// Finishes the jobs under way, and starts no others.
-  ~WorkerPool() { stopping_.store(true, std::memory_order_relaxed); }
+  ~WorkerPool() { stopping_.store(true); }
 
   /// Starts at most `count` threads beside the caller's. Throws: `std::system_error`.
   void start(std::size_t count) {
@@ -71,7 +71,7 @@ class WorkerPool {
 
  private:
   bool do_next() {
-    const std::size_t job = next_.fetch_add(1, std::memory_order_relaxed);
+    const std::size_t job = next_.fetch_add(1);
     if (job >= jobs_) return false;
     job_(job);
     {
@@ -84,10 +84,10 @@ class WorkerPool {
 
   void work() noexcept {
     try {
-      while (!stopping_.load(std::memory_order_relaxed) && do_next()) {
+      while (!stopping_.load() && do_next()) {
       }
     } catch (...) {
-      stopping_.store(true, std::memory_order_relaxed);
+      stopping_.store(true);
       {
         const os::Monitor::Lock lock{monitor_};
         if (!error_) error_ = std::current_exception();
@@ -102,8 +102,8 @@ class WorkerPool {
 
   const std::size_t jobs_;
   Job job_;
-  std::atomic<std::size_t> next_{0};
-  std::atomic<bool> stopping_{false};
+  os::Atomic<std::size_t> next_{0};
+  os::Atomic<bool> stopping_{false};
   os::Monitor monitor_;
   std::size_t finished_ = 0;         // guarded
   std::exception_ptr error_;         // guarded
@@ -115,13 +115,11 @@ class WorkerPool {
 class ByteCount {
  public:
   explicit ByteCount(std::uint64_t total) noexcept : total_{total} {}
-  void add(std::uint64_t bytes) noexcept { done_.fetch_add(bytes, std::memory_order_relaxed); }
-  [[nodiscard]] Progress now() const noexcept {
-    return {done_.load(std::memory_order_relaxed), total_};
-  }
+  void add(std::uint64_t bytes) noexcept { done_.fetch_add(bytes); }
+  [[nodiscard]] Progress now() const noexcept { return {done_.load(), total_}; }
 
  private:
-  std::atomic<std::uint64_t> done_{0};
+  os::Atomic<std::uint64_t> done_{0};
   const std::uint64_t total_;
 };
 

@@ -15,7 +15,6 @@
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -161,10 +160,10 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
     options.cache->context = context;
     try {
       const Plan plan = make_plan<Policy>(file, options, grouping);
-      return std::all_of(
-          options.devices.begin(), options.devices.end(), [&](const PlannedDevice& device) {
-            return deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
-          });
+      for (const PlannedDevice& device : options.devices) {
+        if (deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) != 0) return false;
+      }
+      return true;
     } catch (const InsufficientMemory&) {
       return false;
     }

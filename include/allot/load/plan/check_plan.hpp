@@ -6,10 +6,10 @@
 #include <allot/core/checked.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -87,11 +87,9 @@ void check_apart(std::span<const Step> steps) {
   for (const Step& step : steps) {
     if (step.arena_bytes != 0) sorted.push_back(&step);
   }
-  const auto before = [](const Step* a, const Step* b) {
+  sort_stably(sorted, [](const Step* a, const Step* b) {
     return a->arena != b->arena ? a->arena < b->arena : a->arena_offset < b->arena_offset;
-  };
-  if (!std::is_sorted(sorted.begin(), sorted.end(), before))
-    std::sort(sorted.begin(), sorted.end(), before);
+  });
   for (std::size_t i = 1; i < sorted.size(); ++i) {
     const Step& first = *sorted[i - 1];
     const Step& second = *sorted[i];
@@ -107,22 +105,24 @@ void check_apart(std::span<const Step> steps) {
 /// Throws: `std::logic_error` unless the plan's tensors are those of the file.
 template <class = void>
 void check_items(const Plan& plan, const gguf::File& file) {
-  const bool fits =
-      plan.tensor_count() == file.tensors().size() && plan.items.size() >= file.tensors().size() &&
-      std::equal(file.tensors().begin(), file.tensors().end(), plan.items.begin(), can_become<>);
-  const bool has_places = std::all_of(plan.items.begin(), plan.items.end(), [&](const Item& item) {
+  const auto& tensors = file.tensors();
+  const auto has_place = [&](const Item& item) {
     const bool is_copy = item.purpose == Purpose::copy;
     if (is_copy != item.copy_of.has_value()) return false;
-    if (is_copy && (*item.copy_of >= file.tensors().size() ||
-                    !can_become(file.tensors()[*item.copy_of], item))) {
+    if (is_copy &&
+        (*item.copy_of >= tensors.size() || !can_become(tensors[*item.copy_of], item))) {
       return false;
     }
     if (item.part_of)
       return item.part_of->item < plan.items.size() &&
              plan.items[item.part_of->item].has_own_memory();
     return item.bytes == 0 || item.arena < plan.arenas.size();
-  });
-  if (fits && has_places) return;
+  };
+  bool fits = plan.tensor_count() == tensors.size() && plan.items.size() >= tensors.size();
+  for (std::size_t i = 0; fits && i < tensors.size(); ++i)
+    fits = can_become(tensors[i], plan.items[i]);
+  for (const Item& item : plan.items) fits = fits && has_place(item);
+  if (fits) return;
   throw std::logic_error{
       "the plan's tensors are not those of the file; load the file that the plan was made for"};
 }

@@ -15,12 +15,10 @@
 
 #include <allot/core/checked.hpp>
 
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <system_error>
 
 namespace allot::load {
 
@@ -63,11 +61,15 @@ template <class = void>
     const bool counts = words == LayerWord::any || is_layer_word(word) || word == "cache";
     if (!counts) continue;
     const std::string_view rest = name.substr(dot + 1);
-    std::uint64_t number = 0;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    if (error != std::errc{} || end == rest.data() + rest.size() || *end != '.') continue;
-    return LayerName{name.substr(0, word == "blk" ? first : dot + 1), number,
-                     rest.substr(static_cast<std::size_t>(end - rest.data()) + 1)};
+    std::size_t digits = 0;
+    std::optional<std::uint64_t> number = 0;
+    for (; digits < rest.size() && rest[digits] >= '0' && rest[digits] <= '9'; ++digits) {
+      if (number) number = checked_multiply(*number, 10);
+      if (number) number = checked_add(*number, static_cast<std::uint64_t>(rest[digits] - '0'));
+    }
+    if (digits == 0 || !number || digits == rest.size() || rest[digits] != '.') continue;
+    return LayerName{name.substr(0, word == "blk" ? first : dot + 1), *number,
+                     rest.substr(digits + 1)};
   }
   return std::nullopt;
 }

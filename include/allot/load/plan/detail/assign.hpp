@@ -13,7 +13,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,8 +54,7 @@ template <GroupingPolicy Grouping>
       arenas.push_back({devices[i].name, devices[i].transfer, std::move(group)});
   }
   std::vector<std::string> notes;
-  if (devices.size() > 1 && !items.empty() &&
-      !LayerOrder{std::span<const ItemLayout>{items}}.has_layers()) {
+  if (devices.size() > 1 && !items.empty() && !LayerOrder{items}.has_layers()) {
     notes.emplace_back(
         "no layers were recognized in the tensors' names: they are divided one by one, in the "
         "order of the file");

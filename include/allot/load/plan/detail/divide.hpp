@@ -6,10 +6,8 @@
 
 #include <allot/load/plan/plan.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 namespace allot::load::detail {
@@ -20,15 +18,16 @@ struct Portion {
   double bytes;
 };
 
-/// Gives each device portions, in order, while they keep it within `ratio` of what it has room for.
-/// Returns false if the devices do not take all.
-template <class = void>
-[[nodiscard]] bool fits_within(std::span<const Portion> portions,
-                               std::span<const PlannedDevice> devices, double ratio,
-                               std::span<std::uint32_t> assigned) {
+/// Gives each device portions from `first` on, in order, while they keep it within `ratio` of what it
+/// has room for. Returns false if the devices do not take all.
+/// \tparam Devices  the vector of them; this is compiled only where it is called
+template <class Devices>
+[[nodiscard]] bool fits_within(const std::vector<Portion>& portions, std::size_t first,
+                               const Devices& devices, double ratio,
+                               std::vector<std::uint32_t>& assigned) {
   std::uint32_t device = 0;
   double held = 0;
-  for (std::size_t i = 0; i < portions.size(); ++i) {
+  for (std::size_t i = first; i < portions.size(); ++i) {
     while (held + portions[i].bytes > ratio * static_cast<double>(devices[device].room())) {
       if (++device == devices.size()) return false;
       held = 0;
@@ -39,19 +38,21 @@ template <class = void>
   return true;
 }
 
-/// Returns the device of each portion, so that the fullest device, relative to its room, is as empty
-/// as whole portions in order allow. The ratio is found by bisection.
-template <class = void>
-[[nodiscard]] std::vector<std::uint32_t> divide(std::span<const Portion> portions,
-                                                std::span<const PlannedDevice> devices) {
+/// Returns the device of each portion from `first` on, so that the fullest device, relative to its
+/// room, is as empty as whole portions in order allow. The ratio is found by bisection.
+template <class Devices>
+[[nodiscard]] std::vector<std::uint32_t> divide(const std::vector<Portion>& portions,
+                                                std::size_t first, const Devices& devices) {
   std::vector<std::uint32_t> assigned(portions.size());
-  const auto fits = [&](double ratio) { return fits_within(portions, devices, ratio, assigned); };
+  const auto fits = [&](double ratio) {
+    return fits_within(portions, first, devices, ratio, assigned);
+  };
   double low = 0;
   double high = 1;
   while (!fits(high)) {
     high *= 2;
     if (high > 1e18) {  // no memory is free anywhere: the check will report it
-      std::fill(assigned.begin(), assigned.end(), 0U);
+      assigned.assign(assigned.size(), 0);
       return assigned;
     }
   }
@@ -64,16 +65,16 @@ template <class = void>
 }
 
 /// Returns how many of the first portions the devices have no room for: the fewest.
-template <class = void>
-[[nodiscard]] std::size_t count_left_over(std::span<const Portion> portions,
-                                          std::span<const PlannedDevice> devices) {
+template <class Devices>
+[[nodiscard]] std::size_t count_left_over(const std::vector<Portion>& portions,
+                                          const Devices& devices) {
   std::vector<std::uint32_t> assigned(portions.size());
   std::size_t fitting = portions.size();  // none of them: that fits
   std::size_t refused = 0;
-  if (fits_within(portions, devices, 1, assigned)) return 0;
+  if (fits_within(portions, 0, devices, 1, assigned)) return 0;
   while (fitting - refused > 1) {
     const std::size_t middle = refused + (fitting - refused) / 2;
-    const bool fits = fits_within(portions.subspan(middle), devices, 1, assigned);
+    const bool fits = fits_within(portions, middle, devices, 1, assigned);
     (fits ? fitting : refused) = middle;
   }
   return fitting;

@@ -11,14 +11,13 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/load/plan/detail/sort.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
 #include <optional>
-#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace allot::load::detail {
@@ -46,20 +45,18 @@ struct MovableKind {
 };
 
 /// Returns the tensors by size and cost, the cheapest a byte first.
-template <class = void>
-[[nodiscard]] std::vector<MovableKind> kinds_of(std::span<const Movable> movable) {
+/// \tparam Movables  a vector of `Movable`; this is compiled only where it is called
+template <class Movables>
+[[nodiscard]] std::vector<MovableKind> kinds_of(const Movables& movable) {
   std::vector<MovableKind> kinds;
-  for (const Movable& one : movable) {
-    const auto same = std::find_if(kinds.begin(), kinds.end(), [&](const MovableKind& kind) {
-      return kind.bytes == one.bytes && kind.cost == one.cost;
-    });
-    if (same != kinds.end()) {
-      same->items.push_back(one.item);
-    } else {
-      kinds.push_back({one.bytes, one.cost, {one.item}});
-    }
+  for (const auto& one : movable) {
+    std::size_t same = 0;
+    while (same < kinds.size() && (kinds[same].bytes != one.bytes || kinds[same].cost != one.cost))
+      ++same;
+    if (same == kinds.size()) kinds.push_back({one.bytes, one.cost, {}});
+    kinds[same].items.push_back(one.item);
   }
-  std::stable_sort(kinds.begin(), kinds.end(), [](const MovableKind& a, const MovableKind& b) {
+  sort_stably(kinds, [](const MovableKind& a, const MovableKind& b) {
     const double first = static_cast<double>(a.cost) / static_cast<double>(a.bytes);
     const double second = static_cast<double>(b.cost) / static_cast<double>(b.bytes);
     return first != second ? first < second : a.bytes > b.bytes;
@@ -71,12 +68,12 @@ template <class = void>
 using KindCounts = std::vector<std::size_t>;
 
 /// Fills a table: for each number of units, the least cost of tensors that together have it.
-template <class = void>
+template <class Kinds>
 class CostTable {
  public:
   /// \param unit   divides the bytes of every kind
   /// \param units  the largest number in the table
-  CostTable(std::span<const MovableKind> kinds, std::uint64_t unit, std::size_t units)
+  CostTable(const Kinds& kinds, std::uint64_t unit, std::size_t units)
       : kinds_{kinds}, costs_(units + 1, none), unit_{unit} {
     costs_[0] = 0;
     for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
@@ -129,7 +126,7 @@ class CostTable {
     taken_.push_back(std::move(taken));
   }
 
-  std::span<const MovableKind> kinds_;
+  const Kinds& kinds_;
   std::vector<std::uint64_t> costs_;
   std::uint64_t unit_;
   std::vector<Bundle> bundles_;
@@ -137,10 +134,10 @@ class CostTable {
 };
 
 /// Tries numbers of each kind, depth first, the most of the cheapest kind first.
-template <class = void>
+template <class Kinds>
 class CountSearch {
  public:
-  CountSearch(std::span<const MovableKind> kinds, std::uint64_t least, std::uint64_t most)
+  CountSearch(const Kinds& kinds, std::uint64_t least, std::uint64_t most)
       : kinds_{kinds}, most_{most}, counts_(kinds.size(), 0) {
     try_kind(0, least, 0, 0);
   }
@@ -158,7 +155,7 @@ class CountSearch {
     }
     if (kind == kinds_.size() || budget_ == 0) return;
     --budget_;
-    const MovableKind& here = kinds_[kind];
+    const auto& here = kinds_[kind];
     if (best_ && static_cast<double>(cost) + static_cast<double>(missing) /
                                                  static_cast<double>(here.bytes) *
                                                  static_cast<double>(here.cost) >=
@@ -176,7 +173,7 @@ class CountSearch {
     counts_[kind] = 0;
   }
 
-  std::span<const MovableKind> kinds_;
+  const Kinds& kinds_;
   std::uint64_t most_;
   KindCounts counts_;
   std::optional<KindCounts> best_;
@@ -184,20 +181,27 @@ class CountSearch {
   std::uint64_t budget_ = 1 << 20;
 };
 
+[[nodiscard]] constexpr std::uint64_t greatest_common_divisor(std::uint64_t a,
+                                                              std::uint64_t b) noexcept {
+  while (b != 0) a = std::exchange(b, a % b);
+  return a;
+}
+
 /// Returns the items to move so that at least `least` bytes and at most `most` go, at the least
 /// cost; nothing if no choice does. Of equal tensors, the first.
 /// Requires: sizes that are not 0, and sums below 2^63.
-template <class = void>
-[[nodiscard]] std::optional<std::vector<std::uint32_t>> cheapest_to_move(
-    std::span<const Movable> movable, std::uint64_t least, std::uint64_t most) {
+template <class Movables>
+[[nodiscard]] std::optional<std::vector<std::uint32_t>> cheapest_to_move(const Movables& movable,
+                                                                         std::uint64_t least,
+                                                                         std::uint64_t most) {
   if (least == 0) return std::vector<std::uint32_t>{};
-  const std::vector<MovableKind> kinds = kinds_of(movable);
+  const auto kinds = kinds_of(movable);
   std::uint64_t unit = 0;
   std::uint64_t total = 0;
   std::uint64_t largest = 0;
   std::uint64_t bundles = 0;
-  for (const MovableKind& kind : kinds) {
-    unit = std::gcd(unit, kind.bytes);
+  for (const auto& kind : kinds) {
+    unit = greatest_common_divisor(unit, kind.bytes);
     total += kind.bytes * kind.items.size();
     largest = larger(largest, kind.bytes);
     for (std::size_t left = kind.items.size(); left != 0; left /= 2) ++bundles;

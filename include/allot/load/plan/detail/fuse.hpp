@@ -11,7 +11,6 @@
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/transform.hpp>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -182,18 +181,22 @@ class Fuser {
 
   void fuse_biases(Fusion& fusion, const std::string& name,
                    const std::vector<std::uint32_t>& biases) {
-    const auto absent = std::count(biases.begin(), biases.end(), missing);
-    if (absent == static_cast<std::ptrdiff_t>(biases.size())) return;
-    const auto agree = [&](std::uint32_t index) {
+    std::size_t absent = 0;
+    for (const std::uint32_t index : biases) absent += index == missing ? 1 : 0;
+    if (absent == biases.size()) return;
+    const auto agrees = [&](std::uint32_t index) {
       const ItemLayout& item = items_[index];
       const ItemLayout& first = items_[biases.front()];
       return item.type == first.type && item.bytes != 0 && !item.transposed &&
              has_own_elements(item.type) && item.shape.rank == first.shape.rank &&
              multiply_sizes(matrices_of(item), item.shape.extent[1]) <= most_copies &&
-             std::equal(item.shape.extent.begin() + 1, item.shape.extent.end(),
-                        first.shape.extent.begin() + 1);
+             item.shape.extent[1] == first.shape.extent[1] &&
+             item.shape.extent[2] == first.shape.extent[2] &&
+             item.shape.extent[3] == first.shape.extent[3];
     };
-    if (absent == 0 && find(name) == missing && std::all_of(biases.begin(), biases.end(), agree)) {
+    bool all_agree = absent == 0;
+    for (std::size_t i = 0; all_agree && i < biases.size(); ++i) all_agree = agrees(biases[i]);
+    if (all_agree && find(name) == missing) {
       fuse(name, biases, 0);
       return;
     }

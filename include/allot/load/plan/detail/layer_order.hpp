@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,7 +47,9 @@ template <class = void>
 
 /// The position of items in the order of layers. Each file's: what comes before its layers; its
 /// layers, stack after stack in file order, decoders last; its output.
-template <class = void>
+///
+/// \tparam Owner  any type of the caller's: this is compiled only when the caller is
+template <class Owner = void>
 class LayerOrder {
   /// Returns the name at a place, for the index.
   struct NameAt {
@@ -63,7 +64,8 @@ class LayerOrder {
   static constexpr std::uint64_t output = (std::uint64_t{1} << 48) - 1;
 
   /// Requires: the items' names outlive this. Complexity: linear.
-  explicit LayerOrder(std::span<const ItemLayout> items) {
+  template <class Items>
+  explicit LayerOrder(const Items& items) {
     add_stacks(items);
     if (stacks_.empty()) {
       word_ = LayerWord::any;
@@ -115,7 +117,8 @@ class LayerOrder {
     return item.file != 0 && item.name.starts_with("lora");
   }
 
-  void add_stacks(std::span<const ItemLayout> items) {
+  template <class Items>
+  void add_stacks(const Items& items) {
     for (const ItemLayout& item : items) {
       if (item.purpose != Purpose::weight || is_of_adapter(item)) continue;
       const auto layer = layer_name_of(item.name, word_);

@@ -16,7 +16,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <iterator>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -148,8 +147,7 @@ template <class = void>
   if (divided) add_copies(layouts.items, file, transforms);
   if (cache) {
     auto items = cache_items(file, *cache);
-    layouts.items.insert(layouts.items.end(), std::make_move_iterator(items.begin()),
-                         std::make_move_iterator(items.end()));
+    for (auto& item : items) layouts.items.push_back(std::move(item));
   }
   if (cache && draft != nullptr) {
     for (ItemLayout& item : cache_items(*draft, draft_cache(*cache))) {

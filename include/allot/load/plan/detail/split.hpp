@@ -11,16 +11,15 @@
 #include <allot/load/plan/detail/divide.hpp>
 #include <allot/load/plan/detail/experts.hpp>
 #include <allot/load/plan/detail/layer_order.hpp>
+#include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/placing.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/os/pattern.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -32,14 +31,15 @@ namespace allot::load::detail {
 struct SplitOptions {
   std::uint64_t reserved = 0;  // bytes of each device that are taken already
   std::uint64_t alignment = 1;
-  std::span<const PlaceRule> place{};
+  std::vector<PlaceRule> place{};
   bool move_experts = false;
 };
 
 /// Throws: `std::invalid_argument` for a rule whose device the plan does not have.
-template <class = void>
-[[nodiscard]] std::vector<std::uint32_t> devices_of_rules(std::span<const PlaceRule> rules,
-                                                          std::span<const PlannedDevice> devices) {
+/// \tparam Devices  the vector of them; this is compiled only where it is called
+template <class Devices>
+[[nodiscard]] std::vector<std::uint32_t> devices_of_rules(const std::vector<PlaceRule>& rules,
+                                                          const Devices& devices) {
   std::vector<std::uint32_t> found;
   for (const PlaceRule& rule : rules) {
     std::string names;
@@ -55,17 +55,19 @@ template <class = void>
 }
 
 /// Divides the items that need memory.
-template <class = void>
+///
+/// \tparam Items    a range of `ItemLayout`
+/// \tparam Devices  the vector of them; with both as parameters, this is compiled only where it is used
+template <class Items, class Devices>
 class Splitter {
  public:
-  Splitter(std::span<const ItemLayout> items, std::vector<PlannedDevice> devices,
-           const SplitOptions& options)
+  Splitter(const Items& items, Devices devices, const SplitOptions& options)
       : items_{items},
         devices_{std::move(devices)},
         options_{options},
         order_{items},
         device_of_(items.size(), none) {
-    for (PlannedDevice& device : devices_) take(device, options.reserved);
+    for (auto& device : devices_) take(device, options.reserved);
   }
 
   /// Returns the device of every item.
@@ -73,25 +75,20 @@ class Splitter {
   [[nodiscard]] std::vector<std::uint32_t> run() && {
     apply_rules();
     const auto host = host_beside_others();
-    std::vector<PlannedDevice> others = devices_;
+    Devices others = devices_;
     if (host) others.erase(others.begin() + static_cast<std::ptrdiff_t>(*host));
     if (host && options_.move_experts) move_experts(*host, others);
     require_room_for_each();
     const std::vector<Portion> portions = portions_left();
-    const std::size_t on_host = host ? count_left_over(std::span{portions}, others) : 0;
-    const auto shared = std::span{portions}.subspan(on_host);
-    const std::vector<std::uint32_t> of_portion = divide(shared, std::span{others});
+    const std::size_t on_host = host ? count_left_over(portions, others) : 0;
+    const std::vector<std::uint32_t> of_portion = divide(portions, on_host, others);
     for (std::size_t i = 0; i < items_.size(); ++i) {
       if (device_of_[i] != none) continue;
-      const auto at = static_cast<std::size_t>(
-          std::lower_bound(
-              portions.begin(), portions.end(), place_of(i),
-              [](const Portion& portion, std::uint64_t place) { return portion.layer < place; }) -
-          portions.begin());
+      const std::size_t at = portion_at(portions, place_of(i));
       if (at < on_host) {
         device_of_[i] = *host;
       } else {
-        const std::uint32_t other = of_portion[at - on_host];
+        const std::uint32_t other = of_portion[at];
         device_of_[i] = other + (host && other >= *host ? 1 : 0);
       }
     }
@@ -117,6 +114,17 @@ class Splitter {
     return order_.has_layers() ? order_.place_of(items_[item]) : item;
   }
 
+  /// Returns the number of the portion at a place in the order. Requires: there is one.
+  [[nodiscard]] static std::size_t portion_at(const std::vector<Portion>& portions,
+                                              std::uint64_t place) noexcept {
+    std::size_t first = 0;
+    for (std::size_t end = portions.size(); end - first > 1;) {
+      const std::size_t middle = first + (end - first) / 2;
+      (portions[middle].layer <= place ? first : end) = middle;
+    }
+    return first;
+  }
+
   void apply_rules() {
     const auto of_rule = devices_of_rules(options_.place, devices_);
     for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -132,15 +140,15 @@ class Splitter {
 
   /// Returns the host, if it is one of several devices.
   [[nodiscard]] std::optional<std::uint32_t> host_beside_others() const {
-    const auto is_host = [](const PlannedDevice& device) { return device.name == "host"; };
-    const auto host = std::find_if(devices_.begin(), devices_.end(), is_host);
-    if (host == devices_.end() || devices_.size() == 1) return std::nullopt;
-    return static_cast<std::uint32_t>(host - devices_.begin());
+    for (std::size_t i = 0; devices_.size() != 1 && i < devices_.size(); ++i) {
+      if (devices_[i].name == "host") return static_cast<std::uint32_t>(i);
+    }
+    return std::nullopt;
   }
 
   /// Gives the host the experts that cost the fewest bytes a token, so that all the rest fits the
   /// other devices; all experts, if that is not enough.
-  void move_experts(std::uint32_t host, std::span<const PlannedDevice> others) {
+  void move_experts(std::uint32_t host, const Devices& others) {
     std::vector<Movable> experts;
     std::optional<std::uint64_t> needed = 0;
     std::uint64_t total = 0;
@@ -156,8 +164,8 @@ class Splitter {
     }
     if (!needed || *needed > std::uint64_t{1} << 62 || experts.empty()) return;
     std::uint64_t room = 0;
-    for (const PlannedDevice& other : others) room += smaller(other.room(), *needed);
-    const auto move = [&](std::span<const std::uint32_t> moved, std::uint32_t to) {
+    for (const auto& other : others) room += smaller(other.room(), *needed);
+    const auto move = [&](const std::vector<std::uint32_t>& moved, std::uint32_t to) {
       for (const std::uint32_t item : moved) device_of_[item] = to;
     };
     const auto fits = [&] { return count_left_over(portions_left(), others) == 0; };
@@ -186,9 +194,10 @@ class Splitter {
 
   /// Throws: `InsufficientMemory`.
   void require_room_for_each() const {
-    const auto roomiest = std::max_element(
-        devices_.begin(), devices_.end(),
-        [](const PlannedDevice& a, const PlannedDevice& b) { return a.room() < b.room(); });
+    const auto* roomiest = &devices_.front();
+    for (const auto& device : devices_) {
+      if (device.room() > roomiest->room()) roomiest = &device;
+    }
     for (std::size_t i = 0; i < items_.size(); ++i) {
       if (device_of_[i] != none || !items_[i].has_own_memory()) continue;
       if (items_[i].bytes <= roomiest->room()) continue;
@@ -208,8 +217,7 @@ class Splitter {
       if (device_of_[i] == none)
         portions.push_back({place_of(i), static_cast<double>(bytes_of(i))});
     }
-    std::stable_sort(portions.begin(), portions.end(),
-                     [](const Portion& a, const Portion& b) { return a.layer < b.layer; });
+    sort_stably(portions, [](const Portion& a, const Portion& b) { return a.layer < b.layer; });
     std::size_t kept = 0;
     for (const Portion& portion : portions) {
       if (kept != 0 && portions[kept - 1].layer == portion.layer) {
@@ -222,10 +230,10 @@ class Splitter {
     return portions;
   }
 
-  std::span<const ItemLayout> items_;
-  std::vector<PlannedDevice> devices_;
-  SplitOptions options_;
-  LayerOrder<> order_;
+  const Items& items_;
+  Devices devices_;
+  const SplitOptions& options_;
+  LayerOrder<Items> order_;
   std::vector<std::uint32_t> device_of_;  // by item
 };
 
@@ -252,14 +260,14 @@ void keep_needed_copies(std::vector<ItemLayout>& items, const std::vector<Planne
 
 /// Returns the items that need memory, for each device; in order.
 /// Throws: as `Splitter::run`.
-template <class = void>
+/// \tparam Items  a range of `ItemLayout`
+template <class Items>
 [[nodiscard]] std::vector<std::vector<std::uint32_t>> split_by_layers(
-    std::span<const ItemLayout> items, const std::vector<PlannedDevice>& devices,
-    const SplitOptions& options) {
+    const Items& items, const std::vector<PlannedDevice>& devices, const SplitOptions& options) {
   std::vector<std::vector<std::uint32_t>> of_device(devices.size());
   std::vector<std::uint32_t> device_of(items.size(), 0);
   if (devices.size() == 1) {
-    static_cast<void>(devices_of_rules(options.place, std::span{devices}));
+    static_cast<void>(devices_of_rules(options.place, devices));
   } else {
     device_of = Splitter{items, devices, options}.run();
   }
