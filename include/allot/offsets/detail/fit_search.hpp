@@ -11,8 +11,8 @@
 #include <allot/offsets/detail/spill_search.hpp>
 #include <allot/offsets/lifetime.hpp>
 #include <allot/offsets/offset_plan.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>

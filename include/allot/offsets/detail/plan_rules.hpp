@@ -9,8 +9,8 @@
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/offsets/lifetime.hpp>
 #include <allot/offsets/offset_plan.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>

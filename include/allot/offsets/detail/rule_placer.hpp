@@ -8,8 +8,8 @@
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/offsets/detail/plan_rules.hpp>
 #include <allot/offsets/lifetime.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>

@@ -9,8 +9,8 @@
 #include <allot/core/checked.hpp>
 #include <allot/offsets/detail/breadth.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
+#include <allot/os/algorithm.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>

@@ -13,7 +13,6 @@
 #include <allot/load/plan/weight_policy.hpp>
 #include <allot/strategy/strategy.hpp>
 
-#include <algorithm>
 #include <bit>
 #include <concepts>
 #include <cstddef>
