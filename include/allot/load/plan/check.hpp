@@ -12,6 +12,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
+#include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>
 
@@ -110,8 +111,7 @@ template <class = void>
   if (cache > weights) return text + "; cut the context";
   text += "; free memory, use a smaller quantization, or lower the margin; largest items:";
   const std::size_t shown = smaller<std::size_t>(3, items.size());
-  std::partial_sort(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), items.end(),
-                    [](const Item* a, const Item* b) { return a->bytes > b->bytes; });
+  sort_stably(items, [](const Item* a, const Item* b) { return a->bytes > b->bytes; });
   for (std::size_t i = 0; i < shown; ++i) {
     text += (i == 0 ? " " : ", ") + items[i]->name + " " + ReadableBytes{items[i]->bytes}.c_str();
   }
