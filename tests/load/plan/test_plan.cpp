@@ -430,7 +430,7 @@ TEST_CASE("no contiguous division is more even than the one that is made") {
       }
       return worst;
     };
-    const auto made = load::detail::divide(portions, devices);
+    const auto made = load::detail::divide(portions, 0, devices);
     REQUIRE(std::is_sorted(made.begin(), made.end()));
     // All of them, one after the other.
     std::vector<std::uint32_t> assigned(portions.size(), 0);
