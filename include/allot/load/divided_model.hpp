@@ -15,11 +15,11 @@
 #include <allot/load/load_options.hpp>
 #include <allot/load/model.hpp>
 #include <allot/load/plan/plan.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/slice.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>

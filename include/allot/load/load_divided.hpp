@@ -19,14 +19,14 @@
 #include <allot/load/plan/check_plan.hpp>
 #include <allot/load/plan/weight_policy.hpp>
 #include <allot/load/verify.hpp>
-#include <allot/os/chrono.hpp>
+#include <allot/os/smart_pointers.hpp>
+#include <allot/os/stopwatch.hpp>
 #include <allot/slice.hpp>
 #include <allot/stream/readback.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -112,7 +112,7 @@ template <WeightPolicy Policy = DefaultWeights, Device... DeviceTypes>
   detail::check_options(options);
   detail::check_plan(plan, file);
 
-  const auto start = std::chrono::steady_clock::now();
+  const os::Stopwatch stopwatch;
   Plan followed = plan;
   LoadReport report;
   detail::DividedReservation<Policy, DeviceTypes...> reserved{devices};
@@ -137,7 +137,7 @@ template <WeightPolicy Policy = DefaultWeights, Device... DeviceTypes>
     report.direct_io = report.direct_io || parts_report.direct_io;
     for (std::string& text : parts_report.fallbacks) report.fallbacks.push_back(std::move(text));
   });
-  report.seconds = std::chrono::duration<double>{std::chrono::steady_clock::now() - start}.count();
+  report.seconds = stopwatch.seconds();
   return {std::move(followed),
           {reserved.arenas.begin(), reserved.arenas.end()},
           std::move(tensors),

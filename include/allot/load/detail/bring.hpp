@@ -13,7 +13,6 @@
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/plan.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -32,10 +31,13 @@ template <class MemoryType>
 template <Device DeviceType>
 [[nodiscard]] bool is_straight(std::span<DeviceType> devices) {
   if constexpr (DeviceType::memory_type::host_accessible) {
-    return std::all_of(devices.begin(), devices.end(),
-                       [](const DeviceType& device) { return device.host_addressable(); });
+    for (const DeviceType& device : devices) {
+      if (!device.host_addressable()) return false;
+    }
+    return true;
+  } else {
+    return false;
   }
-  return false;
 }
 
 /// Carries out all steps of a plan. Throws: as `load`.

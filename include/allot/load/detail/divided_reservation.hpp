@@ -13,10 +13,10 @@
 #include <allot/load/model_on.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/weight_policy.hpp>
+#include <allot/os/smart_pointers.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>

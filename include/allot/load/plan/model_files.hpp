@@ -16,10 +16,10 @@
 #include <allot/load/plan/grouping.hpp>
 #include <allot/load/plan/make_plan.hpp>
 #include <allot/load/plan/weight_policy.hpp>
+#include <allot/os/smart_pointers.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>

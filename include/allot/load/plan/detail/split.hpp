@@ -239,18 +239,20 @@ class Splitter {
 
 /// Keeps those copies that would be on another device than what they are a copy of.
 /// Throws: as `Splitter::run`.
-template <class = void>
-void keep_needed_copies(std::vector<ItemLayout>& items, const std::vector<PlannedDevice>& devices,
+/// \tparam Items  a vector of `ItemLayout`
+template <class Items>
+void keep_needed_copies(Items& items, const std::vector<PlannedDevice>& devices,
                         const SplitOptions& options) {
-  const auto is_copy = [](const ItemLayout& item) { return item.purpose == Purpose::copy; };
-  if (std::none_of(items.begin(), items.end(), is_copy)) return;
+  const auto is_copy = [](const auto& item) { return item.purpose == Purpose::copy; };
+  bool has_copies = false;
+  for (const auto& item : items) has_copies = has_copies || is_copy(item);
+  if (!has_copies) return;
   for (const bool counted : {false, true}) {  // the room that copies take can move others
-    std::vector<ItemLayout> tried = items;
-    for (ItemLayout& item : tried) {
+    Items tried = items;
+    for (auto& item : tried) {
       if (is_copy(item) && !counted) item.bytes = 0;
     }
-    const std::vector<std::uint32_t> device_of =
-        Splitter{std::span<const ItemLayout>{tried}, devices, options}.run();
+    const std::vector<std::uint32_t> device_of = Splitter{tried, devices, options}.run();
     for (std::size_t i = items.size(); i-- != 0;) {
       if (is_copy(items[i]) && device_of[i] == device_of[*items[i].copy_of])
         items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
