@@ -4,6 +4,7 @@
 /// fails.
 #pragma once
 
+#include <allot/gguf/file.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/transform.hpp>
 
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "cache_choice.hpp"
+#include "placing.hpp"
 
 struct InspectOptions {
   std::string file;
@@ -31,6 +33,8 @@ struct MemoryOptions {
   std::uint64_t chunk_bytes = 0;
   std::uint64_t context = 0;  // 0: no cache
   CacheChoice cache;
+  PlacingChoice placing;
+  const allot::gguf::File* draft = nullptr;  // the draft model, once it is open
   std::uint64_t scratch_bytes = 0;
   allot::load::TransformOptions transforms;
   std::string fit_limit;  // trained or memory; empty: the context is given

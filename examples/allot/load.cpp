@@ -22,14 +22,15 @@ double gib_per_second(const LoadReport& report) {
   return static_cast<double>(report.bytes) / static_cast<double>(allot::GiB) / report.seconds;
 }
 
-void print_json(const MemoryOptions& options, const Result& result) {
+void print_json(const MemoryOptions& options, const allot::load::ModelFiles& files,
+                const Result& result) {
   const allot::Usage& usage = result.usage;
   const LoadReport& report = result.report;
   Json fallbacks = Json::array();
   for (const std::string& text : report.fallbacks) fallbacks.push_back(printable(text));
   const Json out = {{"file", printable(options.file)},
-                    {"tensors", result.plan.tensor_count()},
-                    {"tensor_bytes", result.plan.tensor_bytes()},
+                    {"tensors", tensors_of_model(result.plan).count},
+                    {"tensor_bytes", tensors_of_model(result.plan).bytes},
                     {"device", options.device},
                     {"device_allocations", report.device_allocations},
                     {"arena",
@@ -43,7 +44,8 @@ void print_json(const MemoryOptions& options, const Result& result) {
                     {"arenas", arenas_json(result.plan)},
                     {"rules", rules_json(result.plan)},
                     {"fusions", fusions_json(result.plan)},
-                    {"cache_bytes", result.plan.bytes_for(allot::load::Purpose::cache)},
+                    {"cache_bytes", cache_of_model(result.plan)},
+                    {"files", files_json(files)},
                     {"scratch_bytes", result.plan.bytes_for(allot::load::Purpose::scratch)},
                     {"staging_bytes", report.staging_bytes},
                     {"direct_io", report.direct_io},
@@ -54,12 +56,14 @@ void print_json(const MemoryOptions& options, const Result& result) {
   print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-void print_text(const MemoryOptions& options, const Result& result) {
+void print_text(const MemoryOptions& options, const allot::load::ModelFiles& files,
+                const Result& result) {
   const allot::Usage& usage = result.usage;
   const LoadReport& report = result.report;
   print("Loaded {}\n", printable(options.file));
-  print("  tensors            {} on {}, {}\n", result.plan.tensor_count(), options.device,
-        size_text(result.plan.tensor_bytes()));
+  print("  tensors            {} on {}, {}\n", tensors_of_model(result.plan).count, options.device,
+        size_text(tensors_of_model(result.plan).bytes));
+  print_files(files);
   if (const auto bytes = result.plan.bytes_for(allot::load::Purpose::cache); bytes != 0)
     print("  KV cache           {} for a context of {}\n", size_text(bytes), options.context);
   if (const auto bytes = result.plan.bytes_for(allot::load::Purpose::scratch); bytes != 0)
@@ -89,8 +93,11 @@ void print_text(const MemoryOptions& options, const Result& result) {
 
 }  // namespace
 
-void load(const MemoryOptions& options) {
-  const allot::gguf::File file{options.file};
+void load(const MemoryOptions& asked) {
+  const allot::load::ModelFiles files = open_files(asked.file, asked.placing);
+  const allot::gguf::File& file = files;
+  MemoryOptions options = asked;
+  options.draft = files.draft();
   std::string gpu = "host";  // if there is none beside it
   for (const std::string& name : device_names(options)) {
     if (name != "host") gpu = name;
@@ -98,5 +105,5 @@ void load(const MemoryOptions& options) {
   const Result result = gpu == "host"          ? load_on_host(options, file)
                         : gpu == "staged-host" ? load_on_staged_host(options, file)
                                                : load_on_hip(options, file);
-  options.json ? print_json(options, result) : print_text(options, result);
+  options.json ? print_json(options, files, result) : print_text(options, files, result);
 }

@@ -19,6 +19,8 @@
 #include "numbers.hpp"
 #include "option_values.hpp"
 #include "output.hpp"
+#include "placing.hpp"
+#include "planning.hpp"
 
 namespace {
 
@@ -183,7 +185,14 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
       ->group(amount);
   add_cache_options(command, options.cache);
   add_transform_options(command, options.transforms);
+  add_placing_options(command, options.placing);
   command.callback([&options] {
+    check_placing(options.placing, options.device);
+    if (options.fit() && options.context != 0 && !is_beside_host(options)) {
+      throw CLI::ValidationError{
+          "--fit looks for the context that --context gives; use one of them, or add host to "
+          "--device for experts to move to"};
+    }
     if (options.placement == "chunks" && options.chunk_bytes == 0)
       throw CLI::ValidationError{"--placement chunks needs --chunk, as in --chunk 1GiB"};
   });
@@ -237,12 +246,13 @@ void add_inspect_options(CLI::App& command, InspectOptions& options) {
 
 void add_plan_options(CLI::App& command, MemoryOptions& options) {
   add_memory_options(command, options);
+  add_emit_option(command, options.placing);
   command
       .add_flag("--fit{trained}", options.fit_limit,
                 "Find the largest context that fits, but no more than the model was made for; "
-                "--fit=memory: what there is room for")
+                "--fit=memory: what there is room for. With the host beside others, move the "
+                "experts there that cost the fewest bytes a token; --context N --fit keeps N")
       ->check(CLI::IsMember({"trained", "memory"}))
-      ->excludes("--context")
       ->group("How much");
   add_sizes(command, "--memory", options.memory,
             "Free memory of each device, instead of asking the device, as in 24GiB,16GiB")

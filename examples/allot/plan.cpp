@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/model_shape.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/plan/cache.hpp>
 #include <allot/load/plan/fit.hpp>
+#include <allot/load/plan/fit_experts.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>
 #include <allot/os/host_memory_info.hpp>
@@ -18,6 +20,7 @@
 
 #include "cache_choice.hpp"
 #include "commands.hpp"
+#include "emit_llama.hpp"
 #include "output.hpp"
 #include "planning.hpp"
 
@@ -37,6 +40,12 @@ struct Context {
   std::optional<std::uint64_t> trained;
   std::optional<std::uint64_t> fitting;  // known if it was looked for; 0: none fits
   std::optional<allot::load::LimitedBy> limited_by;
+};
+
+/// What is printed of a plan besides.
+struct Extras {
+  const allot::load::ModelFiles& files;
+  LlamaOptions llama{};
 };
 
 /// Returns how much a plan, margin included, exceeds what is free on a device; nothing if that is
@@ -98,11 +107,14 @@ Json sources_json(const std::vector<PlannedDevice>& devices) {
 }
 
 void print_json(const MemoryOptions& options, const Plan& plan, const Context& context,
-                const Verdict& verdict, const std::vector<PlannedDevice>& devices) {
-  Json out = {{"file", printable(options.file)},     {"tensors", plan.tensor_count()},
-              {"tensor_bytes", plan.tensor_bytes()}, {"alignment", options.alignment},
-              {"arenas", arenas_json(plan)},         {"total_bytes", plan.total_bytes()},
-              {"rules", rules_json(plan)},           {"extents", plan.steps.size()}};
+                const Verdict& verdict, const std::vector<PlannedDevice>& devices,
+                const Extras& extras) {
+  const ModelTensors tensors = tensors_of_model(plan);
+  Json out = {{"file", printable(options.file)},  {"tensors", tensors.count},
+              {"tensor_bytes", tensors.bytes},    {"alignment", options.alignment},
+              {"arenas", arenas_json(plan)},      {"total_bytes", plan.total_bytes()},
+              {"rules", rules_json(plan)},        {"extents", plan.steps.size()},
+              {"files", files_json(extras.files)}};
   out["fits"] = json_of(verdict.fits);
   out["short_of"] = json_of(verdict.short_of);
   if (context.tokens != 0 || context.is_largest) {
@@ -112,6 +124,11 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
     out["trained_context"] = json_of(context.trained);
     if (context.limited_by) out["limited_by"] = allot::load::to_text(*context.limited_by);
     if (plan.cache) add_cache_json(out, options.cache, *plan.cache);
+  }
+  if (plan.draft) add_cache_json(out["draft"], CacheChoice{}, *plan.draft);
+  if (!extras.llama.arguments.empty()) {
+    out["llama"] = extras.llama.arguments;
+    out["notes"] = extras.llama.notes;
   }
   out["assumed"] = assumed_json(plan);
   out["fusions"] = fusions_json(plan);
@@ -163,6 +180,7 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
   row("weights", bytes[0] + bytes[3],
       fmt::format("{} tensors{}", items[0] + items[3],
                   items[3] == 0 ? "" : fmt::format(", {} of them fused", items[3])));
+  if (bytes[4] != 0) row("copies", bytes[4], "of the embedding, for the output here");
   if (bytes[1] != 0) row("KV cache", bytes[1], fmt::format("{} blocks", items[1]));
   if (bytes[2] != 0) row("scratch", bytes[2], "");
   row("padding", padding, "");
@@ -197,21 +215,42 @@ std::string context_text(const Context& context) {
 }
 
 void print_text(const MemoryOptions& options, const Plan& plan, const Context& context,
-                const std::vector<PlannedDevice>& devices) {
+                const std::vector<PlannedDevice>& devices, const Extras& extras) {
+  if (!extras.llama.arguments.empty()) {
+    for (const std::string& note : extras.llama.notes)
+      fmt::print(stderr, "allot: {}\n", printable(note));
+    return print("{}\n", printable(shell_line(extras.llama.arguments)));
+  }
+  const ModelTensors tensors = tensors_of_model(plan);
   print("Plan for {}\n", printable(options.file));
-  print("  tensors      {:>6}  {}\n", plan.tensor_count(), size_text(plan.tensor_bytes()));
+  print("  tensors      {:>6}  {}\n", tensors.count, size_text(tensors.bytes));
+  print_files(extras.files);
   if (const std::string text = context_text(context); !text.empty())
     print("  context      {}\n", text);
   if (plan.cache) print_cache(options.cache, *plan.cache);
+  if (plan.draft) {
+    print("  the draft model\n");
+    print_cache(options.cache, *plan.draft);
+  }
   for (const Json& sentence : assumed_json(plan))
     print("  note: {}\n", printable(sentence.get<std::string>()));
   if (plan.arenas.empty()) print("  no tensor data: nothing to reserve\n");
   print_rules(plan);
   print_fusions(plan);
+  print_experts(plan, extras.files);
   for (const PlannedDevice& device : devices) print_device(options, plan, device);
   print("  total to reserve   {} in {} allocation{}, aligned to {} bytes, read in {} extent{}\n",
         size_text(plan.total_bytes()), plan.arenas.size(), plan.arenas.size() == 1 ? "" : "s",
         options.alignment, plan.steps.size(), plan.steps.size() == 1 ? "" : "s");
+}
+
+/// Returns what is said of a model whose file does not say how many layers keep a cache.
+std::optional<std::string> why_no_cache(const allot::gguf::File& file) {
+  const allot::gguf::ModelShape shape = allot::gguf::model_shape_of(file);
+  if (shape.block_count) return std::nullopt;
+  return "no cache is planned: the file does not say how many layers it has (" +
+         (shape.architecture.empty() ? "ARCHITECTURE" : shape.architecture) +
+         ".block_count is missing)";
 }
 
 /// Returns the context that fits, and what limits it.
@@ -220,6 +259,11 @@ allot::load::FittingContext fitting_context(const MemoryOptions& options,
                                             const allot::gguf::File& file,
                                             const allot::load::PlanOptions& planned) {
   return with_alignment(options.alignment, [&]<class Policy>() {
+    if (is_beside_host(options)) {
+      return allot::load::fit_beside_host<Policy>(file, planned, options.fit_limit == "memory",
+                                                  ChosenMargin{options.margin},
+                                                  grouping_of(options, file));
+    }
     return allot::load::fit_context<Policy>(file, planned, options.fit_limit == "memory",
                                             ChosenMargin{options.margin},
                                             grouping_of(options, file));
@@ -243,7 +287,10 @@ Plan make_plan_anyway(const MemoryOptions& options, const allot::gguf::File& fil
   try {
     return make_plan(options, file, planned);
   } catch (const allot::InsufficientMemory&) {
-    for (PlannedDevice& device : planned.devices) device.free_bytes = unknown;
+    for (PlannedDevice& device : planned.devices) {
+      device.free_bytes = unknown;
+      device.usable_bytes.reset();
+    }
     return make_plan(options, file, planned);
   }
 }
@@ -267,17 +314,25 @@ std::string misfit_text(const MemoryOptions& options, const Plan& plan, const Co
 
 }  // namespace
 
-void plan(const MemoryOptions& options) {
-  const allot::gguf::File file{options.file};
+void plan(const MemoryOptions& asked) {
+  const allot::load::ModelFiles files = open_files(asked.file, asked.placing);
+  const allot::gguf::File& file = files;
+  MemoryOptions options = asked;
+  options.draft = files.draft();
   const bool needs_free = options.fit() || device_names(options).size() > 1;
   const std::vector<PlannedDevice> devices = planned_devices(options, needs_free);
   allot::load::PlanOptions planned = plan_options(options, devices);
   Context context{.tokens = options.context,
-                  .is_largest = options.fit(),
+                  .is_largest = options.fit() && options.context == 0,
                   .trained = {},
                   .fitting = {},
                   .limited_by = {}};
-  if (options.fit()) planned.cache = cache_options(options.cache, 1);
+  planned.move_experts = options.fit() && is_beside_host(options);
+  const bool looks_for_context = options.fit() && options.context == 0;
+  if (looks_for_context) planned.cache = cache_options(options.cache, 1);
+  std::optional<std::string> no_cache;
+  if (planned.cache) no_cache = why_no_cache(file);
+  if (no_cache) planned.cache.reset();
   std::optional<allot::load::PlannedCache> refused;
   if (planned.cache) {
     context.trained = allot::load::trained_context(file);
@@ -286,19 +341,22 @@ void plan(const MemoryOptions& options) {
   }
   if (refused) {
     planned.cache.reset();
-  } else if (options.fit()) {
+  } else if (looks_for_context && !no_cache) {
     fit(options, file, planned, context);
   }
   Plan made = make_plan_anyway(options, file, planned);
+  if (no_cache) made.notes.push_back(*no_cache);
   if (refused) made.cache = refused;
   const Verdict verdict = refused ? Verdict{} : verdict_of(options, made, devices);
-  if (verdict.fits == false && !options.fit() && made.bytes_for(Purpose::cache) != 0) {
+  if (verdict.fits == false && !looks_for_context && made.bytes_for(Purpose::cache) != 0) {
     MemoryOptions any = options;
     any.fit_limit = "memory";
     context.fitting = fitting_context(any, file, planned).fits_memory;
   }
-  options.json ? print_json(options, made, context, verdict, devices)
-               : print_text(options, made, context, devices);
+  Extras extras{.files = files};
+  if (!options.placing.emit.empty()) extras.llama = llama_options(options, files, made);
+  options.json ? print_json(options, made, context, verdict, devices, extras)
+               : print_text(options, made, context, devices, extras);
   if (refused)
     throw std::runtime_error{options.cache.engine + " refuses this: " + refused->refused};
   if (verdict.fits == false) throw std::runtime_error{misfit_text(options, made, context, devices)};

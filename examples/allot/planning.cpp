@@ -53,11 +53,18 @@ std::vector<std::string> device_names(const MemoryOptions& options) {
   return names;
 }
 
+bool is_beside_host(const MemoryOptions& options) {
+  const std::vector<std::string> names = device_names(options);
+  return names.size() > 1 && std::find(names.begin(), names.end(), "host") != names.end();
+}
+
 loading::PlanOptions plan_options(const MemoryOptions& options,
                                   std::vector<loading::PlannedDevice> devices) {
   loading::PlanOptions planned{.devices = std::move(devices)};
   planned.scratch_bytes = options.scratch_bytes;
   planned.transforms = options.transforms;
+  planned.place = options.placing.rules;
+  planned.draft = options.draft;
   if (options.context == 0) return planned;
   planned.cache = cache_options(options.cache, options.context);
   return planned;
@@ -81,8 +88,7 @@ loading::PlannedDevice ask_device(const std::string& name) {
 }  // namespace
 
 void leave_margins(const MemoryOptions& options, std::vector<loading::PlannedDevice>& devices) {
-  const auto is_host = [](const loading::PlannedDevice& device) { return device.name == "host"; };
-  if (devices.size() == 1 || std::none_of(devices.begin(), devices.end(), is_host)) return;
+  if (devices.size() == 1) return;
   for (loading::PlannedDevice& device : devices)
     device.usable_bytes = loading::usable_bytes(device.free_bytes, ChosenMargin{options.margin});
 }

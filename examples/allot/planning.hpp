@@ -53,6 +53,9 @@ class ChosenMargin {
 /// The names in `host` or `hip:0,hip:1`; `hip` is `hip:0`.
 [[nodiscard]] std::vector<std::string> device_names(const MemoryOptions& options);
 
+/// Returns true if the host is one of several devices.
+[[nodiscard]] bool is_beside_host(const MemoryOptions& options);
+
 /// The options of a plan for those devices.
 [[nodiscard]] allot::load::PlanOptions plan_options(
     const MemoryOptions& options, std::vector<allot::load::PlannedDevice> devices);
@@ -67,7 +70,7 @@ class ChosenMargin {
 [[nodiscard]] std::vector<allot::load::PlannedDevice> planned_devices(const MemoryOptions& options,
                                                                       bool must_ask);
 
-/// Lets a plan that is divided between GPUs and the host leave each of them the margin.
+/// Lets a plan that is divided between devices leave each of them the margin.
 void leave_margins(const MemoryOptions& options, std::vector<allot::load::PlannedDevice>& devices);
 
 /// Returns a HIP device as a plan sees it, now. Throws: if there is none, or this build has no HIP.

@@ -219,6 +219,15 @@ load::PlanOptions options_from(fuzz::Choices& choices) {
                                .free_bytes = magnitude(choices.number<std::uint8_t>()),
                                .transfer = load::Transfer::staged});
   }
+  const auto placing = choices.number<std::uint8_t>();
+  if (devices != 0) {
+    if (placing % 2 == 1) options.devices.back().name = "host";
+    if (placing / 2 % 4 == 1) options.place = {{"*_exps.*", options.devices.back().name}};
+    if (placing / 2 % 4 == 2) options.place = {{"token_embd*", options.devices.front().name}};
+    options.move_experts = placing / 8 % 2 == 1;
+    for (load::PlannedDevice& device : options.devices)
+      if (placing / 16 % 2 == 1) device.usable_bytes = device.free_bytes / 2;
+  }
   options.scratch_bytes = magnitude(choices.number<std::uint8_t>());
   const auto context = choices.number<std::uint8_t>();
   if (context % 2 == 1) {
@@ -242,6 +251,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   const std::size_t tail = std::min<std::size_t>(size, 16);
   fuzz::Choices choices{{bytes + size - tail, tail}};
   load::PlanOptions options = options_from(choices);
+  if (choices.below(4) == 1) file->add(*file, "draft:");
+  if (file->added_files() != 0) options.draft = &*file;
   try {
     with_policy(*file, options, choices);
   } catch (const std::length_error&) {   // sizes that overflow

@@ -101,6 +101,22 @@ struct docs_gguf : Folder {
   void fill(std::span<std::byte> piece, std::uint64_t) { std::ranges::fill(piece, std::byte{1}); }
 };
 
+struct docs_placement : Folder {
+  allot::HostDevice device{};
+  std::filesystem::path projector = write_projector();
+
+  /// Also a draft model beside the model, and a projector.
+  static std::filesystem::path write_projector() {
+    std::filesystem::copy_file("model.gguf", "small.gguf");
+    allot::gguf::Writer writer;
+    writer.add("general.type", "mmproj");
+    writer.add_tensor("mm.0.weight", allot::gguf::TensorType::F32, {64, 4},
+                      allot::test::fill_with_offsets);
+    writer.write("mmproj.gguf");
+    return "mmproj.gguf";
+  }
+};
+
 struct docs_errors {
   template <class... Arguments>
   void log(Arguments&&...) {}

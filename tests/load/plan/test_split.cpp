@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <random>
 #include <string>
@@ -27,6 +28,7 @@ namespace {
 
 using namespace allot;
 using namespace allot::load;
+namespace fs = std::filesystem;
 
 /// A tensor of bytes; of experts if there is a count.
 ItemLayout named(std::string name, std::uint64_t bytes, std::uint64_t experts = 1) {

@@ -144,6 +144,9 @@ template <class = void>
     tensors.back().file = file.origin_of(tensor);
   }
   Layouts layouts = fuse(std::move(tensors), transforms);
+  for (const ItemLayout& item : layouts.items) {
+    if (item.part_of) layouts.items[item.part_of->item].file = item.file;
+  }
   if (divided) add_copies(layouts.items, file, transforms);
   if (cache) {
     auto items = cache_items(file, *cache);

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include "placing.hpp"
+
+#include <allot/core/units.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/plan/detail/experts.hpp>
+
+#include <fmt/core.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "option_values.hpp"
+#include "output.hpp"
+
+namespace {
+
+namespace loading = allot::load;
+
+/// `blk.*.ffn_*_exps.*=host`
+loading::PlaceRule place_rule(const std::string& text) {
+  const std::size_t equals = text.rfind('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+    throw CLI::ValidationError{"--place",
+                               "use NAMES=DEVICE, as in 'blk.*.ffn_*_exps.*=host', not " + text};
+  }
+  std::string device = text.substr(equals + 1);
+  if (device == "hip") device = "hip:0";
+  return {text.substr(0, equals), std::move(device)};
+}
+
+}  // namespace
+
+void add_placing_options(CLI::App& command, PlacingChoice& choice) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--place",
+          [&choice](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) choice.rules.push_back(place_rule(text));
+          },
+          "Put tensors with these names on one of the devices, whatever layer they are of, as in "
+          "'blk.*.ffn_*_exps.*=host'; the first pattern that matches applies")
+      ->type_name("NAMES=DEVICE")
+      ->take_all()
+      ->group("Where");
+  command
+      .add_option("--with", choice.with,
+                  "Also a projector (mmproj) or an adapter (LoRA) of the model, in the same memory")
+      ->type_name("FILE")
+      ->take_all()
+      ->group("What else");
+  command.add_option("--draft", choice.draft, "Also a draft model, with a cache of its own")
+      ->type_name("FILE")
+      ->group("What else");
+}
+
+void check_placing(const PlacingChoice& choice, const std::string& device) {
+  const std::string devices = "," + device + ",";
+  for (const loading::PlaceRule& rule : choice.rules) {
+    const bool is_there = devices.find("," + rule.device + ",") != std::string::npos ||
+                          (rule.device == "hip:0" && devices.find(",hip,") != std::string::npos);
+    if (is_there) continue;
+    throw CLI::ValidationError{"--place", rule.device + " (" + rule.names +
+                                              ") is none of --device " + device + "; add it there"};
+  }
+}
+
+void add_emit_option(CLI::App& command, PlacingChoice& choice) {
+  add_choice(command, "--emit", choice.emit, {"llama"},
+             "Print the options with which llama.cpp (v0.5.0) does what the plan says")
+      ->group("For an engine");
+}
+
+loading::ModelFiles open_files(const std::string& model, const PlacingChoice& choice) {
+  loading::ModelFiles files{allot::gguf::File{model}};
+  for (const std::string& path : choice.with) files.add(allot::gguf::File{path});
+  if (!choice.draft.empty()) files.add_draft(allot::gguf::File{choice.draft});
+  return files;
+}
+
+nlohmann::ordered_json files_json(const loading::ModelFiles& files) {
+  auto list = nlohmann::ordered_json::array();
+  for (const loading::ModelFiles::Entry& entry : files.files()) {
+    list.push_back({{"file", printable(entry.path)},
+                    {"kind", loading::to_text(entry.kind)},
+                    {"tensors", entry.tensors},
+                    {"tensor_bytes", entry.tensor_bytes}});
+  }
+  return list;
+}
+
+void print_files(const loading::ModelFiles& files) {
+  for (const loading::ModelFiles::Entry& entry : files.files().subspan(1)) {
+    print("  {:<12} {:>6}  {}  {}\n", loading::to_text(entry.kind), entry.tensors,
+          size_text(entry.tensor_bytes), printable(entry.path));
+  }
+}
+
+ModelTensors tensors_of_model(const loading::Plan& plan) {
+  ModelTensors tensors{0, 0};
+  for (const loading::Item& item : plan.items) {
+    const bool is_weight = item.purpose == loading::Purpose::weight;
+    if (item.file != 0 || (!is_weight && item.purpose != loading::Purpose::fused)) continue;
+    tensors.count += is_weight ? 1 : 0;
+    tensors.bytes += item.has_own_memory() ? item.bytes : 0;
+  }
+  return tensors;
+}
+
+std::uint64_t cache_of_model(const loading::Plan& plan) {
+  std::uint64_t bytes = 0;
+  for (const loading::Item& item : plan.items)
+    bytes += item.file == 0 && item.purpose == loading::Purpose::cache ? item.bytes : 0;
+  return bytes;
+}
+
+void print_experts(const loading::Plan& plan, const allot::gguf::File& file) {
+  if (std::none_of(plan.arenas.begin(), plan.arenas.end(),
+                   [](const auto& arena) { return arena.device != "host"; })) {
+    return;
+  }
+  std::uint64_t tensors = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t of_one = 0;
+  for (const loading::Item& item : plan.items) {
+    if (!item.has_own_memory() || plan.arenas[item.arena].device != "host" ||
+        item.purpose == loading::Purpose::cache || !loading::detail::is_of_experts(item.name)) {
+      continue;
+    }
+    ++tensors;
+    bytes += item.bytes;
+    of_one += item.bytes / (item.shape.rank == 0 ? 1 : item.shape.extent[item.shape.rank - 1U]);
+  }
+  if (tensors == 0) return;
+  const std::string used_key =
+      allot::gguf::model_shape_of(file).architecture + ".expert_used_count";
+  const allot::gguf::Value* value = file.metadata().find(used_key);
+  const auto used = value == nullptr ? std::nullopt : value->as_count();
+  const auto a_token = used ? allot::checked_multiply(of_one, *used) : std::nullopt;
+  print("  experts on host {:>3}  {}{}\n", tensors, size_text(bytes),
+        a_token ? fmt::format(", {} read a token", allot::ReadableBytes{*a_token}.c_str())
+                : fmt::format(", {} read a token for each expert that it uses",
+                              allot::ReadableBytes{of_one}.c_str()));
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The tool's options for what shares the memory: tensors by pattern, and further files.
+#pragma once
+
+#include <allot/load/plan/model_files.hpp>
+#include <allot/load/plan/placing.hpp>
+#include <allot/load/plan/plan.hpp>
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+/// What was asked for.
+struct PlacingChoice {
+  std::vector<allot::load::PlaceRule> rules;
+  std::vector<std::string> with;  // projectors and adapters
+  std::string draft;              // empty: none
+  std::string emit;               // the engine whose options are printed; empty: none
+};
+
+void add_placing_options(CLI::App& command, PlacingChoice& choice);
+/// \param device  the devices of the options
+/// Throws: `CLI::ValidationError` for a rule of a device that is not among them.
+void check_placing(const PlacingChoice& choice, const std::string& device);
+void add_emit_option(CLI::App& command, PlacingChoice& choice);
+
+/// Opens a model and all that is loaded with it.
+[[nodiscard]] allot::load::ModelFiles open_files(const std::string& model,
+                                                 const PlacingChoice& choice);
+
+/// `[{file, kind, tensors, tensor_bytes}]`
+[[nodiscard]] nlohmann::ordered_json files_json(const allot::load::ModelFiles& files);
+/// Prints a line for each file beside the model.
+void print_files(const allot::load::ModelFiles& files);
+
+/// The tensors of a plan that are the model's own.
+struct ModelTensors {
+  std::uint64_t count;
+  std::uint64_t bytes;  // in memory, each counted once
+};
+[[nodiscard]] ModelTensors tensors_of_model(const allot::load::Plan& plan);
+/// Returns the bytes of the model's own cache and states.
+[[nodiscard]] std::uint64_t cache_of_model(const allot::load::Plan& plan);
+
+/// Prints what experts on the host cost, if there are any.
+void print_experts(const allot::load::Plan& plan, const allot::gguf::File& file);
