@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `SourceLocation`: the place of a call in the source. It is `std::source_location`, or has the
-/// same members if the compiler lacks that (clang 14).
+/// same members if the compiler or its library lacks that (clang 14).
 #pragma once
 
 #include <allot/core/version.hpp>
 
-#include <source_location>
+#include <version>
 
-#if !defined(__cpp_lib_source_location)
+#if defined(__cpp_lib_source_location)
+#include <source_location>
+#else
 #include <cstdint>
 #endif
 

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// docs/tool-json.md has a table for each command, and this compares it with what the tool prints.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+#include "support/models.hpp"
+#include "support/test_data.hpp"
+#include "tool/run_program.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using Paths = std::set<std::string>;
+
+/// The keys of each `## allot COMMAND`.
+std::map<std::string, Paths> keys_of_page() {
+  std::map<std::string, Paths> keys;
+  std::ifstream page{fs::path{ALLOT_SOURCE_ROOT} / "docs/tool-json.md"};
+  std::string command;
+  for (std::string line; std::getline(page, line);) {
+    if (line.starts_with("## allot ")) command = line.substr(9);
+    if (line.starts_with("| `")) keys[command].insert(line.substr(3, line.find('`', 3) - 3));
+  }
+  return keys;
+}
+
+/// Adds the path of every value in `json`, by the names that the page has: `*` stands for any name, and at a
+/// path's end for everything below.
+void add_paths(const nlohmann::json& json, const std::string& path, const Paths& page,
+               Paths& found) {
+  const std::string before = path.empty() ? "" : path + ".";
+  if (page.contains(before + "*")) {
+    found.insert(before + "*");
+  } else if (json.is_object()) {
+    const auto first = page.lower_bound(before + "*.");
+    const bool is_any = first != page.end() && first->starts_with(before + "*.");
+    for (const auto& [key, value] : json.items())
+      add_paths(value, before + (is_any ? "*" : key), page, found);
+  } else if (json.is_array()) {
+    for (const auto& value : json) add_paths(value, path + "[]", page, found);
+    if (json.empty() && page.contains(path + "[]")) found.insert(path + "[]");
+  } else {
+    found.insert(path);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every key that the tool prints is on the page, and every key on the page is printed") {
+  const allot::test::TemporaryFolder folder;
+  const fs::path model = allot::test::write_llama(folder.path() / "model.gguf", {.layers = 2});
+  const std::string file = model.string();
+  const std::string out = (folder.path() / "part").string();
+  // Commands, each after what it needs; those that do not fit print what is missing.
+  const std::map<std::string, std::vector<std::string>> arguments{
+      {"inspect", {file, file + " --kv --tensors"}},
+      {"plan",
+       {file, file + " --context 512 --fuse qkv --scratch 1MiB --device staged-host",
+        file + " --context 4096 --memory 1MiB"}},
+      {"load", {file + " --verify --fuse qkv --device staged-host"}},
+      {"split", {file + " --max-tensors 5 " + out}},
+      {"merge", {out + "-00001-of-*.gguf " + (folder.path() / "whole.gguf").string()}},
+  };
+  const std::map<std::string, Paths> page = keys_of_page();
+  REQUIRE(page.size() == arguments.size());
+  for (const std::string command : {"inspect", "plan", "load", "split", "merge"}) {
+    CAPTURE(command);
+    Paths found;
+    for (const std::string& given : arguments.at(command)) {
+      CAPTURE(given);
+      const auto outcome = allot::test::run_tool(command + " --json " + given);
+      CAPTURE(outcome.error);
+      REQUIRE(outcome.out.starts_with("{"));
+      add_paths(nlohmann::json::parse(outcome.out), "", page.at(command), found);
+    }
+    for (const std::string& key : found)
+      CHECK_MESSAGE(page.at(command).contains(key), key, " is not on the page");
+    for (const std::string& key : page.at(command))
+      CHECK_MESSAGE(found.contains(key), key, " was not printed");
+  }
+}
