@@ -79,6 +79,22 @@ void check_arenas(const load::Plan& plan) {
   }
 }
 
+/// Groups, items and an engine's word agree.
+void check_cache(const load::Plan& plan) {
+  if (!plan.cache) return;
+  require(plan.cache->refused.empty(), "what an engine refuses is not planned");
+  std::uint64_t bytes = 0;
+  for (const auto* groups : {&plan.cache->groups, &plan.cache->prediction}) {
+    for (const load::CacheGroup& group : *groups) {
+      require(group.bytes == group.layers * group.cells * group.streams *
+                                 (group.key_row_bytes + group.value_row_bytes),
+              "a group's bytes are its layers, cells, streams and rows");
+      bytes += group.bytes;
+    }
+  }
+  require(bytes == plan.bytes_for(load::Purpose::cache), "groups are what items take");
+}
+
 void check_steps(const gguf::File& file, const load::Plan& plan) {
   std::vector<std::vector<Range>> written(plan.arenas.size());
   for (const load::Step& step : plan.steps) {
@@ -161,6 +177,7 @@ void check_plan(const gguf::File& file, const load::PlanOptions& options, fuzz::
   check_items(file, plan);
   check_arenas(plan);
   check_steps(file, plan);
+  check_cache(plan);
   if (options.devices.size() <= 1) {
     const std::string name = options.devices.empty() ? options.device : options.devices[0].name;
     require(plan.bytes_on(name) == plan.total_bytes(), "one device has it all");
@@ -233,6 +250,15 @@ load::PlanOptions options_from(fuzz::Choices& choices) {
   if (context % 2 == 1) {
     options.cache = load::CacheOptions{.context = magnitude(context)};
     if (context % 16 == 1) options.cache->key_type = gguf::TensorType::Q8_0;
+    const auto engine = choices.number<std::uint8_t>();
+    options.cache->sequences = 1U + engine / 64;
+    options.cache->batch = engine % 4;
+    if (engine / 4 % 2 == 1) {
+      options.cache->engine = &load::llama_cpp;
+      options.cache->unified = engine / 8 % 2 == 1;
+      options.cache->flash_attention = engine / 16 % 2 == 0;
+      options.cache->prediction = engine / 32 % 2 == 1;
+    }
   }
   options.transforms = transforms_from(choices);
   return options;

@@ -161,7 +161,7 @@ inline constexpr Architecture architectures[] = {
 
     // Compressed rows.
     {.name = "deepseek2", .is_latent = true, .predicts = true},
-    {.name = "mistral4", .is_latent = true, .predicts = true},
+    {.name = "mistral4", .is_latent = true},
     {.name = "deepseek32", .is_latent = true, .index = IndexLayers::all, .predicts = true},
     {.name = "glm-dsa", .is_latent = true, .index = IndexLayers::listed_or_usual, .predicts = true},
     {.name = "hy_v4",
