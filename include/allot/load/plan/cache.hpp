@@ -18,7 +18,6 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -53,14 +52,15 @@ template <class = void>
   }
   if (block(options.value_type) != 1 && !flash_attention)
     return "values in " + name(options.value_type) + " need flash attention";
+  const auto broken = [&](const char* what, std::uint64_t length, gguf::TensorType type) {
+    if (length % block(type) == 0) return std::string{};
+    return std::string{"a head's "} + what + " of " + std::to_string(length) +
+           " elements is no whole number of blocks of " + std::to_string(block(type)) + " (" +
+           name(type) + ")";
+  };
   for (const gguf::HeadLengths& head : memory.heads) {
-    for (const auto& [what, length, type] : {std::tuple{"key", head.key, options.key_type},
-                                             std::tuple{"value", head.value, options.value_type}}) {
-      if (length % block(type) == 0) continue;
-      return "a head's " + std::string{what} + " of " + std::to_string(length) +
-             " elements is no whole number of blocks of " + std::to_string(block(type)) + " (" +
-             name(type) + ")";
-    }
+    if (auto key = broken("key", head.key, options.key_type); !key.empty()) return key;
+    if (auto value = broken("value", head.value, options.value_type); !value.empty()) return value;
   }
   return {};
 }
