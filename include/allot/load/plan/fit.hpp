@@ -9,7 +9,6 @@
 #include <allot/load/plan/check.hpp>
 #include <allot/load/plan/make_plan.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -46,9 +45,12 @@ namespace detail {
 template <class = void>
 [[nodiscard]] bool is_independent_of_context(const gguf::File& file, const CacheOptions& options) {
   const PlannedCache planned = plan_cache(file, options);
-  const auto is_fixed = [](const CacheGroup& group) { return gguf::is_state(group.kind); };
-  return std::all_of(planned.groups.begin(), planned.groups.end(), is_fixed) &&
-         std::all_of(planned.prediction.begin(), planned.prediction.end(), is_fixed);
+  for (const auto* groups : {&planned.groups, &planned.prediction}) {
+    for (const CacheGroup& group : *groups) {
+      if (!gguf::is_state(group.kind)) return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace detail
@@ -67,10 +69,9 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
       smaller(std::uint64_t{1} << 32U, options.cache->engine->most_context) - 1;
   if (detail::is_independent_of_context(file, *options.cache)) {
     const Plan plan = make_plan<Policy>(file, options, grouping);
-    const bool fits = std::all_of(
-        options.devices.begin(), options.devices.end(), [&](const PlannedDevice& device) {
-          return deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
-        });
+    bool fits = true;
+    for (const PlannedDevice& device : options.devices)
+      fits = fits && deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
     found.fits_memory = fits ? FittingContext::any : 0;
   } else {
     found.fits_memory = largest_context<Policy>(file, std::move(options), margin, grouping);
