@@ -64,7 +64,7 @@ TEST_CASE("a pooled buffer is the next stream's after the work of the one before
   std::vector<std::unique_ptr<PinnedWords>> to;
   std::array streams{SharedStream<Gpu>{device.make_stream()},
                      SharedStream<Gpu>{device.make_stream()}};
-  BufferPool pool{device, 8 * MiB};
+  BufferPool pool{device, 8 * MiB, {.reuse = Reuse::cached_first}};
   pool.warm_up({large_words * sizeof(Word)});
   pool.on_miss(Misses::are_errors);
   void* address = nullptr;

@@ -48,20 +48,24 @@ class OutOfMemory : public std::bad_alloc {
 
   /// \param limit  the largest request that can ever be granted: the size of a fixed block or of a
   /// shard
+  /// \param cached  of the capacity: neither free nor in use, but kept for later requests
   OutOfMemory(RefusalReason reason, std::uint64_t requested, std::uint64_t alignment,
               std::uint64_t free, std::uint64_t largest, std::uint64_t capacity,
-              std::uint64_t limit = unlimited) noexcept
+              std::uint64_t limit = unlimited, std::uint64_t cached = 0) noexcept
       : reason_{reason},
         requested_{requested},
         alignment_{alignment},
         free_{free},
         largest_{largest},
         capacity_{capacity},
-        limit_{limit} {
+        limit_{limit},
+        cached_{cached} {
     text_ << "out of memory (" << to_text(reason);
     text_.fill_in("): requested ~ (# bytes) aligned to ~", {requested, requested, alignment});
     if (reason != RefusalReason::source) {
-      text_.fill_in("; free ~, largest free block ~, capacity ~; ", {free, largest, capacity});
+      text_.fill_in("; free ~, ", {free});
+      if (cached != 0) text_.fill_in("cached ~, ", {cached});
+      text_.fill_in("largest free block ~, capacity ~; ", {largest, capacity});
     } else if (capacity != 0) {  // what the source has, if it says
       text_.fill_in("; free ~ of ~; ", {free, capacity});
     } else {
@@ -87,6 +91,8 @@ class OutOfMemory : public std::bad_alloc {
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
   /// The largest request that can ever be granted, or `unlimited`.
   [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
+  /// What a pool keeps for later requests, but could not use for this one.
+  [[nodiscard]] std::uint64_t cached() const noexcept { return cached_; }
 
  private:
   [[nodiscard]] static constexpr const char* advice(RefusalReason reason) noexcept {
@@ -110,6 +116,7 @@ class OutOfMemory : public std::bad_alloc {
   std::uint64_t largest_;
   std::uint64_t capacity_;
   std::uint64_t limit_;
+  std::uint64_t cached_;
   FixedText<512> text_;
 };
 

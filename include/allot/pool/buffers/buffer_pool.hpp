@@ -60,12 +60,13 @@ class BufferPool {
       : state_{new State{device, capacity_bytes, options}, [](State* state) { state->close(); }} {}
 
   /// Acquires a buffer of at least `bytes` bytes, for work on that stream: a cached one of the
-  /// class, preferably one returned on the same stream. If there is none, takes one from the arena.
-  /// If the arena is full, it grows, if it may; after that, cached buffers of other classes are
-  /// freed until there is room: the host waits for the streams they were returned on.
+  /// class, in the order of `Reuse`. If there is none, takes one from the arena. If the arena is
+  /// full, it grows, if it may; after that, cached buffers are freed until there is room, the host
+  /// waits for the streams they were returned on, and idle chunks make room for a larger one. If the
+  /// class does not fit, the buffer has fewer bytes, but at least `bytes`.
   ///
   /// Complexity: a hit: constant, plus a look at each stream that the pool knows; a miss: the
-  /// strategy's, in each chunk.
+  /// strategy's, in each chunk; a miss that has to make room: linear in the cached buffers.
   /// Throws: `OutOfMemory`; `PoolMiss` if misses are errors; `std::invalid_argument` for zero
   /// bytes, sizes that overflow and a stream that was moved from; what the device throws;
   /// `std::bad_alloc`. No buffer has then been taken.
@@ -84,9 +85,11 @@ class BufferPool {
   }
 
   /// Preallocates: one acquisition of each of these sizes, all at the same time, will hit. Makes
-  /// the buffers that are not cached. Counts neither hits nor misses.
+  /// the buffers that are not cached, if need be in the room of others that are. Counts neither hits
+  /// nor misses. From now on a stream waits for another's buffer rather than miss.
   /// Throws: `OutOfMemory`; `std::invalid_argument` for sizes that `acquire` refuses, and for more
-  /// than the pool may still cache; `std::bad_alloc`. Nothing has then been made.
+  /// than the pool may cache; `std::bad_alloc`; what the device throws. Nothing has then been made,
+  /// but cached buffers may have been freed.
   void warm_up(std::span<const std::uint64_t> sizes) { state_->warm_up(sizes); }
   void warm_up(std::initializer_list<std::uint64_t> sizes) {
     state_->warm_up({sizes.begin(), sizes.size()});

@@ -6,6 +6,7 @@
 /// |---------------|----------------------------------------------------------------|
 /// | `PoolOptions` | how much it keeps, whether it grows                            |
 /// | `Misses`      | what happens if no buffer of the class is cached               |
+/// | `Reuse`       | which buffer is taken if the stream has none of its own        |
 /// | `PoolStats`   | a snapshot: hits, misses, bytes, in total and for each class   |
 /// | `PoolMiss`    | the error for a miss, if misses are errors                     |
 #pragma once
@@ -25,6 +26,15 @@ enum class Misses {
   are_errors,  ///< throws `PoolMiss`: proof that a loop allocates nothing
 };
 
+/// Which buffer a stream gets that has returned none itself, and if there is none whose work is known
+/// to come before: one that others have returned.
+enum class Reuse {
+  idle_first,    ///< asks the device for one whose work is done; else new memory, if there is room
+                 ///< within `max_capacity` and `max_cached`; else waits for one. Where misses are
+                 ///< errors, and after a warm-up, waits rather than misses
+  cached_first,  ///< waits for the one that was returned longest ago: the least memory, no queries
+};
+
 /// All sizes in bytes.
 struct PoolOptions {
   static constexpr std::uint64_t unlimited = largest_of<std::uint64_t>;
@@ -39,6 +49,7 @@ struct PoolOptions {
   /// Number of calls of `tick()` after which a cached buffer is freed; 0: it stays.
   std::uint64_t max_idle_ticks = 0;
   Misses misses = Misses::allocate;
+  Reuse reuse = Reuse::idle_first;
   /// If true, chunks without a buffer in use, including the first one, go back to the system when
   /// the device's memory runs out elsewhere (`Reclaimer`). The next miss takes a new one.
   bool reclaimable = true;
@@ -46,7 +57,7 @@ struct PoolOptions {
 
 /// One size class. Acquisitions are counted since the pool was made; buffers are those of now.
 struct PoolClassStats {
-  std::uint64_t capacity = 0;  ///< bytes of each buffer
+  std::uint64_t capacity = 0;  ///< bytes of each buffer, unless there were fewer
   std::uint64_t hits = 0;
   std::uint64_t misses = 0;
   std::uint64_t in_use = 0;  ///< buffers

@@ -32,11 +32,16 @@ template <Device DeviceType>
 struct PoolClass {
   std::uint64_t units;
   PoolClassStats stats;
-  std::uint64_t in_making = 0;  // acquisitions that hold a reference to this
-  std::size_t place = 0;        // among all classes
-  PoolClass* next = nullptr;    // of its bucket, if classes are hashed
-  std::uint64_t wanted = 0;     // buffers, while a warm-up counts them
+  std::uint64_t short_ones = 0;  // buffers smaller than the class
   std::vector<ClassList<DeviceType>> lanes{};
+
+  std::uint64_t in_making = 0;     // acquisitions that hold a reference to this
+  std::size_t place = 0;           // among all classes
+  PoolClass* next = nullptr;       // of its bucket, if classes are hashed
+  std::uint64_t wanted = 0;        // buffers, while a warm-up counts them
+  std::uint64_t wanted_bytes = 0;  // the most of any of these
+  std::uint64_t kept = 0;          // cached buffers that must stay, while a warm-up makes others
+  std::uint64_t surplus = 0;       // others, while idle chunks are looked for
 };
 
 /// Finds classes by their size: in an array if they can be numbered, else in a hash table that is
@@ -61,8 +66,8 @@ class ClassTable {
 
   /// Adds a class. Throws: `std::bad_alloc`; nothing has changed.
   [[nodiscard]] Class& add(std::uint64_t units, std::uint64_t unit, std::size_t lanes) {
-    auto made = std::make_unique<Class>(
-        Class{.units = units, .stats = {.capacity = units * unit}, .place = classes_.size()});
+    auto made = std::make_unique<Class>(Class{.units = units, .stats = {.capacity = units * unit}});
+    made->place = classes_.size();
     made->lanes.resize(lanes);
     if constexpr (!is_numbered) make_buckets(classes_.size() + 1);
     classes_.push_back(std::move(made));
@@ -146,21 +151,57 @@ class CachedEntries {
     lanes_ = larger(lanes_, lanes);
   }
 
-  /// Returns the best buffer of a class for a stream: last used there, else ready for it, else
-  /// returned longest ago. Complexity: constant for the first; linear in the streams.
-  [[nodiscard]] Entry* find(Class& of, std::uint32_t lane,
-                            const StreamTimeline<DeviceType>& timeline) noexcept {
+  /// Returns the best buffer of a class that a stream may use at once: last used there, else one
+  /// whose work is known to come before. Does not call the device.
+  /// Complexity: constant for the first; linear in the streams. If buffers of the class are smaller
+  /// than it: linear in the buffers.
+  [[nodiscard]] Entry* find_ready(Class& of, std::uint64_t bytes, std::uint32_t lane,
+                                  const StreamTimeline<DeviceType>& timeline) noexcept {
     if (of.stats.cached == 0) return nullptr;
-    if (!of.lanes[lane].empty()) return &of.lanes[lane].back();
+    if (!of.lanes[lane].empty()) {
+      if (of.short_ones == 0) [[likely]]
+        return &of.lanes[lane].back();
+      if (Entry* const least = least_of(of.lanes[lane], bytes)) return least;
+    }
+    for (const auto& other : of.lanes) {
+      Entry* const first = first_of(of, other, bytes);
+      if (first != nullptr && timeline.is_ordered(first->returned, lane)) return first;
+    }
+    return nullptr;
+  }
+
+  /// Returns a buffer whose work is done, or null. Asks the device, once for each stream.
+  /// Throws: what the device throws.
+  [[nodiscard]] Entry* find_done(Class& of, std::uint64_t bytes,
+                                 StreamTimeline<DeviceType>& timeline) {
+    for (const auto& other : of.lanes) {
+      Entry* const first = first_of(of, other, bytes);
+      if (first != nullptr && timeline.is_done(first->returned)) return first;
+    }
+    return nullptr;
+  }
+
+  /// Returns the buffer that was returned longest ago, of those that a stream can wait for.
+  [[nodiscard]] Entry* find_busy(Class& of, std::uint64_t bytes,
+                                 const StreamTimeline<DeviceType>& timeline) noexcept {
     Entry* oldest = nullptr;
-    for (std::uint32_t i = 0; i < of.lanes.size(); ++i) {
-      if (of.lanes[i].empty()) continue;
-      Entry& first = of.lanes[i].front();
-      if (timeline.is_ordered(first.returned, lane)) return &first;
-      if (!timeline.can_order(first.returned)) continue;
-      if (oldest == nullptr || first.returned.time < oldest->returned.time) oldest = &first;
+    for (const auto& other : of.lanes) {
+      Entry* const first = first_of(of, other, bytes);
+      if (first == nullptr || !timeline.can_order(first->returned)) continue;
+      if (oldest == nullptr || first->returned.time < oldest->returned.time) oldest = first;
     }
     return oldest;
+  }
+
+  /// Returns how many buffers of a class have at least so many bytes.
+  [[nodiscard]] static std::uint64_t count(const Class& of, std::uint64_t bytes) noexcept {
+    if (of.short_ones == 0) return of.stats.cached;
+    std::uint64_t count = 0;
+    for (const auto& list : of.lanes) {
+      for (const Entry* entry = list.first(); entry != nullptr; entry = list.after(*entry))
+        count += entry->capacity >= bytes ? 1 : 0;
+    }
+    return count;
   }
 
   void add(Entry& entry) noexcept {
@@ -202,11 +243,31 @@ class CachedEntries {
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
  private:
-  ClassTable<DeviceType, Classes> table_;
+  /// Returns the first of a list that has so many bytes, or null.
+  [[nodiscard]] static Entry* first_of(const Class& of, const ClassList<DeviceType>& list,
+                                       std::uint64_t bytes) noexcept {
+    Entry* entry = list.first();
+    if (of.short_ones == 0) return entry;
+    while (entry != nullptr && entry->capacity < bytes) entry = list.after(*entry);
+    return entry;
+  }
+
+  /// Returns the last of the smallest that have so many bytes, or null.
+  [[nodiscard]] static Entry* least_of(const ClassList<DeviceType>& list,
+                                       std::uint64_t bytes) noexcept {
+    Entry* least = nullptr;
+    for (Entry* entry = list.first(); entry != nullptr; entry = list.after(*entry)) {
+      if (entry->capacity < bytes) continue;
+      if (least == nullptr || entry->capacity <= least->capacity) least = entry;
+    }
+    return least;
+  }
+
   AgeList<DeviceType> by_age_;
   std::size_t lanes_ = 1;
   std::uint64_t bytes_ = 0;
   std::uint64_t count_ = 0;
+  ClassTable<DeviceType, Classes> table_;
 };
 
 }  // namespace allot::detail

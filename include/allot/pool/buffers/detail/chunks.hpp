@@ -24,7 +24,8 @@ namespace allot::detail {
 
 /// What an entry knows of its block's chunk.
 struct PoolChunk {
-  std::uint64_t in_use = 0;  // buffers
+  std::uint64_t in_use = 0;     // buffers
+  std::uint64_t evictable = 0;  // cached buffers, while idle chunks are looked for
 };
 
 /// Guarded by the pool's mutex, which `grow` leaves while it takes memory from the system: that may
@@ -54,12 +55,19 @@ class PoolChunks {
     chunks_.push_back(std::make_unique<Chunk>(capacity, device.memory()));
   }
 
-  [[nodiscard]] std::optional<Place> place(std::uint64_t bytes) {
+  /// Places a block of `most` bytes, or, if no chunk has room for it, of as many as there are, but
+  /// at least `least`.
+  [[nodiscard]] std::optional<Place> place(std::uint64_t least, std::uint64_t most) {
     for (const auto& chunk : chunks_) {
-      const std::optional<Block> block = chunk->arena.try_allocate(bytes);
-      if (!block) continue;
-      auto* const base = static_cast<std::byte*>(chunk->arena.base_address());
-      return Place{chunk.get(), *block, base + block->offset};
+      if (const auto block = chunk->arena.try_allocate(most)) return place_of(*chunk, *block);
+    }
+    for (const auto& chunk : chunks_) {
+      if (least == most) break;
+      const std::uint64_t there = smaller(most, chunk->arena.usage().largest_free);
+      if (there < least) continue;
+      auto block = chunk->arena.try_allocate(there);
+      if (!block) block = chunk->arena.try_allocate(least);
+      if (block) return place_of(*chunk, *block);
     }
     return std::nullopt;
   }
@@ -113,6 +121,38 @@ class PoolChunks {
     return released;
   }
 
+  void erase(const Chunk& chunk) noexcept {
+    auto at = chunks_.begin();
+    while (at->get() != &chunk) ++at;
+    chunks_.erase(at);
+  }
+
+  /// Returns the smallest chunk of at least `bytes` bytes for which `is_idle(chunk)`; if there is
+  /// none, the largest for which it holds; else null.
+  template <class Predicate>
+  [[nodiscard]] Chunk* least_for(std::uint64_t bytes, Predicate&& is_idle) const {
+    Chunk* best = nullptr;
+    for (const auto& chunk : chunks_) {
+      if (!is_idle(*chunk)) continue;
+      const std::uint64_t had = best == nullptr ? 0 : best->arena.capacity();
+      const std::uint64_t has = chunk->arena.capacity();
+      if (had < bytes ? has > had : has >= bytes && has < had) best = chunk.get();
+    }
+    return best;
+  }
+
+  template <class Function>
+  void for_each(Function&& function) const {
+    for (const auto& chunk : chunks_) function(*chunk);
+  }
+
+  /// Returns true if the pool may have chunks besides the first.
+  [[nodiscard]] bool may_grow() const noexcept { return growth_ != 0; }
+  /// Returns how many bytes a chunk of `needed` exceeds the limit by.
+  [[nodiscard]] std::uint64_t missing(std::uint64_t needed) const noexcept {
+    return needed - smaller(needed, left());
+  }
+
   [[nodiscard]] std::size_t count() const noexcept { return chunks_.size(); }
 
   [[nodiscard]] std::uint64_t capacity() const noexcept {
@@ -129,11 +169,14 @@ class PoolChunks {
   }
 
   /// Returns the error for a request of `bytes` bytes that needs a block of `needed`.
-  [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, std::uint64_t needed) const {
+  /// \param cached  what is cached, and could not be freed or would not have helped
+  [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, std::uint64_t needed,
+                                    std::uint64_t cached) const {
     const Usage all = usage();
     const RefusalReason reason =
-        needed > all.free ? RefusalReason::too_large : RefusalReason::fragmented;
-    return {reason, bytes, AlignmentType::value, all.free, all.largest_free, all.capacity};
+        needed > all.free + cached ? RefusalReason::too_large : RefusalReason::fragmented;
+    return {reason,           bytes,        AlignmentType::value,   all.free,
+            all.largest_free, all.capacity, OutOfMemory::unlimited, cached};
   }
 
   [[nodiscard]] bool validate() const {
@@ -144,6 +187,15 @@ class PoolChunks {
   }
 
  private:
+  [[nodiscard]] static Place place_of(Chunk& chunk, const Block& block) {
+    return {&chunk, block, static_cast<std::byte*>(chunk.arena.base_address()) + block.offset};
+  }
+
+  /// Returns how much more may be taken.
+  [[nodiscard]] std::uint64_t left() const noexcept {
+    return max_capacity_ - smaller(max_capacity_, capacity());
+  }
+
   /// Takes `bytes` bytes from the system; if it refuses, as many as are needed; else nothing.
   [[nodiscard]] std::unique_ptr<Chunk> take(std::uint64_t bytes, std::uint64_t needed,
                                             std::exception_ptr& refused) {
@@ -162,11 +214,9 @@ class PoolChunks {
 
   /// Returns the size of a further chunk; 0: there is none.
   [[nodiscard]] std::uint64_t next_size(std::uint64_t needed) const noexcept {
-    const std::uint64_t held = capacity();
-    const std::uint64_t left = max_capacity_ > held ? max_capacity_ - held : 0;
     const std::uint64_t wanted = chunks_.empty() ? first_ : growth_;
-    if (needed > left || wanted == 0 || (needed > wanted && growth_ == 0)) return 0;
-    return smaller(larger(wanted, needed), left);
+    if (missing(needed) != 0 || wanted == 0 || (needed > wanted && growth_ == 0)) return 0;
+    return smaller(larger(wanted, needed), left());
   }
 
   DeviceType* device_;

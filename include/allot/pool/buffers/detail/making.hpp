@@ -27,7 +27,8 @@ class MakingBuffers {
   MakingBuffers(const MakingBuffers&) = delete;
   MakingBuffers& operator=(const MakingBuffers&) = delete;
   ~MakingBuffers() {
-    of_.wanted = 0;
+    of_.wanted = of_.wanted_bytes = 0;
+    of_.kept -= wanted_;
     streams_.release(lane_);
     --of_.in_making;
     cached_.forget_if_empty(of_);
@@ -35,9 +36,16 @@ class MakingBuffers {
 
   [[nodiscard]] Class& of() const noexcept { return of_; }
 
-  /// Takes over the buffers that a warm-up has counted in the class.
-  void take_wanted() noexcept { wanted_ = std::exchange(of_.wanted, 0); }
+  /// Takes over the buffers that a warm-up has counted in the class; until the end, as many that
+  /// are cached stay.
+  void take_wanted() noexcept {
+    wanted_ = std::exchange(of_.wanted, 0);
+    bytes_ = std::exchange(of_.wanted_bytes, 0);
+    of_.kept += wanted_;
+  }
   [[nodiscard]] std::uint64_t wanted() const noexcept { return wanted_; }
+  /// The most bytes of any of them.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
 
  private:
   Cached& cached_;
@@ -45,6 +53,7 @@ class MakingBuffers {
   Class& of_;
   std::uint32_t lane_;
   std::uint64_t wanted_ = 0;
+  std::uint64_t bytes_ = 0;
 };
 
 }  // namespace allot::detail

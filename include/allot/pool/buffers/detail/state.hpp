@@ -9,10 +9,9 @@
 #include <allot/memory/reclaimer.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/os/smart_pointers.hpp>
-#include <allot/pool/buffers/detail/cached.hpp>
-#include <allot/pool/buffers/detail/chunks.hpp>
 #include <allot/pool/buffers/detail/making.hpp>
 #include <allot/pool/buffers/detail/stream_order.hpp>
+#include <allot/pool/buffers/detail/supply.hpp>
 #include <allot/pool/buffers/pooled_buffer.hpp>
 #include <allot/pool/buffers/size_classes.hpp>
 #include <allot/pool/buffers/stats.hpp>
@@ -38,12 +37,10 @@ class PoolState final : public PoolBase<DeviceType> {
   using Owner = std::shared_ptr<stream_type>;
   using Entry = PoolEntry<DeviceType>;
   using Class = PoolClass<DeviceType>;
-  using Chunks = PoolChunks<DeviceType, StrategyType, AlignmentType>;
-  using Chunk = typename Chunks::Chunk;
 
   PoolState(const DeviceType& device, std::uint64_t capacity, const PoolOptions& options)
       : device_{device},
-        chunks_{device_, capacity, options},
+        supply_{device_, capacity, options, cached_, streams_},
         streams_{device_},
         options_{options},
         reclaimer_{options.reclaimable ? reclaim() : Reclaim{}} {}
@@ -58,20 +55,12 @@ class PoolState final : public PoolBase<DeviceType> {
     os::Lock lock{mutex_};
     const std::uint32_t lane = lane_of(stream, owner, unused);
     Class& of = cached_.class_of(units, AlignmentType::value);
-    Entry* entry = cached_.find(of, lane, streams_.timeline());
+    Entry* entry = cached_.find_ready(of, bytes, lane, streams_.timeline());
     if (entry != nullptr) [[likely]] {
-      if (!streams_.timeline().is_ordered(entry->returned, lane)) {
-        streams_.timeline().order(entry->returned, lane, stream);
-        ++account_.waits;
-      }
-      cached_.remove(*entry);
-      ++account_.hits;
-      ++of.stats.hits;
+      hit(*entry, of);
       use(*entry, of, bytes, lane, stream);
     } else {
-      const Making making{cached_, streams_, of, lane};
-      entry = &missed(lock, of, bytes);
-      use(*entry, of, bytes, lane, stream);
+      entry = &acquire_not_ready(lock, of, bytes, lane, stream);
     }
     entry->pool = this;
     lock.unlock();
@@ -90,7 +79,7 @@ class PoolState final : public PoolBase<DeviceType> {
     entry.returned = streams_.give_back(entry.lane, entry.stream);
     entry.idle_since = ticks_;
     --Cached::class_of(entry).stats.in_use;
-    --chunk_of(entry).in_use;
+    --Supply::chunk_of(entry).in_use;
     account_.give_back(entry.capacity, entry.requested);
     cached_.add(entry);
     if (is_closed_) [[unlikely]]
@@ -98,7 +87,7 @@ class PoolState final : public PoolBase<DeviceType> {
     if (cached_.bytes() <= options_.max_cached) [[likely]]
       return;
     try {
-      static_cast<void>(trim_to(options_.max_cached));
+      supply_.trim_to(options_.max_cached);
     } catch (...) {  // a wait failed: what may be in use stays cached, above the cap
     }
   }
@@ -114,32 +103,31 @@ class PoolState final : public PoolBase<DeviceType> {
   }
 
   void warm_up(std::span<const std::uint64_t> sizes) {
-    std::vector<std::uint64_t> wanted;
-    std::uint64_t total = 0;
-    for (const std::uint64_t bytes : sizes) {
-      wanted.push_back(units_for(bytes));
-      total =
-          checked_add(total, wanted.back() * AlignmentType::value).value_or(PoolOptions::unlimited);
-    }
-    if (total > options_.max_cached) throw_above_cap(total, options_.max_cached, 0);
-
+    for (const std::uint64_t bytes : sizes) static_cast<void>(units_for(bytes));
     os::Lock lock{mutex_};
     Made made{*this};
     made.entries.reserve(sizes.size());
-    for (const std::uint64_t units : wanted)
-      made.want(cached_.class_of(units, AlignmentType::value));
+    for (const std::uint64_t bytes : sizes)
+      made.want(cached_.class_of(units_for(bytes), AlignmentType::value), bytes);
     made.end_wants();
+    // Without rounding to classes, if the rounded sizes are more than may be cached.
+    const bool is_exact =
+        made.total([](const Making& of) { return of.of().stats.capacity; }) > options_.max_cached;
+    const std::uint64_t least = made.total([](const Making& of) { return of.bytes(); });
+    if (least > options_.max_cached) throw_above_cap(least, options_.max_cached, 0);
     for (const Making& making : made.classes) {
       Class& of = making.of();
-      for (std::uint64_t there = of.stats.cached; there < making.wanted(); ++there) {
-        made.entries.push_back(&make(lock, of, of.stats.capacity, Evict::nothing));
+      const std::uint64_t bytes = making.bytes();
+      for (std::uint64_t there = Cached::count(of, bytes); there < making.wanted(); ++there) {
+        made.entries.push_back(
+            &supply_.make(lock, of, bytes, {bytes, is_exact ? bytes : of.stats.capacity}));
       }
     }
-    total = 0;
+    std::uint64_t total = 0;
     for (const Entry* const entry : made.entries) total += entry->capacity;
-    if (total != 0 && total > options_.max_cached - smaller(cached_.bytes(), options_.max_cached)) {
+    if (total != 0 && total <= options_.max_cached) supply_.trim_to(options_.max_cached - total);
+    if (total != 0 && total > options_.max_cached - smaller(cached_.bytes(), options_.max_cached))
       throw_above_cap(total, options_.max_cached, cached_.bytes());
-    }
     for (Entry* const entry : std::exchange(made.entries, {})) {
       entry->lane = 0;
       entry->returned = {};
@@ -147,14 +135,16 @@ class PoolState final : public PoolBase<DeviceType> {
       cached_.add(*entry);
     }
     account_.note_peak(cached_.bytes());
+    is_warm_ = true;
   }
 
   std::uint64_t trim(std::uint64_t to) {
     std::vector<Owner> unused;  // outlives the lock
     const std::lock_guard lock{mutex_};
-    const std::uint64_t freed = trim_to(to);
+    const std::uint64_t before = cached_.bytes();
+    supply_.trim_to(to);
     unused = forget_unused_streams(true);
-    return freed;
+    return before - cached_.bytes();
   }
 
   std::uint64_t trim_idle(std::uint64_t ticks) {
@@ -178,17 +168,18 @@ class PoolState final : public PoolBase<DeviceType> {
   [[nodiscard]] PoolStats stats() const {
     const std::lock_guard lock{mutex_};
     PoolStats all = account_;
+    all.frees = supply_.frees();
     all.cached = cached_.bytes();
     all.cached_buffers = cached_.count();
-    all.capacity = chunks_.capacity();
-    all.chunks = chunks_.count();
+    all.capacity = supply_.chunks().capacity();
+    all.chunks = supply_.chunks().count();
     all.classes = cached_.class_stats();
     return all;
   }
 
   [[nodiscard]] bool validate() const {
     const std::lock_guard lock{mutex_};
-    const Usage usage = chunks_.usage();
+    const Usage usage = supply_.chunks().usage();
     PoolClassStats sum{};
     for (const auto& each : cached_.classes()) {
       sum.in_use += each->stats.in_use;
@@ -197,16 +188,15 @@ class PoolState final : public PoolBase<DeviceType> {
       for (const auto& lane : each->lanes) listed += lane.count();
       if (listed != each->stats.cached) return false;
     }
-    return chunks_.validate() && usage.used >= account_.in_use + cached_.bytes() &&
+    return supply_.chunks().validate() && usage.used >= account_.in_use + cached_.bytes() &&
            usage.live_blocks == account_.in_use_buffers + cached_.count() &&
            sum.in_use == account_.in_use_buffers && sum.cached == cached_.count();
   }
 
  private:
-  using Cached = CachedEntries<DeviceType, Classes>;
+  using Supply = BufferSupply<DeviceType, Classes, StrategyType, AlignmentType>;
+  using Cached = typename Supply::Cached;
   using Making = MakingBuffers<DeviceType, Classes>;
-
-  enum class Evict { nothing, cached };
 
   void delete_if_last(os::Lock<std::mutex>& lock) noexcept {
     const bool is_last = account_.in_use_buffers == 0;
@@ -220,16 +210,28 @@ class PoolState final : public PoolBase<DeviceType> {
     Made(const Made&) = delete;
     Made& operator=(const Made&) = delete;
     ~Made() {
-      for (Entry* const entry : entries) state_.free(*entry);
+      for (Entry* const entry : entries) state_.supply_.free(*entry);
     }
 
     /// Counts one more buffer of a class. The mutex is held from the first one to `end_wants`.
-    void want(Class& of) {
+    void want(Class& of, std::uint64_t bytes) {
       if (of.wanted == 0) classes.emplace_back(state_.cached_, state_.streams_, of, 0);
       ++of.wanted;
+      of.wanted_bytes = larger(of.wanted_bytes, whole_units(bytes));
     }
     void end_wants() noexcept {
       for (Making& making : classes) making.take_wanted();
+    }
+    /// Returns the bytes of all that is wanted, if each has `bytes_of(making)`.
+    template <class Function>
+    [[nodiscard]] std::uint64_t total(Function&& bytes_of) const {
+      std::uint64_t sum = 0;
+      for (const Making& making : classes) {
+        const auto bytes = checked_multiply(making.wanted(), bytes_of(making));
+        sum = checked_add(sum, bytes.value_or(PoolOptions::unlimited))
+                  .value_or(PoolOptions::unlimited);
+      }
+      return sum;
     }
 
     PoolState& state_;
@@ -245,8 +247,9 @@ class PoolState final : public PoolBase<DeviceType> {
     return *rounded;
   }
 
-  [[nodiscard]] static Chunk& chunk_of(const Entry& entry) noexcept {
-    return static_cast<Chunk&>(*entry.chunk);
+  /// Requires: `units_for(bytes)` has not thrown.
+  [[nodiscard]] static std::uint64_t whole_units(std::uint64_t bytes) noexcept {
+    return *checked_align_up(bytes, AlignmentType::value);
   }
 
   /// \param unused  receives what must be destroyed without the lock
@@ -271,87 +274,88 @@ class PoolState final : public PoolBase<DeviceType> {
     entry.stream = &stream;
     entry.requested = bytes;
     ++of.stats.in_use;
-    ++chunk_of(entry).in_use;
+    ++Supply::chunk_of(entry).in_use;
     account_.take(entry.capacity, bytes);
     account_.note_peak(cached_.bytes());
   }
 
-  [[nodiscard]] Entry& missed(os::Lock<std::mutex>& lock, Class& of, std::uint64_t bytes) {
+  /// Uses a cached buffer that is not ready without a call to the device: one whose work is done;
+  /// else one to wait for, unless memory of its own is to be looked for first. Else makes one.
+  [[gnu::noinline]] [[nodiscard]] Entry& acquire_not_ready(os::Lock<std::mutex>& lock, Class& of,
+                                                           std::uint64_t bytes, std::uint32_t lane,
+                                                           stream_type& stream) {
+    Entry* entry = nullptr;
+    if (of.stats.cached != 0) {
+      if (options_.reuse == Reuse::idle_first)
+        entry = cached_.find_done(of, bytes, streams_.timeline());
+      if (entry == nullptr && !may_make_instead_of_waiting(of))
+        entry = cached_.find_busy(of, bytes, streams_.timeline());
+    }
+    if (entry != nullptr) {
+      hit_in_order(*entry, of, lane, stream);
+      use(*entry, of, bytes, lane, stream);
+      return *entry;
+    }
+    const Making making{cached_, streams_, of, lane};
+    entry = &missed(lock, of, bytes, lane, stream);
+    use(*entry, of, bytes, lane, stream);
+    return *entry;
+  }
+
+  /// Returns true if a miss is preferred to a wait, and what it makes may be cached.
+  [[nodiscard]] bool may_make_instead_of_waiting(const Class& of) const noexcept {
+    return options_.reuse == Reuse::idle_first && options_.misses == Misses::allocate &&
+           !is_warm_ && of.stats.capacity <= options_.max_cached &&
+           cached_.bytes() <= options_.max_cached - of.stats.capacity;
+  }
+
+  /// Takes a cached buffer.
+  void hit(Entry& entry, Class& of) noexcept {
+    cached_.remove(entry);
+    ++account_.hits;
+    ++of.stats.hits;
+  }
+
+  /// Takes one, after the work on it. Throws: what the device throws; nothing has changed.
+  void hit_in_order(Entry& entry, Class& of, std::uint32_t lane, stream_type& stream) {
+    if (!streams_.timeline().is_ordered(entry.returned, lane)) {
+      streams_.timeline().order(entry.returned, lane, stream);
+      ++account_.waits;
+    }
+    hit(entry, of);
+  }
+
+  /// Makes a buffer; instead of making room for one, takes one to wait for.
+  [[nodiscard]] Entry& missed(os::Lock<std::mutex>& lock, Class& of, std::uint64_t bytes,
+                              std::uint32_t lane, stream_type& stream) {
+    const std::uint64_t most = of.stats.capacity;
+    if (of.stats.cached != 0 && may_make_instead_of_waiting(of)) {
+      std::exception_ptr refused;
+      if (Entry* const made = supply_.try_make(lock, of, {most, most}, refused)) {
+        count_miss(of);
+        return *made;
+      }
+      // The mutex may have been released meanwhile.
+      Entry* entry = cached_.find_ready(of, bytes, lane, streams_.timeline());
+      if (entry == nullptr) entry = cached_.find_busy(of, bytes, streams_.timeline());
+      if (entry != nullptr) {
+        hit_in_order(*entry, of, lane, stream);
+        return *entry;
+      }
+    }
+    count_miss(of);
+    if (options_.misses == Misses::are_errors) throw PoolMiss{bytes, most, of.stats.in_use};
+    return supply_.make(lock, of, bytes, {whole_units(bytes), most});
+  }
+
+  void count_miss(Class& of) noexcept {
     ++account_.misses;
     ++of.stats.misses;
-    if (options_.misses == Misses::are_errors) {
-      throw PoolMiss{bytes, of.stats.capacity, of.stats.in_use};
-    }
-    return make(lock, of, bytes, Evict::cached);
-  }
-
-  /// Makes an entry with a block. If the arena has no room, it grows, if it may; after that, cached
-  /// buffers are freed, if they may be. Releases the mutex for a while if it grows.
-  [[nodiscard]] Entry& make(os::Lock<std::mutex>& lock, Class& of, std::uint64_t bytes,
-                            Evict evict) {
-    const std::uint64_t capacity = of.stats.capacity;
-    std::exception_ptr refused;
-    for (bool has_grown = true; has_grown;) {
-      if (spare_.empty()) spare_.push_back(entries_.emplace_back());
-      if (Entry* const entry = place(of)) return *entry;
-      has_grown = chunks_.grow(lock, capacity, refused);
-    }
-    if (spare_.empty()) spare_.push_back(entries_.emplace_back());
-    if (Entry* const entry = place(of)) return *entry;  // the mutex was released meanwhile
-    for (Entry* next = cached_.by_age().first(); evict == Evict::cached && next != nullptr;) {
-      Entry& oldest = *next;
-      next = cached_.by_age().after(oldest);
-      if (chunk_of(oldest).arena.capacity() < capacity || !this->evict(oldest)) continue;
-      if (Entry* const entry = place(of)) return *entry;
-    }
-    if (refused) std::rethrow_exception(refused);
-    throw chunks_.refusal(bytes, capacity);
-  }
-
-  [[nodiscard]] Entry* place(Class& of) {
-    const auto place = chunks_.place(of.stats.capacity);
-    if (!place) return nullptr;
-    Entry& entry = spare_.front();
-    spare_.erase(entry);
-    entry.size_class = &of;
-    entry.chunk = place->chunk;
-    entry.block = place->block;
-    entry.address = place->address;
-    entry.capacity = of.stats.capacity;
-    return &entry;
-  }
-
-  /// Gives the block of an entry that no buffer uses back to the arena.
-  void free(Entry& entry) noexcept {
-    chunk_of(entry).arena.deallocate(entry.block);
-    spare_.push_back(entry);
-  }
-
-  /// Frees a cached buffer once its stream is done with it; keeps it if that cannot be found out.
-  /// Throws: what the device throws; nothing has changed.
-  bool evict(Entry& entry) {
-    if (!streams_.timeline().can_order(entry.returned)) return false;
-    streams_.timeline().wait(entry.returned);
-    Class& of = Cached::class_of(entry);
-    cached_.remove(entry);
-    free(entry);
-    ++account_.frees;
-    cached_.forget_if_empty(of);
-    return true;
-  }
-
-  std::uint64_t trim_to(std::uint64_t to) {
-    const std::uint64_t before = cached_.bytes();
-    for (Entry* next = cached_.by_age().first(); next != nullptr && cached_.bytes() > to;)
-      evict(*std::exchange(next, cached_.by_age().after(*next)));
-    return before - cached_.bytes();
   }
 
   std::uint64_t trim_idle_for(std::uint64_t ticks, std::vector<Owner>& unused) {
     const std::uint64_t before = cached_.bytes();
-    Entry* next = cached_.by_age().first();
-    while (next != nullptr && ticks_ - next->idle_since >= ticks)
-      evict(*std::exchange(next, cached_.by_age().after(*next)));
+    supply_.trim_while([&](const Entry& entry) { return ticks_ - entry.idle_since >= ticks; });
     unused = forget_unused_streams(false);
     return before - cached_.bytes();
   }
@@ -363,36 +367,21 @@ class PoolState final : public PoolBase<DeviceType> {
     };
   }
 
-  /// Gives chunks without a buffer in use back to the system, the latest first.
   std::uint64_t give_back(std::uint64_t bytes) noexcept {
     const std::lock_guard lock{mutex_};
-    return chunks_.release(bytes, [this](Chunk& chunk) { return empty_chunk(chunk); });
-  }
-
-  /// Returns true if all cached buffers of a chunk could be freed.
-  [[nodiscard]] bool empty_chunk(Chunk& chunk) noexcept {
-    try {
-      for (Entry* next = cached_.by_age().first(); next != nullptr;) {
-        Entry& entry = *std::exchange(next, cached_.by_age().after(*next));
-        if (entry.chunk == &chunk && !evict(entry)) return false;
-      }
-    } catch (...) {
-      return false;
-    }
-    return chunk.arena.usage().live_blocks == 0;
+    return supply_.give_back(bytes);
   }
 
   mutable std::mutex mutex_;
   DeviceType device_;
-  std::deque<Entry> entries_;
-  AgeList<DeviceType> spare_;
-  Chunks chunks_;
   Cached cached_;
+  Supply supply_;
   StreamOrder<DeviceType> streams_;
   PoolOptions options_;
 
   PoolAccount account_;
   bool is_closed_ = false;
+  bool is_warm_ = false;  // there was a warm-up
   std::uint64_t ticks_ = 0;
   Reclaimer reclaimer_;  // destroyed first: waits for a call under way
 };
