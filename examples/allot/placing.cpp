@@ -4,6 +4,7 @@
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/detail/experts.hpp>
+#include <allot/os/pattern.hpp>
 
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <vector>
 
 #include "option_values.hpp"
 #include "output.hpp"
@@ -30,6 +32,27 @@ loading::PlaceRule place_rule(const std::string& text) {
   std::string device = text.substr(equals + 1);
   if (device == "hip") device = "hip:0";
   return {text.substr(0, equals), std::move(device)};
+}
+
+/// What a rule took.
+struct Placed {
+  std::uint64_t items = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// Returns what each rule took: an item goes by the first that matches it.
+std::vector<Placed> placed_by(const PlacingChoice& choice, const loading::Plan& plan) {
+  std::vector<Placed> placed(choice.rules.size());
+  for (const loading::Item& item : plan.items) {
+    if (!item.has_own_memory() || item.purpose == loading::Purpose::scratch) continue;
+    for (std::size_t rule = 0; rule < placed.size(); ++rule) {
+      if (!allot::os::matches(choice.rules[rule].names.c_str(), item.name.c_str())) continue;
+      ++placed[rule].items;
+      placed[rule].bytes += item.bytes;
+      break;
+    }
+  }
+  return placed;
 }
 
 }  // namespace
@@ -96,6 +119,28 @@ void print_files(const loading::ModelFiles& files) {
   for (const loading::ModelFiles::Entry& entry : files.files().subspan(1)) {
     print("  {:<12} {:>6}  {}  {}\n", loading::to_text(entry.kind), entry.tensors,
           size_text(entry.tensor_bytes), printable(entry.path));
+  }
+}
+
+nlohmann::ordered_json places_json(const PlacingChoice& choice, const loading::Plan& plan) {
+  auto list = nlohmann::ordered_json::array();
+  const std::vector<Placed> placed = placed_by(choice, plan);
+  for (std::size_t i = 0; i < placed.size(); ++i) {
+    list.push_back({{"names", printable(choice.rules[i].names)},
+                    {"device", choice.rules[i].device},
+                    {"items", placed[i].items},
+                    {"bytes", placed[i].bytes}});
+  }
+  return list;
+}
+
+void print_places(const PlacingChoice& choice, const loading::Plan& plan) {
+  const std::vector<Placed> placed = placed_by(choice, plan);
+  for (std::size_t i = 0; i < placed.size(); ++i) {
+    const loading::PlaceRule& rule = choice.rules[i];
+    print("    {:<16} {} on {}, {}\n", printable(rule.names),
+          placed[i].items == 0 ? "no item has such a name:" : count_text(placed[i].items),
+          rule.device, size_text(placed[i].bytes));
   }
 }
 

@@ -39,6 +39,12 @@ void add_emit_option(CLI::App& command, PlacingChoice& choice);
 /// Prints a line for each file beside the model.
 void print_files(const allot::load::ModelFiles& files);
 
+/// What each rule of `--place` took: `[{names, device, items, bytes}]`.
+[[nodiscard]] nlohmann::ordered_json places_json(const PlacingChoice& choice,
+                                                 const allot::load::Plan& plan);
+/// Prints a line for each rule.
+void print_places(const PlacingChoice& choice, const allot::load::Plan& plan);
+
 /// The tensors of a plan that are the model's own.
 struct ModelTensors {
   std::uint64_t count;

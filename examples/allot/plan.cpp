@@ -125,6 +125,7 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
     if (context.limited_by) out["limited_by"] = allot::load::to_text(*context.limited_by);
     if (plan.cache) add_cache_json(out, options.cache, *plan.cache);
   }
+  if (!options.placing.rules.empty()) out["places"] = places_json(options.placing, plan);
   if (plan.draft) add_cache_json(out["draft"], CacheChoice{}, *plan.draft);
   if (!extras.llama.arguments.empty()) {
     out["llama"] = extras.llama.arguments;
@@ -237,6 +238,7 @@ void print_text(const MemoryOptions& options, const Plan& plan, const Context& c
   if (plan.arenas.empty()) print("  no tensor data: nothing to reserve\n");
   print_rules(plan);
   print_fusions(plan);
+  print_places(options.placing, plan);
   print_experts(plan, extras.files);
   for (const PlannedDevice& device : devices) print_device(options, plan, device);
   print("  total to reserve   {} in {} allocation{}, aligned to {} bytes, read in {} extent{}\n",

@@ -177,7 +177,7 @@ TEST_CASE("an output that shares the embedding's weights has a copy on its own d
   CHECK(model.reserved().empty());
   static_cast<char*>(copy.address())[3] ^= 1;
   REQUIRE(load::verify(file, model));
-  CHECK(load::verify(file, model)->tensor == "token_embd.weight");
+  CHECK(load::verify(file, model)->tensor == "output.weight");
 
   // Both converted and through staging memory; and where all of it fits one device, no copy.
   load::PlanOptions converted = two;

@@ -125,6 +125,9 @@ TEST_CASE(
   const auto two = json_of(run_tool(plan + " --place 'blk.[01].*_exps.*=staged-host' --place "
                                            "'*_exps.*=host' --place token_embd.weight=host"));
   CHECK(bytes_on(two, "host") == 64 * 8 * 2 * (5 * 128 + 96) + 64 * 1024 * 2);
+  CHECK(two["places"][0]["items"] == 6);
+  CHECK(two["places"][1]["bytes"] == 64 * 8 * 2 * (5 * 128 + 96));
+  CHECK(says(run_tool("plan " + file + " --place 'nothing*=host'").out, "no item has such a name"));
   for (const char* wrong : {"'*=hip:3'", "'=host'", "'abc'", "'abc='"}) {
     INFO(wrong);
     const Outcome outcome = run_tool(plan + " --place " + wrong);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <allot/device/device.hpp>
+#include <allot/load/plan/margin.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/planned_device.hpp>
 
@@ -26,11 +27,16 @@ class Devices {
  public:
   explicit Devices(std::span<DeviceTypes>... groups) noexcept : groups_{groups...} {}
 
-  /// Returns the devices as a plan sees them now: `PlanOptions::devices`.
-  [[nodiscard]] std::vector<PlannedDevice> planned() const {
+  /// Returns the devices as a plan sees them now: `PlanOptions::devices`. A plan for them leaves each
+  /// the margin.
+  template <Margin MarginType = UsualMargin>
+  [[nodiscard]] std::vector<PlannedDevice> planned(const MarginType& margin = {}) const {
     std::vector<PlannedDevice> all;
     for_each_group([&](auto group) {
-      for (const auto& device : group) all.push_back(planned_device(device));
+      for (const auto& device : group) {
+        all.push_back(planned_device(device));
+        all.back().usable_bytes = usable_bytes(all.back().free_bytes, margin);
+      }
     });
     return all;
   }

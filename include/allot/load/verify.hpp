@@ -40,6 +40,7 @@ struct Compared {
   std::size_t source;  // and in the file
   std::uint64_t at;
   std::uint64_t bytes;
+  const std::string* name;
 };
 
 inline constexpr std::uint64_t compared_bytes = 4 * MiB;
@@ -62,7 +63,7 @@ template <class IsWanted>
     const std::size_t source = plan.source_of(static_cast<std::uint32_t>(i));
     if (!is_as_in_file(file, file.tensors()[source], item)) continue;
     for (std::uint64_t at = 0; at < item.bytes; at += compared_bytes)
-      parts.push_back({i, source, at, smaller(compared_bytes, item.bytes - at)});
+      parts.push_back({i, source, at, smaller(compared_bytes, item.bytes - at), &item.name});
   }
   return parts;
 }
@@ -101,7 +102,7 @@ template <class = void>
   if (std::memcmp(piece.data(), bytes, piece.size()) == 0) return std::nullopt;
   std::size_t differs = 0;
   while (piece[differs] == bytes[differs]) ++differs;
-  return Difference{std::string{info.name}, part.at + differs};
+  return Difference{*part.name, part.at + differs};
 }
 
 /// Finds a tensor of the file that the model lacks; then nothing else can be compared.

@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Checks that a plan fits what devices have free, with a margin to spare. `load/check.hpp` queries
-/// the devices themselves.
-///
-/// | margin          | keeps free                                            |
-/// |-----------------|-------------------------------------------------------|
-/// | `NoMargin`      | nothing                                               |
-/// | `PercentMargin` | a percentage of the plan                              |
-/// | `UsualMargin`   | the larger of 10 % of the plan and 100 MiB (default)  |
+/// Checks that a plan fits what devices have free, with a margin (`margin.hpp`) to spare.
+/// `load/check.hpp` queries the devices themselves.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -15,8 +9,8 @@
 #include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/plan/margin.hpp>
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -25,53 +19,6 @@
 #include <vector>
 
 namespace allot::load {
-
-/// Returns the bytes to keep free in addition to a plan of `planned` bytes.
-template <class Model>
-concept Margin = requires(const Model margin, std::uint64_t planned) {
-  { margin(planned) } -> std::same_as<std::uint64_t>;
-};
-
-struct NoMargin {
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t) const noexcept { return 0; }
-};
-
-struct PercentMargin {
-  std::uint64_t percent;
-
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
-    return checked_multiply(planned / 100, percent).value_or(largest_of<std::uint64_t>);
-  }
-};
-
-struct UsualMargin {
-  [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
-    return larger(planned / 10, 100 * MiB);
-  }
-};
-
-static_assert(Margin<NoMargin> && Margin<PercentMargin> && Margin<UsualMargin>);
-
-/// Returns how much a plan, margin included, exceeds what is free; 0 if it fits. All in bytes.
-template <Margin MarginType>
-[[nodiscard]] std::uint64_t deficit_of(std::uint64_t planned, std::uint64_t free,
-                                       const MarginType& margin) {
-  if (planned == 0) return 0;
-  const std::uint64_t required =
-      checked_add(planned, margin(planned)).value_or(largest_of<std::uint64_t>);
-  return required > free ? required - free : 0;
-}
-
-/// Returns the most bytes that a plan can take of what is free and still fit, margin included.
-/// Complexity: 64 calls of the margin, which must not fall as plans grow.
-template <Margin MarginType>
-[[nodiscard]] std::uint64_t usable_bytes(std::uint64_t free, const MarginType& margin) {
-  std::uint64_t fitting = 0;
-  for (std::uint64_t bit = std::uint64_t{1} << 63; bit != 0; bit >>= 1) {
-    if (bit <= free - fitting && deficit_of(fitting + bit, free, margin) == 0) fitting += bit;
-  }
-  return fitting;
-}
 
 namespace detail {
 

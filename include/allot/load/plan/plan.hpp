@@ -47,7 +47,9 @@ struct PlannedDevice {
   std::optional<std::uint64_t> usable_bytes{};
 
   /// Returns what there is to divide.
-  [[nodiscard]] std::uint64_t room() const noexcept { return usable_bytes.value_or(free_bytes); }
+  [[nodiscard]] std::uint64_t room() const noexcept {
+    return smaller(usable_bytes.value_or(free_bytes), free_bytes);
+  }
 };
 
 /// One reservation on a device. All in bytes.
