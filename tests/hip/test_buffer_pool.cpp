@@ -17,6 +17,7 @@
 #include "hipsim/watched_memory.hpp"
 #include "laws/system_allocations.hpp"
 #include "pool/buffers/pool_laws.hpp"
+#include "support/in_child.hpp"
 
 namespace {
 
@@ -322,4 +323,61 @@ TEST_CASE("whichever call fails, a pool ends in an error or goes on, and all is 
   }
   hipsim::reset();
   CHECK(errors > 80);
+}
+
+TEST_CASE("where HIP has been shut down, what is left goes without a word") {
+  test::CleanUpErrors told;
+  hipsim::reset();
+  {
+    HipDevice<> device;
+    std::optional<BufferPool<HipDevice<>>> pool{std::in_place, device, 1 * MiB};
+    const SharedStream first{device};
+    auto second = device.make_stream();
+    auto event = device.make_event();
+    const auto pinned = device.staging_memory().acquire(4096, 256);
+    auto used = pool->acquire(4096, second);
+    device.copy_to_device(used.address(), pinned.address(), 4096, second);
+    pool->acquire(4096, first).release();
+    device.record(event, second);
+    const std::vector<std::string> names = hipsim::call_names();
+    for (const std::string& name : std::set<std::string>{names.begin(), names.end()})
+      hipsim::fail_always(name, hipErrorDeinitialized);
+    for (const char* name : {"hipFree", "hipHostFree", "hipStreamDestroy", "hipEventDestroy",
+                             "hipStreamSynchronize", "hipEventSynchronize", "hipDeviceSynchronize",
+                             "hipSetDevice", "hipEventQuery", "hipStreamWaitEvent"})
+      hipsim::fail_always(name, hipErrorDeinitialized);
+  }
+  CHECK(test::CleanUpErrors::texts() == std::vector<std::string>{});
+  hipsim::reset();
+}
+
+TEST_CASE("in a forked child HIP of the parent is an error, and is dropped without a call") {
+  const test::Simulation simulation;
+  HipDevice<> device;
+  std::optional<BufferPool<HipDevice<>>> pool{std::in_place, device, 1 * MiB};
+  auto stream = std::make_optional(device.make_stream());
+  auto event = std::make_optional(device.make_event());
+  auto used = pool->acquire(4096, *stream);
+  const auto refuses = [](auto&& f) {
+    try {
+      f();
+    } catch (const hip::Forked&) {
+      return true;
+    }
+    return false;
+  };
+  CHECK(test::in_child([&] {
+    const std::uint64_t calls = hipsim::calls();
+    const bool all = refuses([] { HipDevice<>{}; }) &&
+                     refuses([&] { static_cast<void>(device.make_stream()); }) &&
+                     refuses([&] { device.record(*event, *stream); }) &&
+                     refuses([&] { device.synchronize(*stream); }) &&
+                     refuses([&] { static_cast<void>(device.is_done(*event)); }) &&
+                     refuses([&] { static_cast<void>(device.memory().acquire(4096, 256)); });
+    used.release();
+    pool.reset();
+    stream.reset();
+    event.reset();
+    return all && hipsim::calls() == calls;
+  }));
 }

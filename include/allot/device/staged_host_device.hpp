@@ -12,6 +12,7 @@
 #include <allot/device/host_device.hpp>
 #include <allot/memory/host_memory.hpp>
 #include <allot/os/chrono.hpp>
+#include <allot/os/fork.hpp>
 #include <allot/os/monitor.hpp>
 #include <allot/os/sleep.hpp>
 #include <allot/os/smart_pointers.hpp>
@@ -19,6 +20,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +28,15 @@
 namespace allot {
 
 namespace detail {
+
+/// Throws: `std::runtime_error` in a forked child, for what its parent made.
+inline void require_own_process(const os::ForkMark& made_in) {
+  if (!made_in.is_of_parent()) return;
+  throw std::runtime_error{
+      "a stream or an event of the parent process in a forked child, where its thread does not "
+      "run; "
+      "make the device's streams and pools after fork()"};
+}
 
 /// Runs tasks one after another on a thread.
 class WorkerThread {
@@ -37,6 +48,7 @@ class WorkerThread {
 
   /// Runs the remaining tasks first; then the thread ends.
   ~WorkerThread() {
+    if (made_in_.is_of_parent()) return;  // the monitor may be locked forever
     {
       const os::Monitor::Lock lock{changed_};
       ends_ = true;
@@ -44,7 +56,9 @@ class WorkerThread {
     changed_.notify_all();
   }
 
+  /// Throws: `std::runtime_error` in a forked child, as does `wait_until_idle`.
   void push(Callback<void()> call) {
+    require_own_process(made_in_);
     auto* const task = new Task{std::move(call)};
     {
       const os::Monitor::Lock lock{changed_};
@@ -55,6 +69,7 @@ class WorkerThread {
   }
 
   void wait_until_idle() {
+    require_own_process(made_in_);
     os::Monitor::Lock lock{changed_};
     lock.wait([&] { return first_ == nullptr; });
   }
@@ -90,13 +105,16 @@ class WorkerThread {
   Task* first_ = nullptr;
   Task* last_ = nullptr;
   bool ends_ = false;
+  os::ForkMark made_in_;
   os::Thread thread_;
 };
 
-/// Counts how often an event was recorded, and how many of those records are done.
+/// Counts how often an event was recorded, and how many of those records are done. In a forked child,
+/// members of one that the parent made throw `std::runtime_error`.
 class RecordCount {
  public:
   [[nodiscard]] std::uint64_t add() {
+    require_own_process(made_in_);
     const os::Monitor::Lock lock{changed_};
     return ++recorded_;
   }
@@ -108,6 +126,7 @@ class RecordCount {
     changed_.notify_all();
   }
   [[nodiscard]] std::uint64_t latest() const {
+    require_own_process(made_in_);
     const os::Monitor::Lock lock{changed_};
     return recorded_;
   }
@@ -124,6 +143,7 @@ class RecordCount {
   mutable os::Monitor changed_;  // guards what follows
   std::uint64_t recorded_ = 0;
   std::uint64_t done_ = 0;
+  os::ForkMark made_in_;
 };
 
 }  // namespace detail

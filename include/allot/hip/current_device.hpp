@@ -6,14 +6,26 @@
 
 #include <allot/core/version.hpp>
 #include <allot/hip/error.hpp>
+#include <allot/os/fork.hpp>
 
 #include <string>
 
 namespace allot::hip {
 
+namespace detail {
+
+/// Returns true in a process that was forked after its parent had used HIP.
+[[nodiscard]] inline bool is_forked() noexcept {
+  static const os::ForkMark first_use;
+  return first_use.is_of_parent();
+}
+
+}  // namespace detail
+
 /// Returns the number of devices, at least one.
-/// Throws: `NoDevice` if there is none, with what to check.
+/// Throws: `NoDevice` if there is none, with what to check; `Forked`.
 [[nodiscard]] inline int device_count() {
+  if (detail::is_forked()) throw Forked{};
   int count = 0;
   const hipError_t code = hipGetDeviceCount(&count);
   if (code == hipSuccess && count > 0) return count;
@@ -21,8 +33,9 @@ namespace allot::hip {
   throw NoDevice{code == hipSuccess ? hipErrorNoDevice : code};
 }
 
-/// Returns the current device of this thread. Throws: `NoDevice`, `Error`.
+/// Returns the current device of this thread. Throws: `NoDevice`, `Forked`, `Error`.
 [[nodiscard]] inline int current_device() {
+  if (detail::is_forked()) throw Forked{};
   int device = 0;
   const hipError_t code = hipGetDevice(&device);
   if (code != hipSuccess) static_cast<void>(device_count());  // `NoDevice`, if that is why
@@ -52,9 +65,10 @@ class CurrentDevice {
 };
 
 /// Runs `release` with `device` current; for destructors. Failures go to the handler for clean-up
-/// errors, and `release` runs in any case.
+/// errors, and `release` runs in any case, but not in a forked child, where all is the parent's.
 template <class Release>
 void with_device_for_clean_up(int device, Release&& release) noexcept {
+  if (detail::is_forked()) return;
   int before = device;
   const bool is_known =
       check_clean_up(hipGetDevice(&before), "hipGetDevice", "asking for the current device");

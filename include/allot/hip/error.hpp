@@ -70,6 +70,15 @@ class NoDevice : public Error {
                       "what HIP_VISIBLE_DEVICES and ROCR_VISIBLE_DEVICES hide"}} {}
 };
 
+/// Thrown in a process that was forked after its parent had used HIP, whose runtime does not follow.
+class Forked : public Error {
+ public:
+  Forked()
+      : Error{hipErrorNotInitialized, "fork",
+              Message{"HIP in a forked child whose parent has used it: its runtime does not work "
+                      "there; fork before HIP is used, or let the child call exec"}} {}
+};
+
 /// Throws: `Error` unless the code is `hipSuccess`.
 /// \param describe  text, or a callable that returns it; called only on failure
 template <class Describe>
@@ -105,10 +114,12 @@ inline CleanUpErrorHandler set_clean_up_error_handler(CleanUpErrorHandler handle
       handler != nullptr ? handler : &detail::print_clean_up_error);
 }
 
-/// Passes a failure to the handler for clean-up errors. Returns true for `hipSuccess`.
+/// Passes a failure to the handler for clean-up errors. Returns true for `hipSuccess`, and where HIP
+/// has been shut down, as when static objects are destroyed: nothing is left to release then.
 inline bool check_clean_up(hipError_t code, const char* call, const char* attempted) noexcept {
   if (code == hipSuccess) [[likely]]
     return true;
+  if (code == hipErrorDeinitialized) return true;
   static_cast<void>(hipGetLastError());
   try {
     detail::clean_up_error_handler.load()(Error{code, call, attempted});

@@ -4,6 +4,8 @@
 /// `<condition_variable>` take longer to compile than all the code that locks and waits.
 #pragma once
 
+#include <allot/os/fork.hpp>
+
 #include <pthread.h>
 #include <time.h>
 
@@ -22,6 +24,8 @@ class Monitor {
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
   ~Monitor() {
+    // In a forked child the parent's threads seem to wait still: the system would wait for them.
+    if (made_in_.is_of_parent()) return;
     ::pthread_cond_destroy(&changed_);
     ::pthread_mutex_destroy(&mutex_);
   }
@@ -60,6 +64,7 @@ class Monitor {
  private:
   ::pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   ::pthread_cond_t changed_;
+  ForkMark made_in_;
 };
 
 }  // namespace allot::os

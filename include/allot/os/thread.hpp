@@ -3,6 +3,8 @@
 /// `os::Thread`: a system thread, without the compile time of `<thread>`.
 #pragma once
 
+#include <allot/os/fork.hpp>
+
 #include <pthread.h>
 #include <unistd.h>
 
@@ -12,7 +14,7 @@
 
 namespace allot::os {
 
-/// A thread that its destructor joins.
+/// A thread that its destructor joins; but not in a forked child, which has no such thread.
 class Thread {
  public:
   /// Calls `work(context)` on a new thread. `work` must not throw.
@@ -31,11 +33,13 @@ class Thread {
     throw std::system_error{error, std::generic_category(), "cannot start a thread"};
   }
   Thread(Thread&& other) noexcept
-      : thread_{other.thread_}, start_{std::exchange(other.start_, nullptr)} {}
+      : thread_{other.thread_},
+        start_{std::exchange(other.start_, nullptr)},
+        started_in_{other.started_in_} {}
   Thread& operator=(Thread&&) = delete;
   ~Thread() {
     if (start_ == nullptr) return;
-    ::pthread_join(thread_, nullptr);
+    if (!started_in_.is_of_parent()) ::pthread_join(thread_, nullptr);
     delete start_;
   }
 
@@ -47,6 +51,7 @@ class Thread {
 
   ::pthread_t thread_{};
   Start* start_;  // null if another object has the thread
+  ForkMark started_in_;
 };
 
 /// Returns the number of processors that are online, at least 1.

@@ -138,6 +138,13 @@ struct PoolAccount : PoolStats {
   }
 };
 
+[[noreturn]] inline void throw_forked() {
+  throw std::runtime_error{
+      "a buffer pool of the parent process in a forked child, where its device's streams do not "
+      "run; "
+      "make pools after fork()"};
+}
+
 [[noreturn]] inline void throw_above_limit(std::uint64_t capacity, std::uint64_t limit) {
   throw std::invalid_argument{(FixedText<192>{} << "a pool of " << ReadableBytes{capacity}.c_str()
                                                 << " exceeds its own limit of "

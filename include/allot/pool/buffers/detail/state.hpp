@@ -4,9 +4,9 @@
 /// if that is later, deletes it, so acquiring a buffer counts no owner.
 #pragma once
 
-#include <allot/core/arguments.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/memory/reclaimer.hpp>
+#include <allot/os/fork.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/buffers/detail/making.hpp>
@@ -23,6 +23,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -50,9 +51,9 @@ class PoolState final : public PoolBase<DeviceType> {
 
   [[nodiscard]] PooledBuffer<DeviceType> acquire(std::uint64_t bytes, stream_type& stream,
                                                  const Owner* owner) {
-    const std::uint64_t units = units_for(bytes);
+    const std::uint64_t units = Supply::units_for(bytes);
     std::vector<Owner> unused;  // outlives the lock
-    os::Lock lock{mutex_};
+    os::Lock lock{mutex()};
     const std::uint32_t lane = lane_of(stream, owner, unused);
     Class& of = cached_.class_of(units, AlignmentType::value);
     Entry* entry = cached_.find_ready(of, bytes, lane, streams_.timeline());
@@ -69,12 +70,14 @@ class PoolState final : public PoolBase<DeviceType> {
 
   /// Called when the pool's owner is gone: nothing more is acquired.
   void close() noexcept {
+    if (is_of_parent()) return;  // the mutex may be locked forever
     os::Lock lock{mutex_};
     is_closed_ = true;
     delete_if_last(lock);
   }
 
   void returned(Entry& entry) noexcept override {
+    if (is_of_parent()) return;
     os::Lock lock{mutex_};
     entry.returned = streams_.give_back(entry.lane, entry.stream);
     entry.idle_since = ticks_;
@@ -94,7 +97,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
   void return_on(Entry& entry, stream_type& stream, const Owner* owner) override {
     std::vector<Owner> unused;  // outlives the lock
-    const std::lock_guard lock{mutex_};
+    const std::lock_guard lock{mutex()};
     const std::uint32_t lane = lane_of(stream, owner, unused);
     streams_.release(entry.lane);
     streams_.acquire(lane);
@@ -103,12 +106,12 @@ class PoolState final : public PoolBase<DeviceType> {
   }
 
   void warm_up(std::span<const std::uint64_t> sizes) {
-    for (const std::uint64_t bytes : sizes) static_cast<void>(units_for(bytes));
-    os::Lock lock{mutex_};
+    for (const std::uint64_t bytes : sizes) static_cast<void>(Supply::units_for(bytes));
+    os::Lock lock{mutex()};
     Made made{*this};
     made.entries.reserve(sizes.size());
     for (const std::uint64_t bytes : sizes)
-      made.want(cached_.class_of(units_for(bytes), AlignmentType::value), bytes);
+      made.want(cached_.class_of(Supply::units_for(bytes), AlignmentType::value), bytes);
     made.end_wants();
     // Without rounding to classes, if the rounded sizes are more than may be cached.
     const bool is_exact =
@@ -140,7 +143,7 @@ class PoolState final : public PoolBase<DeviceType> {
 
   std::uint64_t trim(std::uint64_t to) {
     std::vector<Owner> unused;  // outlives the lock
-    const std::lock_guard lock{mutex_};
+    const std::lock_guard lock{mutex()};
     const std::uint64_t before = cached_.bytes();
     supply_.trim_to(to);
     unused = forget_unused_streams(true);
@@ -149,24 +152,24 @@ class PoolState final : public PoolBase<DeviceType> {
 
   std::uint64_t trim_idle(std::uint64_t ticks) {
     std::vector<Owner> unused;  // outlives the lock
-    const std::lock_guard lock{mutex_};
+    const std::lock_guard lock{mutex()};
     return trim_idle_for(ticks, unused);
   }
 
   std::uint64_t tick() {
     std::vector<Owner> unused;  // outlives the lock
-    const std::lock_guard lock{mutex_};
+    const std::lock_guard lock{mutex()};
     ++ticks_;
     return options_.max_idle_ticks == 0 ? 0 : trim_idle_for(options_.max_idle_ticks, unused);
   }
 
   void on_miss(Misses misses) {
-    const std::lock_guard lock{mutex_};
+    const std::lock_guard lock{mutex()};
     options_.misses = misses;
   }
 
   [[nodiscard]] PoolStats stats() const {
-    const std::lock_guard lock{mutex_};
+    const std::lock_guard lock{mutex()};
     PoolStats all = account_;
     all.frees = supply_.frees();
     all.cached = cached_.bytes();
@@ -178,7 +181,7 @@ class PoolState final : public PoolBase<DeviceType> {
   }
 
   [[nodiscard]] bool validate() const {
-    const std::lock_guard lock{mutex_};
+    const std::lock_guard lock{mutex()};
     const Usage usage = supply_.chunks().usage();
     PoolClassStats sum{};
     for (const auto& each : cached_.classes()) {
@@ -197,6 +200,17 @@ class PoolState final : public PoolBase<DeviceType> {
   using Supply = BufferSupply<DeviceType, Classes, StrategyType, AlignmentType>;
   using Cached = typename Supply::Cached;
   using Making = MakingBuffers<DeviceType, Classes>;
+
+  /// Returns true in a forked child, for a pool of the parent whose streams do not run there.
+  [[nodiscard]] bool is_of_parent() const noexcept {
+    return !std::is_empty_v<stream_type> && made_in_.is_of_parent();
+  }
+  /// Throws: `std::runtime_error` in a forked child.
+  [[nodiscard]] std::mutex& mutex() const {
+    if (is_of_parent()) [[unlikely]]
+      throw_forked();
+    return mutex_;
+  }
 
   void delete_if_last(os::Lock<std::mutex>& lock) noexcept {
     const bool is_last = account_.in_use_buffers == 0;
@@ -217,7 +231,7 @@ class PoolState final : public PoolBase<DeviceType> {
     void want(Class& of, std::uint64_t bytes) {
       if (of.wanted == 0) classes.emplace_back(state_.cached_, state_.streams_, of, 0);
       ++of.wanted;
-      of.wanted_bytes = larger(of.wanted_bytes, whole_units(bytes));
+      of.wanted_bytes = larger(of.wanted_bytes, Supply::whole_units(bytes));
     }
     void end_wants() noexcept {
       for (Making& making : classes) making.take_wanted();
@@ -238,19 +252,6 @@ class PoolState final : public PoolBase<DeviceType> {
     std::deque<Making> classes;
     std::vector<Entry*> entries;
   };
-
-  /// Units of the class. Throws: `std::invalid_argument` for zero bytes and sizes that overflow.
-  [[nodiscard]] static std::uint64_t units_for(std::uint64_t bytes) {
-    const std::uint64_t units = units_of(Request{bytes}, AlignmentType::value).size;
-    const std::optional<std::uint64_t> rounded = Classes::round_up(units);
-    if (!rounded || !checked_multiply(*rounded, AlignmentType::value)) throw_bad_size(bytes);
-    return *rounded;
-  }
-
-  /// Requires: `units_for(bytes)` has not thrown.
-  [[nodiscard]] static std::uint64_t whole_units(std::uint64_t bytes) noexcept {
-    return *checked_align_up(bytes, AlignmentType::value);
-  }
 
   /// \param unused  receives what must be destroyed without the lock
   [[nodiscard]] std::uint32_t lane_of(stream_type& stream, const Owner* owner,
@@ -345,7 +346,7 @@ class PoolState final : public PoolBase<DeviceType> {
     }
     count_miss(of);
     if (options_.misses == Misses::are_errors) throw PoolMiss{bytes, most, of.stats.in_use};
-    return supply_.make(lock, of, bytes, {whole_units(bytes), most});
+    return supply_.make(lock, of, bytes, {Supply::whole_units(bytes), most});
   }
 
   void count_miss(Class& of) noexcept {
@@ -368,11 +369,13 @@ class PoolState final : public PoolBase<DeviceType> {
   }
 
   std::uint64_t give_back(std::uint64_t bytes) noexcept {
+    if (is_of_parent()) return 0;
     const std::lock_guard lock{mutex_};
     return supply_.give_back(bytes);
   }
 
   mutable std::mutex mutex_;
+  os::ForkMark made_in_;
   DeviceType device_;
   Cached cached_;
   Supply supply_;

@@ -4,6 +4,7 @@
 /// frees cached ones, and chunks, to make room.
 #pragma once
 
+#include <allot/core/arguments.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/pool/buffers/detail/cached.hpp>
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <optional>
 #include <utility>
 
 namespace allot::detail {
@@ -42,6 +44,19 @@ class BufferSupply {
       : cached_{cached}, streams_{streams}, chunks_{device, capacity, options} {}
 
   [[nodiscard]] const Chunks& chunks() const noexcept { return chunks_; }
+  /// Units of the class. Throws: `std::invalid_argument` for zero bytes and sizes that overflow.
+  [[nodiscard]] static std::uint64_t units_for(std::uint64_t bytes) {
+    const std::uint64_t units = units_of(Request{bytes}, AlignmentType::value).size;
+    const std::optional<std::uint64_t> rounded = Classes::round_up(units);
+    if (!rounded || !checked_multiply(*rounded, AlignmentType::value)) throw_bad_size(bytes);
+    return *rounded;
+  }
+
+  /// Requires: `units_for(bytes)` has not thrown.
+  [[nodiscard]] static std::uint64_t whole_units(std::uint64_t bytes) noexcept {
+    return *checked_align_up(bytes, AlignmentType::value);
+  }
+
   /// The number of cached buffers that were freed.
   [[nodiscard]] std::uint64_t frees() const noexcept { return frees_; }
 

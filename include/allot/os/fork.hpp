@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `os::ForkMark`: tells a process that was forked that an object is its parent's. Threads do not
+/// follow into a forked child, and a mutex that one of them held stays locked there: whoever waits
+/// for either waits forever.
+#pragma once
+
+#include <pthread.h>
+
+#include <cstdint>
+
+namespace allot::os {
+
+namespace detail {
+
+/// How many forks lie between the first process that ran this program and this one.
+inline std::uint64_t forks = 0;
+inline const int forks_are_counted = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
+
+}  // namespace detail
+
+/// Remembers the process that it was made in. Does not know of `vfork` and raw system calls.
+class ForkMark {
+ public:
+  ForkMark() noexcept : forks_{detail::forks} {}
+
+  /// Returns true in a child that was forked after this was made. Complexity: a comparison.
+  [[nodiscard]] bool is_of_parent() const noexcept { return forks_ != detail::forks; }
+
+ private:
+  std::uint64_t forks_;
+};
+
+}  // namespace allot::os
