@@ -265,13 +265,21 @@ class ShardedArena {
     const Usage all = usage();
     const std::uint64_t alignment = larger(request.alignment, alignment_type::value);
     const std::uint64_t limit = shard_capacity();
-    RefusalReason reason = RefusalReason::alignment;
+    // Another thread may have freed a block meanwhile: what is free now may seem to be enough.
+    RefusalReason reason = RefusalReason::fragmented;
     if (request.bytes > limit || request.bytes > all.free) {
       reason = RefusalReason::too_large;
-    } else if (request.bytes > all.largest_free) {
-      reason = RefusalReason::fragmented;
+    } else if (request.bytes <= all.largest_free && alignment > alignment_type::value) {
+      reason = RefusalReason::alignment;
     }
-    return {reason, request.bytes, alignment, all.free, all.largest_free, all.capacity, limit};
+    std::uint64_t rounded = 0;
+    if constexpr (Rounding<strategy_type>) {
+      const std::uint64_t units = detail::units_of(request, alignment_type::value).size;
+      rounded = detail::ByteRange<strategy_type, alignment_type::value>::rounded_bytes(
+          units, all.free / alignment_type::value);
+    }
+    return {reason,       request.bytes, alignment, all.free, all.largest_free,
+            all.capacity, limit,         0,         rounded};
   }
 
   std::uint64_t capacity_;

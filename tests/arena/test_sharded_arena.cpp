@@ -23,6 +23,20 @@ using Offsets = ShardedArena<Arena<BestFit, AlignTo<256>, Locked<>>, 4>;
 using ShardsOnHost = ShardedArena<Arena<BestFit, AlignTo<256>, Locked<>, HostMemory>, 3>;
 using ObservedShards = ShardedArena<Arena<GoodFit, AlignTo<1>, Locked<>, OffsetsOnly, Ledger>, 2>;
 
+/// Does something when the second of two shards refuses: as another thread might, at that moment.
+struct AtRefusal {
+  static inline void (*act)() = nullptr;
+  static inline int refusals = 0;
+
+  void allocated(const Block&, const Request&) noexcept {}
+  void deallocated(const Block&) noexcept {}
+  void refused(const Request&, RefusalReason) noexcept {
+    if (++refusals == 2 && act != nullptr) act();
+  }
+};
+using InterruptedShards =
+    ShardedArena<Arena<BestFit, AlignTo<256>, Locked<>, OffsetsOnly, AtRefusal>, 2>;
+
 template <class A>
 concept ShardsHaveAddresses = requires(const A arena, Block block) {
   arena.address(block);
@@ -98,6 +112,26 @@ TEST_CASE("a request above a shard's size is refused, naming both figures") {
     CHECK(text.find("2097152 bytes") != std::string::npos);
     CHECK(text.find("1048576 bytes") != std::string::npos);
   }
+}
+
+TEST_CASE("a block that is freed while a request is refused does not make alignment the reason") {
+  static InterruptedShards* arena = nullptr;
+  static std::vector<Block> blocks;
+  InterruptedShards made{2 * MiB};
+  arena = &made;
+  blocks = {made.allocate(1 * MiB), made.allocate(1 * MiB)};
+  AtRefusal::refusals = 0;
+  // The shard that is asked first is that of the first block: the second one holds its own lock.
+  AtRefusal::act = [] { arena->deallocate(blocks[0]); };
+  try {
+    static_cast<void>(made.allocate(1 * MiB));
+    FAIL("it was granted");
+  } catch (const OutOfMemory& error) {
+    CHECK(error.reason() == RefusalReason::fragmented);
+    CHECK(error.largest() == 1 * MiB);
+  }
+  AtRefusal::act = nullptr;
+  CHECK(made.allocate(1 * MiB).size == 1 * MiB);
 }
 
 TEST_CASE(

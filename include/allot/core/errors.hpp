@@ -48,10 +48,12 @@ class OutOfMemory : public std::bad_alloc {
 
   /// \param limit  the largest request that can ever be granted: the size of a fixed block or of a
   /// shard
-  /// \param cached  of the capacity: neither free nor in use, but kept for later requests
+  /// \param cached   of the capacity: neither free nor in use, but kept for later requests
+  /// \param rounded  what the request was rounded up to, if that is why it was refused; else 0
   OutOfMemory(RefusalReason reason, std::uint64_t requested, std::uint64_t alignment,
               std::uint64_t free, std::uint64_t largest, std::uint64_t capacity,
-              std::uint64_t limit = unlimited, std::uint64_t cached = 0) noexcept
+              std::uint64_t limit = unlimited, std::uint64_t cached = 0,
+              std::uint64_t rounded = 0) noexcept
       : reason_{reason},
         requested_{requested},
         alignment_{alignment},
@@ -59,9 +61,12 @@ class OutOfMemory : public std::bad_alloc {
         largest_{largest},
         capacity_{capacity},
         limit_{limit},
-        cached_{cached} {
+        cached_{cached},
+        rounded_{rounded} {
     text_ << "out of memory (" << to_text(reason);
-    text_.fill_in("): requested ~ (# bytes) aligned to ~", {requested, requested, alignment});
+    text_.fill_in("): requested ~ (# bytes)", {requested, requested});
+    if (rounded != 0) text_.fill_in(", rounded up to ~ (# bytes),", {rounded, rounded});
+    text_.fill_in(" aligned to ~", {alignment});
     if (reason != RefusalReason::source) {
       text_.fill_in("; free ~, ", {free});
       if (cached != 0) text_.fill_in("cached ~, ", {cached});
@@ -93,6 +98,8 @@ class OutOfMemory : public std::bad_alloc {
   [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
   /// What a pool keeps for later requests, but could not use for this one.
   [[nodiscard]] std::uint64_t cached() const noexcept { return cached_; }
+  /// What the request was rounded up to, if the request itself might have fit; else 0.
+  [[nodiscard]] std::uint64_t rounded() const noexcept { return rounded_; }
 
  private:
   [[nodiscard]] static constexpr const char* advice(RefusalReason reason) noexcept {
@@ -117,6 +124,7 @@ class OutOfMemory : public std::bad_alloc {
   std::uint64_t capacity_;
   std::uint64_t limit_;
   std::uint64_t cached_;
+  std::uint64_t rounded_;
   FixedText<512> text_;
 };
 

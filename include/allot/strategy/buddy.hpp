@@ -34,6 +34,11 @@ class BuddyRange : public BlockSequence {
     append(index_, 0, capacity);
   }
 
+  /// Returns the size of the block that a request takes: a power of two.
+  [[nodiscard]] static constexpr std::uint64_t rounded(std::uint64_t size) noexcept {
+    return size > std::uint64_t{1} << 63 ? 0 : std::bit_ceil(size);
+  }
+
   /// Grants the size rounded up to a power of two.
   /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {

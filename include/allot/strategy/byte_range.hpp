@@ -161,6 +161,17 @@ class ByteRange {
                                                  : RefusalReason::alignment;
   }
 
+  /// Returns what a request of `units` units is rounded up to, in bytes; 0 if it is not, or if it is
+  /// more than what is free in any case.
+  [[nodiscard]] static constexpr std::uint64_t rounded_bytes(std::uint64_t units,
+                                                             std::uint64_t free) noexcept {
+    if constexpr (Rounding<StrategyType>) {
+      const std::uint64_t rounded = StrategyType::rounded(units);
+      if (rounded > units && units <= free) return checked_multiply(rounded, unit).value_or(0);
+    }
+    return 0;
+  }
+
   /// Returns what to throw for a request that was not granted.
   [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, RequestedUnits units,
                                     std::uint64_t base_alignment) const noexcept {
@@ -170,7 +181,9 @@ class ByteRange {
             capacity() - strategy_.used() * unit,
             strategy_.largest_free() * unit,
             capacity(),
-            largest_request};
+            largest_request,
+            0,
+            rounded_bytes(units.size, strategy_.capacity() - strategy_.used())};
   }
 
   [[nodiscard]] Usage usage() const noexcept {

@@ -149,6 +149,13 @@ concept OneSized = Strategy<StrategyType> && requires {
   typename std::integral_constant<std::uint64_t, StrategyType::largest_size>;
 };
 
+/// A strategy that rounds sizes up by more than whole units: `S::rounded(units)`, the size of the
+/// block that it takes for a request; 0 if there is none.
+template <class StrategyType>
+concept Rounding = Strategy<StrategyType> && requires(std::uint64_t units) {
+  { StrategyType::rounded(units) } -> std::same_as<std::uint64_t>;
+};
+
 /// A strategy that says what is wrong with a block that is not live: `cs.defect(handle, offset)`.
 template <class StrategyType>
 concept ExplainsDefects = Strategy<StrategyType> &&

@@ -149,9 +149,14 @@ TEST_CASE("what no chunk could ever hold frees nothing that is cached") {
 TEST_CASE("a chunk in which the strategy cannot place what it is for is not kept") {
   HostDevice device;
   BufferPool<HostDevice, FourSteps, Buddy> pool{
-      device, 1 * MiB, {.growth = 64 * KiB, .max_capacity = 16 * MiB}};
-  // Buddies are powers of two: none of these has room for one of 1.25 MiB.
-  CHECK_THROWS_AS(static_cast<void>(pool.acquire(5 * 256 * KiB)), OutOfMemory);
+      device, 1 * MiB, {.growth = 64 * KiB, .max_capacity = 15 * 128 * KiB}};
+  // Buddies are powers of two: none has room for one of 1.25 MiB.
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(pool.acquire(5 * 256 * KiB)),
+      "out of memory (too large): requested 1.25 MiB (1310720 bytes) aligned to 256 B; free 1 MiB, "
+      "largest free block 1 MiB, capacity 1 MiB; free blocks first, or give the arena more "
+      "capacity",
+      OutOfMemory);
   CHECK(pool.stats().chunks == 1);
   CHECK(pool.acquire(1 * MiB).capacity() == 1 * MiB);
   CHECK(pool.validate());

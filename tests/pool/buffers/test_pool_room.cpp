@@ -2,7 +2,9 @@
 // What a pool does before it refuses: idle memory makes room, and rounding refuses nothing.
 #include <allot/device/host_device.hpp>
 #include <allot/pool/buffers/buffer_pool.hpp>
+#include <allot/sharded_arena.hpp>
 #include <allot/strategy/buddy.hpp>
+#include <allot/synchronization/locked.hpp>
 
 #include <doctest/doctest.h>
 
@@ -220,4 +222,42 @@ TEST_CASE("buffers in use and cached never exceed the limit, whatever is short")
     REQUIRE(pool.stats().capacity <= 1555 * KiB);
     if (i % 64 == 0) REQUIRE(pool.validate());
   }
+}
+
+TEST_CASE("a chunk is as large as the strategy's block, and an error names that block") {
+  using Buddies = BufferPool<HostDevice, FourSteps, Buddy>;
+  Buddies grows{HostDevice{}, 1 * MiB, {.growth = 64 * KiB, .max_capacity = 3 * MiB}};
+  CHECK(grows.acquire(1280 * KiB).capacity() == 1280 * KiB);
+  CHECK(grows.stats().capacity == 3 * MiB);
+  Buddies fixed{HostDevice{}, 500 * KiB};
+  CHECK(fixed.acquire(256 * KiB).capacity() == 256 * KiB);
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(fixed.acquire(448 * KiB)),
+      "out of memory (fragmented): requested 448 KiB (458752 bytes), rounded up to 512 KiB (524288 "
+      "bytes), aligned to 256 B; free 500 KiB, largest free block 256 KiB, capacity 500 KiB; free "
+      "neighboring blocks, or ask for smaller pieces",
+      OutOfMemory);
+}
+
+TEST_CASE("an arena's error names what a buddy was rounded up to, if that is the cause") {
+  Arena<Buddy> arena{500 * KiB};
+  const auto text = [](auto&& f) {
+    try {
+      f();
+    } catch (const OutOfMemory& error) {
+      return std::string{error.what()};
+    }
+    return std::string{};
+  };
+  CHECK(text([&] { static_cast<void>(arena.allocate(450 * KiB)); })
+            .starts_with("out of memory (fragmented): requested 450 KiB (460800 bytes), rounded up "
+                         "to 512 KiB (524288 bytes), aligned to 256 B; free 500 KiB, largest free "
+                         "block 256 KiB"));
+  CHECK(text([&] {
+          static_cast<void>(arena.allocate(600 * KiB));
+        }).starts_with("out of memory (too large): requested 600 KiB (614400 bytes) aligned to"));
+  ShardedArena<Arena<Buddy, AlignTo<256>, Locked<>>, 2> shards{1000 * KiB};
+  CHECK(text([&] {
+          static_cast<void>(shards.allocate(450 * KiB));
+        }).find("rounded up to 512 KiB (524288 bytes)") != std::string::npos);
 }

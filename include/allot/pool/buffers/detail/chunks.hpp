@@ -91,7 +91,7 @@ class PoolChunks {
     std::unique_ptr<Chunk> chunk;
     std::exception_ptr error;
     try {
-      chunk = take(bytes, needed, refused);
+      chunk = take(bytes, block_bytes(needed), refused);
     } catch (...) {
       error = std::current_exception();
     }
@@ -148,9 +148,10 @@ class PoolChunks {
 
   /// Returns true if the pool may have chunks besides the first.
   [[nodiscard]] bool may_grow() const noexcept { return growth_ != 0; }
-  /// Returns how many bytes a chunk of `needed` exceeds the limit by.
+  /// Returns how many bytes a chunk for a block of `needed` exceeds the limit by.
   [[nodiscard]] std::uint64_t missing(std::uint64_t needed) const noexcept {
-    return needed - smaller(needed, left());
+    const std::uint64_t bytes = block_bytes(needed);
+    return bytes - smaller(bytes, left());
   }
 
   [[nodiscard]] std::size_t count() const noexcept { return chunks_.size(); }
@@ -175,8 +176,16 @@ class PoolChunks {
     const Usage all = usage();
     const RefusalReason reason =
         needed > all.free + cached ? RefusalReason::too_large : RefusalReason::fragmented;
-    return {reason,           bytes,        AlignmentType::value,   all.free,
-            all.largest_free, all.capacity, OutOfMemory::unlimited, cached};
+    const std::uint64_t block = block_bytes(needed);
+    return {reason,
+            bytes,
+            AlignmentType::value,
+            all.free,
+            all.largest_free,
+            all.capacity,
+            OutOfMemory::unlimited,
+            cached,
+            block > needed && reason == RefusalReason::fragmented ? block : 0};
   }
 
   [[nodiscard]] bool validate() const {
@@ -187,6 +196,15 @@ class PoolChunks {
   }
 
  private:
+  /// Returns what the strategy takes for a block of `needed` bytes, whole units.
+  [[nodiscard]] static std::uint64_t block_bytes(std::uint64_t needed) noexcept {
+    if constexpr (Rounding<StrategyType>) {
+      const std::uint64_t units = StrategyType::rounded(needed / AlignmentType::value);
+      return larger(needed, checked_multiply(units, AlignmentType::value).value_or(0));
+    }
+    return needed;
+  }
+
   [[nodiscard]] static Place place_of(Chunk& chunk, const Block& block) {
     return {&chunk, block, static_cast<std::byte*>(chunk.arena.base_address()) + block.offset};
   }
@@ -215,8 +233,9 @@ class PoolChunks {
   /// Returns the size of a further chunk; 0: there is none.
   [[nodiscard]] std::uint64_t next_size(std::uint64_t needed) const noexcept {
     const std::uint64_t wanted = chunks_.empty() ? first_ : growth_;
-    if (missing(needed) != 0 || wanted == 0 || (needed > wanted && growth_ == 0)) return 0;
-    return smaller(larger(wanted, needed), left());
+    const std::uint64_t bytes = block_bytes(needed);
+    if (missing(needed) != 0 || wanted == 0 || (bytes > wanted && growth_ == 0)) return 0;
+    return smaller(larger(wanted, bytes), left());
   }
 
   DeviceType* device_;
