@@ -38,6 +38,7 @@
 #include <allot/pool/buffers/stats.hpp>
 #include <allot/pool/kv/block_pool.hpp>
 #include <allot/pool/kv/kv_cache.hpp>
+#include <allot/pool/kv/kv_group_cache.hpp>
 #include <allot/pool/named/named_buffers.hpp>
 #include <allot/pool/workspace/workspace.hpp>
 #include <allot/sharded_arena.hpp>

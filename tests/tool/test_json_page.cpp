@@ -63,7 +63,7 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
       {"inspect", {file, file + " --kv --tensors"}},
       {"plan",
        {file, file + " --context 512 --fuse qkv --scratch 1MiB --device staged-host",
-        file + " --context 4096 --memory 1MiB"}},
+        file + " --context 4096 --memory 1MiB", file + " --fit --memory 1GiB"}},
       {"load", {file + " --verify --fuse qkv --device staged-host"}},
       {"split", {file + " --max-tensors 5 " + out}},
       {"merge", {out + "-00001-of-*.gguf " + (folder.path() / "whole.gguf").string()}},

@@ -51,6 +51,7 @@ struct LayerMemory {
   Keeps kind;
   std::uint64_t key_elements;       ///< of a token's row; of a state: its convolution's inputs
   std::uint64_t value_elements;     ///< of a token's row; of a state: the rest of it
+  std::uint64_t heads = 1;          ///< that a row is made of
   std::uint64_t window = 0;         ///< tokens that a window or a chunk covers
   std::uint32_t tokens_a_row = 1;   ///< a compressed row stands for that many tokens
   std::uint64_t widest_values = 0;  ///< the most `value_elements` in any layer of its cache

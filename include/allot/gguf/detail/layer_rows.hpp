@@ -252,6 +252,7 @@ class LayerRows {
                        .kind = is_latent_ ? Keeps::latent : Keeps::full,
                        .key_elements = row(kinds_.kv_heads[i], key_length(i)),
                        .value_elements = row(kinds_.kv_heads[i], value_length(i)),
+                       .heads = kinds_.kv_heads[i],
                        .widest_values = widest_,
                        .is_apart = facts_.is_compressed};
     if (has_window) {
@@ -316,8 +317,7 @@ class LayerRows {
       return;
     }
     if (!facts_.predicts) {
-      memory.prediction_problem =
-          "there is no prediction context for " + std::string{facts_.name};
+      memory.prediction_problem = "there is no prediction context for " + std::string{facts_.name};
       return;
     }
     const bool has_windows = kinds_.remembers == Remembers::in_a_cache && !is_latent_ &&

@@ -143,12 +143,27 @@ class KvCache {
     void truncate(std::uint64_t tokens) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       require(tokens, state_->table(slot_).tokens);
+      require_kept(tokens);
       state_->truncate(slot_, tokens, lane_);
     }
 
-    /// Returns another sequence with the same tokens and keys, in the same blocks; the one that is
-    /// appended to first copies the last block, unless that is full. Complexity: linear in the
-    /// blocks.
+    /// Gives back the blocks of which every token comes before a position: for layers with a window,
+    /// that look no further back. Publish first: later blocks are shared only after those before.
+    /// Complexity: linear in the blocks. Throws: `std::out_of_range` if it has fewer tokens.
+    void slide(std::uint64_t position) {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      require(position, state_->table(slot_).tokens);
+      state_->slide(slot_, position, lane_);
+    }
+
+    /// Returns the position of the first token whose block it still has.
+    [[nodiscard]] std::uint64_t first() const {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      return state_->table(slot_).dropped * state_->layout().block_tokens();
+    }
+
+    /// Returns another sequence with the same tokens and keys, in the same blocks; the one appended
+    /// to first copies the last block, unless that is full. Complexity: linear in the blocks.
     [[nodiscard]] Sequence fork(std::size_t lane) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->pool().require_lane(lane);
@@ -184,8 +199,8 @@ class KvCache {
       return state_->table(slot_).tokens;
     }
 
-    /// Returns the numbers of its blocks, in the order of the tokens, for kernels. They change with
-    /// `append`, `truncate` and `compact`.
+    /// Returns the numbers of its blocks, in the order of the tokens from `first()` on, for kernels.
+    /// They change with `append`, `truncate`, `slide` and `compact`.
     [[nodiscard]] std::vector<std::uint32_t> block_table() const {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       return state_->table(slot_).blocks;
@@ -195,8 +210,10 @@ class KvCache {
     [[nodiscard]] KvSlot slot(std::uint64_t position) const {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       require(position + (position != ~std::uint64_t{0} ? 1 : 0), state_->table(slot_).tokens);
+      require_kept(position);
       const std::uint64_t each = state_->layout().block_tokens();
-      return {state_->table(slot_).blocks[static_cast<std::size_t>(position / each)],
+      const std::uint64_t block = position / each - state_->table(slot_).dropped;
+      return {state_->table(slot_).blocks[static_cast<std::size_t>(block)],
               static_cast<std::uint32_t>(position % each)};
     }
 
@@ -210,6 +227,15 @@ class KvCache {
       throw std::out_of_range{(FixedText<128>{} << "a sequence of " << there_are
                                                 << " tokens has fewer than " << tokens
                                                 << "; append more first")
+                                  .c_str()};
+    }
+
+    void require_kept(std::uint64_t position) const {
+      const std::uint64_t first = state_->table(slot_).dropped * state_->layout().block_tokens();
+      if (position >= first) return;
+      throw std::out_of_range{(FixedText<128>{} << "the tokens before " << first
+                                                << " were given back as the window slid; "
+                                                << position << " is one of them")
                                   .c_str()};
     }
 
@@ -239,20 +265,15 @@ class KvCache {
   ///                          .positions = {{.first = 5, .count = 256, .key = KvContent{digest}}}});
   [[nodiscard]] Started start(std::span<const Token> prompt, const KvPromptKeys& keys,
                               std::size_t lane = 0) {
-    [[maybe_unused]] const auto guard = state_->synchronization.guard();
-    state_->pool().require_lane(lane);
-    const std::uint32_t slot = state_->open();
-    try {
-      state_->set_keys(slot, prompt.size(), keys);
-      state_->share_prefix(slot, prompt, lane);
-      const std::uint64_t cached = state_->table(slot).tokens;
-      state_->append(slot, prompt.subspan(static_cast<std::size_t>(cached)), lane);
-      state_->count_prompt(slot, prompt.size(), cached);
-      return {Sequence{state_, slot, lane}, cached};
-    } catch (...) {
-      state_->close(slot, lane);
-      throw;
-    }
+    return started(prompt, keys, prompt.size(), prompt.size(), lane);
+  }
+
+  /// Starts a sequence with those first tokens of a prompt that were computed for others, at most
+  /// `most_tokens`; append the rest in batches. Throws: as `start`.
+  [[nodiscard]] Started start_shared(std::span<const Token> prompt, const KvPromptKeys& keys = {},
+                                     std::uint64_t most_tokens = ~std::uint64_t{0},
+                                     std::size_t lane = 0) {
+    return started(prompt, keys, most_tokens, 0, lane);
   }
 
   /// Moves at most `most_blocks` of the highest used blocks to the lowest free ones, so that the
@@ -338,6 +359,26 @@ class KvCache {
     using detail::KvState<BlockPool<DeviceType>>::KvState;
     [[no_unique_address]] SynchronizationType synchronization;
   };
+
+  /// \param most_shared  tokens that may be taken from others
+  /// \param room         tokens of the prompt that it is to have room for: all, or 0
+  [[nodiscard]] Started started(std::span<const Token> prompt, const KvPromptKeys& keys,
+                                std::uint64_t most_shared, std::size_t room, std::size_t lane) {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    state_->pool().require_lane(lane);
+    const std::uint32_t slot = state_->open();
+    try {
+      state_->set_keys(slot, prompt.size(), keys);
+      state_->share_prefix(slot, prompt, lane, most_shared);
+      const std::uint64_t cached = state_->table(slot).tokens;
+      if (room != 0) state_->append(slot, prompt.subspan(static_cast<std::size_t>(cached)), lane);
+      state_->count_prompt(slot, prompt.size(), cached);
+      return {Sequence{state_, slot, lane}, cached};
+    } catch (...) {
+      state_->close(slot, lane);
+      throw;
+    }
+  }
 
   [[nodiscard]] static BlockPoolOptions options_of(const KvLayout& layout, std::uint64_t bytes) {
     return {.blocks = layout.blocks_in(bytes), .block_bytes = layout.block_bytes()};

@@ -31,6 +31,7 @@ struct KvShape {
   std::uint64_t value_dimension;  ///< `*.attention.value_length`: of one head
   ElementSize key_element{};
   ElementSize value_element{};
+  bool keeps_values = true;  ///< false: a row of keys alone, from which values are made
 };
 
 /// The number of a layer, from 0. Explicit, so that a block's or a token's number cannot pass for it.
@@ -57,7 +58,8 @@ class KvLayout {
                                       .c_str()};
     }
     key_bytes_ = row_bytes("key", shape.key_dimension, shape.kv_heads, shape.key_element);
-    value_bytes_ = row_bytes("value", shape.value_dimension, shape.kv_heads, shape.value_element);
+    if (shape.keeps_values)
+      value_bytes_ = row_bytes("value", shape.value_dimension, shape.kv_heads, shape.value_element);
     const auto keys = part_bytes(key_bytes_);
     const auto values = part_bytes(value_bytes_);
     const auto layer = keys && values ? checked_add(*keys, *values) : std::nullopt;

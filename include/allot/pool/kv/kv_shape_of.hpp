@@ -1,64 +1,119 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The shape of a model's paged cache, from its file.
+/// The shapes of a model's paged caches, from its file.
+///
+/// | function       | returns                                                                     |
+/// |----------------|-----------------------------------------------------------------------------|
+/// | `kv_shape_of`  | the shape of all layers, where they keep the same: for a `KvCache`          |
+/// | `kv_groups_of` | groups of layers, with the windows of their own: for a `KvGroupCache`       |
 #pragma once
 
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/model_shape.hpp>
+#include <allot/gguf/model_memory.hpp>
 #include <allot/gguf/tensor_type.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace allot {
 
+/// Layers that keep the same rows, and as many tokens.
+struct KvGroup {
+  KvShape shape;
+  gguf::Keeps kind = gguf::Keeps::full;
+  std::uint64_t window = 0;  ///< tokens that its layers look back, the last included; 0: all
+  std::vector<std::uint32_t> layers{};  ///< the model's numbers of its layers
+};
+
 namespace detail {
 
-[[nodiscard]] inline std::string attention_text(const gguf::LayerAttention& layer) {
-  return std::to_string(layer.kv_heads) + " KV heads with keys of " +
-         std::to_string(layer.key_length) + " and values of " + std::to_string(layer.value_length);
+[[nodiscard]] inline std::string attention_text(const KvShape& shape) {
+  return std::to_string(shape.kv_heads) + " KV heads with keys of " +
+         std::to_string(shape.key_dimension) + " and values of " +
+         std::to_string(shape.keeps_values ? shape.value_dimension : 0);
 }
 
-}  // namespace detail
+[[nodiscard]] inline bool have_same_rows(const KvShape& a, const KvShape& b) noexcept {
+  return a.kv_heads == b.kv_heads && a.key_dimension == b.key_dimension &&
+         a.value_dimension == b.value_dimension && a.keeps_values == b.keeps_values;
+}
 
-/// Returns the shape of a model's paged cache (`KvCache`): of the layers that keep anything.
-/// Throws: `std::runtime_error` naming the key that is missing or wrong, if no layer keeps
-/// anything, and if layers keep different amounts: such a model needs a cache for each kind.
-[[nodiscard]] inline KvShape kv_shape_of(const gguf::File& file,
-                                         gguf::TensorType key_type = gguf::TensorType::F16,
-                                         gguf::TensorType value_type = gguf::TensorType::F16) {
-  const gguf::ModelShape model = gguf::model_shape_of(file);
-  if (!model.attention_problem.empty()) {
-    throw std::runtime_error{"the KV cache cannot be planned: " + model.attention_problem +
-                             "; plan without a context, or correct the key in the file"};
-  }
-  std::vector<gguf::LayerAttention> layers;
-  for (const gguf::LayerAttention& layer : model.attention) {
-    if (layer.kv_heads != 0 && (layer.key_length != 0 || layer.value_length != 0))
-      layers.push_back(layer);
-  }
-  if (layers.empty())
-    throw std::runtime_error{
-        "no layer of this model has keys and values to keep; it needs no KV cache"};
-  const gguf::LayerAttention& first = layers.front();
-  for (const gguf::LayerAttention& layer : layers) {
-    if (layer.keeps_the_same_as(first)) continue;
-    throw std::runtime_error{
-        "layers of this model keep different amounts: " + detail::attention_text(first) + " and " +
-        detail::attention_text(layer) + "; make a KvCache for the layers of each kind"};
-  }
+/// Returns what a layer keeps as a shape of one layer.
+[[nodiscard]] inline KvShape shape_of(const gguf::LayerMemory& kept, gguf::TensorType key_type,
+                                      gguf::TensorType value_type) {
   const auto element_of = [](gguf::TensorType type) {
     const gguf::TypeInfo info = gguf::checked_type_info(type);
     return ElementSize{info.block_bytes, info.block_elements};
   };
-  return {.layers = layers.size(),
-          .kv_heads = first.kv_heads,
-          .key_dimension = first.key_length,
-          .value_dimension = first.value_length,
+  return {.layers = 1,
+          .kv_heads = kept.heads,
+          .key_dimension = kept.heads == 0 ? 0 : kept.key_elements / kept.heads,
+          .value_dimension = kept.heads == 0 ? 0 : kept.value_elements / kept.heads,
           .key_element = element_of(key_type),
-          .value_element = element_of(value_type)};
+          .value_element = element_of(value_type),
+          .keeps_values = kept.value_elements != 0};
+}
+
+}  // namespace detail
+
+/// Returns a model's layers in groups that keep the same rows and as many tokens, in the order of
+/// their first layers. States of fixed size, and compressed rows of several tokens, are none.
+/// Throws: `std::runtime_error` naming the key that is missing or wrong.
+[[nodiscard]] inline std::vector<KvGroup> kv_groups_of(
+    const gguf::File& file, gguf::TensorType key_type = gguf::TensorType::F16,
+    gguf::TensorType value_type = gguf::TensorType::F16) {
+  const gguf::ModelMemory memory = gguf::model_memory_of(file);
+  if (!memory.problem.empty()) {
+    throw std::runtime_error{"the KV cache cannot be planned: " + memory.problem +
+                             "; plan without a context, or correct the key in the file"};
+  }
+  std::vector<KvGroup> groups;
+  for (const gguf::LayerMemory& kept : memory.kept) {
+    if (gguf::is_state(kept.kind) || kept.tokens_a_row != 1 || kept.key_elements == 0) continue;
+    const KvShape shape = detail::shape_of(kept, key_type, value_type);
+    KvGroup* of = nullptr;
+    for (KvGroup& group : groups) {
+      if (group.kind == kept.kind && group.window == kept.window &&
+          detail::have_same_rows(group.shape, shape))
+        of = &group;
+    }
+    if (of == nullptr) {
+      groups.push_back({.shape = shape, .kind = kept.kind, .window = kept.window});
+      of = &groups.back();
+    } else {
+      ++of->shape.layers;
+    }
+    of->layers.push_back(kept.layer);
+  }
+  return groups;
+}
+
+/// Returns the shape of a model's paged cache (`KvCache`): of the layers that keep anything. Windows
+/// are as long as the context.
+/// Throws: `std::runtime_error` naming the key that is missing or wrong, if no layer keeps
+/// anything, and if layers keep different amounts: such a model needs a group for each kind.
+[[nodiscard]] inline KvShape kv_shape_of(const gguf::File& file,
+                                         gguf::TensorType key_type = gguf::TensorType::F16,
+                                         gguf::TensorType value_type = gguf::TensorType::F16) {
+  const std::vector<KvGroup> groups = kv_groups_of(file, key_type, value_type);
+  if (groups.empty())
+    throw std::runtime_error{
+        "no layer of this model has keys and values to keep; it needs no KV cache"};
+  KvShape shape = groups.front().shape;
+  shape.layers = 0;
+  for (const KvGroup& group : groups) {
+    if (!detail::have_same_rows(group.shape, groups.front().shape)) {
+      throw std::runtime_error{"layers of this model keep different amounts: " +
+                               detail::attention_text(groups.front().shape) + " and " +
+                               detail::attention_text(group.shape) +
+                               "; make a KvGroupCache of kv_groups_of(file)"};
+    }
+    shape.layers += group.shape.layers;
+  }
+  return shape;
 }
 
 }  // namespace allot

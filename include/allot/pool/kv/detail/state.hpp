@@ -61,9 +61,12 @@ class KvState {
 
   /// Starts an empty sequence with the blocks of these tokens that others have computed: full
   /// blocks only, and without the last token, whose result is wanted.
-  void share_prefix(std::uint32_t slot, std::span<const Token> tokens, std::size_t lane) {
+  /// \param most_tokens  no more than these are shared
+  void share_prefix(std::uint32_t slot, std::span<const Token> tokens, std::size_t lane,
+                    std::uint64_t most_tokens = ~std::uint64_t{0}) {
     const std::size_t each = static_cast<std::size_t>(layout_.block_tokens());
-    const std::size_t most = tokens.empty() ? 0 : (tokens.size() - 1) / each;
+    const std::size_t most = static_cast<std::size_t>(smaller<std::uint64_t>(
+        tokens.empty() ? 0 : (tokens.size() - 1) / each, most_tokens / each));
     Table& into = table(slot);
     into.blocks.reserve(
         static_cast<std::size_t>(smaller(layout_.blocks_for(tokens.size()), pool_.capacity())));
@@ -98,6 +101,8 @@ class KvState {
     Table& into = table(to);
     shared_ += blocks.size();
     into.blocks = std::move(blocks);
+    into.dropped = table(from).dropped;
+    into.is_private = table(from).is_private;
     into.tokens = table(from).tokens;
     into.published = table(from).published;
     into.prefix = table(from).prefix;
@@ -119,7 +124,7 @@ class KvState {
     Table& into = table(slot);
     const auto end = checked_add(into.tokens, tokens.size());
     if (!end || tokens.empty()) return;
-    const std::uint64_t blocks = layout_.blocks_for(*end);
+    const std::uint64_t blocks = layout_.blocks_for(*end) - into.dropped;
     const std::uint64_t begin = into.tokens % layout_.block_tokens();
     const bool copies = begin != 0 && pool_.ref_count(into.blocks.back()) > 1;
     make_room(blocks - into.blocks.size() + (copies ? 1 : 0));
@@ -167,11 +172,15 @@ class KvState {
   void truncate(std::uint32_t slot, std::uint64_t tokens, std::size_t lane) {
     Table& from = table(slot);
     index_.cut(from.keys, tokens);
-    drop_blocks(from, layout_.blocks_for(tokens), lane);
+    drop_blocks(from, layout_.blocks_for(tokens) - from.dropped, lane);
     from.tokens = tokens;
     const auto full = static_cast<std::size_t>(tokens / layout_.block_tokens());
     if (from.published > full) {
-      from.prefix = full == 0 ? PrefixIndex::no_prefix : index_.identity(from.blocks[full - 1]);
+      if (from.dropped != 0) from.is_private = true;  // the blocks to look up again from are gone
+      from.prefix =
+          full <= from.dropped
+              ? PrefixIndex::no_prefix
+              : index_.identity(from.blocks[static_cast<std::size_t>(full - 1 - from.dropped)]);
       // Its own block, not in the index: look up again from the first block on.
       from.published = from.prefix == PrefixIndex::no_prefix ? 0 : full;
     }
@@ -179,13 +188,27 @@ class KvState {
     if (kept != 0 && pool_.ref_count(from.blocks.back()) == 1) set_filled(from.blocks.back(), kept);
   }
 
+  /// Gives back the blocks of which every token comes before a position. Requires: there are at
+  /// least that many tokens. What was not published by then never is.
+  void slide(std::uint32_t slot, std::uint64_t position, std::size_t lane) {
+    Table& from = table(slot);
+    const std::uint64_t before = position / layout_.block_tokens();
+    if (before <= from.dropped) return;
+    const auto count = static_cast<std::ptrdiff_t>(before - from.dropped);
+    for (auto block = from.blocks.begin() + count; block != from.blocks.begin();)
+      release(*--block, lane);
+    from.blocks.erase(from.blocks.begin(), from.blocks.begin() + count);
+    from.dropped = before;
+    if (from.published < before) from.is_private = true;
+  }
+
   /// Lets others share the full blocks of a sequence. Those whose tokens are in the index already,
   /// in other blocks, stay its own.
   void publish(std::uint32_t slot) {
-    if (!index_.exists()) return;
     Table& of = table(slot);
+    if (!index_.exists() || of.is_private) return;
     for (; of.published < of.tokens / layout_.block_tokens(); ++of.published) {
-      const Number block = of.blocks[static_cast<std::size_t>(of.published)];
+      const Number block = of.blocks[static_cast<std::size_t>(of.published - of.dropped)];
       pool_.end_writes(block);
       auto found = index_.find(of.prefix, of.keys, of.published, index_.tokens(block));
       if (!found && !index_.contains(block)) {
@@ -267,7 +290,7 @@ class KvState {
   [[nodiscard]] bool validate() {
     std::vector<std::uint32_t> users(pool_.capacity());
     for (const Table& table : tables_) {
-      if (table.blocks.size() != layout_.blocks_for(table.tokens)) return false;
+      if (table.blocks.size() + table.dropped != layout_.blocks_for(table.tokens)) return false;
       for (const Number block : table.blocks) ++users[block];
     }
     std::uint64_t filled = 0;
@@ -339,7 +362,7 @@ class KvState {
     const auto each = static_cast<std::size_t>(layout_.block_tokens());
     while (!tokens.empty()) {
       const auto at = static_cast<std::size_t>(into.tokens % each);
-      const Number block = into.blocks[static_cast<std::size_t>(into.tokens / each)];
+      const Number block = into.blocks[static_cast<std::size_t>(into.tokens / each - into.dropped)];
       const auto piece = tokens.first(smaller(tokens.size(), each - at));
       if (index_.exists())
         std::memcpy(index_.tokens(block).subspan(at).data(), piece.data(), piece.size_bytes());

@@ -13,8 +13,11 @@
 namespace allot::detail {
 
 /// A sequence. `published` blocks of it were looked up or entered in the index, under `prefix`.
+/// `blocks` has those from number `dropped` on: the ones before were given back.
 struct Table {
   std::vector<std::uint32_t> blocks{};
+  std::uint64_t dropped = 0;
+  bool is_private = false;  // its blocks are not entered: what comes before them is not known
   std::uint64_t tokens = 0;
   std::uint64_t published = 0;
   std::uint64_t prefix = PrefixIndex::no_prefix;
