@@ -3,13 +3,64 @@
 /// Functions that reserve, fill and release address space and its pages. None of them throws.
 #pragma once
 
+#if !defined(_WIN32)
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 #include <cstddef>
 #include <cstdint>
 
+#if defined(_WIN32)
+// As <windows.h> declares them, which defines thousands of macros besides.
+extern "C" {
+__declspec(dllimport) void* __stdcall VirtualAlloc(void*, std::size_t, unsigned long,
+                                                   unsigned long);
+__declspec(dllimport) int __stdcall VirtualFree(void*, std::size_t, unsigned long);
+}
+#endif
+
 namespace allot::os {
+
+#if defined(_WIN32)
+
+namespace detail {
+
+inline constexpr unsigned long commit = 0x1000;
+inline constexpr unsigned long reserve = 0x2000;
+inline constexpr unsigned long release = 0x8000;
+inline constexpr unsigned long read_write = 0x04;
+
+}  // namespace detail
+
+/// Maps `bytes` of fresh memory at a multiple of `alignment`, a power of two. Touches no page, but
+/// counts as committed. Returns null if the system refuses.
+[[nodiscard]] inline std::byte* map_pages(std::uint64_t bytes, std::uint64_t alignment) noexcept {
+  // A mapping is released as a whole, so room for the alignment cannot be cut off. It is looked for, given
+  // back and taken again where it fits; another thread may be faster, but hardly eight times.
+  for (int tries = 0; tries < 8; ++tries) {
+    void* const room =
+        VirtualAlloc(nullptr, bytes + alignment, detail::reserve, detail::read_write);
+    if (room == nullptr) return nullptr;
+    const std::uint64_t front = (0 - reinterpret_cast<std::uintptr_t>(room)) & (alignment - 1);
+    VirtualFree(room, 0, detail::release);
+    if (void* const first = VirtualAlloc(static_cast<std::byte*>(room) + front, bytes,
+                                         detail::reserve | detail::commit, detail::read_write))
+      return static_cast<std::byte*>(first);
+  }
+  return nullptr;
+}
+
+/// Unmaps what `map_pages` mapped.
+inline void unmap_pages(std::byte* first, std::uint64_t) noexcept {
+  VirtualFree(first, 0, detail::release);
+}
+
+/// Both are only advice, and nothing here.
+inline void prefer_huge_pages(std::byte*, std::uint64_t) noexcept {}
+inline void populate_pages(std::byte*, std::uint64_t) noexcept {}
+
+#else
 
 /// Maps `bytes` of fresh memory at a multiple of `alignment`, a power of two. Touches no page.
 /// Returns null if the system refuses. Requires: both are multiples of the page size, and their sum
@@ -29,8 +80,11 @@ namespace allot::os {
 inline void unmap_pages(std::byte* first, std::uint64_t bytes) noexcept { ::munmap(first, bytes); }
 
 /// Asks for huge pages: fewer page faults when the memory is first written. Only advice.
-inline void prefer_huge_pages(std::byte* first, std::uint64_t bytes) noexcept {
+inline void prefer_huge_pages([[maybe_unused]] std::byte* first,
+                              [[maybe_unused]] std::uint64_t bytes) noexcept {
+#if defined(MADV_HUGEPAGE)
   ::madvise(first, bytes, MADV_HUGEPAGE);
+#endif
 }
 
 /// Takes the pages of a range from the system at once, instead of by one fault each. Only advice:
@@ -43,5 +97,7 @@ inline void populate_pages([[maybe_unused]] std::byte* first,
   ::madvise(first - front, bytes + front, MADV_POPULATE_WRITE);
 #endif
 }
+
+#endif
 
 }  // namespace allot::os

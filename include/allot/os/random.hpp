@@ -10,19 +10,21 @@
 
 #include <allot/core/version.hpp>
 
-#include <sys/auxv.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
 
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
 #if __has_include(<sys/random.h>)
 #include <sys/random.h>
 #include <unistd.h>
 
 #include <stdexcept>
-#else
+#endif
+#if !defined(__linux__) || !__has_include(<sys/random.h>)
 #include <random>
 #endif
 
@@ -30,11 +32,19 @@ namespace allot::os {
 
 /// For hashes that must not be predictable. Not a secret: every call returns the same number.
 [[nodiscard]] inline std::uint64_t random_seed() noexcept {
+#if defined(__linux__)
   std::uint64_t random = 0x2545f4914f6cdd1dU;
   // Sixteen bytes that the kernel gives each process.
   if (const unsigned long at = ::getauxval(AT_RANDOM))
     std::memcpy(&random, reinterpret_cast<const void*>(at), sizeof random);
   return random;
+#else
+  static const std::uint64_t random = [] {
+    std::random_device device;
+    return std::uint64_t{device()} << 32 | device();
+  }();
+  return random;
+#endif
 }
 
 /// Fills all words. Throws: `std::runtime_error` if the system has no random numbers.
