@@ -13,7 +13,8 @@
 /// | `RLIMIT_MEMLOCK`, for pinned memory only    | limit - what the process has locked              |
 ///
 /// A group's inactive file cache is not used memory: the kernel drops it before it refuses anything.
-/// Swap never counts as free memory, so `memory.swap.max` limits nothing here.
+/// Swap never counts as free memory, so `memory.swap.max` limits nothing here. On Windows the one source
+/// is `GlobalMemoryStatusEx`; elsewhere, where none of these is there, free memory is not known.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -22,8 +23,10 @@
 #include <allot/os/path.hpp>
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
+#if !defined(_WIN32)
+#include <sys/resource.h>
+#endif
 
 #include <cerrno>
 #include <cstddef>
@@ -32,6 +35,14 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#if defined(_WIN32)
+// As <windows.h> declares it, which defines thousands of macros besides.
+extern "C" {
+struct _MEMORYSTATUSEX;
+__declspec(dllimport) int __stdcall GlobalMemoryStatusEx(_MEMORYSTATUSEX*);
+}
+#endif
 
 namespace allot {
 
@@ -57,6 +68,7 @@ namespace host_memory_info {
 /// Returns the text of a file, as much as can be read.
 [[nodiscard]] inline std::string read(const os::Path& path) {
   std::string text;
+#if !defined(_WIN32)
   const os::Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!file.is_open()) return text;
   char part[4096];
@@ -66,6 +78,9 @@ namespace host_memory_info {
     if (got <= 0) break;
     text.append(part, static_cast<std::size_t>(got));
   }
+#else
+  static_cast<void>(path);
+#endif
   return text;
 }
 
@@ -174,6 +189,8 @@ inline void add_limit(std::vector<MemorySource>& sources, const char* name, std:
   sources.push_back({name, limit - smaller(limit, used)});
 }
 
+#if !defined(_WIN32)
+
 /// Returns the soft limit of a resource, in bytes; the largest number if there is none.
 [[nodiscard]] inline std::uint64_t limit_of(int resource) noexcept {
   ::rlimit limit{};
@@ -182,7 +199,31 @@ inline void add_limit(std::vector<MemorySource>& sources, const char* name, std:
   return limit.rlim_cur;
 }
 
+#else
+
+/// What Windows says of its memory.
+struct Status {
+  std::uint32_t length = sizeof(Status);
+  std::uint32_t load = 0;  // percent
+  std::uint64_t physical = 0;
+  std::uint64_t free_physical = 0;
+  std::uint64_t page_file = 0;
+  std::uint64_t free_page_file = 0;
+  std::uint64_t addresses = 0;
+  std::uint64_t free_addresses = 0;
+  std::uint64_t reserved = 0;
+};
+[[nodiscard]] inline std::optional<Status> status() noexcept {
+  Status status;
+  if (GlobalMemoryStatusEx(reinterpret_cast<_MEMORYSTATUSEX*>(&status)) == 0) return std::nullopt;
+  return status;
+}
+
+#endif
+
 }  // namespace host_memory_info
+
+#if !defined(_WIN32)
 
 /// Returns everything that limits how much of the host's memory this process can get, and what each
 /// leaves now. Free memory is the least of them.
@@ -215,5 +256,24 @@ inline void add_limit(std::vector<MemorySource>& sources, const char* name, std:
   const auto total = host_memory_info::field(host_memory_info::read("/proc/meminfo"), "MemTotal");
   return {.free = free, .total = total.value_or(free)};
 }
+
+#else
+
+[[nodiscard]] inline std::vector<MemorySource> host_memory_sources() {
+  std::vector<MemorySource> sources;
+  if (const auto status = host_memory_info::status()) {
+    sources.push_back({"GlobalMemoryStatusEx ullAvailPhys", status->free_physical});
+    sources.push_back({"GlobalMemoryStatusEx ullAvailPageFile", status->free_page_file});
+  }
+  return sources;
+}
+[[nodiscard]] inline std::vector<MemorySource> pinned_memory_sources() { return {}; }
+[[nodiscard]] inline MemoryInfo host_memory() {
+  const std::uint64_t free = host_memory_info::least_of(host_memory_sources());
+  const auto status = host_memory_info::status();
+  return {.free = free, .total = status ? status->physical : free};
+}
+
+#endif
 
 }  // namespace allot

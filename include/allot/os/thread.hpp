@@ -56,7 +56,11 @@ class Thread {
 
 /// Returns the number of processors that are online, at least 1.
 [[nodiscard]] inline std::size_t processors() noexcept {
+#if defined(_WIN32)
+  const long online = ::pthread_num_processors_np();
+#else
   const long online = ::sysconf(_SC_NPROCESSORS_ONLN);
+#endif
   return online < 1 ? 1 : static_cast<std::size_t>(online);
 }
 
