@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -248,6 +249,82 @@ TEST_CASE("the limit is never exceeded, not by rounding either") {
     CHECK(error.reason() == RefusalReason::too_large);
   }
   CHECK(workspace.capacity() == 768);
+}
+
+TEST_CASE("sizes that rise while an outer scope is open do not fill the limit with idle pieces") {
+  for (const End end : {End::lower, End::upper}) {
+    Workspace<StagedHostDevice> workspace{StagedHostDevice{},
+                                          {.minimum_bytes = 4 * KiB, .limit_bytes = 1 * MiB}};
+    auto outer = workspace.scope();
+    auto kept = outer.allocate(1000);
+    for (std::uint64_t bytes = 4 * KiB; bytes <= 1000 * KiB; bytes += 4 * KiB) {
+      auto inner = workspace.scope(end);
+      REQUIRE(inner.allocate(bytes).bytes() == bytes);
+      REQUIRE(workspace.capacity() <= 1 * MiB);
+    }
+    const auto again = outer.allocate(1000);  // where the first is
+    CHECK(static_cast<std::byte*>(again.address()) - static_cast<std::byte*>(kept.address()) ==
+          1024);
+    CHECK_THROWS_AS(static_cast<void>(outer.allocate(1 * MiB)), OutOfMemory);
+  }
+}
+
+namespace {
+
+/// Host memory of which there is so much in all.
+class SharedHostMemory : public HostMemory {
+ public:
+  static inline std::uint64_t left = 0;
+
+  class Region : public HostMemory::Region {
+   public:
+    Region() = default;
+    Region(HostMemory::Region&& region, std::uint64_t bytes)
+        : HostMemory::Region{std::move(region)}, taken_{nullptr, [bytes](void*) {
+                                                          left += bytes;
+                                                        }} {
+      left -= bytes;
+    }
+
+   private:
+    std::shared_ptr<void> taken_;
+  };
+
+  [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) {
+    if (bytes > left) throw OutOfMemory{RefusalReason::source, bytes, alignment, left, 0, left};
+    return Region{HostMemory::acquire(bytes, alignment), bytes};
+  }
+};
+
+class SharedHostDevice : public HostDevice {
+ public:
+  using memory_type = SharedHostMemory;
+  SharedHostDevice() noexcept : HostDevice{HostMemory::Options{}} {}
+  [[nodiscard]] static SharedHostMemory memory() noexcept { return {}; }
+};
+
+}  // namespace
+
+TEST_CASE("a device that refuses more is given back what is idle") {
+  SharedHostMemory::left = 64 * KiB;
+  {
+    Workspace<SharedHostDevice> workspace{SharedHostDevice{}, small};
+    for (const std::uint64_t bytes : {30 * KiB, 50 * KiB}) {  // nothing is in use in between
+      auto scope = workspace.scope();
+      CHECK(scope.allocate(bytes).bytes() == bytes);
+    }
+  }
+  CHECK(SharedHostMemory::left == 64 * KiB);
+  Workspace<SharedHostDevice> workspace{SharedHostDevice{}, small};
+  auto outer = workspace.scope();
+  const auto kept = outer.allocate(1000);
+  for (const std::uint64_t bytes : {30 * KiB, 50 * KiB}) {
+    auto inner = workspace.scope();
+    CHECK(inner.allocate(bytes).bytes() == bytes);
+  }
+  CHECK_THROWS_AS(static_cast<void>(outer.allocate(64 * KiB)), OutOfMemory);
+  CHECK(workspace.used() == 1024);
+  CHECK(outer.allocate(1000).bytes() == 1000);
 }
 
 TEST_CASE("where one piece for several is refused, the several do as well") {

@@ -97,7 +97,8 @@ class Workspace {
     /// Complexity: constant, unless memory must be added.
     /// Throws: `std::logic_error` if a scope of the same end that was opened later is open; as
     /// `Arena::allocate`; `OutOfMemory` with reason `source` if the device refuses more, and with
-    /// `too_large` if the limit does. Nothing has changed then.
+    /// `too_large` if the limit does. Nothing has changed then, but memory that was idle may have been
+    /// given back.
     [[nodiscard]] slice_type allocate(std::uint64_t bytes) {
       return allocate(bytes, AlignmentType::value);
     }
@@ -198,7 +199,8 @@ class Workspace {
     }
 
     /// Adds a piece that holds the request, at least half as large as the present memory. If
-    /// nothing is in use, the piece may replace the present memory.
+    /// nothing is in use, the piece may replace the present memory; idle pieces at the end make room
+    /// for it within the limit, and on a device that refuses it.
     void add(const Request& request) {
       collect();
       const auto room = checked_add(request.bytes, larger(request.alignment, AlignmentType::value));
@@ -206,20 +208,33 @@ class Workspace {
       const std::uint64_t capacity = stack.capacity();
       const std::uint64_t left = options.limit_bytes - smaller(options.limit_bytes, capacity);
       const bool is_idle = stack.used() == 0;
-      if (!need || *need > (is_idle ? options.limit_bytes : left))
-        throw beyond_limit(request.bytes);
+      const std::uint64_t room_left = is_idle ? options.limit_bytes : left + stack.idle_bytes();
+      if (!need || *need > room_left) throw beyond_limit(request.bytes);
+      const bool drops = !is_idle && *need > left;
       const bool replaces = is_idle && (stack.pieces() == 1 || *need > left);
       const std::uint64_t wanted =
           larger(larger(*need, options.minimum_bytes), capacity / 2 + (replaces ? capacity : 0));
-      Piece piece = take(smaller(wanted, replaces ? options.limit_bytes : left), *need);
+      Piece piece = take_or_drop(smaller(wanted, replaces || drops ? room_left : left), *need);
       piece->deallocate(piece->allocate(request));  // refuses an alignment above that of its base
       if (replaces) {
         std::vector<Piece> pieces;
         pieces.push_back(std::move(piece));
         return replace(std::move(pieces));
       }
+      if (drops) retire([&] { return stack.take_idle(); });
       stack.push(std::move(piece));
       ++grown;
+    }
+
+    /// Takes memory; if the device refuses it, gives back what is idle, and tries once more.
+    [[nodiscard]] Piece take_or_drop(std::uint64_t wanted, std::uint64_t least) {
+      try {
+        return take(wanted, least);
+      } catch (const OutOfMemory&) {
+        if (stack.idle_bytes() == 0) throw;
+      }
+      retire([&] { return stack.take_idle(); });
+      return take(least, least);
     }
 
     /// Replaces several pieces by one. If the device refuses that, keeps the pieces.
@@ -244,13 +259,21 @@ class Workspace {
       replace({});
     }
 
-    /// Replaces all pieces. An event covers the stream's work, which may use the old pieces.
+    /// Replaces all pieces.
     void replace(std::vector<Piece> pieces) {
+      retire([&] { return stack.exchange(std::move(pieces)); });
+    }
+
+    /// Keeps the pieces that `take_out()` returns until the stream's work, which may use them, is
+    /// done: an event covers it. Throws: what recording throws; `std::bad_alloc`; nothing has
+    /// changed then.
+    template <class Function>
+    void retire(Function&& take_out) {
       collect();
       Retired old{{}, timeline.stamp(lane)};
       timeline.record(lane, *stream);
       retired.reserve(retired.size() + 1);
-      old.pieces = stack.exchange(std::move(pieces));
+      old.pieces = take_out();
       ++grown;
       if (!old.pieces.empty()) retired.push_back(std::move(old));
     }
@@ -300,8 +323,8 @@ class Workspace {
     }
 
     [[nodiscard]] OutOfMemory beyond_limit(std::uint64_t bytes) const noexcept {
-      const std::uint64_t left =
-          options.limit_bytes - smaller(options.limit_bytes, stack.capacity());
+      const std::uint64_t held = stack.capacity() - stack.idle_bytes();
+      const std::uint64_t left = options.limit_bytes - smaller(options.limit_bytes, held);
       return {RefusalReason::too_large, bytes, AlignmentType::value, left, left,
               options.limit_bytes};
     }

@@ -105,6 +105,23 @@ class ScratchStack {
   [[nodiscard]] std::uint64_t high_water() const noexcept { return high_water_; }
   void reset_high_water() noexcept { high_water_ = used(); }
 
+  /// Returns the bytes of the pieces that nothing uses: all, or those after the last that is used.
+  [[nodiscard]] std::uint64_t idle_bytes() const noexcept {
+    std::uint64_t bytes = 0;
+    for (std::size_t i = first_idle(); i < pieces_.size(); ++i) bytes += pieces_[i]->capacity();
+    return bytes;
+  }
+
+  /// Takes them out. Throws: `std::bad_alloc`; nothing has changed then.
+  [[nodiscard]] std::vector<Piece> take_idle() {
+    const std::size_t first = first_idle();
+    if (first == 0) return exchange({});
+    const auto at = pieces_.begin() + static_cast<std::ptrdiff_t>(first);
+    std::vector<Piece> idle{at, pieces_.end()};
+    pieces_.erase(at, pieces_.end());
+    return idle;
+  }
+
   /// Returns the size of one piece that fits the allocations of all pieces, whatever their
   /// alignments.
   [[nodiscard]] std::uint64_t merged_bytes() const noexcept {
@@ -120,6 +137,11 @@ class ScratchStack {
   }
 
  private:
+  [[nodiscard]] std::size_t first_idle() const noexcept {
+    if (used() == 0) return 0;
+    return larger(sides_[0].piece, sides_[1].piece) + 1;
+  }
+
   struct Opened {
     Linear::Mark mark;
     std::size_t piece;
