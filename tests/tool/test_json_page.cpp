@@ -58,19 +58,24 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
   const fs::path model = allot::test::write_llama(folder.path() / "model.gguf", {.layers = 2});
   const std::string file = model.string();
   const std::string out = (folder.path() / "part").string();
+  const std::string boxes = (folder.path() / "boxes.csv").string();
+  std::ofstream{boxes} << "id,lower,upper,size\na,0,2,8\nb,1,3,4\n";
   // Commands, each after what it needs; those that do not fit print what is missing.
   const std::map<std::string, std::vector<std::string>> arguments{
       {"inspect", {file, file + " --kv --tensors"}},
       {"plan",
        {file, file + " --context 512 --fuse qkv --scratch 1MiB --device staged-host",
-        file + " --context 4096 --memory 1MiB", file + " --fit --memory 1GiB"}},
+        file + " --context 4096 --memory 1MiB", file + " --fit --memory 1GiB",
+        file + " --context 512 --draft " + file + " --emit llama",
+        file + " --place output.*=host --device host,staged-host"}},
+      {"offsets", {boxes + " --stream-wait 1", boxes + " --capacity 8", boxes + " --capacity 12,12"}},
       {"load", {file + " --verify --fuse qkv --device staged-host"}},
       {"split", {file + " --max-tensors 5 " + out}},
       {"merge", {out + "-00001-of-*.gguf " + (folder.path() / "whole.gguf").string()}},
   };
   const std::map<std::string, Paths> page = keys_of_page();
   REQUIRE(page.size() == arguments.size());
-  for (const std::string command : {"inspect", "plan", "load", "split", "merge"}) {
+  for (const std::string command : {"inspect", "plan", "load", "offsets", "split", "merge"}) {
     CAPTURE(command);
     Paths found;
     for (const std::string& given : arguments.at(command)) {
