@@ -28,6 +28,7 @@ const std::vector<Command>& commands() {
       {"inspect", "Show what a file holds",
        "  allot inspect model.gguf\n"
        "  allot inspect model.gguf --tensors --kv\n"
+       "  allot inspect model.gguf --for llama.cpp             what that cannot read\n"
        "  allot inspect model.gguf --json\n",
        setup(add_inspect_options, inspect)},
       {"plan", "Show what memory a model takes, exactly",

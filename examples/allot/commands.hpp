@@ -19,6 +19,7 @@ struct InspectOptions {
   std::string file;
   bool tensors = false;
   bool metadata = false;
+  std::string engine;  // empty: none
   bool json = false;
 };
 

@@ -11,9 +11,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "commands.hpp"
+#include "engine_limits.hpp"
 #include "output.hpp"
 
 namespace {
@@ -75,36 +78,70 @@ struct Total {
   std::uint64_t tensors = 0;
   std::uint64_t elements = 0;
   std::uint64_t bytes = 0;
+  bool is_known = true;  // whether the bytes are
 };
 
-std::map<std::string_view, Total> totals_by_type(const gguf::File& file) {
-  std::map<std::string_view, Total> totals;
+/// The elements of all dimensions; fits 64 bits, as for every tensor of a file.
+std::uint64_t elements_of(const gguf::PartialTensor& tensor) {
+  std::uint64_t elements = 1;
+  for (const std::uint64_t extent : tensor.dimensions) elements *= extent;
+  return elements;
+}
+
+/// The name of a type, or its number where it has none.
+std::string type_text(std::uint32_t type) {
+  const auto known = gguf::find_type(type);
+  return known ? std::string{known->name} : std::to_string(type);
+}
+
+std::map<std::string, Total> totals_by_type(const gguf::File& file) {
+  std::map<std::string, Total> totals;
   for (const gguf::TensorInfo& tensor : file.tensors()) {
-    Total& total = totals[gguf::type_name(tensor.type)];
+    Total& total = totals[std::string{gguf::type_name(tensor.type)}];
     ++total.tensors;
     total.elements += tensor.shape.elements();
     total.bytes += tensor.bytes;
   }
+  for (const gguf::PartialTensor& tensor : file.partial_tensors()) {
+    Total& total = totals[type_text(tensor.type)];
+    ++total.tensors;
+    total.elements += elements_of(tensor);
+    total.bytes += tensor.bytes.value_or(0);
+    total.is_known = tensor.bytes.has_value();
+  }
   return totals;
 }
 
-/// Wraps at 2^64, which no file with data reaches.
-std::uint64_t total_elements(const gguf::File& file) {
-  std::uint64_t elements = 0;
-  for (const gguf::TensorInfo& tensor : file.tensors()) elements += tensor.shape.elements();
-  return elements;
+/// Of all tensors; wraps at 2^64, which no file with data reaches.
+Total total_of(const gguf::File& file) {
+  Total all;
+  for (const auto& [name, total] : totals_by_type(file)) {
+    all.tensors += total.tensors;
+    all.elements += total.elements;
+    all.bytes += total.bytes;
+    all.is_known = all.is_known && total.is_known;
+  }
+  return all;
 }
 
 const char* byte_order_text(const gguf::File& file) {
   return file.byte_order() == std::endian::little ? "little" : "big";
 }
 
-std::string shape_text(const gguf::Shape& shape) {
+std::string shape_text(std::span<const std::uint64_t> extents) {
   std::string text = "[";
-  for (std::uint32_t i = 0; i < shape.rank; ++i) {
-    text += (i == 0 ? "" : ", ") + std::to_string(shape.extent[i]);
-  }
+  for (std::size_t i = 0; i < extents.size(); ++i)
+    text += (i == 0 ? "" : ", ") + std::to_string(extents[i]);
   return text + "]";
+}
+
+std::span<const std::uint64_t> extents_of(const gguf::Shape& shape) {
+  return std::span{shape.extent}.first(shape.rank);
+}
+
+/// A count of bytes that may be unknown.
+Json bytes_json(const std::optional<std::uint64_t>& bytes) {
+  return bytes ? Json(*bytes) : Json(nullptr);
 }
 
 std::string architecture(const gguf::File& file) {
@@ -136,11 +173,18 @@ std::vector<std::pair<std::string, Json>> facts(const gguf::File& file) {
   return found;
 }
 
-void print_json(const InspectOptions& options, const gguf::File& file, std::uint64_t bytes) {
+/// What the engine that was asked for cannot read.
+std::vector<std::string> notes_of(const InspectOptions& options, const gguf::File& file) {
+  return options.engine.empty() ? std::vector<std::string>{} : beyond_llama_cpp(file);
+}
+
+void print_json(const InspectOptions& options, const gguf::File& file) {
+  const Total all = total_of(file);
   Json types = Json::object();
   for (const auto& [name, total] : totals_by_type(file)) {
-    types[std::string{name}] = {
-        {"tensors", total.tensors}, {"elements", total.elements}, {"bytes", total.bytes}};
+    types[name] = {{"tensors", total.tensors},
+                   {"elements", total.elements},
+                   {"bytes", total.is_known ? Json(total.bytes) : Json(nullptr)}};
   }
   Json shards = Json::array();
   for (const gguf::Shard& shard : file.shards()) shards.push_back(printable(shard.path()));
@@ -152,9 +196,10 @@ void print_json(const InspectOptions& options, const gguf::File& file, std::uint
               {"alignment", file.alignment()},
               {"shards", std::move(shards)},
               {"metadata_pairs", file.metadata().size()},
-              {"tensors", file.tensors().size()},
-              {"elements", total_elements(file)},
-              {"tensor_bytes", bytes},
+              {"tensors", all.tensors},
+              {"partial_tensors", file.partial_tensors().size()},
+              {"elements", all.elements},
+              {"tensor_bytes", all.is_known ? Json(all.bytes) : Json(nullptr)},
               {"types", std::move(types)},
               {"facts", std::move(known)}};
   if (options.metadata) {
@@ -175,27 +220,54 @@ void print_json(const InspectOptions& options, const gguf::File& file, std::uint
            {"offset", tensor.offset},
            {"bytes", tensor.bytes}});
     }
+    for (const gguf::PartialTensor& tensor : file.partial_tensors()) {
+      const auto known = gguf::find_type(tensor.type);
+      list.push_back({{"name", printable(tensor.name)},
+                      {"type", known ? Json(known->name) : Json(tensor.type)},
+                      {"shape", tensor.dimensions},
+                      {"shard", tensor.shard},
+                      {"offset", tensor.offset},
+                      {"bytes", bytes_json(tensor.bytes)}});
+    }
     out["tensor_list"] = std::move(list);
+  }
+  if (!options.engine.empty()) {
+    Json notes = Json::array();
+    for (const std::string& note : notes_of(options, file)) notes.push_back(note);
+    out["for"] = {{"engine", options.engine}, {"refuses", std::move(notes)}};
   }
   print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-void print_text(const InspectOptions& options, const gguf::File& file, std::uint64_t bytes) {
+void print_notes(const InspectOptions& options, const gguf::File& file) {
+  for (const gguf::PartialTensor& tensor : file.partial_tensors())
+    print("\n  note: {}", printable(tensor.why_partial()));
+  if (!file.partial_tensors().empty()) print("\n");
+  if (options.engine.empty()) return;
+  const std::vector<std::string> notes = notes_of(options, file);
+  if (notes.empty()) print("\n  {} can read it\n", options.engine);
+  for (const std::string& note : notes) print("\n  {} takes only {}", options.engine, note);
+  if (!notes.empty()) print("\n");
+}
+
+void print_text(const InspectOptions& options, const gguf::File& file) {
+  const Total all = total_of(file);
   print("{}\n", printable(options.file));
   print("  GGUF version {}, {}-endian, alignment {}, {} file{}\n", file.version(),
         byte_order_text(file), file.alignment(), file.shards().size(),
         file.shards().size() == 1 ? "" : "s");
-  print("  {} metadata pairs, {} tensors, {} elements, {}\n\n", file.metadata().size(),
-        file.tensors().size(), count_text(total_elements(file)), size_text(bytes));
+  print("  {} metadata pairs, {} tensors, {} elements, {}{}\n\n", file.metadata().size(),
+        all.tensors, count_text(all.elements), size_text(all.bytes),
+        all.is_known ? "" : " and those of unknown types");
   for (const auto& [key, value] : facts(file)) {
     print("  {:<36} {}\n", printable(key),
           value.is_string() ? value.get<std::string>() : value_text(value));
   }
-  if (!file.tensors().empty()) {
+  if (all.tensors != 0) {
     print("\n  {:<10} {:>8} {:>18} {:>18}\n", "type", "tensors", "elements", "bytes");
     for (const auto& [name, total] : totals_by_type(file)) {
       print("  {:<10} {:>8} {:>18} {:>18}\n", name, total.tensors, count_text(total.elements),
-            count_text(total.bytes));
+            total.is_known ? count_text(total.bytes) : "unknown");
     }
   }
   if (options.metadata) {
@@ -209,16 +281,20 @@ void print_text(const InspectOptions& options, const gguf::File& file, std::uint
     print("\n{:<44} {:<8} {:<26} {:>14} {:>14}\n", "Tensor", "type", "shape", "offset", "bytes");
     for (const gguf::TensorInfo& tensor : file.tensors()) {
       print("{:<44} {:<8} {:<26} {:>14} {:>14}\n", printable(tensor.name), tensor.type,
-            shape_text(tensor.shape), tensor.offset, tensor.bytes);
+            shape_text(extents_of(tensor.shape)), tensor.offset, tensor.bytes);
+    }
+    for (const gguf::PartialTensor& tensor : file.partial_tensors()) {
+      print("{:<44} {:<8} {:<26} {:>14} {:>14}\n", printable(tensor.name), type_text(tensor.type),
+            shape_text(tensor.dimensions), tensor.offset,
+            tensor.bytes ? std::to_string(*tensor.bytes) : "unknown");
     }
   }
+  print_notes(options, file);
 }
 
 }  // namespace
 
 void inspect(const InspectOptions& options) {
-  const gguf::File file{options.file};
-  std::uint64_t bytes = 0;
-  for (const gguf::TensorInfo& tensor : file.tensors()) bytes += tensor.bytes;
-  options.json ? print_json(options, file, bytes) : print_text(options, file, bytes);
+  const gguf::File file{options.file, gguf::Reading::lenient};
+  options.json ? print_json(options, file) : print_text(options, file);
 }

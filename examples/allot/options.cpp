@@ -241,6 +241,8 @@ void add_inspect_options(CLI::App& command, InspectOptions& options) {
   command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
   command.add_flag("--tensors", options.tensors, "List every tensor");
   command.add_flag("--kv", options.metadata, "List the metadata; long arrays are shortened");
+  add_choice(command, "--for", options.engine, {"llama.cpp"},
+             "Note what this engine (v0.5.0) cannot read of the file");
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 }
 

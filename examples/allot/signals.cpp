@@ -23,6 +23,7 @@ void prepare_streams() {
     if (::open("/dev/null", O_RDONLY) < 0) std::abort();
   }
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file larger than `ulimit -f` allows
 }
 
 void Interrupted::end() const {

@@ -6,7 +6,7 @@
 #include <stdexcept>
 
 /// Opens what is closed of the standard streams so that no file of the tool's becomes one of them,
-/// and makes writing to a pipe without a reader an error in place of a signal.
+/// and makes writing to a pipe without a reader, or beyond a limit, an error in place of a signal.
 void prepare_streams();
 
 /// Thrown when the user wants the program to end; what was written so far is removed on the way out.

@@ -75,7 +75,8 @@ TEST_CASE("an engine's switches belong to an engine, and what it names different
 TEST_CASE("--fit stays within what the model was made for, and says both and what limits") {
   const test::TemporaryFolder folder;
   const std::string file = test::write_llama(folder.path() / "llama.gguf").string();
-  const std::string plan = "plan --json --margin none " + file + " --memory 20MiB";  // 1 KiB a token
+  const std::string plan =
+      "plan --json --margin none " + file + " --memory 20MiB";  // 1 KiB a token
   const Json within = Json::parse(run_tool(plan + " --fit").out);
   CHECK(within["context"] == 4096);
   CHECK(within["limited_by"] == "training");

@@ -461,3 +461,93 @@ TEST_CASE("ctrl-C leaves all files or none, and ends the tool by the signal") {
   CHECK((was_interrupted || (WIFEXITED(status) && WEXITSTATUS(status) == 0)));
   CHECK(count() == (was_interrupted ? 0 : 200));
 }
+
+TEST_CASE("inspect says what can be said of a newer type and of five dimensions") {
+  const test::TemporaryFolder folder;
+  const std::string file = (folder.path() / "m.gguf").string();
+  gguf::Writer writer;
+  const std::uint16_t numbers[] = {1};
+  const gguf::NestedArray rows[] = {gguf::NestedArray{std::span{numbers}}};
+  writer.add_array("a.table", gguf::NestedArray{std::span{rows}});
+  writer.add_tensor("plain", gguf::TensorType::F32, {8}, test::fill_with_offsets);
+  writer.add_tensor("newer", gguf::TensorType::I8, {32}, test::fill_with_offsets);
+  writer.add_tensor(std::string(64, 'n'), gguf::TensorType::I8, {32}, test::fill_with_offsets);
+  writer.write(file);
+  std::string bytes = test::read_file(file);
+  bytes[bytes.find("newer") + 5 + 4 + 8] = 99;  // behind the rank and one dimension: the type
+  std::ofstream{file, std::ios::binary} << bytes;
+
+  const Outcome text = run_tool("inspect --tensors --kv " + file);
+  CHECK(text.status == 0);
+  for (const char* const part :
+       {"3 tensors", "newer ", "99 ", "unknown", "a.table", "note: tensor newer has type 99"})
+    CHECK_MESSAGE(says(text.out, part), part << " in " << text.out);
+  const auto json =
+      nlohmann::json::parse(run_tool("inspect --json --tensors --for llama.cpp " + file).out);
+  CHECK(json["tensors"] == 3);
+  CHECK(json["partial_tensors"] == 1);
+  CHECK(json["tensor_bytes"].is_null());
+  CHECK(json["tensor_list"][2]["name"] == "newer");
+  CHECK(json["tensor_list"][2]["type"] == 99);
+  CHECK(json["tensor_list"][2]["bytes"].is_null());
+  CHECK(json["types"]["99"]["bytes"].is_null());
+  CHECK(json["for"]["refuses"].size() == 4);
+  const Outcome engine = run_tool("inspect --for llama.cpp " + file);
+  for (const char* const part : {"names of up to 63 bytes: nnn", "types that it knows: newer",
+                                 "no arrays of arrays: a.table", "general.architecture"})
+    CHECK_MESSAGE(says(engine.out, part), part << " in " << engine.out);
+  const std::string llama = test::write_llama(folder.path() / "llama.gguf").string();
+  CHECK(says(run_tool("inspect --for llama.cpp " + llama).out, "llama.cpp can read it"));
+  for (const std::string command : {"plan ", "load "}) {
+    const Outcome refused = run_tool(command + file);
+    CHECK(refused.status == 1);
+    CHECK_MESSAGE(says(refused.error, "tensor newer has type 99"), refused.error);
+  }
+  if (const auto data = test::data_dir()) {
+    const auto video = nlohmann::json::parse(
+        run_tool("inspect --json --tensors " + (*data / "reports" / "conv3d-5d.gguf").string())
+            .out);
+    CHECK(video["partial_tensors"] == 1);
+    CHECK(video["tensor_bytes"].is_number());
+    CHECK(run_tool("inspect " + (*data / "reports" / "one-new-type.gguf").string()).status == 0);
+  }
+}
+
+TEST_CASE(
+    "a full disk, a limit and a folder that cannot be written are one line, and leave nothing") {
+  const test::TemporaryFolder folder;
+  const std::string file =
+      test::write_model(folder.path() / "m.gguf", {3'000'000, 200'000}).string();
+  const std::filesystem::path outs = folder.path() / "outs";
+  std::filesystem::create_directory(outs);
+  const std::string out = (outs / "out").string();
+  const std::string tool = "\"$ALLOT_TOOL\" ";
+  for (const std::string& command : {"merge " + file + " " + out, "merge " + file + " - >" + out,
+                                     "split --max-tensors 1 " + file + " " + out}) {
+    const Outcome limited = test::run_shell("ulimit -f 1000; " + tool + command);
+    CHECK_MESSAGE(limited.status == 1, command);
+    CHECK_MESSAGE(says(limited.error, "File too large"), limited.error);
+    CHECK(test::is_one_line(limited.error));
+    std::filesystem::remove(out);  // of the shell's redirection
+    CHECK(std::filesystem::is_empty(outs));
+  }
+  const Outcome readonly = run_tool("merge " + file + " /proc/allot.gguf");
+  CHECK(readonly.status == 1);
+  CHECK_MESSAGE(says(readonly.error, "cannot write /proc/allot.gguf: "), readonly.error);
+  const Outcome absent = run_tool("split --max-tensors 1 " + file + " " + out + "/none/p");
+  CHECK(absent.status == 1);
+  CHECK(test::is_one_line(absent.error));
+}
+
+TEST_CASE(
+    "a locale with decimal commas changes nothing, and a narrow terminal only the lines of help") {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_llama(folder.path() / "llama.gguf").string();
+  const std::string plan = " plan " + file + " --memory 1.5GiB --margin 2%";
+  const Outcome plain = run_tool(plan);
+  const Outcome comma =
+      test::run_shell("LC_ALL=de_DE.UTF-8 LC_NUMERIC=de_DE.UTF-8 \"$ALLOT_TOOL\"" + plan);
+  CHECK(plain.status == 0);
+  CHECK(comma.out == plain.out);
+  CHECK(says(plain.out, "1.5 GiB"));
+}

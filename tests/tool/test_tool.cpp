@@ -451,8 +451,8 @@ TEST_CASE("plan: the budget, the largest context, and what to cut" *
   const std::uint64_t weights = planned["tensor_bytes"];
   CHECK(planned["total_bytes"] >= weights + 1'024'000 + (1 << 20));
 
-  const Simulated fit =
-      run_simulated("HIPSIM_MEMORY=20", "plan --json --device hip --fit=memory --margin none " + file);
+  const Simulated fit = run_simulated(
+      "HIPSIM_MEMORY=20", "plan --json --device hip --fit=memory --margin none " + file);
   REQUIRE(fit.status == 0);
   const std::uint64_t context = Json::parse(fit.out)["context"];
   CHECK(context > 1000);

@@ -5,6 +5,7 @@
 
 #include <allot/gguf/metadata.hpp>
 #include <allot/gguf/metadata_section.hpp>
+#include <allot/gguf/partial_tensor.hpp>
 #include <allot/gguf/tensor.hpp>
 
 #include <bit>
@@ -17,7 +18,8 @@ namespace allot::gguf {
 struct Container {
   MetadataBytes bytes;
   Metadata metadata;
-  std::vector<TensorInfo> tensors;  ///< `shard` is still 0
+  std::vector<TensorInfo> tensors;               ///< `shard` is still 0
+  std::vector<PartialTensor> partial_tensors{};  ///< likewise; only of a lenient reading
   std::uint32_t version = 0;
   std::endian byte_order = std::endian::little;
   std::uint64_t alignment = 32;

@@ -11,6 +11,7 @@
 #include <allot/gguf/error.hpp>
 #include <allot/gguf/metadata.hpp>
 #include <allot/gguf/name_index.hpp>
+#include <allot/gguf/partial_tensor.hpp>
 #include <allot/gguf/shard.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/os/path.hpp>
@@ -28,6 +29,10 @@
 
 namespace allot::gguf {
 
+class File;
+/// Throws: `std::invalid_argument`, which names the first of the file's partial tensors, if it has any.
+void require_complete(const File& file);
+
 /// A model open for reading. Opening it reads and checks the metadata of every shard, but does not
 /// read tensor data. Movable; views stay valid through moves, as long as the file exists.
 class File {
@@ -35,25 +40,34 @@ class File {
   struct NameAt {
     const File* self;
     [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
-      return self->tensors_[place].name;
+      const std::size_t complete = self->tensors_.size();
+      return place < complete ? self->tensors_[place].name
+                              : self->partial_tensors_[place - complete].name;
     }
   };
 
  public:
   /// \param path  the file, or any shard of a split one (`NAME-00001-of-00009.gguf`)
+  /// \param reading  lenient: to look at a file of which not everything can be planned or loaded
   /// Throws: `ParseError`. Complexity: linear in the metadata.
   template <class PathType>
   requires std::is_convertible_v<const PathType&, os::Path>
-  explicit File(const PathType& path) : parts_{detail::ModelOpener<os::InputFile>::open(path)} {
+  explicit File(const PathType& path, Reading reading = Reading::strict)
+      : parts_{detail::ModelOpener<os::InputFile>::open(path, reading)} {
     if (shards().size() == 1) {
       tensors_ = std::move(parts_.containers.front().tensors);
+      partial_tensors_ = std::move(parts_.containers.front().partial_tensors);
     } else {
-      for (const Container& container : parts_.containers)
+      for (const Container& container : parts_.containers) {
         tensors_.insert(tensors_.end(), container.tensors.begin(), container.tensors.end());
+        partial_tensors_.insert(partial_tensors_.end(), container.partial_tensors.begin(),
+                                container.partial_tensors.end());
+      }
     }
-    places_.reserve(tensors_.size());
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (!places_.add(tensors_[i].name, i, NameAt{this})) fail_twice(tensors_[i]);
+    const std::size_t all = tensors_.size() + partial_tensors_.size();
+    places_.reserve(all);
+    for (std::size_t i = 0; i < all; ++i) {
+      if (!places_.add(NameAt{this}(i), i, NameAt{this})) fail_twice(i);
     }
   }
 
@@ -76,9 +90,11 @@ class File {
   /// Adds the tensors of another file, with `prefix` before their names, so that both are planned and
   /// loaded as one. The metadata stay this file's. Opens the other's shards again; it may go.
   /// Throws: `ParseError` if they cannot be opened or have other sizes; `std::invalid_argument` if a
-  /// name is taken, and then this file is unchanged.
+  /// name is taken or either file has partial tensors, and then this file is unchanged.
   template <class = void>
   void add(const File& other, std::string_view prefix) {
+    require_complete(*this);
+    require_complete(other);
     AddedFile added{{}, static_cast<std::uint32_t>(shards().size())};
     std::vector<TensorInfo> tensors = named(other, prefix, added.names);
     std::vector<Shard> opened;
@@ -113,15 +129,20 @@ class File {
     return parts_.containers.front().metadata;
   }
 
-  /// Returns all tensors, shard by shard, in file order.
+  /// Returns all tensors, shard by shard, in file order; of a lenient reading those that are complete.
   [[nodiscard]] std::span<const TensorInfo> tensors() const noexcept {
     return {tensors_.data(), tensors_.size()};
   }
 
-  /// Returns `nullptr` if there is none of that name. Complexity: constant.
+  /// Returns the tensors of which a lenient reading cannot say all. A strict one refuses the file.
+  [[nodiscard]] std::span<const PartialTensor> partial_tensors() const noexcept {
+    return {partial_tensors_.data(), partial_tensors_.size()};
+  }
+
+  /// Returns `nullptr` if there is no complete one of that name. Complexity: constant.
   [[nodiscard]] const TensorInfo* find(std::string_view name) const noexcept {
     const auto found = places_.find(name, NameAt{this});
-    return found ? &tensors_[*found] : nullptr;
+    return found && *found < tensors_.size() ? &tensors_[*found] : nullptr;
   }
 
   /// Returns a view of the tensor's bytes in the mapped file, unchanged: in the file's byte order
@@ -135,14 +156,25 @@ class File {
             static_cast<std::size_t>(tensor.bytes)};
   }
 
+  /// Throws: `std::invalid_argument`, which names the tensor and what is not known of it.
+  [[noreturn]] std::span<const std::byte> data(const PartialTensor& tensor) const {
+    throw std::invalid_argument{tensor.why_partial()};
+  }
+
  private:
-  [[noreturn]] void fail_twice(const TensorInfo& tensor) const {
-    const TensorInfo& first = *find(tensor.name);
-    throw ParseError{parts_.shards[tensor.shard].path(),
-                     parts_.containers[tensor.shard].bytes.position_of(tensor.name),
-                     "tensor " + std::string{tensor.name} + " is in " +
-                         std::string{os::file_name_of(parts_.shards[first.shard].path())} +
-                         " already"};
+  [[nodiscard]] std::uint32_t shard_of(std::size_t place) const noexcept {
+    const std::size_t complete = tensors_.size();
+    return place < complete ? tensors_[place].shard : partial_tensors_[place - complete].shard;
+  }
+
+  [[noreturn]] void fail_twice(std::size_t place) const {
+    const std::string_view name = NameAt{this}(place);
+    const std::uint32_t first = shard_of(*places_.find(name, NameAt{this}));
+    const std::uint32_t second = shard_of(place);
+    throw ParseError{parts_.shards[second].path(),
+                     parts_.containers[second].bytes.position_of(name),
+                     "tensor " + std::string{name} + " is in " +
+                         std::string{os::file_name_of(parts_.shards[first].path())} + " already"};
   }
 
   /// Another file's part of this one.
@@ -177,8 +209,13 @@ class File {
 
   detail::Parts parts_;
   std::vector<TensorInfo> tensors_;
+  std::vector<PartialTensor> partial_tensors_;
   NameIndex places_;
   std::vector<AddedFile> added_;
 };
+
+inline void require_complete(const File& file) {
+  for (const PartialTensor& tensor : file.partial_tensors()) static_cast<void>(file.data(tensor));
+}
 
 }  // namespace allot::gguf

@@ -13,6 +13,8 @@ inline constexpr std::uint64_t key_bytes = 65'535;
 inline constexpr std::uint64_t string_bytes = std::uint64_t{1} << 30;
 inline constexpr std::uint64_t array_elements = std::uint64_t{1} << 30;
 inline constexpr std::uint32_t array_nesting = 4;
+/// These two only because ggml's structs have no more: a lenient reading has names like keys, and as many
+/// dimensions as there are.
 inline constexpr std::uint64_t tensor_name_bytes = 64;
 inline constexpr std::uint32_t dimensions = 4;
 inline constexpr std::uint64_t alignment = MiB;

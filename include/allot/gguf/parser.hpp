@@ -7,18 +7,20 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/gguf/container.hpp>
+#include <allot/gguf/detail/other_formats.hpp>
+#include <allot/gguf/detail/ranges.hpp>
 #include <allot/gguf/input.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
 #include <allot/gguf/metadata_section.hpp>
 #include <allot/gguf/name_index.hpp>
+#include <allot/gguf/partial_tensor.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/gguf/tensor_bytes.hpp>
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,7 +38,8 @@ namespace detail {
 template <class InputType>
 class Parser {
  public:
-  explicit Parser(const InputType& file) noexcept : file_{file}, in_{file} {}
+  Parser(const InputType& file, Reading reading) noexcept
+      : file_{file}, in_{file}, is_lenient_{reading == Reading::lenient} {}
 
   [[nodiscard]] Container parse() {
     header();
@@ -65,10 +68,13 @@ class Parser {
     ValueType type;
     std::uint64_t value;
   };
-  /// The positions of the name and the offset of a tensor of `Container::tensors`.
+  /// A tensor of the table, in file order: where its name and its offset are, and its index in the
+  /// container's list of complete or partial tensors.
   struct PendingTensor {
     Span name;
     std::uint64_t offset_at;
+    std::uint32_t index;
+    bool is_partial;
   };
 
   /// Limits the room reserved for what a file announces until the file has proved to hold it.
@@ -108,12 +114,6 @@ class Parser {
     }
   }
 
-  /// The format does not state its byte order; its version is a small number in only one of the
-  /// two.
-  [[nodiscard]] static bool is_big_endian(std::uint32_t version) noexcept {
-    return version != 0 && (version & 0xffff) == 0;
-  }
-
   /// Reports what a file that is not GGUF is instead.
   void recognize() {
     if (file_.size() < 4) {
@@ -121,22 +121,11 @@ class Parser {
           0, "the file has " + std::to_string(file_.size()) + " bytes, too few for a GGUF header");
     }
     static_cast<void>(in_.skip(4, "the magic"));
-    const std::string_view magic = in_.text(0, 4);
-    if (magic == "GGUF") return;
-    if (magic == "FUGG") {
-      // From a converter to big-endian that also swapped the magic, or from before GGUF was
-      // settled.
-      std::uint32_t version = 0;
-      if (file_.size() >= 8) read_input(file_, 4, std::as_writable_bytes(std::span{&version, 1}));
-      if (is_big_endian(version)) return;
-      in_.fail(0, "the magic is FUGG: a container from before GGUF was settled; convert it again");
-    }
-    std::string start(static_cast<std::size_t>(smaller<std::uint64_t>(file_.size(), 23)), '\0');
+    if (in_.text(0, 4) == "GGUF") return;
+    std::string start(
+        static_cast<std::size_t>(smaller<std::uint64_t>(file_.size(), recognized_bytes)), '\0');
     read_input(file_, 0, std::as_writable_bytes(std::span{start}));
-    if (start.starts_with("version https://git-lfs")) {
-      in_.fail(0, "a git-lfs pointer, not the model itself; fetch it with: git lfs pull");
-    }
-    in_.fail(0, "the magic is not GGUF");
+    if (!has_swapped_magic(start)) in_.fail(0, other_format(start));
   }
 
   [[nodiscard]] std::uint64_t take_length(const char* what) {
@@ -232,33 +221,48 @@ class Parser {
   }
 
   void tensor() {
-    const Span name = take_name("a tensor's name", limits::tensor_name_bytes);
-    TensorInfo info{};
+    const Span name =
+        take_name("a tensor's name", is_lenient_ ? limits::key_bytes : limits::tensor_name_bytes);
     const std::uint64_t rank_at = in_.position();
-    info.shape.rank = in_.template take<std::uint32_t>("a tensor's number of dimensions");
-    if (info.shape.rank > limits::dimensions) {
-      in_.fail(rank_at, of(name) + "has " + std::to_string(info.shape.rank) +
-                            " dimensions; at most 4 are allowed");
+    const auto rank = in_.template take<std::uint32_t>("a tensor's number of dimensions");
+    const bool has_more = rank > limits::dimensions;
+    if (has_more && !is_lenient_) {
+      in_.fail(rank_at,
+               of(name) + "has " + std::to_string(rank) + " dimensions; at most 4 are allowed");
     }
     const std::uint64_t shape_at = in_.position();
-    for (std::uint32_t i = 0; i < info.shape.rank; ++i) {
-      info.shape.extent[i] = take_length("a tensor's dimension");
-    }
+    in_.require(std::uint64_t{rank} * (wide_ ? 8 : 4), "a tensor's dimensions");
+    TensorInfo info{};
+    std::vector<std::uint64_t> more(has_more ? rank : 0);
+    const std::span<std::uint64_t> extents =
+        has_more ? std::span{more} : std::span{info.shape.extent}.first(rank);
+    for (std::uint64_t& extent : extents) extent = take_length("a tensor's dimension");
     const std::uint64_t type_at = in_.position();
     const auto id = in_.template take<std::uint32_t>("a tensor's type");
     const auto type = find_type(id);
-    if (!type) {
+    if (!type && (!is_lenient_ || is_removed_type(id))) {
       in_.fail(type_at, of(name) + "has type " + std::to_string(id) +
                             (is_removed_type(id) ? ", which was removed from GGUF; convert it again"
                                                  : ", which is unknown, so its size is too"));
     }
-    info.type = type->type;
-    info.bytes = checked_tensor_bytes(
-        info.shape, *type, [&](const std::string& what) { in_.fail(shape_at, of(name) + what); });
+    const std::uint64_t bytes =
+        checked_tensor_bytes(extents, type.value_or(TypeInfo{TensorType{id}, "?", 1, 0}),
+                             [&](const std::string& what) { in_.fail(shape_at, of(name) + what); });
     const std::uint64_t offset_at = in_.position();
-    info.offset = in_.template take<std::uint64_t>("a tensor's offset");
-    tensors_.push_back({name, offset_at});
-    out_.tensors.push_back(info);
+    const auto offset = in_.template take<std::uint64_t>("a tensor's offset");
+    if (type && !has_more) {
+      tensors_.push_back({name, offset_at, static_cast<std::uint32_t>(out_.tensors.size()), false});
+      info.type = type->type;
+      info.shape.rank = rank;
+      info.offset = offset;
+      info.bytes = bytes;
+      out_.tensors.push_back(info);
+    } else {
+      tensors_.push_back(
+          {name, offset_at, static_cast<std::uint32_t>(out_.partial_tensors.size()), true});
+      out_.partial_tensors.push_back({{}, id, {extents.begin(), extents.end()}, offset, {}, 0});
+      if (type) out_.partial_tensors.back().bytes = bytes;
+    }
   }
 
   [[nodiscard]] std::string of(Span name) const {
@@ -308,73 +312,66 @@ class Parser {
   void check_tensors() {
     NameIndex names;
     names.reserve(tensors_.size());
-    const auto name_of = [this](std::size_t i) { return out_.tensors[i].name; };
+    const auto name_of = [this](std::size_t i) {
+      return in_.text(tensors_[i].name.at, tensors_[i].name.length);
+    };
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       const PendingTensor& pending = tensors_[i];
-      TensorInfo& info = out_.tensors[i];
-      info.name = in_.text(pending.name.at, pending.name.length);
-      if (!names.add(info.name, i, name_of)) {
+      (pending.is_partial ? out_.partial_tensors[pending.index].name
+                          : out_.tensors[pending.index].name) = name_of(i);
+      if (!names.add(name_of(i), i, name_of))
         in_.fail(pending.name.at, of(pending.name) + "occurs twice");
-      }
-      if (info.offset % out_.alignment != 0) {
-        in_.fail(pending.offset_at, of(pending.name) + "begins at offset " +
-                                        std::to_string(info.offset) + ", not a multiple of " +
-                                        std::to_string(out_.alignment));
-      }
-      if (info.bytes != 0 &&
-          (info.offset > data_bytes_ || info.bytes > data_bytes_ - info.offset)) {
-        in_.fail(pending.offset_at, of(pending.name) + "has " + std::to_string(info.bytes) +
-                                        " bytes at offset " + std::to_string(info.offset) +
-                                        ", beyond the " + std::to_string(data_bytes_) +
-                                        " bytes of tensor data in the file; was the file cut off?");
-      }
+      check_range(pending);
     }
   }
 
-  /// A tensor's range in the data section.
-  struct Place {
-    std::uint64_t offset;
-    std::size_t tensor;
-  };
-
-  // The C library's sort: <algorithm> would be a tenth of this header's compile time, and files
-  // have their tensors in order.
-  static void sort(std::vector<Place>& places) {
-    bool is_sorted = true;
-    for (std::size_t i = 1; i < places.size(); ++i)
-      is_sorted = is_sorted && places[i - 1].offset <= places[i].offset;
-    if (is_sorted) return;
-    std::qsort(places.data(), places.size(), sizeof(Place),
-               [](const void* left, const void* right) {
-                 const Place& a = *static_cast<const Place*>(left);
-                 const Place& b = *static_cast<const Place*>(right);
-                 if (a.offset != b.offset) return a.offset < b.offset ? -1 : 1;
-                 return a.tensor < b.tensor ? -1 : 1;
-               });
+  /// Returns the range of a tensor's data; one byte if the type is unknown and it has any.
+  [[nodiscard]] Range range_of(std::size_t i) {
+    if (!tensors_[i].is_partial) {
+      const TensorInfo& tensor = out_.tensors[tensors_[i].index];
+      return {tensor.offset, tensor.bytes, i};
+    }
+    const PartialTensor& tensor = out_.partial_tensors[tensors_[i].index];
+    bool is_empty = false;
+    for (const std::uint64_t extent : tensor.dimensions) is_empty = is_empty || extent == 0;
+    return {tensor.offset, tensor.bytes.value_or(is_empty ? 0 : 1), i};
   }
 
-  void check_overlaps() const {
-    std::vector<Place> order;
-    order.reserve(tensors_.size());
+  void check_range(const PendingTensor& pending) {
+    const Range range = range_of(static_cast<std::size_t>(&pending - tensors_.data()));
+    if (range.offset % out_.alignment != 0) {
+      in_.fail(pending.offset_at, of(pending.name) + "begins at offset " +
+                                      std::to_string(range.offset) + ", not a multiple of " +
+                                      std::to_string(out_.alignment));
+    }
+    if (range.bytes != 0 &&
+        (range.offset > data_bytes_ || range.bytes > data_bytes_ - range.offset)) {
+      in_.fail(pending.offset_at, of(pending.name) + "has " + std::to_string(range.bytes) +
+                                      " bytes at offset " + std::to_string(range.offset) +
+                                      ", beyond the " + std::to_string(data_bytes_) +
+                                      " bytes of tensor data in the file; was the file cut off?");
+    }
+  }
+
+  void check_overlaps() {
+    std::vector<Range> ranges;
+    ranges.reserve(tensors_.size());
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      if (out_.tensors[i].bytes != 0) order.push_back({out_.tensors[i].offset, i});
+      if (const Range range = range_of(i); range.bytes != 0) ranges.push_back(range);
     }
-    sort(order);
-    for (std::size_t i = 1; i < order.size(); ++i) {
-      const TensorInfo& lower = out_.tensors[order[i - 1].tensor];
-      const TensorInfo& upper = out_.tensors[order[i].tensor];
-      if (upper.offset - lower.offset < lower.bytes) {
-        const PendingTensor& pending = tensors_[order[i].tensor];
-        in_.fail(pending.offset_at, of(pending.name) + "overlaps tensor " +
-                                        std::string{lower.name} + " at offset " +
-                                        std::to_string(upper.offset));
-      }
-    }
+    find_overlaps(ranges, [this](const Range& lower, const Range& upper) {
+      const PendingTensor& pending = tensors_[upper.tensor];
+      const Span name = tensors_[lower.tensor].name;
+      in_.fail(pending.offset_at, of(pending.name) + "overlaps tensor " +
+                                      std::string{in_.text(name.at, name.length)} + " at offset " +
+                                      std::to_string(upper.offset));
+    });
   }
 
   const InputType& file_;
   MetadataSection<InputType> in_;
   Container out_;
+  bool is_lenient_;
   bool wide_ = true;
   std::uint64_t tensor_count_ = 0;
   std::uint64_t value_count_ = 0;
@@ -388,8 +385,8 @@ class Parser {
 /// Reads and checks everything before the tensor data. Throws: `ParseError`.
 /// Complexity: linear in the metadata section, n log n in the tensors.
 template <class InputType>
-[[nodiscard]] Container parse(const InputType& file) {
-  return detail::Parser<InputType>{file}.parse();
+[[nodiscard]] Container parse(const InputType& file, Reading reading = Reading::strict) {
+  return detail::Parser<InputType>{file, reading}.parse();
 }
 
 }  // namespace allot::gguf

@@ -37,13 +37,17 @@ inline constexpr const char* split_tensors_key = "split.tensors.count";
 }
 
 /// Returns what precedes the shard number in a name; nothing if it is not a name of one of `count`
-/// shards.
+/// shards. The case of letters behind it does not matter: `-00001-of-00009.GGUF`.
 [[nodiscard]] inline std::optional<std::string_view> split_prefix(std::string_view path,
                                                                   std::uint16_t count) {
   const std::string ending = split_ending(count);
   const std::size_t tail = ending.size() + std::string_view{"-00001"}.size();
   const std::size_t name = path.size() - (path.rfind('/') + 1);
-  if (name < tail || !path.ends_with(ending)) return std::nullopt;
+  if (name < tail) return std::nullopt;
+  for (std::size_t i = 0; i < ending.size(); ++i) {
+    const char c = path[path.size() - ending.size() + i];
+    if ((c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) != ending[i]) return std::nullopt;
+  }
   return path.substr(0, path.size() - tail);
 }
 

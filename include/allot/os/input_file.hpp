@@ -31,6 +31,7 @@ class InputFile {
     if (!descriptor_.is_open()) throw_file_error(path_, 0, "cannot open");
     struct stat status = {};
     if (::fstat(descriptor(), &status) != 0) throw_file_error(path_, 0, "cannot open");
+    if (S_ISDIR(status.st_mode)) throw FileError{path_, 0, "a folder; name a file in it"};
     if (!S_ISREG(status.st_mode)) throw FileError{path_, 0, "not a regular file"};
     size_ = static_cast<std::uint64_t>(status.st_size);
     id_ = {status.st_dev, status.st_ino};

@@ -13,6 +13,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <functional>
 #include <numeric>
 #include <random>
@@ -297,9 +298,8 @@ TEST_CASE("a cache that cannot be planned is an error that names the key") {
   };
   CHECK(error_of([](gguf::Writer&) {}).find("general.architecture is missing") !=
         std::string::npos);
-  CHECK(error_of([](gguf::Writer& writer) {
-          writer.add("general.architecture", "x");
-        }) == "planned");  // nothing is kept, and `assumed` says so
+  CHECK(error_of([](gguf::Writer& writer) { writer.add("general.architecture", "x"); }) ==
+        "planned");  // nothing is kept, and `assumed` says so
   CHECK(error_of([](gguf::Writer& writer) {
           writer.add("general.architecture", "x");
           writer.add("x.block_count", ~std::uint64_t{0});
@@ -508,4 +508,26 @@ TEST_CASE("plans of real layouts are sound in every grouping, split over devices
     CHECK(split.arenas.size() == 3);
     check_sound(file, split);
   }
+}
+
+TEST_CASE(
+    "a file that is read leniently is planned if all of it is known, refused by name if not") {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "m.gguf";
+  gguf::Writer writer;
+  writer.add_tensor("newer", gguf::TensorType::I8, {32}, test::fill_with_offsets);
+  writer.write(path);
+  CHECK(make_plan(gguf::File{path, gguf::Reading::lenient}).total_bytes() == 256);
+  const Plan plan = make_plan(gguf::File{path});
+  std::fstream file{path, std::ios::in | std::ios::out | std::ios::binary};
+  std::string bytes(200, '\0');
+  file.read(bytes.data(), 200);
+  file.clear();
+  file.seekp(static_cast<std::streamoff>(bytes.find("newer") + 5 + 4 + 8));  // its type
+  file.put(99).close();
+  const gguf::File changed{path, gguf::Reading::lenient};
+  CHECK_THROWS_WITH_AS((void)make_plan(changed), doctest::Contains("tensor newer has type 99"),
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(load::detail::check_plan(plan, changed),
+                       doctest::Contains("tensor newer has type 99"), std::invalid_argument);
 }

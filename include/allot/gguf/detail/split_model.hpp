@@ -3,11 +3,14 @@
 /// Opens the files of a model: the named one and, if the model is split, all others.
 #pragma once
 
+#include <allot/gguf/detail/cut_parts.hpp>
 #include <allot/gguf/error.hpp>
 #include <allot/gguf/input.hpp>
 #include <allot/gguf/parser.hpp>
+#include <allot/gguf/partial_tensor.hpp>
 #include <allot/gguf/shard.hpp>
 #include <allot/gguf/split_names.hpp>
+#include <allot/os/folder.hpp>
 #include <allot/os/path.hpp>
 
 #include <bit>
@@ -33,9 +36,11 @@ struct Parts {
 template <class InputType>
 class ModelOpener {
  public:
+  explicit ModelOpener(Reading reading) noexcept : reading_{reading} {}
+
   /// Throws: `ParseError`.
-  [[nodiscard]] static Parts open(os::Path path) {
-    ModelOpener named;
+  [[nodiscard]] static Parts open(os::Path path, Reading reading) {
+    ModelOpener named{reading};
     named.open_next(std::move(path));
     const auto count = named.last_split_key(split_count_key);
     if (count && *count > 1) return open_all(std::move(named), *count);
@@ -47,7 +52,7 @@ class ModelOpener {
   [[nodiscard]] static Parts open_all(ModelOpener named, std::uint16_t count) {
     const std::vector<std::string> paths = named.shard_paths(count);
     const std::string own_name{os::file_name_of(named.parts_.shards.front().path())};
-    ModelOpener all;
+    ModelOpener all{named.reading_};
     all.parts_.shards.reserve(paths.size());
     all.parts_.containers.reserve(paths.size());
     for (const std::string& path : paths) {
@@ -65,14 +70,26 @@ class ModelOpener {
 
   void open_next(os::Path path) {
     InputType file = open_input(std::move(path));
-    Container container = parse(file);
+    Container container = parse_part(file);
     Shard shard{std::move(file), container.data_offset, container.byte_order};
     add(std::move(shard), std::move(container));
+  }
+
+  /// Adds to an error that the file is a part of one that was cut by size, if it is.
+  [[nodiscard]] Container parse_part(const InputType& file) const {
+    try {
+      return parse(file, reading_);
+    } catch (const ParseError& error) {
+      const std::string advice = CutParts<>{file.path()}.advice();
+      if (advice.empty()) throw;
+      throw ParseError{error.path(), error.offset(), error.rule() + "; " + advice};
+    }
   }
 
   void add(Shard shard, Container container) {
     const auto index = static_cast<std::uint32_t>(parts_.shards.size());
     for (TensorInfo& tensor : container.tensors) tensor.shard = index;
+    for (PartialTensor& tensor : container.partial_tensors) tensor.shard = index;
     parts_.shards.push_back(std::move(shard));
     parts_.containers.push_back(std::move(container));
   }
@@ -115,8 +132,12 @@ class ModelOpener {
     int missing_count = 0;
     std::string missing;
     for (std::uint16_t i = 0; i < count; ++i) {
-      paths.push_back(split_path(*prefix, i, count));
+      paths.push_back(spelled_as(path, split_path(*prefix, i, count), prefix->size()));
       if (os::exists(paths.back())) continue;
+      if (auto other = other_spelling(paths.back(), prefix->size()); !other.empty()) {
+        paths.back() = std::move(other);
+        continue;
+      }
       if (++missing_count > most_named) {
         missing += ", and maybe more";  // a few bytes may claim 65,535
         break;
@@ -128,6 +149,32 @@ class ModelOpener {
                                      " shards, and these are missing beside it: " + missing);
     }
     return paths;
+  }
+
+  /// Returns `path` with the letters behind its prefix as in `model`: `-of-`, `.GGUF`.
+  [[nodiscard]] static std::string spelled_as(std::string_view model, std::string path,
+                                              std::size_t prefix) {
+    for (std::size_t i = prefix; i < path.size(); ++i) {
+      if (is_letter(path[i])) path[i] = model[i];
+    }
+    return path;
+  }
+
+  /// Returns a file that is named like `path` but for the case of letters behind the prefix; empty if
+  /// there is none.
+  [[nodiscard]] static std::string other_spelling(const std::string& path, std::size_t prefix) {
+    const std::string_view folder = os::folder_of(path);
+    const std::string_view own = std::string_view{path}.substr(folder.size());
+    std::string found;
+    os::for_each_name(folder, [&](std::string_view name) {
+      const std::size_t same = prefix - folder.size();
+      if (name.size() != own.size() || name.substr(0, same) != own.substr(0, same)) return;
+      for (std::size_t i = same; i < own.size(); ++i) {
+        if (lower(name[i]) != lower(own[i])) return;
+      }
+      found = std::string{folder} + std::string{name};
+    });
+    return found;
   }
 
   /// Checks the shard opened last against its position.
@@ -162,7 +209,8 @@ class ModelOpener {
 
   void check_tensor_count() const {
     std::uint64_t tensors = 0;
-    for (const Container& container : parts_.containers) tensors += container.tensors.size();
+    for (const Container& container : parts_.containers)
+      tensors += container.tensors.size() + container.partial_tensors.size();
     for (std::size_t i = 0; i < parts_.containers.size(); ++i) {
       const Value* total = parts_.containers[i].metadata.find(split_tensors_key);
       if (total == nullptr || total->type() != ValueType::int32)
@@ -175,6 +223,7 @@ class ModelOpener {
     }
   }
 
+  Reading reading_;
   Parts parts_;
 };
 

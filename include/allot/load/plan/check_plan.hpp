@@ -130,6 +130,7 @@ void check_items(const Plan& plan, const gguf::File& file) {
 /// Throws: `std::logic_error` unless the plan can be carried out with the file.
 template <class = void>
 void check_plan(const Plan& plan, const gguf::File& file) {
+  gguf::require_complete(file);
   check_items(plan, file);
   for (const Step& step : plan.steps) check_step(step, file, plan);
   check_apart(plan.steps);

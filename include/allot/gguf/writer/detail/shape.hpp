@@ -40,7 +40,7 @@ namespace allot::gguf::detail {
            std::to_string(shape.rank) + " dimensions");
     }
   }
-  return checked_tensor_bytes(shape, checked_type_info(type), fail);
+  return checked_tensor_bytes(shape.extent, checked_type_info(type), fail);
 }
 
 }  // namespace allot::gguf::detail

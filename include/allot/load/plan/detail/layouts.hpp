@@ -136,6 +136,7 @@ template <class = void>
                                     const TransformOptions& transforms,
                                     const std::optional<CacheOptions>& cache, bool divided,
                                     const gguf::File* draft) {
+  require_complete(file);
   check_transforms(transforms);
   std::vector<ItemLayout> tensors;
   tensors.reserve(file.tensors().size());
