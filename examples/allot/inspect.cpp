@@ -221,9 +221,9 @@ void print_json(const InspectOptions& options, const gguf::File& file) {
            {"bytes", tensor.bytes}});
     }
     for (const gguf::PartialTensor& tensor : file.partial_tensors()) {
-      const auto known = gguf::find_type(tensor.type);
+      const auto type = gguf::find_type(tensor.type);
       list.push_back({{"name", printable(tensor.name)},
-                      {"type", known ? Json(known->name) : Json(tensor.type)},
+                      {"type", type ? Json(type->name) : Json(tensor.type)},
                       {"shape", tensor.dimensions},
                       {"shard", tensor.shard},
                       {"offset", tensor.offset},

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "commands.hpp"
+#include "device_names.hpp"
 #include "devices.hpp"
 #include "output.hpp"
 #include "planning.hpp"
@@ -98,12 +99,12 @@ void load(const MemoryOptions& asked) {
   const allot::gguf::File& file = files;
   MemoryOptions options = asked;
   options.draft = files.draft();
-  std::string gpu = "host";  // if there is none beside it
-  for (const std::string& name : device_names(options)) {
-    if (name != "host") gpu = name;
+  DeviceKind kind = DeviceKind::host;  // if there is no other beside it
+  for (const DeviceName& device : read_devices(options.device)) {
+    if (device.kind != DeviceKind::host) kind = device.kind;
   }
-  const Result result = gpu == "host"          ? load_on_host(options, file)
-                        : gpu == "staged-host" ? load_on_staged_host(options, file)
-                                               : load_on_hip(options, file);
+  const Result result = kind == DeviceKind::host          ? load_on_host(options, file)
+                        : kind == DeviceKind::staged_host ? load_on_staged_host(options, file)
+                                                          : load_on_hip(options, file);
   options.json ? print_json(options, files, result) : print_text(options, files, result);
 }

@@ -20,4 +20,4 @@ Result load_on_hip(const MemoryOptions& options, const allot::gguf::File&) {
   throw_no_hip(options.device);
 }
 
-allot::load::PlannedDevice ask_hip_device(const std::string& name) { throw_no_hip(name); }
+allot::load::PlannedDevice ask_hip_device(const DeviceName& device) { throw_no_hip(device.text); }

@@ -9,13 +9,13 @@
 #include <exception>
 #include <functional>
 #include <limits>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cache_choice.hpp"
+#include "device_names.hpp"
 #include "numbers.hpp"
 #include "option_values.hpp"
 #include "output.hpp"
@@ -32,37 +32,6 @@ std::string check_margin(const std::string& text) {
       text.size() >= 2 && text.size() <= 5 && text.back() == '%' &&
       std::all_of(text.begin(), text.end() - 1, [](char c) { return c >= '0' && c <= '9'; });
   return is_percentage ? "" : "use usual, none, or a percentage such as 20%";
-}
-
-/// Returns true for `hip` and `hip:N`.
-bool names_gpu(const std::string& name) {
-  if (name == "hip") return true;
-  const bool is_numbered =
-      name.size() > 4 && name.size() < 10 && name.starts_with("hip:") &&
-      std::all_of(name.begin() + 4, name.end(), [](char c) { return c >= '0' && c <= '9'; });
-  return is_numbered && (name.size() == 5 || name[4] != '0');
-}
-
-/// `host`, `staged-host`, `hip`, `hip:N`; several GPUs, and the host beside others, separated by
-/// commas.
-std::string check_device(const std::string& text) {
-  std::string rest = text + ",";
-  std::set<std::string> seen;
-  std::size_t gpus = 0;
-  for (std::size_t comma = 0; (comma = rest.find(',')) != std::string::npos;) {
-    const std::string name = rest.substr(0, comma);
-    rest.erase(0, comma + 1);
-    if (names_gpu(name)) {
-      ++gpus;
-    } else if (name != "host" && name != "staged-host") {
-      return "use host, staged-host, hip or hip:N, not " + name;
-    }
-    if (!seen.insert(name == "hip" ? "hip:0" : name).second)
-      return "device " + name + " is named twice";
-  }
-  if (gpus != 0 && seen.contains("staged-host"))
-    return "staged-host stands for a GPU: use it alone, or with host as in staged-host,host";
-  return "";
 }
 
 /// `f16`, or `PATTERN=f16`.
@@ -143,15 +112,15 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 
   const auto where = "Where";
-  command
-      .add_option(
-          "--device", options.device,
-          "Where the memory is: host, hip, hip:N, several as in hip:0,hip:1 (layers are "
-          "divided by free memory), hip,host (as many layers on the GPU as fit, the rest on "
-          "the host), or staged-host (the host as if it were a GPU)")
-      ->check(CLI::Validator{check_device, ""})
-      ->type_name("DEVICE")
-      ->capture_default_str()
+  add_value(command, "--device", "DEVICE",
+            "Where the memory is: host, hip, hip:N, several as in hip:0,hip:1 (layers are "
+            "divided by free memory), hip,host (as many layers on the GPU as fit, the rest on "
+            "the host), or staged-host (the host as if it were a GPU)",
+            [&options](const std::string& value) {
+              static_cast<void>(read_devices(value));
+              options.device = value;
+            })
+      ->default_str(options.device)
       ->group(where);
   add_value(command, "--alignment", "N",
             std::string{"Bytes that every tensor is aligned to: "} + alignments_text,

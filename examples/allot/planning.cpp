@@ -44,12 +44,7 @@ ChosenGrouping grouping_of(const MemoryOptions& options, const allot::gguf::File
 
 std::vector<std::string> device_names(const MemoryOptions& options) {
   std::vector<std::string> names;
-  std::string rest = options.device + ",";
-  for (std::size_t comma = 0; (comma = rest.find(',')) != std::string::npos;) {
-    const std::string name = rest.substr(0, comma);
-    names.push_back(name == "hip" ? "hip:0" : name);
-    rest.erase(0, comma + 1);
-  }
+  for (const DeviceName& device : read_devices(options.device)) names.push_back(device.text);
   return names;
 }
 
@@ -79,10 +74,15 @@ loading::Plan make_plan(const MemoryOptions& options, const allot::gguf::File& f
 
 namespace {
 
-loading::PlannedDevice ask_device(const std::string& name) {
-  if (name == "host") return loading::planned_device(allot::HostDevice{});
-  if (name == "staged-host") return loading::planned_device(allot::StagedHostDevice{});
-  return ask_hip_device(name);
+loading::PlannedDevice ask_device(const DeviceName& device) {
+  switch (device.kind) {
+    case DeviceKind::host:
+      return loading::planned_device(allot::HostDevice{});
+    case DeviceKind::staged_host:
+      return loading::planned_device(allot::StagedHostDevice{});
+    default:
+      return ask_hip_device(device);
+  }
 }
 
 }  // namespace
@@ -94,7 +94,7 @@ void leave_margins(const MemoryOptions& options, std::vector<loading::PlannedDev
 }
 
 std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options, bool must_ask) {
-  const std::vector<std::string> names = device_names(options);
+  const std::vector<DeviceName> names = read_devices(options.device);
   if (!options.memory.empty() && options.memory.size() != names.size()) {
     throw std::invalid_argument{"--memory names " + std::to_string(options.memory.size()) +
                                 " sizes for " + std::to_string(names.size()) +
@@ -102,15 +102,16 @@ std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options
   }
   std::vector<loading::PlannedDevice> devices;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    loading::PlannedDevice device{
-        .name = names[i],
-        .transfer = names[i] == "host" ? loading::Transfer::direct : loading::Transfer::staged};
+    loading::PlannedDevice device{.name = names[i].text,
+                                  .transfer = names[i].kind == DeviceKind::host
+                                                  ? loading::Transfer::direct
+                                                  : loading::Transfer::staged};
     try {
       device = ask_device(names[i]);
     } catch (const std::exception& error) {
       if (must_ask && options.memory.empty()) throw;
       if (options.memory.empty() && !options.json)
-        fmt::print(stderr, "allot: the free memory of {} is unknown: {}\n", names[i],
+        fmt::print(stderr, "allot: the free memory of {} is unknown: {}\n", names[i].text,
                    printable(error.what()));
     }
     if (!options.memory.empty()) {

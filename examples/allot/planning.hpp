@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "device_names.hpp"
 
 /// A grouping that is chosen at run time.
 class ChosenGrouping {
@@ -74,4 +75,4 @@ class ChosenMargin {
 void leave_margins(const MemoryOptions& options, std::vector<allot::load::PlannedDevice>& devices);
 
 /// Returns a HIP device as a plan sees it, now. Throws: if there is none, or this build has no HIP.
-[[nodiscard]] allot::load::PlannedDevice ask_hip_device(const std::string& name);
+[[nodiscard]] allot::load::PlannedDevice ask_hip_device(const DeviceName& device);

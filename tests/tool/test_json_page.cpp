@@ -62,7 +62,7 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
   std::ofstream{boxes} << "id,lower,upper,size\na,0,2,8\nb,1,3,4\n";
   // Commands, each after what it needs; those that do not fit print what is missing.
   const std::map<std::string, std::vector<std::string>> arguments{
-      {"inspect", {file, file + " --kv --tensors"}},
+      {"inspect", {file, file + " --kv --tensors --for llama.cpp"}},
       {"plan",
        {file, file + " --context 512 --fuse qkv --scratch 1MiB --device staged-host",
         file + " --context 4096 --memory 1MiB", file + " --fit --memory 1GiB",
