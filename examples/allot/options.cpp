@@ -153,6 +153,14 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
            "Also reserve this much working memory on each device, as in 256MiB")
       ->group(amount);
   add_cache_options(command, options.cache);
+  command
+      .add_option("--only", options.only,
+                  "Only tensors with names like this, as in 'blk.[0-7].*'; several with several "
+                  "--only; the others stay in the file")
+      ->type_name("NAMES")
+      ->allow_extra_args(false)
+      ->take_all()
+      ->group("What");
   add_transform_options(command, options.transforms);
   add_placing_options(command, options.placing);
   command.callback([&options] {

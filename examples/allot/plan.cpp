@@ -132,6 +132,7 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
     out["notes"] = extras.llama.notes;
   }
   out["assumed"] = assumed_json(plan);
+  if (!options.only.empty()) out["left_out"] = plan.left_out_count();
   out["fusions"] = fusions_json(plan);
   if (options.scratch_bytes != 0) out["scratch_bytes"] = plan.bytes_for(Purpose::scratch);
   Json list = Json::array();

@@ -60,6 +60,7 @@ loading::PlanOptions plan_options(const MemoryOptions& options,
   planned.transforms = options.transforms;
   planned.place = options.placing.rules;
   planned.draft = options.draft;
+  planned.only = options.only;
   if (options.context == 0) return planned;
   planned.cache = cache_options(options.cache, options.context);
   return planned;

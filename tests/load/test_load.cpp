@@ -379,6 +379,7 @@ TEST_CASE("layers of several stacks are in order, whatever the order of the file
   struct Named {
     std::string text;
     [[nodiscard]] const std::string& name() const { return text; }
+    [[nodiscard]] static bool is_loaded() { return true; }
   };
   const std::vector<Named> tensors{{"dec.blk.1.a.weight"}, {"enc.blk.0.a.weight"},
                                    {"output.weight"},      {"dec.blk.0.a.weight"},

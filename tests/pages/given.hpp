@@ -175,6 +175,7 @@ struct docs_weights : Folder {
   allot::gguf::File file{"model.gguf"};
   allot::HipDevice<> device{};
   allot::HipDevice<>& gpu = device;
+  allot::SharedStream<allot::HipDevice<>> stream{device};
   struct {
     allot::load::ModelOn<allot::HipDevice<>> weights;
   } engine{load(device)};

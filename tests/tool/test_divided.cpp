@@ -96,3 +96,19 @@ TEST_CASE("devices that cannot share a model are wrong usage, and say which can"
   CHECK(run_tool("plan --device staged-host,hip " + file)
             .error.find("use it alone, or with host as in staged-host,host") != std::string::npos);
 }
+
+TEST_CASE("plan and load take some of the tensors, by patterns") {
+  const test::TemporaryFolder folder;
+  const std::string file = llama(folder);
+  const Outcome planned = run_tool("plan --json --only 'blk.[01].*' --only output.weight " + file);
+  CHECK(planned.status == 0);
+  CHECK(Json::parse(planned.out)["tensors"] == 13);
+  CHECK(Json::parse(planned.out)["left_out"] == 14);
+  const Outcome loaded = run_tool("load --verify --json --only 'blk.[01].*' " + file);
+  CHECK(loaded.status == 0);
+  CHECK(Json::parse(loaded.out)["tensors"] == 12);
+  CHECK(Json::parse(loaded.out)["verified"] == true);
+  const Outcome none = run_tool("plan --only absent " + file);
+  CHECK(none.status == 1);
+  CHECK(none.error.find("no tensor has a name like absent") != std::string::npos);
+}

@@ -119,6 +119,7 @@ template <class TensorType>
   };
   for (const bool adds_cache : {false, true}) {
     for (const TensorType& tensor : tensors) {
+      if (!tensor.is_loaded()) continue;
       const auto name = layer_name_of(tensor.name());
       if (!name || (name->stack == cache) != adds_cache) continue;
       Stack* stack = stack_named(adds_cache ? std::string_view{} : name->stack);

@@ -25,19 +25,26 @@ namespace allot::load {
 class TensorForm {
  public:
   explicit TensorForm(const Item& item)
-      : name_{item.name}, type_{item.type}, shape_{item.shape}, strides_{item.strides} {}
+      : name_{item.name},
+        type_{item.type},
+        shape_{item.shape},
+        strides_{item.strides},
+        is_loaded_{!item.left_out} {}
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] gguf::TensorType type() const noexcept { return type_; }
   [[nodiscard]] const gguf::Shape& shape() const noexcept { return shape_; }
   /// Returns the bytes from one block, row, matrix to the next.
   [[nodiscard]] const Strides& strides() const noexcept { return strides_; }
+  /// Returns false for a tensor that the plan leaves in the file (`PlanOptions::only`).
+  [[nodiscard]] bool is_loaded() const noexcept { return is_loaded_; }
 
  private:
   std::string name_;
   gguf::TensorType type_;
   gguf::Shape shape_;
   Strides strides_;
+  bool is_loaded_;
 };
 
 /// One tensor in memory, or a view of a part of a fused one. Every copy keeps the memory alive.
@@ -67,12 +74,14 @@ class ModelTensors {
       : plan_{std::move(plan)},
         tensors_{std::move(tensors)},
         report_{std::move(report)},
-        weights_{static_cast<std::size_t>(plan_.tensor_count())},
+        weights_{static_cast<std::size_t>(plan_.count_of(Purpose::weight))},
         fused_{static_cast<std::size_t>(plan_.count_of(Purpose::fused))},
         copies_{static_cast<std::size_t>(plan_.count_of(Purpose::copy))} {
     names_.reserve(tensors_.size());
-    for (std::size_t i = 0; i < tensors_.size(); ++i)
-      static_cast<void>(names_.add(tensors_[i].name(), i, NameAt{&tensors_}));
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      if (tensors_[i].is_loaded())
+        static_cast<void>(names_.add(tensors_[i].name(), i, NameAt{&tensors_}));
+    }
   }
 
   /// Finds a tensor, fused or not, a part of the cache (`cache.3.k`), or `scratch`. Returns null if
@@ -85,10 +94,15 @@ class ModelTensors {
   /// The same. Throws: `std::out_of_range` naming the tensor if there is none.
   [[nodiscard]] const tensor_type& operator[](std::string_view name) const {
     if (const tensor_type* tensor = find(name)) return *tensor;
+    for (const tensor_type& tensor : tensors_) {
+      if (tensor.name() != name) continue;
+      throw std::out_of_range{"tensor " + std::string{name} +
+                              " is not loaded; plan with it (PlanOptions::only)"};
+    }
     throw std::out_of_range{"the model has no tensor " + std::string{name}};
   }
 
-  /// Returns the file's tensors, in file order.
+  /// Returns the file's tensors, in file order. Those that the plan leaves in the file have no bytes.
   [[nodiscard]] std::span<const tensor_type> tensors() const noexcept {
     return std::span{tensors_}.first(weights_);
   }

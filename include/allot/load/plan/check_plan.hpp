@@ -33,7 +33,9 @@ template <class = void>
   return is_it && extent == tensor.shape.extent &&
          (item.type == tensor.type || (is_decoded && gguf::has_values(tensor.type))) &&
          (!item.transposed || has_own_elements(item.type)) &&
-         (item.bytes == 0) == (tensor.bytes == 0) && extent_of(item) <= item.bytes &&
+         (item.left_out
+              ? item.bytes == 0
+              : (item.bytes == 0) == (tensor.bytes == 0) && extent_of(item) <= item.bytes) &&
          item.row_bytes >= bytes_of_row(item.type, item.shape.extent[0]);
 }
 
@@ -118,7 +120,7 @@ void check_items(const Plan& plan, const gguf::File& file) {
              plan.items[item.part_of->item].has_own_memory();
     return item.bytes == 0 || item.arena < plan.arenas.size();
   };
-  bool fits = plan.tensor_count() == tensors.size() && plan.items.size() >= tensors.size();
+  bool fits = plan.count_of(Purpose::weight) == tensors.size() && plan.items.size() >= tensors.size();
   for (std::size_t i = 0; fits && i < tensors.size(); ++i)
     fits = can_become(tensors[i], plan.items[i]);
   for (const Item& item : plan.items) fits = fits && has_place(item);

@@ -43,10 +43,15 @@ struct PlanOptions {
   /// The devices that share the model, in the order of its layers. The host beside others takes
   /// what they have no room for: what comes before the layers, and the first layers.
   std::vector<PlannedDevice> devices{};
+  /// Loads only the tensors whose names match one of these shell patterns (`blk.[0-7].*`); the others
+  /// stay in the file. Empty: all. Rules and transforms apply to those that are loaded.
+  std::vector<std::string> only{};
   /// Also plans a KV cache.
   std::optional<CacheOptions> cache{};
   /// Also plans that many bytes of working memory on each device.
   std::uint64_t scratch_bytes = 0;
+  /// Also plans memory for something of the caller's, such as a `KvCache`.
+  std::vector<ReservedMemory> reserved{};
   /// How tensors are transformed on their way.
   TransformOptions transforms{};
   /// Items that go to one device, whatever layer they are of.
@@ -68,20 +73,21 @@ struct PlanOptions {
 /// Complexity: the strategy's, for each item; reads no tensor data.
 /// Throws: `std::length_error` if the sizes overflow; `InsufficientMemory` for an item that no
 /// device has room for, if there are several; `std::invalid_argument` for transforms that a
-/// tensor does not allow, and for rules of devices that there are not; what `cache_items` throws; `std::bad_alloc`.
+/// tensor does not allow, for rules of devices that there are not, for patterns that leave no tensor
+/// and for names that are taken; what `cache_items` throws; `std::bad_alloc`.
 template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneArena>
 [[nodiscard]] Plan make_plan(const gguf::File& file, const PlanOptions& options = {},
                              const Grouping& grouping = {}) {
   std::vector<PlannedDevice> devices = options.devices;
   if (devices.empty()) devices.push_back({.name = options.device});
-  detail::Layouts layouts = detail::lay_out_model(file, options.transforms, options.cache,
-                                                  devices.size() > 1, options.draft);
+  detail::Layouts layouts = detail::lay_out_model(file, options.transforms, options.only,
+                                                  options.cache, devices.size() > 1, options.draft);
   detail::Assignment assignment = detail::assign(std::move(layouts), devices,
                                                  {.reserved = options.scratch_bytes,
                                                   .alignment = Policy::Alignment::value,
                                                   .place = options.place,
                                                   .move_experts = options.move_experts},
-                                                 grouping);
+                                                 options.reserved, grouping);
   Plan plan = detail::with_steps(file, detail::place<Policy>(std::move(assignment)));
   if (options.cache) plan.cache = plan_cache(file, *options.cache);
   if (options.cache && options.draft != nullptr)

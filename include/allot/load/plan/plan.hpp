@@ -92,6 +92,7 @@ struct ItemLayout {
   std::uint64_t row_bytes = 0;  ///< of a row and the zeros after it
   bool transposed = false;      ///< relative to the file
   std::optional<PartOf> part_of{};
+  bool left_out = false;   ///< by `PlanOptions::only`: it has a shape, but no bytes
   std::uint32_t file = 0;  ///< 0: the model's; others in the order in which they were added
   std::optional<std::uint32_t> copy_of{};  ///< index of the item that this is the same tensor as
 
@@ -188,8 +189,16 @@ struct Plan {
   [[nodiscard]] std::uint32_t source_of(std::uint32_t item) const noexcept {
     return items[item].copy_of.value_or(item);
   }
-  /// Returns the number of the file's tensors.
-  [[nodiscard]] std::uint64_t tensor_count() const noexcept { return count_of(Purpose::weight); }
+  /// Returns the number of the file's tensors that the plan loads.
+  [[nodiscard]] std::uint64_t tensor_count() const noexcept {
+    return count_of(Purpose::weight) - left_out_count();
+  }
+  /// Returns the number of the file's tensors that it does not load.
+  [[nodiscard]] std::uint64_t left_out_count() const noexcept {
+    std::uint64_t count = 0;
+    for (const Item& item : items) count += item.left_out ? 1 : 0;
+    return count;
+  }
   [[nodiscard]] std::uint64_t count_of(Purpose purpose) const noexcept {
     std::uint64_t count = 0;
     for (const Item& item : items) count += item.purpose == purpose ? 1 : 0;

@@ -4,15 +4,18 @@
 /// grouping divides what each device got.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/load/plan/cache.hpp>
 #include <allot/load/plan/detail/fuse.hpp>
 #include <allot/load/plan/detail/split.hpp>
 #include <allot/load/plan/grouping.hpp>
+#include <allot/load/plan/placing.hpp>
 #include <allot/load/plan/plan.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,16 +36,47 @@ struct Assignment {
   std::vector<std::string> notes{};
 };
 
-/// Adds scratch memory for each device, if any is wanted.
+/// Returns the number of the device that memory is reserved on.
+/// Throws: `std::invalid_argument` for a device that there is not, and for a name that is taken.
+template <class = void>
+[[nodiscard]] std::size_t device_for(const ReservedMemory& memory,
+                                     const std::vector<ItemLayout>& items,
+                                     const std::vector<PlannedDevice>& devices) {
+  for (const ItemLayout& item : items) {
+    if (item.name != memory.name) continue;
+    throw std::invalid_argument{"memory cannot be reserved as " + memory.name +
+                                ": the model has an item of that name; choose another"};
+  }
+  if (memory.device.empty()) return 0;
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (devices[i].name == memory.device) return i;
+  }
+  throw std::invalid_argument{"memory cannot be reserved on " + memory.device + " (" + memory.name +
+                              "): the plan does not have that device; add it"};
+}
+
+/// Adds the memory that is to be reserved besides, and scratch memory for each device, if any is
+/// wanted.
 /// Throws: `InsufficientMemory` for an item that no device has room for; `std::invalid_argument` for
-/// a rule of a device that there is not.
+/// a rule of a device that there is not; as `device_for`.
 template <GroupingPolicy Grouping>
 [[nodiscard]] Assignment assign(std::same_as<Layouts> auto layouts,
-                                const std::vector<PlannedDevice>& devices,
-                                const SplitOptions& options, const Grouping& grouping) {
+                                std::vector<PlannedDevice> devices, const SplitOptions& options,
+                                const std::vector<ReservedMemory>& reserved,
+                                const Grouping& grouping) {
   auto& items = layouts.items;
+  std::vector<std::pair<std::size_t, ItemLayout>> besides;
+  for (const ReservedMemory& memory : reserved) {
+    PlannedDevice& device = devices[device_for(memory, items, devices)];
+    device.usable_bytes = device.room() - smaller(device.room(), memory.bytes);
+    besides.emplace_back(&device - devices.data(), scratch_item(memory.name, memory.bytes));
+  }
   keep_needed_copies(items, devices, options);
   std::vector<std::vector<std::uint32_t>> of_device = split_by_layers(items, devices, options);
+  for (auto& [device, item] : besides) {
+    if (item.bytes != 0) of_device[device].push_back(static_cast<std::uint32_t>(items.size()));
+    items.push_back(std::move(item));
+  }
   for (std::size_t i = 0; options.reserved != 0 && i < devices.size(); ++i) {
     of_device[i].push_back(static_cast<std::uint32_t>(items.size()));
     items.push_back(scratch_item(devices.size() == 1 ? "scratch" : "scratch." + std::to_string(i),

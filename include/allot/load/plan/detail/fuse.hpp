@@ -89,7 +89,7 @@ class Fuser {
     for (const ItemLayout& item : items_) {
       for (const std::string_view part : kind.parts) {
         const std::string ending = std::string{part} + ".weight";
-        if (!item.name.ends_with(ending)) continue;
+        if (!item.name.ends_with(ending) || item.left_out) continue;
         std::string layer = item.name.substr(0, item.name.size() - ending.size());
         if (!layer.empty() && !layer.ends_with('.')) continue;
         if (seen.add(layer, layers.size(), name_of)) layers.push_back(std::move(layer));
@@ -115,6 +115,7 @@ class Fuser {
     const std::uint32_t second = find(layer + name(b));
     for (const auto& [index, part] : {std::pair{first, a}, std::pair{second, b}}) {
       if (index == missing) return "there is no " + name(part);
+      if (items_[index].left_out) return name(part) + " is left out";
       if (items_[index].bytes == 0) return name(part) + " has no elements";
       if (items_[index].transposed) return name(part) + " is transposed";
       if (matrices_of(items_[index]) > most_copies) return name(part) + " has too many matrices";
@@ -163,7 +164,9 @@ class Fuser {
     for (std::size_t i = 0; i < count; ++i) {
       const std::string name = layer + std::string{kind.parts[i]} + ".weight";
       const bool is_in = i >= best && i < best + length;
-      if (is_in || find(name) != missing) (is_in ? fusion.parts : fusion.left_out).push_back(name);
+      const std::uint32_t part = find(name);
+      if (part != missing && items_[part].left_out) continue;
+      if (is_in || part != missing) (is_in ? fusion.parts : fusion.left_out).push_back(name);
     }
     if (length != 0) {
       fusion.name = layer + base + ".weight";
@@ -201,7 +204,8 @@ class Fuser {
       return;
     }
     for (const std::uint32_t index : biases) {
-      if (index != missing) fusion.left_out.push_back(items_[index].name);
+      if (index != missing && !items_[index].left_out)
+        fusion.left_out.push_back(items_[index].name);
     }
     fusion.reason +=
         std::string{fusion.reason.empty() ? "" : "; "} + why_not_fused(name, absent != 0);

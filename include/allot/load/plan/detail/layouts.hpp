@@ -97,11 +97,46 @@ template <class = void>
   return lay_out(std::move(form), options.padding);
 }
 
+/// Returns true if a plan is to have a tensor of that name.
+template <class = void>
+[[nodiscard]] bool is_wanted(const std::string& name,
+                             const std::vector<std::string>& only) noexcept {
+  for (const std::string& pattern : only) {
+    if (matches(pattern, name)) return true;
+  }
+  return only.empty();
+}
+
+/// Returns the layout of a tensor that stays in the file.
+template <class = void>
+[[nodiscard]] ItemLayout leave_out(const gguf::TensorInfo& tensor) {
+  ItemLayout item =
+      lay_out({.name = std::string{tensor.name}, .type = tensor.type, .shape = tensor.shape});
+  item.bytes = 0;
+  item.left_out = true;
+  return item;
+}
+
+/// Throws: `std::invalid_argument` if patterns leave nothing of a model.
+template <class = void>
+void require_some(const std::vector<ItemLayout>& tensors, const std::vector<std::string>& only) {
+  for (const ItemLayout& tensor : tensors) {
+    if (!tensor.left_out) return;
+  }
+  if (tensors.empty()) return;
+  std::string patterns;
+  for (const std::string& pattern : only) patterns += (patterns.empty() ? "" : ", ") + pattern;
+  throw std::invalid_argument{"no tensor has a name like " + patterns + ", so nothing is left of " +
+                              std::to_string(tensors.size()) +
+                              " tensors; use patterns such as blk.*.attn_*"};
+}
+
 /// Adds copies of embeddings for outputs that have no weights of their own; dividing the model says
 /// which of them are needed.
 void add_copies(std::vector<ItemLayout>& items, const std::same_as<gguf::File> auto& file,
                 const TransformOptions& transforms) {
   for (const TiedOutput& tied : tied_outputs(file)) {
+    if (items[tied.embedding].left_out) continue;
     gguf::TensorInfo tensor = file.tensors()[tied.embedding];
     tensor.name = tied.name;
     ItemLayout copy = lay_out_tensor(tensor, transforms);
@@ -129,11 +164,13 @@ template <class = void>
 }
 
 /// Lays out everything but scratch memory, in the order of the plan.
+/// \param only     patterns of the names of tensors to load; none: all of them
 /// \param divided  several devices share the model
 /// \param draft    the draft model that was added to the file, if any
 /// Throws: as `make_plan` does for transforms and for the cache.
 [[nodiscard]] Layouts lay_out_model(const std::same_as<gguf::File> auto& file,
                                     const TransformOptions& transforms,
+                                    const std::vector<std::string>& only,
                                     const std::optional<CacheOptions>& cache, bool divided,
                                     const gguf::File* draft) {
   require_complete(file);
@@ -141,9 +178,11 @@ template <class = void>
   std::vector<ItemLayout> tensors;
   tensors.reserve(file.tensors().size());
   for (const auto& tensor : file.tensors()) {
-    tensors.push_back(lay_out_tensor(tensor, transforms));
+    tensors.push_back(is_wanted(std::string{tensor.name}, only) ? lay_out_tensor(tensor, transforms)
+                                                                : leave_out(tensor));
     tensors.back().file = file.origin_of(tensor);
   }
+  require_some(tensors, only);
   Layouts layouts = fuse(std::move(tensors), transforms);
   for (const ItemLayout& item : layouts.items) {
     if (item.part_of) layouts.items[item.part_of->item].file = item.file;
