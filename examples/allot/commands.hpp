@@ -39,7 +39,7 @@ struct MemoryOptions {
   std::uint64_t scratch_bytes = 0;
   allot::load::TransformOptions transforms;
   std::vector<std::string> only;  // patterns; none: all tensors
-  std::string fit_limit;  // trained or memory; empty: the context is given
+  std::string fit_limit;          // trained or memory; empty: the context is given
   [[nodiscard]] bool fit() const noexcept { return !fit_limit.empty(); }
   bool verify = false;
   bool json = false;
