@@ -111,8 +111,7 @@ void check_items(const Plan& plan, const gguf::File& file) {
   const auto has_place = [&](const Item& item) {
     const bool is_copy = item.purpose == Purpose::copy;
     if (is_copy != item.copy_of.has_value()) return false;
-    if (is_copy &&
-        (*item.copy_of >= tensors.size() || !can_become(tensors[*item.copy_of], item))) {
+    if (is_copy && (*item.copy_of >= tensors.size() || !can_become(tensors[*item.copy_of], item))) {
       return false;
     }
     if (item.part_of)
@@ -120,7 +119,8 @@ void check_items(const Plan& plan, const gguf::File& file) {
              plan.items[item.part_of->item].has_own_memory();
     return item.bytes == 0 || item.arena < plan.arenas.size();
   };
-  bool fits = plan.count_of(Purpose::weight) == tensors.size() && plan.items.size() >= tensors.size();
+  bool fits =
+      plan.count_of(Purpose::weight) == tensors.size() && plan.items.size() >= tensors.size();
   for (std::size_t i = 0; fits && i < tensors.size(); ++i)
     fits = can_become(tensors[i], plan.items[i]);
   for (const Item& item : plan.items) fits = fits && has_place(item);
