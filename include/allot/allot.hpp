@@ -5,6 +5,7 @@
 
 #include <allot/alignment/alignment.hpp>
 #include <allot/arena.hpp>
+#include <allot/chunked_arena.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>

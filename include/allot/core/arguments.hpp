@@ -90,6 +90,16 @@ using Message = FixedText<512>;  // one size for all: each takes time to compile
           .c_str()};
 }
 
+[[noreturn]] inline void throw_no_chunk(std::uint64_t budget, std::uint64_t chunk) {
+  throw std::invalid_argument{
+      Message{}
+          .fill_in(
+              "a budget of # bytes is less than one chunk of # bytes; give at least one chunk: "
+              "the first stays",
+              {budget, chunk})
+          .c_str()};
+}
+
 [[noreturn]] inline void throw_foreign_mark() {
   throw std::invalid_argument{
       "the mark belongs to another arena; release to a mark that this arena made"};
