@@ -251,6 +251,26 @@ TEST_CASE("the limit is never exceeded, not by rounding either") {
   CHECK(workspace.capacity() == 768);
 }
 
+TEST_CASE(
+    "all of a limit can be had at once, and an error whose cause is rounding names the size") {
+  for (const End end : {End::lower, End::upper}) {
+    Workspace<HostDevice> workspace{HostDevice{},
+                                    {.minimum_bytes = 4 * KiB, .limit_bytes = 64 * KiB}};
+    auto scope = workspace.scope(end);
+    CHECK(scope.allocate(64 * KiB).bytes() == 64 * KiB);
+    CHECK(workspace.capacity() == 64 * KiB);
+  }
+  Workspace<HostDevice> workspace{HostDevice{}, {.minimum_bytes = 4 * KiB, .limit_bytes = 1000}};
+  CHECK_THROWS_WITH_AS(
+      workspace.reserve(1000),
+      "out of memory (too large): requested 1000 B (1000 bytes), rounded up to 1 KiB (1024 bytes), "
+      "aligned to 256 B; free 1000 B, largest free block 1000 B, capacity 1000 B; free blocks "
+      "first, or give the arena more capacity",
+      OutOfMemory);
+  auto scope = workspace.scope();
+  CHECK(scope.allocate(768).bytes() == 768);
+}
+
 TEST_CASE("sizes that rise while an outer scope is open do not fill the limit with idle pieces") {
   for (const End end : {End::lower, End::upper}) {
     Workspace<StagedHostDevice> workspace{StagedHostDevice{},

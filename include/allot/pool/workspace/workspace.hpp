@@ -203,13 +203,16 @@ class Workspace {
     /// for it within the limit, and on a device that refuses it.
     void add(const Request& request) {
       collect();
-      const auto room = checked_add(request.bytes, larger(request.alignment, AlignmentType::value));
+      // Every piece begins and ends at a multiple of the arena's own alignment.
+      const std::uint64_t padding =
+          request.alignment > AlignmentType::value ? request.alignment : 0;
+      const auto room = checked_add(request.bytes, padding);
       const auto need = room ? checked_align_up(*room, AlignmentType::value) : std::nullopt;
       const std::uint64_t capacity = stack.capacity();
       const std::uint64_t left = options.limit_bytes - smaller(options.limit_bytes, capacity);
       const bool is_idle = stack.used() == 0;
       const std::uint64_t room_left = is_idle ? options.limit_bytes : left + stack.idle_bytes();
-      if (!need || *need > room_left) throw beyond_limit(request.bytes);
+      if (!need || *need > room_left) throw beyond_limit(request.bytes, need.value_or(0));
       const bool drops = !is_idle && *need > left;
       const bool replaces = is_idle && (stack.pieces() == 1 || *need > left);
       const std::uint64_t wanted =
@@ -248,7 +251,8 @@ class Workspace {
     void resize_to(std::uint64_t bytes) {
       const auto rounded =
           checked_align_up(larger(bytes, AlignmentType::value), AlignmentType::value);
-      if (!rounded || *rounded > options.limit_bytes) throw beyond_limit(bytes);
+      if (!rounded || *rounded > options.limit_bytes)
+        throw beyond_limit(bytes, rounded.value_or(0));
       std::vector<Piece> pieces;
       pieces.push_back(take(*rounded, *rounded));
       replace(std::move(pieces));
@@ -322,11 +326,19 @@ class Workspace {
       return bytes;
     }
 
-    [[nodiscard]] OutOfMemory beyond_limit(std::uint64_t bytes) const noexcept {
+    [[nodiscard]] OutOfMemory beyond_limit(std::uint64_t bytes,
+                                           std::uint64_t rounded) const noexcept {
       const std::uint64_t held = stack.capacity() - stack.idle_bytes();
       const std::uint64_t left = options.limit_bytes - smaller(options.limit_bytes, held);
-      return {RefusalReason::too_large, bytes, AlignmentType::value, left, left,
-              options.limit_bytes};
+      return {RefusalReason::too_large,
+              bytes,
+              AlignmentType::value,
+              left,
+              left,
+              options.limit_bytes,
+              OutOfMemory::unlimited,
+              0,
+              bytes <= left ? rounded : 0};
     }
 
     DeviceType device;
