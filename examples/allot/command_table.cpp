@@ -57,6 +57,10 @@ const std::vector<Command>& commands() {
        "  allot offsets graph.csv --capacity 64MiB             fits, or what to keep elsewhere\n"
        "  allot offsets graph.csv --out placed.csv --work 3000000000\n",
        setup(add_offsets_options, offsets)},
+      {"replay", "Run a recorded trace over every strategy, and name the arena to write",
+       "  allot replay snapshot.pickle\n"
+       "  allot replay rmm.csv --capacity 8GiB                 what is refused there\n",
+       setup(add_replay_options, replay)},
       {"completions", "Print the completions of a shell: bash, zsh or fish",
        "  allot completions bash > ~/.local/share/bash-completion/completions/allot\n"
        "  allot completions zsh > ~/.zfunc/_allot\n"

@@ -73,6 +73,14 @@ struct OffsetsOptions {
   bool json = false;
 };
 
+/// The options of `replay`.
+struct ReplayCommandOptions {
+  std::string file;
+  std::uint64_t capacity = 0;   // bytes to count refusals at; 0: none
+  std::uint64_t alignment = 0;  // of every block, and the arenas' unit; 0: as recorded
+  bool json = false;
+};
+
 void inspect(const InspectOptions& options);
 void split(const RewriteOptions& options);
 void merge(const RewriteOptions& options);
@@ -81,3 +89,4 @@ void load(const MemoryOptions& options);
 void print_completions(const CompletionsOptions& options);
 void print_man_page(const ManOptions& options);
 void offsets(const OffsetsOptions& options);
+void replay(const ReplayCommandOptions& options);

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "printable.hpp"
+#include "text_files.hpp"
 
 namespace {
 
@@ -57,26 +58,9 @@ Column column_named(std::string_view name) {
   return Column::ignored;
 }
 
-std::string_view trimmed(std::string_view text) {
-  const auto is_blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (;;) {
-    const std::size_t end = text.find(separator);
-    parts.push_back(trimmed(text.substr(0, end)));
-    if (end == std::string_view::npos) return parts;
-    text.remove_prefix(end + 1);
-  }
-}
-
-class Parser {
+class LifetimesParser {
  public:
-  Parser(std::string_view text, const std::string& file) : rest_{text}, file_{file} {
+  LifetimesParser(std::string_view text, const std::string& file) : rest_{text}, file_{file} {
     if (rest_.starts_with("\xef\xbb\xbf")) rest_.remove_prefix(3);  // a byte order mark
   }
 
@@ -98,7 +82,7 @@ class Parser {
   std::optional<std::string_view> next_line() {
     while (!rest_.empty()) {
       const std::size_t end = rest_.find('\n');
-      const std::string_view line = trimmed(rest_.substr(0, end));
+      const std::string_view line = trimmed_text(rest_.substr(0, end));
       rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
       ++line_;
       if (!line.empty()) return line;
@@ -110,7 +94,7 @@ class Parser {
     const auto line = next_line();
     if (!line) fail("the file is empty; its first line names the columns: id,lower,upper,size");
     std::vector<std::string_view> seen;
-    for (const std::string_view name : split(*line, ',')) {
+    for (const std::string_view name : fields_of(*line, ',')) {
       if (std::find(seen.begin(), seen.end(), name) != seen.end())
         fail("column '{}' is there twice", printable(name));
       seen.push_back(name);
@@ -149,7 +133,7 @@ class Parser {
   }
 
   void read_buffer(std::string_view line) {
-    const std::vector<std::string_view> fields = split(line, ',');
+    const std::vector<std::string_view> fields = fields_of(line, ',');
     if (fields.size() != columns_.size())
       fail("{} fields, but the first line names {} columns", fields.size(), columns_.size());
     allot::Lifetime buffer{0, 0, 0, 1};
@@ -190,7 +174,7 @@ class Parser {
           replaced = field;
           break;
         case Column::memories:
-          for (const std::string_view memory : split(field, ' ')) {
+          for (const std::string_view memory : fields_of(field, ' ')) {
             if (!memory.empty()) buffer.memories.push_back(number<std::size_t>(memory, "memory"));
           }
           break;
@@ -243,7 +227,7 @@ class Parser {
 }  // namespace
 
 NamedLifetimes parse_lifetimes(std::string_view text, const std::string& file) {
-  return Parser{text, file}.parse();
+  return LifetimesParser{text, file}.parse();
 }
 
 std::string offsets_csv(const NamedLifetimes& buffers, const allot::OffsetPlan& plan) {

@@ -6,11 +6,8 @@
 
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -20,27 +17,11 @@
 #include "offsets_svg.hpp"
 #include "output.hpp"
 #include "signals.hpp"
+#include "text_files.hpp"
 
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string read_text(const std::string& path) {
-  if (std::filesystem::is_directory(path))
-    throw std::runtime_error{"cannot read " + printable(path) + ": it is a folder"};
-  std::ifstream file{path, std::ios::binary};
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file || text.bad()) throw std::runtime_error{"cannot read " + printable(path)};
-  return text.str();
-}
-
-void write_text(const std::string& path, const std::string& text) {
-  std::ofstream file{path, std::ios::binary};
-  file << text;
-  file.close();
-  if (!file) throw std::runtime_error{"cannot write " + printable(path)};
-}
 
 /// One line on a terminal, redrawn.
 class SearchLine {

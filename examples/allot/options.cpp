@@ -294,3 +294,16 @@ void add_offsets_options(CLI::App& command, OffsetsOptions& options) {
   command.add_flag("--force", options.force, "Replace files that exist already");
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 }
+
+void add_replay_options(CLI::App& command, ReplayCommandOptions& options) {
+  command
+      .add_option("TRACE", options.file,
+                  "What a program allocated: an allot-trace, a PyTorch memory snapshot or its "
+                  "events as CSV, RMM's log, Umpire's replay log")
+      ->required();
+  add_size(command, "--capacity", options.capacity, "Also count what is refused at this capacity");
+  add_size(
+      command, "--alignment", options.alignment,
+      "Of every block, and the unit of the arenas; otherwise what the recorder's allocator has");
+  command.add_flag("--json", options.json, "Print one JSON object and nothing else");
+}

@@ -15,3 +15,4 @@ void add_merge_options(CLI::App& command, RewriteOptions& options);
 void add_completions_options(CLI::App& command, CompletionsOptions& options);
 void add_man_options(CLI::App& command, ManOptions& options);
 void add_offsets_options(CLI::App& command, OffsetsOptions& options);
+void add_replay_options(CLI::App& command, ReplayCommandOptions& options);

@@ -3,6 +3,7 @@
 // refused by name, with no two live buffers at one place; and what is written is read again.
 #define FMT_HEADER_ONLY
 #include "../../examples/allot/lifetimes_csv.cpp"
+#include "../../examples/allot/text_files.cpp"
 
 #include <allot/offsets/plan_offsets.hpp>
 

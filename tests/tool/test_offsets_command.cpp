@@ -21,7 +21,7 @@ using test::Outcome;
 using test::run_tool;
 using test::says;
 
-std::string write(const test::TemporaryFolder& folder, const std::string& text) {
+std::string write_graph(const test::TemporaryFolder& folder, const std::string& text) {
   const std::filesystem::path path = folder.path() / "graph.csv";
   std::ofstream{path, std::ios::binary} << text;
   return path.string();
@@ -37,7 +37,7 @@ constexpr const char* graph =
 
 TEST_CASE("offsets: places that another reader of the same format takes, and a picture") {
   const test::TemporaryFolder folder;
-  const std::string file = write(folder, graph);
+  const std::string file = write_graph(folder, graph);
   const std::string out = (folder.path() / "out.csv").string();
   const std::string svg = (folder.path() / "out.svg").string();
   const Outcome table = run_tool("offsets " + file + " --out " + out + " --svg " + svg);
@@ -67,7 +67,7 @@ TEST_CASE("offsets: places that another reader of the same format takes, and a p
 
 TEST_CASE("offsets --json: one object, with every key") {
   const test::TemporaryFolder folder;
-  const Outcome outcome = run_tool("offsets --json " + write(folder, graph));
+  const Outcome outcome = run_tool("offsets --json " + write_graph(folder, graph));
   CHECK(outcome.error.empty());
   const Json json = Json::parse(outcome.out);
   CHECK(json["buffers"] == 3);
@@ -81,7 +81,7 @@ TEST_CASE("offsets --json: one object, with every key") {
 
 TEST_CASE("offsets --capacity: fits, cannot with a proof, and what to keep elsewhere") {
   const test::TemporaryFolder folder;
-  const std::string file = write(folder, graph);
+  const std::string file = write_graph(folder, graph);
   const Outcome fits = run_tool("offsets --json --capacity 150 " + file);
   CHECK(fits.status == 0);
   CHECK(Json::parse(fits.out)["verdict"] == "fits");
@@ -107,7 +107,7 @@ TEST_CASE("offsets: columns by their names, in any order; the last step itself a
       "64,in place,3,x,1,1,,,1,1\r\n"
       "64,,5,y,3,1,,x,,1\r\n\r\n";
   const Outcome outcome =
-      run_tool("offsets --json --capacity 1KiB,1KiB --stream-wait 10 " + write(folder, text));
+      run_tool("offsets --json --capacity 1KiB,1KiB --stream-wait 10 " + write_graph(folder, text));
   CHECK_MESSAGE(outcome.status == 0, outcome.error);
   CHECK(outcome.error == "allot: note: column 'note' is not used\n");
   const Json json = Json::parse(outcome.out);
@@ -150,7 +150,7 @@ TEST_CASE("offsets: what is malformed is one line with the line's number, and st
   };
   for (const auto& [text, part] : cases) {
     INFO(text);
-    const Outcome outcome = run_tool("offsets " + write(folder, text));
+    const Outcome outcome = run_tool("offsets " + write_graph(folder, text));
     CHECK(outcome.status == 1);
     CHECK_MESSAGE(test::is_one_line(outcome.error), outcome.error);
     CHECK_MESSAGE(says(outcome.error, part), outcome.error);
@@ -166,7 +166,7 @@ TEST_CASE("offsets: no buffers are a plan of no bytes") {
   const test::TemporaryFolder folder;
   const std::string svg = (folder.path() / "empty.svg").string();
   const Outcome outcome =
-      run_tool("offsets --json " + write(folder, "id,lower,upper,size\n") + " --svg " + svg);
+      run_tool("offsets --json " + write_graph(folder, "id,lower,upper,size\n") + " --svg " + svg);
   CHECK(outcome.status == 0);
   CHECK(Json::parse(outcome.out)["height"] == 0);
   CHECK(test::read_file(svg).ends_with("</svg>\n"));

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#include <allot/core/units.hpp>
+#include <allot/report/recommend.hpp>
+#include <allot/report/replay.hpp>
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "commands.hpp"
+#include "output.hpp"
+#include "text_files.hpp"
+#include "trace_files.hpp"
+
+namespace {
+
+namespace report = allot::report;
+using Json = nlohmann::ordered_json;
+
+/// A trace, its rows, and which of them to take for each aim.
+struct Replayed {
+  report::AllocationTrace trace;
+  report::TraceFacts facts;
+  std::vector<report::ReplayRow> rows;
+  std::optional<std::size_t> for_memory, for_time, for_both;
+};
+
+Replayed replay_file(const ReplayCommandOptions& options) {
+  Replayed replayed{parse_trace(read_text(options.file), options.file), {}, {}, {}, {}, {}};
+  report::AllocationTrace& trace = replayed.trace;
+  if (trace.blocks.empty())
+    throw std::runtime_error{printable(options.file) + ": no allocations in it"};
+  if (options.alignment != 0) trace.alignment = options.alignment;
+  replayed.facts = facts_of(trace);
+  replayed.rows = replay_all(trace, {.capacity = options.capacity});
+  // What was there before cannot be placed: the figures are too low.
+  if (trace.unknown_frees != 0) return replayed;
+  const std::span<const report::ReplayRow> rows = replayed.rows;
+  replayed.for_memory = recommend(rows, report::Aim::memory);
+  replayed.for_time = recommend(rows, report::Aim::time);
+  replayed.for_both = recommend(rows, report::Aim::both);
+  return replayed;
+}
+
+double times_peak(const Replayed& replayed, std::uint64_t bytes) {
+  return static_cast<double>(bytes) / static_cast<double>(replayed.facts.peak_bytes);
+}
+
+Json choice_json(const Replayed& replayed, std::optional<std::size_t> choice) {
+  if (!choice) return nullptr;
+  const report::ReplayRow& row = replayed.rows[*choice];
+  return {{"type", row.type}, {"capacity", row.capacity}, {"nanoseconds", row.nanoseconds}};
+}
+
+Json to_json(const ReplayCommandOptions& options, const Replayed& replayed) {
+  Json rows = Json::array();
+  for (const report::ReplayRow& row : replayed.rows) {
+    Json json = {{"name", row.name}, {"capacity", row.capacity}, {"simulated", row.is_simulated}};
+    if (row.is_simulated) {
+      json["reserved"] = row.reserved;
+    } else {
+      json["type"] = row.type;
+      json["unit"] = row.unit;
+      json["nanoseconds"] = row.nanoseconds;
+      json["mean_fragmentation"] = row.mean_fragmentation;
+      json["worst_fragmentation"] = row.worst_fragmentation;
+      if (options.capacity != 0) json["refusals"] = row.refusals;
+    }
+    rows.push_back(std::move(json));
+  }
+  return {{"file", printable(options.file)},
+          {"format", replayed.trace.format},
+          {"allocations", replayed.facts.allocations},
+          {"frees", replayed.facts.frees},
+          {"peak_bytes", replayed.facts.peak_bytes},
+          {"peak_blocks", replayed.facts.peak_blocks},
+          {"largest", replayed.facts.largest},
+          {"live_at_end", replayed.facts.live_at_end},
+          {"unknown_frees", replayed.trace.unknown_frees},
+          {"recommended", choice_json(replayed, replayed.for_memory)},
+          {"recommended_for",
+           {{"memory", choice_json(replayed, replayed.for_memory)},
+            {"time", choice_json(replayed, replayed.for_time)},
+            {"both", choice_json(replayed, replayed.for_both)}}},
+          {"rows", std::move(rows)}};
+}
+
+void print_rows(const ReplayCommandOptions& options, const Replayed& replayed) {
+  print("\n  {:<40} {:>12} {:>8} {:>8} {:>8} {:>8}{}\n", "", "capacity", "x peak", "ns", "frag.",
+        "worst", options.capacity != 0 ? "  refused" : "");
+  for (const report::ReplayRow& row : replayed.rows) {
+    print("  {:<40} {:>12} {:>8.3f}", row.name, allot::ReadableBytes{row.capacity}.c_str(),
+          times_peak(replayed, row.capacity));
+    if (row.is_simulated) {
+      print("   reserves {} without a limit\n", allot::ReadableBytes{row.reserved}.c_str());
+      continue;
+    }
+    print(" {:>8.1f} {:>7.1f}% {:>7.1f}%", row.nanoseconds, 100 * row.mean_fragmentation,
+          100 * row.worst_fragmentation);
+    if (options.capacity != 0) print(" {:>8}", count_text(row.refusals));
+    print("\n");
+  }
+}
+
+void print_choice(const Replayed& replayed, const char* aim, std::optional<std::size_t> choice) {
+  if (!choice) return;
+  const report::ReplayRow& row = replayed.rows[*choice];
+  print("  {:<7} {} arena{{{}}};\n", aim, row.type, row.capacity);
+}
+
+/// Why: by what margin, on which figure.
+void print_reasons(const Replayed& replayed) {
+  const report::ReplayRow& best = replayed.rows[*replayed.for_memory];
+  print("\n{} needs {:.1f} % more than what is live at the peak", best.name,
+        100 * (times_peak(replayed, best.capacity) - 1));
+  const report::ReplayRow* next = nullptr;
+  for (const report::ReplayRow& row : replayed.rows) {
+    if (row.is_simulated || &row == &best || row.capacity == best.capacity) continue;
+    if (next == nullptr || row.capacity < next->capacity) next = &row;
+  }
+  if (next != nullptr) {
+    print("; {}, the next one, {:.1f} % more than it", next->name,
+          100 * (static_cast<double>(next->capacity) / static_cast<double>(best.capacity) - 1));
+  }
+  for (const report::ReplayRow& row : replayed.rows) {
+    if (!row.is_simulated) continue;
+    print(".\n{} would need {:.2f} times as much", row.name,
+          static_cast<double>(row.capacity) / static_cast<double>(best.capacity));
+    break;
+  }
+  print(".\n");
+}
+
+}  // namespace
+
+void replay(const ReplayCommandOptions& options) {
+  if (options.alignment != 0 && !std::has_single_bit(options.alignment))
+    throw std::runtime_error{fmt::format("alignment {} is not a power of two", options.alignment)};
+  const Replayed replayed = replay_file(options);
+  if (options.json) {
+    print("{}\n", to_json(options, replayed).dump(2));
+    return;
+  }
+  print("{}: {}\n", printable(options.file), replayed.trace.format);
+  print("  {} allocations, {} frees, {} live at the end\n", count_text(replayed.facts.allocations),
+        count_text(replayed.facts.frees), count_text(replayed.facts.live_at_end));
+  print("  peak {} in {} blocks, largest {}\n", size_text(replayed.facts.peak_bytes),
+        count_text(replayed.facts.peak_blocks), size_text(replayed.facts.largest));
+  print_rows(options, replayed);
+  if (!replayed.for_memory) {
+    print(
+        "\n{} frees of blocks that were there before the recording began: these figures are too "
+        "low, "
+        "and nothing is recommended\n",
+        count_text(replayed.trace.unknown_frees));
+    return;
+  }
+  print("\nTo write, for least memory, least time, and both:\n");
+  print_choice(replayed, "memory", replayed.for_memory);
+  print_choice(replayed, "time", replayed.for_time);
+  print_choice(replayed, "both", replayed.for_both);
+  print_reasons(replayed);
+}

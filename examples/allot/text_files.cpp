@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#include "text_files.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+#include "printable.hpp"
+
+std::string read_text(const std::string& path) {
+  const auto fail = [&](const std::string& why) {
+    throw std::runtime_error{"cannot read " + printable(path) + ": " + why};
+  };
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) fail("it is a folder");
+  errno = 0;
+  std::ifstream file{path, std::ios::binary};
+  if (!file) fail(std::strerror(errno));
+  std::ostringstream text;
+  if (file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
+  if (file.bad() || text.fail()) fail("reading failed");
+  return std::move(text).str();
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  errno = 0;
+  std::ofstream file{path, std::ios::binary};
+  file << text;
+  file.close();
+  if (!file)
+    throw std::runtime_error{"cannot write " + printable(path) + ": " + std::strerror(errno)};
+}
+
+std::string_view trimmed_text(std::string_view text) {
+  const auto is_blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+std::vector<std::string_view> fields_of(std::string_view line, char separator) {
+  std::vector<std::string_view> fields;
+  for (;;) {
+    const std::size_t end = line.find(separator);
+    fields.push_back(trimmed_text(line.substr(0, end)));
+    if (end == std::string_view::npos) return fields;
+    line.remove_prefix(end + 1);
+  }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Whole files in and out, and what their lines consist of.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// Throws: `std::runtime_error` naming the file and why it cannot be read.
+[[nodiscard]] std::string read_text(const std::string& path);
+
+/// Throws: `std::runtime_error` naming the file and why it cannot be written.
+void write_text(const std::string& path, const std::string& text);
+
+/// Returns the text without the spaces, tabs and carriage returns around it.
+[[nodiscard]] std::string_view trimmed_text(std::string_view text);
+
+/// Returns what is between the separators, trimmed; one more than there are of them.
+[[nodiscard]] std::vector<std::string_view> fields_of(std::string_view line, char separator);

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Reads allocation traces, whoever recorded them. The format is told from the contents.
+///
+/// | format                   | begins with                                                      |
+/// |--------------------------|------------------------------------------------------------------|
+/// | `allot-trace 1`          | `# allot-trace 1`                                                |
+/// | PyTorch memory snapshot  | a pickle (`torch.cuda.memory._dump_snapshot`), protocols 0 to 5  |
+/// | PyTorch events as CSV    | `action,addr,size,stream`                                        |
+/// | RMM's log                | `Thread,Time,Action,Pointer,Size,Stream`                         |
+/// | Umpire's replay log      | JSON lines, of 2019 (`"kind":"replay"`) and 2022 (`"category"`)  |
+#pragma once
+
+#include <allot/report/allocation_trace.hpp>
+
+#include <string>
+#include <string_view>
+
+/// Throws: `std::runtime_error` naming the file, the line or byte, and what is wrong there.
+[[nodiscard]] allot::report::AllocationTrace parse_trace(std::string_view text,
+                                                         const std::string& file);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `AllocationTrace`: what a program allocated and freed, in order, whoever recorded it.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/core/version.hpp>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace allot::report {
+
+struct AllocationTrace {
+  struct Block {
+    std::uint64_t bytes;  ///< at least one
+    std::uint64_t alignment = 1;
+    std::uint64_t stream = 0;
+  };
+  struct Event {
+    std::uint32_t block;
+    bool frees;
+  };
+
+  std::string format;           ///< which recorder wrote it
+  std::uint64_t alignment = 1;  ///< bytes that its allocator aligned every block to, at least
+  std::vector<Block> blocks;    ///< in the order of their allocation
+  std::vector<Event> events;
+  std::uint64_t unknown_frees = 0;  ///< of blocks that were there before the recording began
+  std::uint64_t repeated = 0;       ///< allocations that were recorded twice
+  std::uint64_t empty = 0;          ///< allocations of no bytes, which take nothing
+};
+
+namespace detail {
+
+/// Requires: `unit` is a power of two, and a trace's builder has accepted the bytes.
+[[nodiscard]] constexpr std::uint64_t rounded_up(std::uint64_t bytes, std::uint64_t unit) noexcept {
+  return (bytes + unit - 1) & ~(unit - 1);
+}
+
+}  // namespace detail
+
+/// What a trace asks for, whatever serves it. Bytes and counts.
+struct TraceFacts {
+  std::uint64_t allocations = 0;
+  std::uint64_t frees = 0;
+  std::uint64_t peak_bytes = 0;   ///< live at once
+  std::uint64_t peak_blocks = 0;  ///< live at once
+  std::uint64_t largest = 0;
+  std::uint64_t live_at_end = 0;  ///< blocks
+};
+
+/// \param unit  sizes are rounded up to multiples of it
+/// Complexity: linear.
+template <class = void>
+[[nodiscard]] TraceFacts facts_of(const AllocationTrace& trace, std::uint64_t unit = 1) {
+  TraceFacts facts;
+  std::uint64_t bytes = 0;
+  std::uint64_t blocks = 0;
+  for (const AllocationTrace::Event& event : trace.events) {
+    const std::uint64_t size = detail::rounded_up(trace.blocks[event.block].bytes, unit);
+    if (event.frees) {
+      bytes -= size;
+      --blocks;
+      ++facts.frees;
+      continue;
+    }
+    bytes += size;
+    ++blocks;
+    ++facts.allocations;
+    facts.largest = larger(facts.largest, trace.blocks[event.block].bytes);
+    facts.peak_bytes = larger(facts.peak_bytes, bytes);
+    facts.peak_blocks = larger(facts.peak_blocks, blocks);
+  }
+  facts.live_at_end = blocks;
+  return facts;
+}
+
+/// Makes a trace of calls that name blocks by address, or by any other number.
+template <class = void>
+class TraceBuilder {
+ public:
+  /// An address that is live already was given out again without a recorded free; the same size
+  /// there once more is taken for the same call, recorded twice.
+  /// Throws: `std::length_error` for 2^32 - 1 blocks and for 2^60 bytes; `std::bad_alloc`.
+  void allocate(std::uint64_t address, const AllocationTrace::Block& block) {
+    if (block.bytes == 0) {
+      ++trace_.empty;
+      return;
+    }
+    const auto live = live_.find(address);
+    if (live != live_.end()) {
+      if (trace_.blocks[live->second].bytes == block.bytes) {
+        ++trace_.repeated;
+        return;
+      }
+      free(address);
+    }
+    if (trace_.blocks.size() >= largest_of<std::uint32_t>)
+      throw std::length_error{"a trace has fewer than 2^32 - 1 allocations; replay parts of it"};
+    if (block.bytes > most_bytes - live_bytes_ || block.alignment > most_bytes)
+      throw std::length_error{"more than 2^60 bytes are live at once, or an alignment is larger"};
+    live_bytes_ += block.bytes;
+    const auto number = static_cast<std::uint32_t>(trace_.blocks.size());
+    trace_.blocks.push_back(block);
+    trace_.events.push_back({number, false});
+    live_.emplace(address, number);
+  }
+
+  void free(std::uint64_t address) {
+    const auto live = live_.find(address);
+    if (live == live_.end()) {
+      ++trace_.unknown_frees;
+      return;
+    }
+    trace_.events.push_back({live->second, true});
+    live_bytes_ -= trace_.blocks[live->second].bytes;
+    live_.erase(live);
+  }
+
+  [[nodiscard]] AllocationTrace take(std::string format, std::uint64_t alignment) {
+    trace_.format = std::move(format);
+    trace_.alignment = alignment;
+    return std::move(trace_);
+  }
+
+ private:
+  /// Below it, sums of sizes that are rounded up do not wrap.
+  static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 60;
+
+  AllocationTrace trace_;
+  std::uint64_t live_bytes_ = 0;
+  std::unordered_map<std::uint64_t, std::uint32_t> live_;  // by address
+};
+
+}  // namespace allot::report

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+// Traces over every strategy: built so that the right answer is known.
+#include <allot/alignment/alignment.hpp>
+#include <allot/arena.hpp>
+#include <allot/report/recommend.hpp>
+#include <allot/report/replay.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "support/random.hpp"
+
+namespace {
+
+using namespace allot;
+using report::Aim;
+using report::AllocationTrace;
+using report::ReplayRow;
+using report::TraceBuilder;
+
+const ReplayRow& row_of(const std::vector<ReplayRow>& rows, const std::string& name) {
+  const auto found = std::find_if(rows.begin(), rows.end(),
+                                  [&](const ReplayRow& row) { return row.name.starts_with(name); });
+  REQUIRE(found != rows.end());
+  return *found;
+}
+
+const ReplayRow& best_of(const std::vector<ReplayRow>& rows) {
+  const auto choice = report::recommend<>(rows, Aim::memory);
+  REQUIRE(choice.has_value());
+  return rows[*choice];
+}
+
+/// Whether an arena of that type and capacity serves every request of a trace.
+template <class ArenaType>
+bool serves(const AllocationTrace& trace, std::uint64_t capacity) {
+  ArenaType arena{capacity};
+  std::vector<std::optional<Block>> blocks(trace.blocks.size());
+  for (const AllocationTrace::Event& event : trace.events) {
+    std::optional<Block>& block = blocks[event.block];
+    if (event.frees) {
+      arena.deallocate(*block);
+      continue;
+    }
+    const AllocationTrace::Block& request = trace.blocks[event.block];
+    block = arena.try_allocate(request.bytes, request.alignment);
+    if (!block) return false;
+  }
+  return true;
+}
+
+/// A capacity is right if the printed arena serves the trace with it, and not with a unit less.
+template <class StrategyType>
+void check_capacity(const AllocationTrace& trace, const std::vector<ReplayRow>& rows,
+                    const std::string& name) {
+  using Served = Arena<StrategyType, AlignTo<64>>;
+  const ReplayRow& row = row_of(rows, name);
+  INFO(name << ", " << row.capacity);
+  REQUIRE(row.type == "allot::Arena<allot::" + name + ", allot::AlignTo<64>>");
+  REQUIRE(serves<Served>(trace, row.capacity));
+  REQUIRE(!serves<Served>(trace, row.capacity - 64));
+}
+
+AllocationTrace churn(std::uint64_t seed, std::size_t steps) {
+  std::mt19937_64 random{seed};
+  TraceBuilder<> builder;
+  std::vector<std::uint64_t> live;
+  std::uint64_t next = 0;
+  for (std::size_t i = 0; i < steps; ++i) {
+    if (live.size() > 20 && random() % 2 == 0) {
+      const std::size_t at = random() % live.size();
+      builder.free(live[at]);
+      live.erase(live.begin() + static_cast<std::ptrdiff_t>(at));
+      continue;
+    }
+    builder.allocate(next, {1 + random() % (random() % 8 == 0 ? 20'000 : 900), 1, 0});
+    live.push_back(next++);
+  }
+  return builder.take("built", 64);
+}
+
+}  // namespace
+
+TEST_CASE("a row's arena serves the trace at the row's capacity, and not with a unit less") {
+  for (std::uint64_t seed = test::first_seed(); seed < test::first_seed() + 8; ++seed) {
+    INFO("ALLOT_SEED=" << seed);
+    const AllocationTrace trace = churn(seed, 400);
+    const auto rows = report::replay_all<>(trace, {.measures_time = false});
+    check_capacity<BestFit>(trace, rows, "BestFit");
+    check_capacity<FirstFit>(trace, rows, "FirstFit");
+    check_capacity<GoodFit>(trace, rows, "GoodFit");
+    check_capacity<Buddy>(trace, rows, "Buddy");
+    check_capacity<Linear>(trace, rows, "Linear");
+    std::uint64_t least = rows.front().capacity;
+    for (const ReplayRow& row : rows) {
+      if (!row.is_simulated && row.capacity < least) least = row.capacity;
+      REQUIRE(row.capacity >= report::facts_of<>(trace).peak_bytes);
+    }
+    REQUIRE(best_of(rows).capacity == least);
+  }
+}
+
+TEST_CASE("each kind of trace has its right answer") {
+  // Everything freed in the reverse order: a stack is exact, and cheapest.
+  TraceBuilder<> stack;
+  for (std::uint64_t i = 0; i < 9; ++i) stack.allocate(i, {100 * i + 64, 1, 0});
+  for (std::uint64_t i = 9; i-- != 0;) stack.free(i);
+  const auto of_stack = report::replay_all<>(stack.take("built", 64), {.measures_time = false});
+  CHECK(best_of(of_stack).name == "Linear");
+
+  // One size, freed in any order: blocks of that size.
+  TraceBuilder<> alike;
+  for (std::uint64_t i = 0; i < 8; ++i) alike.allocate(i, {4096, 1, 0});
+  for (std::uint64_t i = 0; i < 8; i += 2) alike.free(i);
+  for (std::uint64_t i = 8; i < 12; ++i) alike.allocate(i, {4096, 1, 0});
+  const auto of_alike = report::replay_all<>(alike.take("built", 64), {.measures_time = false});
+  CHECK(best_of(of_alike).name == "FixedBlocks<64>");
+  CHECK(best_of(of_alike).type == "allot::Arena<allot::FixedBlocks<64>, allot::AlignTo<64>>");
+  CHECK(best_of(of_alike).capacity == 8 * 4096);
+
+  // Holes of 3 and of 2 units, in that order, then 2 and 3 units are asked for: the tightest hole
+  // serves both, the lowest one wastes a unit.
+  TraceBuilder<> holes;
+  const auto take = [&](std::uint64_t id, std::uint64_t units) {
+    holes.allocate(id, {64 * units, 1, 0});
+  };
+  take(0, 3);
+  take(1, 1);
+  take(2, 2);
+  take(3, 1);
+  holes.free(0);
+  holes.free(2);
+  take(4, 2);
+  take(5, 3);
+  const auto of_holes = report::replay_all<>(holes.take("built", 64), {.measures_time = false});
+  CHECK(row_of(of_holes, "BestFit").capacity == 7 * 64);
+  CHECK(row_of(of_holes, "FirstFit").capacity > 7 * 64);
+  CHECK(best_of(of_holes).capacity == 7 * 64);
+}
+
+TEST_CASE("the rows decide, in the order of the strategies if they are equal") {
+  const auto row = [](const char* name, std::uint64_t capacity, double nanoseconds) {
+    ReplayRow made;
+    made.name = name;
+    made.capacity = capacity;
+    made.nanoseconds = nanoseconds;
+    return made;
+  };
+  std::vector<ReplayRow> rows{row("a", 300, 4), row("b", 100, 50), row("c", 110, 20),
+                              row("d", 100, 10), row("e", 190, 5)};
+  CHECK(report::recommend<>(rows, Aim::memory) == 1);
+  CHECK(report::recommend<>(rows, Aim::time) == 4);  // a takes over twice the least
+  CHECK(report::recommend<>(rows, Aim::both) == 4);
+  for (ReplayRow& each : rows) each.is_simulated = true;
+  CHECK(!report::recommend<>(rows, Aim::memory));
+  CHECK(!report::recommend<>(std::vector<ReplayRow>{}, Aim::both));
+}
+
+TEST_CASE(
+    "eight blocks of 16 MiB freed, then four of 32: a caching allocator takes twice as much") {
+  TraceBuilder<> builder;
+  for (std::uint64_t i = 0; i < 8; ++i) builder.allocate(i, {16 * MiB, 1, 0});
+  for (std::uint64_t i = 0; i < 8; ++i) builder.free(i);
+  for (std::uint64_t i = 8; i < 12; ++i) builder.allocate(i, {32 * MiB, 1, 0});
+  const auto rows = report::replay_all<>(builder.take("built", 512), {.measures_time = false});
+  CHECK(row_of(rows, "BestFit").capacity == 128 * MiB);
+  const ReplayRow& caching = row_of(rows, "PyTorch");
+  CHECK(caching.is_simulated);
+  CHECK(caching.reserved == 256 * MiB);
+  CHECK(caching.capacity == 128 * MiB);  // with what is cached released
+}
+
+TEST_CASE("segments: 2 MiB for small, 20 MiB below 10 MiB, whole 2 MiB from there") {
+  const auto reserved = [](std::vector<std::uint64_t> sizes) {
+    TraceBuilder<> builder;
+    for (std::size_t i = 0; i < sizes.size(); ++i) builder.allocate(i, {sizes[i], 1, 0});
+    return report::simulate<>(builder.take("built", 512), report::CachingRule::segments).reserved;
+  };
+  CHECK(reserved({1}) == 2 * MiB);
+  CHECK(reserved({1, 1 * MiB}) == 2 * MiB);
+  CHECK(reserved({1 * MiB, 1 * MiB}) == 2 * MiB);
+  CHECK(reserved({1 * MiB, 1 * MiB, 1}) == 4 * MiB);
+  CHECK(reserved({1 * MiB + 1}) == 20 * MiB);
+  CHECK(reserved({9 * MiB, 9 * MiB}) == 20 * MiB);
+  CHECK(reserved({10 * MiB}) == 10 * MiB);
+  CHECK(reserved({11 * MiB}) == 12 * MiB);
+}
+
+TEST_CASE("a trace keeps what it cannot know apart") {
+  TraceBuilder<> builder;
+  builder.free(7);
+  builder.allocate(1, {0, 1, 0});
+  builder.allocate(2, {10, 1, 0});
+  builder.allocate(2, {10, 1, 0});  // the same call, recorded twice
+  builder.allocate(2, {20, 1, 0});  // given out again without a free
+  CHECK_THROWS_AS(builder.allocate(3, {std::uint64_t{1} << 60, 1, 0}), std::length_error);
+  const AllocationTrace trace = builder.take("built", 1);
+  CHECK(trace.unknown_frees == 1);
+  CHECK(trace.empty == 1);
+  CHECK(trace.repeated == 1);
+  CHECK(trace.blocks.size() == 2);
+  CHECK(trace.events.size() == 3);
+  CHECK(report::facts_of<>(trace).peak_bytes == 20);
+  CHECK(report::replay_all<>(AllocationTrace{}).empty());
+}
+
+TEST_CASE("refusals at a capacity are counted") {
+  TraceBuilder<> builder;
+  for (std::uint64_t i = 0; i < 10; ++i) builder.allocate(i, {64, 1, 0});
+  const auto rows =
+      report::replay_all<>(builder.take("built", 64), {.capacity = 64 * 4, .measures_time = false});
+  for (const ReplayRow& row : rows) {
+    if (!row.is_simulated) CHECK(row.refusals == 6);
+  }
+}

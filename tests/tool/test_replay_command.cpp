@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+// `allot replay`: traces of others, told by what they hold, over every strategy.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/test_data.hpp"
+#include "tool/run_program.hpp"
+
+namespace {
+
+using namespace allot;
+using Json = nlohmann::json;
+using test::Outcome;
+using test::run_tool;
+using test::says;
+
+std::string write_trace(const test::TemporaryFolder& folder, const std::string& text) {
+  const std::filesystem::path path = folder.path() / "trace";
+  std::ofstream{path, std::ios::binary} << text;
+  return path.string();
+}
+
+Json replayed(const std::string& text) {
+  const test::TemporaryFolder folder;
+  const Outcome outcome = run_tool("replay --json " + write_trace(folder, text));
+  CHECK_MESSAGE(outcome.status == 0, outcome.error);
+  return Json::parse(outcome.out);
+}
+
+/// What Python writes for a snapshot with an allocation, its free and another one.
+std::string snapshot() {
+  const auto text = [](const std::string& value) {
+    return std::string{"\x8c"} + static_cast<char>(value.size()) + value + "\x94";
+  };
+  const auto number = [](std::uint64_t value) {
+    std::string bytes{"\x8a\x08", 2};
+    for (int i = 0; i < 8; ++i) bytes += static_cast<char>(value >> 8 * i & 0xff);
+    return bytes;
+  };
+  const auto event = [&](const std::string& action, std::uint64_t at, std::uint64_t size) {
+    return "}(" + text("action") + text(action) + text("addr") + number(at) + text("size") +
+           number(size) + text("stream") + "K\x07" + text("frames") + "]" + "u";
+  };
+  const std::uint64_t base = 0x7f00'0000'0000;
+  return std::string{"\x80\x04\x95\0\0\0\0\0\0\0\0}(", 13} + text("segments") + "]" +
+         text("device_traces") + "](](" + event("alloc", base, 1000) +
+         event("free_requested", base, 1000) + event("free_completed", base, 1000) +
+         event("alloc", base + 512, 2000) + "ee" + "u.";
+}
+
+}  // namespace
+
+TEST_CASE("replay: a table, the type to write, and why") {
+  const test::TemporaryFolder folder;
+  const std::string file = write_trace(folder,
+                                       "# allot-trace 1 built capacity=4096\na 0 100 256\n"
+                                       "a 1 300 256\nf 0\na 2 90 256\nf 2\nf 1\n");
+  const Outcome outcome = run_tool("replay " + file + " --capacity 600");
+  CHECK_MESSAGE(outcome.status == 0, outcome.error);
+  for (const char* const part :
+       {"3 allocations, 3 frees", "allot::Arena<allot::", "needs", "(simulated)", "refused"})
+    CHECK_MESSAGE(says(outcome.out, part), outcome.out);
+  const Json json = Json::parse(run_tool("replay --json " + file).out);
+  CHECK(json["peak_bytes"] == 400);
+  CHECK(json["recommended"]["capacity"] == 768);
+  CHECK(json["recommended"] == json["recommended_for"]["memory"]);
+  CHECK(json["rows"].size() == 9);
+}
+
+TEST_CASE("replay: PyTorch's snapshots and events, RMM's log, Umpire's two logs") {
+  const Json of_snapshot = replayed(snapshot());
+  CHECK(of_snapshot["format"] == "PyTorch memory snapshot");
+  CHECK(of_snapshot["allocations"] == 2);
+  CHECK(of_snapshot["frees"] == 1);
+  CHECK(of_snapshot["peak_bytes"] == 2000);
+  CHECK(of_snapshot["recommended"]["capacity"] == 2048);
+
+  const Json of_events = replayed(
+      "action,addr,size,stream\nalloc,7f00,1000,0\nsegment_alloc,7f00,2097152,0\n"
+      "free_requested,7f00,1000,0\nfree_completed,7f00,1000,0\nalloc,7f00,600,0\n");
+  CHECK(of_events["format"] == "PyTorch events, CSV");
+  CHECK(of_events["peak_bytes"] == 1000);
+
+  const Json of_rmm = replayed(
+      "Thread,Time,Action,Pointer,Size,Stream\n1,10:00:00,allocate,0x7f0a,512,0x0\n"
+      "1,10:00:01,allocate failure,0x0,9999999,0x0\n1,10:00:02,free,0x7f0a,512,0x0\n");
+  CHECK(of_rmm["format"] == "RMM log");
+  CHECK(of_rmm["allocations"] == 1);
+  CHECK(of_rmm["live_at_end"] == 0);
+
+  const Json of_umpire = replayed(
+      R"({"category":"operation","name":"allocate","numeric_args":{"size":128},"string_args":{"pointer":"0x10"}})"
+      "\n"
+      R"({"category":"operation","name":"reallocate","numeric_args":{"size":64},"string_args":{"current_ptr":"0x10"}})"
+      "\n"
+      R"({"category":"operation","name":"reallocate","numeric_args":{},"string_args":{"new_ptr":"0x50"}})"
+      "\n"
+      R"({"category":"operation","name":"deallocate","string_args":{"pointer":"0x50"}})"
+      "\n");
+  CHECK(of_umpire["allocations"] == 2);
+  CHECK(of_umpire["frees"] == 2);
+
+  const Json of_old = replayed(
+      R"({ "kind":"replay", "event": "allocate", "payload": { "size": 10 } })"
+      "\n"
+      R"({ "kind":"replay", "event": "allocate", "payload": { "size": 10 }, "result": { "memory_ptr": "0x20" } })"
+      "\n");
+  CHECK(of_old["allocations"] == 1);
+}
+
+TEST_CASE("replay: frees of what was never seen made are shown, and nothing is recommended") {
+  const test::TemporaryFolder folder;
+  const std::string file = write_trace(folder,
+                                       "action,addr,size,stream\nfree_completed,10,64,0\n"
+                                       "alloc,20,64,0\n");
+  const Json json = Json::parse(run_tool("replay --json " + file).out);
+  CHECK(json["unknown_frees"] == 1);
+  CHECK(json["recommended"] == nullptr);
+  CHECK(says(run_tool("replay " + file).out, "nothing is recommended"));
+}
+
+TEST_CASE("replay: what is malformed is one line, with its place, and status 1") {
+  const test::TemporaryFolder folder;
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"", "the file is empty"},
+      {"hello\n", "no format that is known"},
+      {"\x1f\x8b\x08", "compressed by gzip"},
+      {"# allot-trace 1\na 0 100\n", ":2: 'a 0 100' is neither"},
+      {"# allot-trace 1\na 0 100 3\n", ":2: alignment 3 is not a power of two"},
+      {"# allot-trace 1\na 0 -1 1\n", ":2: size '-1' is not a whole number"},
+      {"# allot-trace 1\n", "no allocations"},
+      {"action,addr,size\nalloc,1,2\n", ":1: no column 'stream'"},
+      {"action,addr,size,stream\nalloc,1,2\n", ":2: 3 fields"},
+      {"action,addr,size,stream\nalloc,xyz,2,0\n", ":2: address 'xyz'"},
+      {"{\"category\":\n", ":1: not a JSON object"},
+      {"{\"category\":\"operation\",\"name\":\"allocate\"}\n", "no 'size' of at least 0"},
+      {"\x80\x04", "byte 2: the pickle ends in the middle"},
+      {std::string{"\x80\x04}.", 4}, "no list 'device_traces'"},
+      {"\x80\x02"
+       "cos\nsystem\n(S'true'\ntR.",
+       "byte 2: opcode 99 names or calls something"},
+      {"\x80\x09.", "protocol 9"},
+      {"\x80\x04]a.", "needs"},
+      {"\x80\x04(.", "needs"},
+      {"\x80\x04u.", "mark"},
+      {"\x80\x04h\x05.", "was not remembered"},
+      {snapshot().substr(0, snapshot().size() - 3), "ends in the middle"},
+  };
+  for (const auto& [text, part] : cases) {
+    INFO(text);
+    const Outcome outcome = run_tool("replay " + write_trace(folder, text));
+    CHECK(outcome.status == 1);
+    CHECK_MESSAGE(test::is_one_line(outcome.error), outcome.error);
+    CHECK_MESSAGE(says(outcome.error, part), outcome.error);
+  }
+  CHECK(run_tool("replay").status == 2);
+}
+
+TEST_CASE("replay: traces recorded on a GPU; an arena takes less than PyTorch's allocator") {
+  const std::filesystem::path traces =
+      std::filesystem::path{ALLOT_SOURCE_ROOT} / "bench" / "traces";
+  const test::TemporaryFolder folder;
+  const std::string unpacked = (folder.path() / "train.csv").string();
+  const std::string command =
+      "gunzip -c " + (traces / "pytorch-train.csv.gz").string() + " >" + unpacked;
+  REQUIRE(std::system(command.c_str()) == 0);
+  const Outcome outcome = run_tool("replay --json " + unpacked);
+  CHECK_MESSAGE(outcome.status == 0, outcome.error);
+  const Json json = Json::parse(outcome.out);
+  CHECK(json["allocations"] == 37178);
+  CHECK(json["unknown_frees"] == 0);
+  std::uint64_t caching = 0;
+  for (const Json& row : json["rows"]) {
+    if (row["name"].get<std::string>().starts_with("PyTorch")) caching = row["capacity"];
+  }
+  CHECK(json["recommended"]["capacity"].get<std::uint64_t>() < caching);
+}
