@@ -4,6 +4,7 @@
 #include <allot/load/check.hpp>
 #include <allot/load/kv_shape_of.hpp>
 #include <allot/load/plan/cache.hpp>
+#include <allot/load/plan/check_plan.hpp>
 #include <allot/load/plan/detail/split.hpp>
 #include <allot/load/plan/grouping.hpp>
 #include <allot/load/plan/make_plan.hpp>
@@ -524,7 +525,8 @@ TEST_CASE(
   file.read(bytes.data(), 200);
   file.clear();
   file.seekp(static_cast<std::streamoff>(bytes.find("newer") + 5 + 4 + 8));  // its type
-  file.put(99).close();
+  file.put(99);
+  file.close();
   const gguf::File changed{path, gguf::Reading::lenient};
   CHECK_THROWS_WITH_AS((void)make_plan(changed), doctest::Contains("tensor newer has type 99"),
                        std::invalid_argument);
