@@ -4,6 +4,7 @@
 /// metadata. `docs/memory.md` tells each scheme and its formula.
 #pragma once
 
+#include <allot/core/checked.hpp>
 #include <allot/gguf/detail/architectures.hpp>
 #include <allot/gguf/detail/layer_keys.hpp>
 #include <allot/gguf/detail/layer_kinds.hpp>
@@ -112,8 +113,11 @@ class MemoryReader {
       kinds_.trunk = kinds_.layers;  // the file leaves them out
     }
     if (kinds_.trunk != kinds_.layers && !rules_.is_an_engine()) {
-      keys_.assume("Nothing is counted for the " + std::to_string(predicting) +
-                   " layers that predict further tokens (MTP).");
+      keys_.assume(
+          predicting == 1
+              ? "Nothing is counted for the last layer, which predicts further tokens (MTP)."
+              : "Nothing is counted for the last " + std::to_string(predicting) +
+                    " layers, which predict further tokens (MTP).");
     }
     return true;
   }
@@ -125,10 +129,12 @@ class MemoryReader {
                                            std::string{rules_.engine} + " takes 1 to " +
                                            std::to_string(rules_.most_layers));
     }
-    if (layers > usual_layers && layers > file_.tensors().size())
+    if (layers > usual_layers && layers > tensor_count())
       return keys_.fail("block_count", "is more than the file has tensors");
     return true;
   }
+
+  [[nodiscard]] std::uint64_t tensor_count() const noexcept { return file_.tensors().size(); }
 
   /// Layers that run several times keep something each time; a router is one more layer.
   bool expand_layers() {
@@ -136,7 +142,7 @@ class MemoryReader {
         found_.facts.repeats_layers || !found_.is_known ? keys_.count_or("num_loops", 1) : 1;
     if (keys_.has_failed()) return false;
     const std::uint64_t most =
-        rules_.most_layers != 0 ? rules_.most_layers : std::uint64_t{1} << 20U;
+        rules_.most_layers != 0 ? rules_.most_layers : larger(usual_layers, tensor_count());
     if (loops == 0 || (kinds_.trunk != 0 && loops > most / kinds_.trunk))
       return keys_.fail("num_loops", "is " + std::to_string(loops));
     if (loops > 1) repeat(loops);

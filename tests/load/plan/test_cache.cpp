@@ -250,7 +250,7 @@ TEST_CASE("models of real shapes take what their own keys say") {
   const PlannedCache short_list = plan("nextn-short-array-head.gguf");
   CHECK(load::bytes_of(short_list.groups).cache == 5 * GiB + 768 * MiB);
   CHECK(says(short_list.assumed, "head_count_kv has 46 elements for 47 layers"));
-  CHECK(says(short_list.assumed, "1 layers that predict further tokens"));
+  CHECK(says(short_list.assumed, "the last layer, which predicts further tokens"));
   CHECK(bytes("mmproj-head.gguf").all() == 0);
   CHECK(bytes("lora-head.gguf").all() == 0);
 }

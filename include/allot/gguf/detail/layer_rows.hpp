@@ -132,6 +132,7 @@ class LayerRows {
     if (facts_.index == IndexLayers::listed && chosen.value_or(0) == 0) index_length_ = 0;
     if (index_length_ == 0) return !keys_.has_failed();
     has_index_.assign(kinds_.heads.size(), false);
+    widest_index_values_ = widest_values(std::vector<std::uint64_t>(kinds_.heads.size(), 1));
     return mark_index();
   }
 
@@ -270,11 +271,7 @@ class LayerRows {
             .kind = Keeps::index,
             .key_elements = has_window ? key_length(i) : index_length_,
             .value_elements = is_alone || !rules_.is_an_engine() ? 0 : value_length(i),
-            .widest_values = is_alone ? 0 : widest_values(one_head())};
-  }
-
-  [[nodiscard]] std::vector<std::uint64_t> one_head() const {
-    return std::vector<std::uint64_t>(kinds_.heads.size(), 1);
+            .widest_values = is_alone ? 0 : widest_index_values_};
   }
 
   /// A row for every 4 tokens with an index row beside it, or for every 128 without one, and what
@@ -342,6 +339,7 @@ class LayerRows {
   std::optional<std::uint64_t> value_window_;
   std::uint64_t widest_ = 0;
   std::uint64_t index_length_ = 0;
+  std::uint64_t widest_index_values_ = 0;
   std::vector<bool> has_index_;
   std::vector<std::uint64_t> ratios_;
 };
