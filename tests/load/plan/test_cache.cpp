@@ -6,6 +6,8 @@
 #include <allot/gguf/model_memory.hpp>
 #include <allot/gguf/writer/writer.hpp>
 #include <allot/load/plan/cache.hpp>
+#include <allot/load/plan/check.hpp>
+#include <allot/load/plan/make_plan.hpp>
 
 #include <cstdint>
 #include <fstream>
@@ -297,6 +299,22 @@ TEST_CASE("a plan by itself counts the tokens asked for: windows and a batch, fo
   planned = groups(120, 1, 50);  // a window is never longer than the context
   REQUIRE(planned.size() == 2);
   CHECK(planned[0].cells == 120);
+}
+
+TEST_CASE("the context that is said to fit leaves windows and states as they are") {
+  const test::TemporaryFolder folder;
+  const gguf::File file = file_with(folder.path(), "gpt-oss", [](gguf::Writer& writer) {
+    usual(writer, "gpt-oss")("attention.sliding_window", 1000);
+  });
+  load::PlanOptions options{.cache = CacheOptions{100'000}};
+  const load::Plan plan = load::make_plan(file, options);
+  REQUIRE(plan.cache);
+  const double growing = 3 * 100'000 * 128;
+  CHECK(load::growing_part(*plan.cache) == doctest::Approx(growing / (growing + 3 * 1001 * 128)));
+  const load::PlannedDevice small{.name = "host",
+                                  .free_bytes = plan.total_bytes() - 3 * 128 * 40'000};
+  CHECK_THROWS_WITH_AS(load::check(plan, {&small, 1}, load::NoMargin{}),
+                       doctest::Contains("cut the context: about 60000 fits"), InsufficientMemory);
 }
 
 TEST_CASE("keys and values may have types of their own, unless they are one row") {

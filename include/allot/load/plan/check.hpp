@@ -49,11 +49,12 @@ template <class = void>
             std::to_string(context);
   }
   if (scratch != 0) text += std::string{", scratch "} + ReadableBytes{scratch}.c_str();
-  if (cache > deficit) {
-    const double kept = static_cast<double>(cache - deficit) / static_cast<double>(cache);
+  const double growing =
+      plan.cache ? static_cast<double>(cache) * growing_part(*plan.cache) : 0;  // with the context
+  if (growing > static_cast<double>(deficit)) {
+    const double kept = (growing - static_cast<double>(deficit)) / growing;
     const auto fitting = static_cast<std::uint64_t>(kept * static_cast<double>(context));
-    text += "; cut the context: about " + std::to_string(fitting) + " fits";
-    return text;
+    return text + "; cut the context: about " + std::to_string(fitting) + " fits";
   }
   if (cache > weights) return text + "; cut the context";
   text += "; free memory, use a smaller quantization, or lower the margin; largest items:";

@@ -46,4 +46,21 @@ struct PlannedCache {
   std::string refused{};                 ///< why the engine would not do it; empty: it would
 };
 
+/// Returns the part of the bytes that a longer context makes larger, 0 to 1: what is not in states,
+/// or in windows that are shorter than the context.
+[[nodiscard]] inline double growing_part(const PlannedCache& planned) noexcept {
+  std::uint64_t growing = 0;
+  for (const auto* groups : {&planned.groups, &planned.prediction}) {
+    for (const CacheGroup& group : *groups) {
+      const bool is_window =
+          group.kind == gguf::Keeps::window || group.kind == gguf::Keeps::chunked;
+      const bool is_fixed =
+          gguf::is_state(group.kind) || (is_window && group.cells < planned.context);
+      growing += is_fixed ? 0 : group.bytes;
+    }
+  }
+  const std::uint64_t all = bytes_of(planned.groups).all() + bytes_of(planned.prediction).all();
+  return all == 0 ? 0 : static_cast<double>(growing) / static_cast<double>(all);
+}
+
 }  // namespace allot::load
