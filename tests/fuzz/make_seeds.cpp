@@ -2,7 +2,7 @@
 // Usage: make_seeds OUT [DATA]
 //
 // Writes what the fuzz targets begin with into OUT/files (reader, writer, plan), OUT/blocks
-// (dequantize) and OUT/lifetimes (offsets): files of the writer's; and, where the shared test data are in DATA, every file
+// (dequantize) and OUT/texts (tool): files of the writer's; and, where the shared test data are in DATA, every file
 // there: the small ones as they are, of the others the first 4 KiB, and a small one with the same
 // keys, arrays cut short, and the same tensors, cut to a block. The shards of a model are one seed.
 #include <allot/gguf/file.hpp>
@@ -190,14 +190,35 @@ void seeds_of_blocks(const fs::path& blocks) {
   }
 }
 
-void seeds_of_lifetimes(const fs::path& lifetimes) {
-  write(lifetimes / "plain", "id,lower,upper,size\na,0,2,100\nb,1,3,50\nc,2,4,100\nd,0,9,7\n");
-  write(lifetimes / "ends", "size,end,buffer,begin,alignment\n64,1,a,0,16\n3,5,b,1,1\n");
-  write(lifetimes / "rules",
+void seeds_of_texts(const fs::path& texts) {
+  write(texts / "plain", "id,lower,upper,size\na,0,2,100\nb,1,3,50\nc,2,4,100\nd,0,9,7\n");
+  write(texts / "ends", "size,end,buffer,begin,alignment\n64,1,a,0,16\n3,5,b,1,1\n");
+  write(texts / "rules",
         "id,lower,upper,size,offset,may_replace,stream\na,0,2,64,0,,0\nb,1,4,64,,a,1\n"
         "c,3,5,9,,b,0\nd,0,5,40,128,,1\n");
-  write(lifetimes / "wrong",
-        "\xef\xbb\xbfid, start,upper,size,gaps,memories\r\nx,1,0,-1,2-3,0 1\r\n");
+  write(texts / "wrong", "\xef\xbb\xbfid, start,upper,size,gaps,memories\r\nx,1,0,-1,2-3,0 1\r\n");
+  write(texts / "own", "# allot-trace 1 capacity=4096\na 0 100 256\na 1 7 16\nf 0\n");
+  write(texts / "events", "action,addr,size,stream\nalloc,7f00,100,0\nfree_completed,7f00,100,0\n");
+  write(texts / "rmm",
+        "Thread,Time,Action,Pointer,Size,Stream\n1,0,allocate,0x1,5,0x0\n1,1,free,0x1,5,0x0\n");
+  write(
+      texts / "umpire-2022",
+      R"({"category":"operation","name":"allocate","numeric_args":{"size":128},"string_args":{"pointer":"0x10"}})"
+      "\n"
+      R"({"category":"operation","name":"reallocate","numeric_args":{"size":9},"string_args":{"current_ptr":"0x10"}})"
+      "\n"
+      R"({"category":"operation","name":"reallocate","numeric_args":{},"string_args":{"new_ptr":"0x20"}})"
+      "\n");
+  write(
+      texts / "umpire-2019",
+      R"({"kind":"replay","event":"allocate","payload":{"size":10},"result":{"memory_ptr":"0x20"}})"
+      "\n");
+  write(texts / "snapshot", std::string{"\x80\x04}(\x8c\x0d"
+                                        "device_traces\x94](](}(\x8c\x06"
+                                        "action\x94\x8c\x05"
+                                        "alloc\x94"
+                                        "\x8c\x04"
+                                        "addr\x94\x8a\x03\x01\x02\x03\x8c\x04size\x94K\x09uee]u."});
 }
 
 void seeds_of_tensors(const gguf::File& file, const std::string& name, const fs::path& blocks) {
@@ -249,11 +270,11 @@ int main(int count, char** arguments) try {
   const fs::path out{arguments[1]};
   fs::create_directories(out / "files");
   fs::create_directories(out / "blocks");
-  fs::create_directories(out / "lifetimes");
+  fs::create_directories(out / "texts");
   seeds_of_writer(out / "files");
   seeds_by_hand(out / "files");
   seeds_of_blocks(out / "blocks");
-  seeds_of_lifetimes(out / "lifetimes");
+  seeds_of_texts(out / "texts");
   if (count > 2) seeds_of_data(arguments[2], out);
 } catch (const std::exception& error) {
   std::cerr << "make_seeds: " << error.what() << '\n';

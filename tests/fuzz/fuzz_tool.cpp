@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
-// A CSV file of lifetimes is read or refused with a line's number; what is read is planned, or
-// refused by name, with no two live buffers at one place; and what is written is read again.
+// What the tool reads besides models. A CSV file of lifetimes is read or refused with a line's
+// number; what is read is planned, or refused by name, with no two live buffers at one place; and what
+// is written is read again. A trace, of any format, is read or refused; what is read adds up.
 #define FMT_HEADER_ONLY
 #include "../../examples/allot/lifetimes_csv.cpp"
+#include "../../examples/allot/pickle_reader.cpp"
 #include "../../examples/allot/text_files.cpp"
+#include "../../examples/allot/trace_files.cpp"
 
 #include <allot/offsets/plan_offsets.hpp>
 
@@ -46,27 +49,47 @@ void check(const std::vector<allot::Lifetime>& all, const allot::OffsetPlan& pla
   }
 }
 
-}  // namespace
+void check_trace(std::string_view text) {
+  allot::report::AllocationTrace trace;
+  try {
+    trace = parse_trace(text, "input");
+  } catch (const std::runtime_error& error) {
+    require(std::string_view{error.what()}.starts_with("input:"), "an error has a place");
+    return;
+  } catch (const std::length_error&) {
+    return;
+  }
+  const auto facts = allot::report::facts_of<>(trace);
+  require(facts.allocations == trace.blocks.size(), "each block is allocated once");
+  require(facts.allocations == facts.frees + facts.live_at_end, "each is freed at most once");
+}
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const std::string_view text{reinterpret_cast<const char*>(data), size};
+void check_lifetimes_file(std::string_view text) {
   NamedLifetimes buffers;
   try {
     buffers = parse_lifetimes(text, "input");
   } catch (const std::runtime_error& error) {
     require(std::string_view{error.what()}.starts_with("input:"), "an error has a line");
-    return 0;
+    return;
   }
   allot::OffsetPlan plan;
   try {
     plan = allot::plan_offsets(buffers.lifetimes, {.work = 20'000});
   } catch (const std::invalid_argument&) {
-    return 0;
+    return;
   }
   check(buffers.lifetimes, plan);
   const std::string written = offsets_csv(buffers, plan);
   const NamedLifetimes again = parse_lifetimes(written, "written");
   require(again.ids == buffers.ids, "what is written is read again");
   static_cast<void>(allot::fit_offsets(buffers.lifetimes, plan.lower_bound, {.work = 20'000}));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text{reinterpret_cast<const char*>(data), size};
+  check_trace(text);
+  check_lifetimes_file(text);
   return 0;
 }
