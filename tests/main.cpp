@@ -38,13 +38,21 @@ struct ReasonsOfSkips final : doctest::IReporter {
 
 REGISTER_LISTENER("reasons_of_skips", 1, ReasonsOfSkips);
 
+void set_variable(const char* name, const char* value) {
+#if defined(_WIN32)
+  ::_putenv_s(name, value);
+#else
+  ::setenv(name, value, 1);
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument{argv[i]};
-    if (argument.starts_with("--seed=")) ::setenv("ALLOT_SEED", argv[i] + 7, 1);
-    if (argument.starts_with("--operations=")) ::setenv("ALLOT_OPERATIONS", argv[i] + 13, 1);
+    if (argument.starts_with("--seed=")) set_variable("ALLOT_SEED", argv[i] + 7);
+    if (argument.starts_with("--operations=")) set_variable("ALLOT_OPERATIONS", argv[i] + 13);
   }
   return doctest::Context{argc, argv}.run();
 }

@@ -27,9 +27,16 @@ namespace allot::test {
 class TemporaryFolder {
  public:
   TemporaryFolder() {
+#if defined(_WIN32)
+    static int made = 0;
+    do {
+      path_ = std::filesystem::temp_directory_path() / ("allot-" + std::to_string(made++));
+    } while (!std::filesystem::create_directory(path_));
+#else
     std::string pattern = (std::filesystem::temp_directory_path() / "allot-XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error{"no temporary folder"};
     path_ = pattern;
+#endif
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;

@@ -5,7 +5,9 @@
 /// for either waits forever.
 #pragma once
 
+#if !defined(_WIN32)
 #include <pthread.h>
+#endif
 
 #include <cstdint>
 
@@ -15,7 +17,9 @@ namespace detail {
 
 /// How many forks lie between the first process that ran this program and this one.
 inline std::uint64_t forks = 0;
+#if !defined(_WIN32)  // which has no fork
 inline const int forks_are_counted = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
+#endif
 
 }  // namespace detail
 
