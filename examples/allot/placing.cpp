@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -162,31 +163,42 @@ std::uint64_t cache_of_model(const loading::Plan& plan) {
   return bytes;
 }
 
-void print_experts(const loading::Plan& plan, const allot::gguf::File& file) {
-  if (std::none_of(plan.arenas.begin(), plan.arenas.end(),
-                   [](const auto& arena) { return arena.device != "host"; })) {
-    return;
-  }
-  std::uint64_t tensors = 0;
-  std::uint64_t bytes = 0;
-  std::uint64_t of_one = 0;
+HostExperts experts_on_host(const loading::Plan& plan, const allot::gguf::File& file) {
+  HostExperts found;
+  const bool is_divided = std::any_of(plan.arenas.begin(), plan.arenas.end(),
+                                      [](const auto& arena) { return arena.device != "host"; });
+  if (!is_divided) return found;
   for (const loading::Item& item : plan.items) {
     if (!item.has_own_memory() || plan.arenas[item.arena].device != "host" ||
         item.purpose == loading::Purpose::cache || !loading::detail::is_of_experts(item.name)) {
       continue;
     }
-    ++tensors;
-    bytes += item.bytes;
-    of_one += item.bytes / (item.shape.rank == 0 ? 1 : item.shape.extent[item.shape.rank - 1U]);
+    ++found.tensors;
+    found.bytes += item.bytes;
+    found.of_one +=
+        item.bytes / (item.shape.rank == 0 ? 1 : item.shape.extent[item.shape.rank - 1U]);
   }
-  if (tensors == 0) return;
   const std::string used_key =
       allot::gguf::model_shape_of(file).architecture + ".expert_used_count";
   const allot::gguf::Value* value = file.metadata().find(used_key);
-  const auto used = value == nullptr ? std::nullopt : value->as_count();
-  const auto a_token = used ? allot::checked_multiply(of_one, *used) : std::nullopt;
-  print("  experts on host {:>3}  {}{}\n", tensors, size_text(bytes),
-        a_token ? fmt::format(", {} read a token", allot::ReadableBytes{*a_token}.c_str())
-                : fmt::format(", {} read a token for each expert that it uses",
-                              allot::ReadableBytes{of_one}.c_str()));
+  if (const auto used = value == nullptr ? std::nullopt : value->as_count())
+    found.a_token = allot::checked_multiply(found.of_one, *used);
+  return found;
+}
+
+nlohmann::ordered_json experts_json(const HostExperts& experts) {
+  return {{"tensors", experts.tensors},
+          {"bytes", experts.bytes},
+          {"bytes_of_one_each", experts.of_one},
+          {"bytes_a_token", experts.a_token ? nlohmann::ordered_json(*experts.a_token)
+                                            : nlohmann::ordered_json(nullptr)}};
+}
+
+void print_experts(const HostExperts& experts) {
+  if (experts.tensors == 0) return;
+  print("  experts on host {:>3}  {}{}\n", experts.tensors, size_text(experts.bytes),
+        experts.a_token
+            ? fmt::format(", {} read a token", allot::ReadableBytes{*experts.a_token}.c_str())
+            : fmt::format(", {} read a token for each expert that it uses",
+                          allot::ReadableBytes{experts.of_one}.c_str()));
 }

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,5 +55,15 @@ struct ModelTensors {
 /// Returns the bytes of the model's own cache and states.
 [[nodiscard]] std::uint64_t cache_of_model(const allot::load::Plan& plan);
 
-/// Prints what experts on the host cost, if there are any.
-void print_experts(const allot::load::Plan& plan, const allot::gguf::File& file);
+/// The experts that are on the host beside another device.
+struct HostExperts {
+  std::uint64_t tensors = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t of_one = 0;  // bytes of one expert of each tensor
+  std::optional<std::uint64_t>
+      a_token{};  // bytes read for a token, if the file says how many it uses
+};
+[[nodiscard]] HostExperts experts_on_host(const allot::load::Plan& plan,
+                                          const allot::gguf::File& file);
+[[nodiscard]] nlohmann::ordered_json experts_json(const HostExperts& experts);
+void print_experts(const HostExperts& experts);

@@ -125,6 +125,8 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
     if (context.limited_by) out["limited_by"] = allot::load::to_text(*context.limited_by);
     if (plan.cache) add_cache_json(out, options.cache, *plan.cache);
   }
+  if (const HostExperts experts = experts_on_host(plan, extras.files); experts.tensors != 0)
+    out["experts_on_host"] = experts_json(experts);
   if (!options.placing.rules.empty()) out["places"] = places_json(options.placing, plan);
   if (plan.draft) add_cache_json(out["draft"], CacheChoice{}, *plan.draft);
   if (!extras.llama.arguments.empty()) {
@@ -240,15 +242,20 @@ void print_text(const MemoryOptions& options, const Plan& plan, const Context& c
   print_rules(plan);
   print_fusions(plan);
   print_places(options.placing, plan);
-  print_experts(plan, extras.files);
+  print_experts(experts_on_host(plan, extras.files));
   for (const PlannedDevice& device : devices) print_device(options, plan, device);
   print("  total to reserve   {} in {} allocation{}, aligned to {} bytes, read in {} extent{}\n",
         size_text(plan.total_bytes()), plan.arenas.size(), plan.arenas.size() == 1 ? "" : "s",
         options.alignment, plan.steps.size(), plan.steps.size() == 1 ? "" : "s");
 }
 
-/// Returns what is said of a model whose file does not say how many layers keep a cache.
+/// Returns what is said of a file that has no cache, or does not say how many layers keep one.
 std::optional<std::string> why_no_cache(const allot::gguf::File& file) {
+  const allot::load::FileKind kind = allot::load::file_kind_of(file);
+  if (kind != allot::load::FileKind::model)
+    return std::string{"no cache is planned: the file is "} +
+           (kind == allot::load::FileKind::adapter ? "an adapter" : "a projector") +
+           ", which keeps nothing between tokens";
   const allot::gguf::ModelShape shape = allot::gguf::model_shape_of(file);
   if (shape.block_count) return std::nullopt;
   return "no cache is planned: the file does not say how many layers it has (" +
@@ -348,7 +355,10 @@ void plan(const MemoryOptions& asked) {
     fit(options, file, planned, context);
   }
   Plan made = make_plan_anyway(options, file, planned);
-  if (no_cache) made.notes.push_back(*no_cache);
+  if (no_cache) {
+    made.notes.push_back(*no_cache);
+    made.cache = allot::load::PlannedCache{.context = options.context};
+  }
   if (refused) made.cache = refused;
   const Verdict verdict = refused ? Verdict{} : verdict_of(options, made, devices);
   if (verdict.fits == false && !looks_for_context && made.bytes_for(Purpose::cache) != 0) {

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "support/models.hpp"
@@ -80,6 +81,11 @@ TEST_CASE("plan --fit moves the experts that cost the fewest bytes, and no more 
     CHECK(json["fits"] == true);
     return bytes_on(json, "host");
   };
+  const auto one = json_of(run_tool(plan + " --context 256 --memory " + std::to_string(total - 1) +
+                                    ",1GiB"))["experts_on_host"];
+  CHECK(one["tensors"] == 1);
+  CHECK(one["bytes"] == small);
+  CHECK(one["bytes_a_token"] == small / 8 * 2);
   CHECK(moved(0) == 0);
   CHECK(moved(1) == small);
   CHECK(moved(small) == small);
@@ -210,6 +216,24 @@ TEST_CASE("plan and load take further files, each with its line, all in one budg
   CHECK(wrong.status == 1);
   CHECK(says(wrong.error, "neither a projector"));
   CHECK(run_tool("plan " + file + " --draft " + projector).status == 1);
+}
+
+TEST_CASE("plan: adapters and projectors keep no cache, whatever context is asked for") {
+  const test::TemporaryFolder folder;
+  for (const char* type : {"adapter", "mmproj"}) {
+    gguf::Writer writer;
+    writer.add("general.type", std::string_view{type});
+    writer.add("general.architecture", "llama");
+    writer.add_tensor("a", gguf::TensorType::F32, {64}, test::fill_with_offsets);
+    const std::string file = (folder.path() / type).string();
+    writer.write(file);
+    for (const char* wanted : {" --context 100", " --fit"}) {
+      const Outcome outcome = run_tool("plan --json --memory 1GiB " + file + wanted);
+      CHECK(outcome.status == 0);
+      CHECK(json_of(outcome)["cache_bytes"] == 0);
+      CHECK(json_of(outcome)["assumed"].size() == 1);
+    }
+  }
 }
 
 TEST_CASE("plan --json names the sources of free memory") {
