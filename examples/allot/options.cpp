@@ -80,6 +80,7 @@ void add_transform_options(CLI::App& command, loading::TransformOptions& options
           "first pattern that matches applies")
       ->type_name("[NAMES=]TYPE")
       ->take_all()
+      ->allow_extra_args(false)
       ->group(form);
   command
       .add_option_function<std::vector<std::string>>(
@@ -91,6 +92,7 @@ void add_transform_options(CLI::App& command, loading::TransformOptions& options
           "Join Q, K, V (gate, up) of a layer into one tensor if their types agree: qkv, gate-up, "
           "or both, separated by a comma")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember({"qkv", "gate-up"}))
       ->type_name("WHAT")
       ->group(form);
@@ -98,6 +100,7 @@ void add_transform_options(CLI::App& command, loading::TransformOptions& options
       .add_option("--transpose", options.transpose,
                   "Transpose tensors with these names, as in 'output.*'; quantized ones only if "
                   "they are dequantized too")
+      ->allow_extra_args(false)
       ->type_name("NAMES")
       ->group(form);
   add_value(command, "--pad", "last-row|every-row[:ELEMENTS]",

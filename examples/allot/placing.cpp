@@ -69,12 +69,14 @@ void add_placing_options(CLI::App& command, PlacingChoice& choice) {
           "'blk.*.ffn_*_exps.*=host'; the first pattern that matches applies")
       ->type_name("NAMES=DEVICE")
       ->take_all()
+      ->allow_extra_args(false)
       ->group("Where");
   command
       .add_option("--with", choice.with,
                   "Also a projector (mmproj) or an adapter (LoRA) of the model, in the same memory")
       ->type_name("FILE")
       ->take_all()
+      ->allow_extra_args(false)
       ->group("What else");
   command.add_option("--draft", choice.draft, "Also a draft model, with a cache of its own")
       ->type_name("FILE")

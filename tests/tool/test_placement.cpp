@@ -218,6 +218,17 @@ TEST_CASE("plan and load take further files, each with its line, all in one budg
   CHECK(run_tool("plan " + file + " --draft " + projector).status == 1);
 }
 
+TEST_CASE("an option that can be given again takes one argument each time, not the file after it") {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_llama(folder.path() / "m.gguf").string();
+  for (const char* option : {"--memory 1GiB", "--place token_embd.weight=host", "--transpose none",
+                             "--dequantize f16", "--fuse qkv"}) {
+    INFO(option);
+    CHECK(run_tool(std::string{"plan "} + option + " " + file).status == 0);
+  }
+  CHECK(run_tool("plan --device staged-host,host --memory 1GiB,1GiB " + file).status == 0);
+}
+
 TEST_CASE("plan: adapters and projectors keep no cache, whatever context is asked for") {
   const test::TemporaryFolder folder;
   for (const char* type : {"adapter", "mmproj"}) {
