@@ -59,6 +59,7 @@ inline CLI::Option* add_sizes(CLI::App& command, const std::string& name,
           },
           help)
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->type_name("SIZE,...");
 }
 

@@ -222,9 +222,9 @@ TEST_CASE("an option that can be given again takes one argument each time, not t
   const test::TemporaryFolder folder;
   const std::string file = test::write_llama(folder.path() / "m.gguf").string();
   for (const char* option : {"--memory 1GiB", "--place token_embd.weight=host", "--transpose none",
-                             "--dequantize f16", "--fuse qkv"}) {
+                             "--dequantize f16", "--fuse qkv", "--only 'blk*'"}) {
     INFO(option);
-    CHECK(run_tool(std::string{"plan "} + option + " " + file).status == 0);
+    CHECK(run_tool(std::string{"plan "} + option + " " + file + " --json").status == 0);
   }
   CHECK(run_tool("plan --device staged-host,host --memory 1GiB,1GiB " + file).status == 0);
 }
