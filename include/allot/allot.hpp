@@ -25,6 +25,7 @@
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
 #include <allot/load/verify.hpp>
+#include <allot/memory/free_pages.hpp>
 #include <allot/memory/host_memory.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/memory/reclaimer.hpp>

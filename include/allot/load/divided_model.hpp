@@ -12,6 +12,8 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/device/device.hpp>
+#include <allot/load/detail/take.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/model.hpp>
 #include <allot/load/plan/plan.hpp>
@@ -23,6 +25,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -40,6 +43,8 @@ class DividedArena {
   [[nodiscard]] const std::string& device() const noexcept { return device_; }
   /// Returns a consistent snapshot.
   [[nodiscard]] virtual Usage usage() const = 0;
+  /// Gives the pages of its free blocks back to the system, if its memory can.
+  virtual void return_free_pages() const = 0;
 
  private:
   std::string device_;
@@ -77,6 +82,12 @@ class DividedTensor : public TensorForm {
     return Slice<DeviceAccessible>{bytes_.owner, bytes_.address, bytes_.bytes};
   }
 
+  /// Gives up this object's share of the memory; for `DividedModel::release`.
+  void release() noexcept {
+    bytes_ = {};
+    unload();
+  }
+
  private:
   std::string device_;
   DividedBytes bytes_;
@@ -90,6 +101,23 @@ class DividedModel : public ModelTensors<DividedTensor> {
                std::vector<DividedTensor> tensors, LoadReport report)
       : ModelTensors{std::move(plan), std::move(tensors), std::move(report)},
         arenas_{std::move(arenas)} {}
+
+  /// As `Model::release`.
+  void release(std::string_view name) {
+    const Item& item = plan().items[give_up(name)];
+    if (item.has_own_memory()) arenas_[item.arena]->return_free_pages();
+  }
+
+  /// As `Model::take`.
+  /// Throws: also `std::invalid_argument` for a tensor that neither that device nor the host may touch.
+  template <Device DeviceType>
+  [[nodiscard]] Tensor<AccessOf<typename DeviceType::memory_type>> take(std::string_view name,
+                                                                        DeviceType& device) const {
+    const DividedTensor& tensor = (*this)[name];
+    return {tensor, detail::take(device, tensor.name(), tensor.address(), tensor.bytes(),
+                                 tensor.host_slice().has_value(),
+                                 tensor.device() == std::string{device.name()})};
+  }
 
   /// Returns the arenas that hold everything; each was one allocation on its device.
   [[nodiscard]] std::span<const std::shared_ptr<const DividedArena>> arenas() const noexcept {

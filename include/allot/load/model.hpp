@@ -3,13 +3,17 @@
 /// `load::Model`: a loaded model. Its tensors are slices, which keep their memory alive.
 #pragma once
 
+#include <allot/device/device.hpp>
 #include <allot/gguf/name_index.hpp>
 #include <allot/gguf/tensor.hpp>
+#include <allot/load/detail/take.hpp>
 #include <allot/load/layers.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/plan.hpp>
+#include <allot/memory/free_pages.hpp>
 #include <allot/slice.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -36,8 +40,12 @@ class TensorForm {
   [[nodiscard]] const gguf::Shape& shape() const noexcept { return shape_; }
   /// Returns the bytes from one block, row, matrix to the next.
   [[nodiscard]] const Strides& strides() const noexcept { return strides_; }
-  /// Returns false for a tensor that the plan leaves in the file (`PlanOptions::only`).
+  /// Returns false for a tensor that the plan leaves in the file (`PlanOptions::only`), and for one
+  /// that the model released.
   [[nodiscard]] bool is_loaded() const noexcept { return is_loaded_; }
+
+ protected:
+  void unload() noexcept { is_loaded_ = false; }
 
  private:
   std::string name_;
@@ -52,11 +60,19 @@ template <class Access>
 class Tensor : public TensorForm {
  public:
   Tensor(const Item& item, Slice<Access> slice) : TensorForm{item}, slice_{std::move(slice)} {}
+  Tensor(TensorForm form, Slice<Access> slice)
+      : TensorForm{std::move(form)}, slice_{std::move(slice)} {}
 
   [[nodiscard]] void* address() const noexcept { return slice_.address(); }
   /// Returns the bytes from its first to its last, including the zeros after it.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return slice_.bytes(); }
   [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }
+
+  /// Gives up this object's share of the memory; for `Model::release`.
+  void release() noexcept {
+    slice_ = {};
+    this->unload();
+  }
 
  private:
   Slice<Access> slice_;
@@ -88,7 +104,7 @@ class ModelTensors {
   /// no item has that name. Complexity: constant.
   [[nodiscard]] const tensor_type* find(std::string_view name) const noexcept {
     const auto found = names_.find(name, NameAt{&tensors_});
-    return found ? &tensors_[*found] : nullptr;
+    return found && tensors_[*found].is_loaded() ? &tensors_[*found] : nullptr;
   }
 
   /// The same. Throws: `std::out_of_range` naming the tensor if there is none.
@@ -97,7 +113,8 @@ class ModelTensors {
     for (const tensor_type& tensor : tensors_) {
       if (tensor.name() != name) continue;
       throw std::out_of_range{"tensor " + std::string{name} +
-                              " is not loaded; plan with it (PlanOptions::only)"};
+                              " is not loaded: it was released, or left out of the plan "
+                              "(PlanOptions::only)"};
     }
     throw std::out_of_range{"the model has no tensor " + std::string{name}};
   }
@@ -135,6 +152,16 @@ class ModelTensors {
   /// Returns what loading took.
   [[nodiscard]] const LoadReport& report() const noexcept { return report_; }
 
+ protected:
+  /// Gives up the model's share of a tensor's memory. Returns the number of its item.
+  /// Throws: `std::out_of_range`, as `operator[]`.
+  std::size_t give_up(std::string_view name) {
+    const tensor_type& tensor = (*this)[name];
+    const auto number = static_cast<std::size_t>(&tensor - tensors_.data());
+    tensors_[number].release();
+    return number;
+  }
+
  private:
   /// Returns the name at a place, for the index.
   struct NameAt {
@@ -165,6 +192,31 @@ class Model : public ModelTensors<Tensor<AccessOf<typename SharedArena::memory_t
         LoadReport report)
       : ModelTensors<tensor_type>{std::move(plan), std::move(tensors), std::move(report)},
         arenas_{std::move(arenas)} {}
+
+  /// Gives up the model's share of a tensor: once no other slice of it is left, its bytes can be used
+  /// again in the arena, and pages of host memory go back to the system. A GPU's driver gets nothing
+  /// back before all of the arena is free. A part of a fused tensor frees nothing by itself.
+  /// Throws: `std::out_of_range`, as `operator[]`; nothing has changed.
+  void release(std::string_view name) {
+    const Item& item = this->plan().items[this->give_up(name)];
+    if constexpr (ReturnsPages<typename SharedArena::memory_type>) {
+      if (item.has_own_memory()) return_free_pages(arenas_[item.arena]);
+    }
+  }
+
+  /// Returns a copy of a tensor in an allocation of its own, which the caller owns; the model keeps
+  /// its own. Waits until the bytes are there.
+  /// \param device  the one that the tensor is on, or any for a tensor that the host may touch
+  /// Throws: `std::out_of_range`, as `operator[]`; `OutOfMemory`; what the device throws.
+  template <Device DeviceType>
+  [[nodiscard]] Tensor<AccessOf<typename DeviceType::memory_type>> take(std::string_view name,
+                                                                        DeviceType& device) const {
+    const tensor_type& tensor = (*this)[name];
+    return {tensor,
+            detail::take(
+                device, tensor.name(), tensor.address(), tensor.bytes(), access_type::host,
+                std::same_as<typename DeviceType::memory_type, typename SharedArena::memory_type>)};
+  }
 
   /// Returns the arenas that hold everything; each was one allocation on its device.
   [[nodiscard]] std::span<const SharedArena> arenas() const noexcept { return arenas_; }

@@ -105,6 +105,12 @@ class HostMemory {
     os::populate_pages(first, bytes);
   }
 
+  /// Gives the pages that lie wholly in a range back to the system, as `return_free_pages` asks. The
+  /// range stays part of its region; its bytes are undefined.
+  static void return_pages(std::byte* first, std::uint64_t bytes) noexcept {
+    os::return_pages(first, bytes);
+  }
+
 #if defined(__cpp_exceptions)
   /// Maps `bytes`, rounded up to 2 MiB, at a multiple of 2 MiB. Touches no page.
   /// Throws: `OutOfMemory` of reason `source` if the system refuses, or for an alignment above

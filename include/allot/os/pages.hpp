@@ -56,9 +56,10 @@ inline void unmap_pages(std::byte* first, std::uint64_t) noexcept {
   VirtualFree(first, 0, detail::release);
 }
 
-/// Both are only advice, and nothing here.
+/// These are only advice, and nothing here.
 inline void prefer_huge_pages(std::byte*, std::uint64_t) noexcept {}
 inline void populate_pages(std::byte*, std::uint64_t) noexcept {}
+inline void return_pages(std::byte*, std::uint64_t) noexcept {}
 
 #else
 
@@ -96,6 +97,15 @@ inline void populate_pages([[maybe_unused]] std::byte* first,
   const std::uint64_t front = reinterpret_cast<std::uintptr_t>(first) & (page - 1);
   ::madvise(first - front, bytes + front, MADV_POPULATE_WRITE);
 #endif
+}
+
+/// Gives the pages that lie wholly in a range back to the system. The range stays mapped; fresh pages
+/// come when it is touched again.
+inline void return_pages(std::byte* first, std::uint64_t bytes) noexcept {
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t front = (0 - reinterpret_cast<std::uintptr_t>(first)) & (page - 1);
+  if (bytes < front + page) return;
+  ::madvise(first + front, (bytes - front) & ~(page - 1), MADV_DONTNEED);
 }
 
 #endif

@@ -58,8 +58,8 @@ TEST_CASE_TEMPLATE("only the tensors that patterns name are planned and loaded",
   CHECK(model["blk.1.attn_q.weight"].is_loaded());
   CHECK(model.find("blk.2.attn_q.weight") == nullptr);
   CHECK_THROWS_WITH_AS(static_cast<void>(model["blk.2.attn_q.weight"]),
-                       "tensor blk.2.attn_q.weight is not loaded; plan with it "
-                       "(PlanOptions::only)",
+                       "tensor blk.2.attn_q.weight is not loaded: it was released, or left out of "
+                       "the plan (PlanOptions::only)",
                        std::out_of_range);
   CHECK(model.tensors().size() == some.file.tensors().size());
   CHECK(model.layers().size() == 2);

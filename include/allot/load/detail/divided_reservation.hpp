@@ -13,6 +13,7 @@
 #include <allot/load/model_on.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/weight_policy.hpp>
+#include <allot/memory/free_pages.hpp>
 #include <allot/os/smart_pointers.hpp>
 
 #include <cstddef>
@@ -41,6 +42,9 @@ class FilledArenaOf final : public FilledArena {
       : FilledArena{std::move(device)}, arena_{std::move(arena)} {}
 
   [[nodiscard]] Usage usage() const override { return arena_.usage(); }
+  void return_free_pages() const override {
+    if constexpr (ReturnsPages<typename SharedArena::memory_type>) allot::return_free_pages(arena_);
+  }
   [[nodiscard]] DividedBytes allocate(const Item& item) override {
     using MemoryType = typename SharedArena::memory_type;
     const auto slice = allocate_as_planned(arena_, item);
