@@ -152,7 +152,7 @@ ModelTensors tensors_of_model(const loading::Plan& plan) {
   for (const loading::Item& item : plan.items) {
     const bool is_weight = item.purpose == loading::Purpose::weight;
     if (item.file != 0 || (!is_weight && item.purpose != loading::Purpose::fused)) continue;
-    tensors.count += is_weight ? 1 : 0;
+    tensors.count += is_weight && !item.left_out ? 1 : 0;
     tensors.bytes += item.has_own_memory() ? item.bytes : 0;
   }
   return tensors;
