@@ -505,9 +505,9 @@ TEST_CASE("a mutex's lock can be released early, held again and handed on") {
 TEST_CASE("random bits fill every word, and differ each time") {
   std::vector<std::uint64_t> first(100);  // more than the system gives at once
   std::vector<std::uint64_t> second(100);
-  os::fill_with_random_bits(first);
-  os::fill_with_random_bits(second);
+  os::fill_with_random_bits(first.data(), first.size());
+  os::fill_with_random_bits(second.data(), second.size());
   CHECK(std::count(first.begin(), first.end(), 0U) == 0);
   CHECK(first != second);
-  CHECK_NOTHROW(os::fill_with_random_bits({}));
+  CHECK_NOTHROW(os::fill_with_random_bits(nullptr, 0));
 }

@@ -7,6 +7,7 @@
 ///     for (const gguf::TensorInfo& tensor : file.tensors()) ...
 #pragma once
 
+#include <allot/core/deferred.hpp>
 #include <allot/gguf/detail/split_model.hpp>
 #include <allot/gguf/error.hpp>
 #include <allot/gguf/metadata.hpp>
@@ -82,8 +83,9 @@ class File {
     return parts_.containers.front().byte_order;
   }
 
-  /// Returns one for each file of the model, in order.
-  [[nodiscard]] std::span<const Shard> shards() const noexcept {
+  /// Returns one for each file of the model, in order: a `std::span<const Shard>`.
+  template <class Owner = void>
+  [[nodiscard]] Deferred<std::span<const Shard>, Owner> shards() const noexcept {
     return {parts_.shards.data(), parts_.shards.size()};
   }
 
@@ -136,8 +138,10 @@ class File {
     return parts_.containers.front().metadata;
   }
 
-  /// Returns all tensors, shard by shard, in file order; of a lenient reading those that are complete.
-  [[nodiscard]] std::span<const TensorInfo> tensors() const noexcept {
+  /// Returns all tensors, shard by shard, in file order; of a lenient reading those that are complete:
+  /// a `std::span<const TensorInfo>`.
+  template <class Owner = void>
+  [[nodiscard]] Deferred<std::span<const TensorInfo>, Owner> tensors() const noexcept {
     return {tensors_.data(), tensors_.size()};
   }
 

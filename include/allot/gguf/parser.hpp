@@ -21,7 +21,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -124,7 +123,7 @@ class Parser {
     if (in_.text(0, 4) == "GGUF") return;
     std::string start(
         static_cast<std::size_t>(smaller<std::uint64_t>(file_.size(), recognized_bytes)), '\0');
-    read_input(file_, 0, std::as_writable_bytes(std::span{start}));
+    read_input(file_, 0, {reinterpret_cast<std::byte*>(start.data()), start.size()});
     if (!has_swapped_magic(start)) in_.fail(0, other_format(start));
   }
 

@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 namespace allot::load::detail {
@@ -31,18 +30,18 @@ struct Batch {
 };
 
 /// Batches of at most `slot_bytes`; gaps of up to 64 KiB are read along.
-template <class = void>
-[[nodiscard]] std::vector<Batch> batches_of(std::span<const Step> pieces,
-                                            std::span<const ArenaPlace> arenas,
+/// \tparam Pieces, Places  ranges of `Step` and `ArenaPlace`
+template <class Pieces, class Places>
+[[nodiscard]] std::vector<Batch> batches_of(const Pieces& pieces, const Places& arenas,
                                             std::uint64_t slot_bytes) {
   constexpr std::uint64_t most_gap = 64 * KiB;
   constexpr std::size_t most_pieces = 64;
   std::vector<Batch> batches;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
-    const Step& piece = pieces[i];
+    const auto& piece = pieces[i];
     if (!batches.empty()) {
       Batch& last = batches.back();
-      const Step& before = pieces[i - 1];
+      const auto& before = pieces[i - 1];
       const std::uint64_t end = last.file_offset + last.bytes;
       if (piece.shard == last.shard && piece.file_offset >= end &&
           piece.file_offset - end <= most_gap && last.count < most_pieces &&

@@ -97,7 +97,8 @@ class BlockReader {
   [[nodiscard]] std::span<const std::byte> next(std::uint64_t most) {
     if (rest_.empty()) {
       const std::uint64_t room = buffer_.size() / conversion_.unit_from * conversion_.unit_from;
-      const auto read = std::span{buffer_}.first(static_cast<std::size_t>(smaller(room, left_)));
+      const std::span<std::byte> read{buffer_.data(),
+                                      static_cast<std::size_t>(smaller(room, left_))};
       conversion_.shard->read(offset_, read);
       if (conversion_.swapped) gguf::swap_byte_order(conversion_.from, read);
       offset_ += read.size();

@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 namespace allot::load::detail {
@@ -17,13 +16,15 @@ namespace allot::load::detail {
 /// Cuts steps that read bytes as they are into pieces that end at multiples of `piece_bytes` in the
 /// arena, so that no two threads fault in the same huge page, and no two copies write to one page.
 ///
-/// \tparam Owner  any type of the caller's: this is compiled only when the caller is
-template <class Owner>
-[[nodiscard]] std::vector<Step> cut(std::span<const Step> steps, std::uint64_t piece_bytes) {
-  std::vector<Step> pieces;
-  for (Step rest : steps) {
+/// \tparam Steps  a vector of `Step`; as a parameter, so that this is compiled only where it is called
+/// \param first   the first of them that is wanted
+template <class Steps>
+[[nodiscard]] Steps cut(const Steps& steps, std::uint64_t piece_bytes, std::size_t first = 0) {
+  Steps pieces;
+  for (std::size_t i = first; i < steps.size(); ++i) {
+    auto rest = steps[i];
     while (rest.bytes != 0) {
-      Step piece = rest;
+      auto piece = rest;
       piece.bytes = smaller(rest.bytes, piece_bytes - rest.arena_offset % piece_bytes);
       piece.arena_bytes = piece.bytes;
       rest.file_offset += piece.bytes;
@@ -37,16 +38,15 @@ template <class Owner>
 
 /// The same, into pieces of at most a slot. The first ones are smaller, each twice the one before:
 /// so the link is busy while the first slots are still being filled.
-template <class Owner>
-[[nodiscard]] std::vector<Step> cut_gradually(std::span<const Step> steps,
-                                              std::uint64_t slot_bytes) {
-  std::vector<Step> first;
-  std::vector<Step> rest{steps.begin(), steps.end()};
+template <class Steps>
+[[nodiscard]] Steps cut_gradually(const Steps& steps, std::uint64_t slot_bytes) {
+  Steps first;
+  Steps rest = steps;
   std::size_t from = 0;
   for (std::uint64_t most = slot_bytes / 16; most >= 64 * KiB && most < slot_bytes; most *= 2) {
     if (from == rest.size()) break;
-    Step& step = rest[from];
-    Step piece = step;
+    auto& step = rest[from];
+    auto piece = step;
     piece.bytes = smaller(most, step.bytes);
     piece.arena_bytes = piece.bytes;
     first.push_back(piece);
@@ -55,7 +55,7 @@ template <class Owner>
     step.bytes -= piece.bytes;
     if (step.bytes == 0) ++from;
   }
-  const auto others = cut<Owner>(std::span{rest}.subspan(from), slot_bytes);
+  const Steps others = cut(rest, slot_bytes, from);
   first.insert(first.end(), others.begin(), others.end());
   return first;
 }
@@ -64,7 +64,7 @@ template <class Owner>
 template <class Steps>
 [[nodiscard]] std::uint64_t bytes_of(const Steps& steps) noexcept {
   std::uint64_t total = 0;
-  for (const Step& step : steps) total += step.arena_bytes;
+  for (const auto& step : steps) total += step.arena_bytes;
   return total;
 }
 

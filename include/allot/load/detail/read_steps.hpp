@@ -14,7 +14,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 namespace allot::load::detail {
 
@@ -40,12 +39,13 @@ void read_piece(const gguf::File& file, const Step& piece, std::byte* arena, Pop
 /// Blocks until done.
 /// Throws: `Cancelled`, what `progress` throws, `gguf::ParseError`; by then no thread reads any
 /// more.
-template <class Owner = void>
-void read_steps(const gguf::File& file, const Plan& plan, std::span<std::byte* const> bases,
-                Populate populate, std::size_t readers, const ProgressCallback& progress) {
+/// \tparam Bases  a vector; as a parameter, so that this is compiled only where it is called
+template <class Bases>
+void read_steps(const gguf::File& file, const Plan& plan, const Bases& bases, Populate populate,
+                std::size_t readers, const ProgressCallback& progress) {
   constexpr std::uint64_t piece_bytes = 4 * MiB;
-  const Work<Owner> work{file, plan, piece_bytes};
-  const auto pieces = cut<Owner>(work.plain(), piece_bytes);
+  const Work<Bases> work{file, plan, piece_bytes};
+  const auto pieces = cut(work.plain(), piece_bytes);
   ByteCount done{bytes_of(plan.steps)};
   WorkerPool pool{pieces.size() + work.tiles(), [&](std::size_t i) {
                     if (i < pieces.size()) {

@@ -4,6 +4,7 @@
 /// its device's arenas are divided.
 #pragma once
 
+#include <allot/core/deferred.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
@@ -74,7 +75,8 @@ struct Refusal {
 
 /// Reserves every arena, or keeps none and returns which one was refused.
 template <class Reserved>
-[[nodiscard]] std::optional<Refusal> try_reserve(const Plan& plan, Reserved& reserved) {
+[[nodiscard]] std::optional<Deferred<Refusal, Reserved>> try_reserve(const Plan& plan,
+                                                                     Reserved& reserved) {
   reserved.clear();
   for (std::size_t i = 0; i < plan.arenas.size(); ++i) {
     try {
@@ -82,7 +84,7 @@ template <class Reserved>
     } catch (const OutOfMemory& refusal) {
       if (refusal.reason() != RefusalReason::source) throw;
       reserved.clear();
-      return Refusal{i, std::current_exception()};
+      return Deferred<Refusal, Reserved>{i, std::current_exception()};
     }
   }
   return std::nullopt;

@@ -56,7 +56,7 @@ class Upload {
         ring_{devices.front(), trimmed(options, bytes_of(plan.steps)), report.fallbacks},
         direct_{file, options.direct_io, report.fallbacks},
         work_{file, plan, ring_.slot_bytes()},
-        pieces_{cut_gradually<Upload>(work_.plain(), ring_.slot_bytes())},
+        pieces_{cut_gradually(work_.plain(), ring_.slot_bytes())},
         batches_{batches_of(pieces_, arenas, ring_.slot_bytes())},
         progress_{bytes_of(plan.steps)} {
     lanes_.reserve(devices.size());
@@ -104,16 +104,17 @@ class Upload {
     Held held = ring_.take();
     land(held);
     const std::byte* const first = direct_.read(file_.shards()[batch.shard], batch, held.memory());
-    const auto pieces = std::span{pieces_}.subspan(batch.first, batch.count);
-    const std::size_t number = arenas_[pieces.front().arena].device;
-    launch(held, number, bytes_of(pieces),
-           [&](DeviceType& device, typename DeviceType::stream_type& on) {
-             for (const Step& piece : pieces) {
-               device.copy_to_device(arenas_[piece.arena].base + piece.arena_offset,
-                                     first + (piece.file_offset - batch.file_offset), piece.bytes,
-                                     on);
-             }
-           });
+    const std::size_t end = batch.first + batch.count;
+    const std::size_t number = arenas_[pieces_[batch.first].arena].device;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = batch.first; i < end; ++i) bytes += pieces_[i].arena_bytes;
+    launch(held, number, bytes, [&](DeviceType& device, typename DeviceType::stream_type& on) {
+      for (std::size_t i = batch.first; i < end; ++i) {
+        const Step& piece = pieces_[i];
+        device.copy_to_device(arenas_[piece.arena].base + piece.arena_offset,
+                              first + (piece.file_offset - batch.file_offset), piece.bytes, on);
+      }
+    });
   }
 
   template <class TileType>

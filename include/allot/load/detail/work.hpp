@@ -10,7 +10,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -67,7 +66,7 @@ class Work {
     }
   }
 
-  [[nodiscard]] std::span<const Step> plain() const noexcept { return plain_; }
+  [[nodiscard]] const std::vector<Step>& plain() const noexcept { return plain_; }
 
   /// Returns the number of tiles. Complexity: constant.
   [[nodiscard]] std::uint64_t tiles() const noexcept {

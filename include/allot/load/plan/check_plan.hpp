@@ -12,7 +12,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -83,10 +82,11 @@ void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
 /// Throws: `std::logic_error` if two steps write the same byte: threads carry them out
 /// concurrently.
 /// Requires: `check_step` found each of them right. Complexity: O(n log n) in the steps.
-template <class = void>
-void check_apart(std::span<const Step> steps) {
+/// \tparam Steps  a range of `Step`; as a parameter, so that this is compiled only where it is called
+template <class Steps>
+void check_apart(const Steps& steps) {
   std::vector<const Step*> sorted;
-  for (const Step& step : steps) {
+  for (const auto& step : steps) {
     if (step.arena_bytes != 0) sorted.push_back(&step);
   }
   sort_stably(sorted, [](const Step* a, const Step* b) {

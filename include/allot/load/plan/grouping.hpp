@@ -39,9 +39,8 @@ concept GroupingPolicy = requires(const Model grouping, std::span<const ItemLayo
 
 /// Everything in one arena: one device allocation.
 struct OneArena {
-  template <class = void>
-  [[nodiscard]] static std::vector<Group> groups(std::span<const ItemLayout>,
-                                                 std::span<const std::uint32_t> chosen,
+  template <class Items, class Chosen>
+  [[nodiscard]] static std::vector<Group> groups(const Items&, const Chosen& chosen,
                                                  std::uint64_t) {
     if (chosen.empty()) return {};
     return {{"all", {chosen.begin(), chosen.end()}}};
@@ -55,13 +54,12 @@ class ArenasOf {
   /// \param bytes  the most in one arena
   constexpr explicit ArenasOf(std::uint64_t bytes) noexcept : bytes_{bytes} {}
 
-  template <class = void>
-  [[nodiscard]] std::vector<Group> groups(std::span<const ItemLayout> items,
-                                          std::span<const std::uint32_t> chosen,
+  template <class Items, class Chosen>
+  [[nodiscard]] std::vector<Group> groups(const Items& items, const Chosen& chosen,
                                           std::uint64_t alignment) const {
     std::vector<Group> made;
     std::uint64_t filled = 0;
-    for (const std::uint32_t index : chosen) {
+    for (const auto index : chosen) {
       const auto rounded = checked_align_up(items[index].bytes, alignment);
       const bool fits = rounded && filled <= bytes_ && *rounded <= bytes_ - filled;
       if (made.empty() || !fits) {

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -49,9 +50,9 @@ enum class LayerWord { named, any };
 /// Returns the layer in a name such as `blk.12.attn_q.weight`, or nothing. In `cache.12.k` the stack
 /// is `cache.`: which stack of the model that means depends on the others. A file's own prefix, as
 /// in `draft:blk.0.attn_q.weight`, is part of the stack.
-template <class = void>
-[[nodiscard]] std::optional<LayerName> layer_name_of(std::string_view name,
-                                                     LayerWord words = LayerWord::named) noexcept {
+template <class Owner = void>
+[[nodiscard]] std::optional<Deferred<LayerName, Owner>> layer_name_of(
+    std::string_view name, LayerWord words = LayerWord::named) noexcept {
   std::size_t start = 0;  // of a word
   for (std::size_t dot = 0; (dot = name.find('.', start)) != std::string_view::npos;
        start = dot + 1) {
@@ -68,8 +69,8 @@ template <class = void>
       if (number) number = checked_add(*number, static_cast<std::uint64_t>(rest[digits] - '0'));
     }
     if (digits == 0 || !number || digits == rest.size() || rest[digits] != '.') continue;
-    return LayerName{name.substr(0, word == "blk" ? first : dot + 1), *number,
-                     rest.substr(digits + 1)};
+    return Deferred<LayerName, Owner>{name.substr(0, word == "blk" ? first : dot + 1), *number,
+                                      rest.substr(digits + 1)};
   }
   return std::nullopt;
 }

@@ -9,6 +9,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/os/smart_pointers.hpp>
 #include <allot/pool/kv/kv_cache.hpp>
 #include <allot/pool/kv/kv_keys.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
@@ -20,7 +21,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <utility>

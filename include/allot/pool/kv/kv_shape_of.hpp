@@ -13,6 +13,7 @@
 #include <allot/gguf/tensor_type.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -30,7 +31,8 @@ struct KvGroup {
 
 namespace detail {
 
-[[nodiscard]] inline std::string attention_text(const KvShape& shape) {
+template <class = void>
+[[nodiscard]] std::string attention_text(const KvShape& shape) {
   return std::to_string(shape.kv_heads) + " KV heads with keys of " +
          std::to_string(shape.key_dimension) + " and values of " +
          std::to_string(shape.keeps_values ? shape.value_dimension : 0);
@@ -42,8 +44,9 @@ namespace detail {
 }
 
 /// Returns what a layer keeps as a shape of one layer.
-[[nodiscard]] inline KvShape shape_of(const gguf::LayerMemory& kept, gguf::TensorType key_type,
-                                      gguf::TensorType value_type) {
+template <class = void>
+[[nodiscard]] KvShape shape_of(const gguf::LayerMemory& kept, gguf::TensorType key_type,
+                               gguf::TensorType value_type) {
   const auto element_of = [](gguf::TensorType type) {
     const gguf::TypeInfo info = gguf::checked_type_info(type);
     return ElementSize{info.block_bytes, info.block_elements};
@@ -62,16 +65,16 @@ namespace detail {
 /// Returns a model's layers in groups that keep the same rows and as many tokens, in the order of
 /// their first layers. States of fixed size, and compressed rows of several tokens, are none.
 /// Throws: `std::runtime_error` naming the key that is missing or wrong.
-[[nodiscard]] inline std::vector<KvGroup> kv_groups_of(
-    const gguf::File& file, gguf::TensorType key_type = gguf::TensorType::F16,
+[[nodiscard]] std::vector<KvGroup> kv_groups_of(
+    const std::same_as<gguf::File> auto& file, gguf::TensorType key_type = gguf::TensorType::F16,
     gguf::TensorType value_type = gguf::TensorType::F16) {
-  const gguf::ModelMemory memory = gguf::model_memory_of(file);
+  const auto memory = gguf::model_memory_of(file);
   if (!memory.problem.empty()) {
     throw std::runtime_error{"the KV cache cannot be planned: " + memory.problem +
                              "; plan without a context, or correct the key in the file"};
   }
   std::vector<KvGroup> groups;
-  for (const gguf::LayerMemory& kept : memory.kept) {
+  for (const auto& kept : memory.kept) {
     if (gguf::is_state(kept.kind) || kept.tokens_a_row != 1 || kept.key_elements == 0) continue;
     const KvShape shape = detail::shape_of(kept, key_type, value_type);
     KvGroup* of = nullptr;
@@ -95,16 +98,16 @@ namespace detail {
 /// are as long as the context.
 /// Throws: `std::runtime_error` naming the key that is missing or wrong, if no layer keeps
 /// anything, and if layers keep different amounts: such a model needs a group for each kind.
-[[nodiscard]] inline KvShape kv_shape_of(const gguf::File& file,
-                                         gguf::TensorType key_type = gguf::TensorType::F16,
-                                         gguf::TensorType value_type = gguf::TensorType::F16) {
-  const std::vector<KvGroup> groups = kv_groups_of(file, key_type, value_type);
+[[nodiscard]] KvShape kv_shape_of(const std::same_as<gguf::File> auto& file,
+                                  gguf::TensorType key_type = gguf::TensorType::F16,
+                                  gguf::TensorType value_type = gguf::TensorType::F16) {
+  const auto groups = kv_groups_of(file, key_type, value_type);
   if (groups.empty())
     throw std::runtime_error{
         "no layer of this model has keys and values to keep; it needs no KV cache"};
   KvShape shape = groups.front().shape;
   shape.layers = 0;
-  for (const KvGroup& group : groups) {
+  for (const auto& group : groups) {
     if (!detail::have_same_rows(group.shape, groups.front().shape)) {
       throw std::runtime_error{"layers of this model keep different amounts: " +
                                detail::attention_text(groups.front().shape) + " and " +

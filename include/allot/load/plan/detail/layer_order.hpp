@@ -77,7 +77,9 @@ class LayerOrder {
   /// Returns false if no item's name has a layer.
   [[nodiscard]] bool has_layers() const noexcept { return !stacks_.empty(); }
 
-  [[nodiscard]] std::uint64_t place_of(const ItemLayout& item) const {
+  /// \param item  an `ItemLayout`
+  template <class ItemType>
+  [[nodiscard]] std::uint64_t place_of(const ItemType& item) const {
     if (is_of_adapter(item)) {  // belongs to what it adapts
       ItemLayout adapted = item;
       adapted.file = 0;
@@ -119,7 +121,7 @@ class LayerOrder {
 
   template <class Items>
   void add_stacks(const Items& items) {
-    for (const ItemLayout& item : items) {
+    for (const auto& item : items) {
       if (item.purpose != Purpose::weight || is_of_adapter(item)) continue;
       const auto layer = layer_name_of(item.name, word_);
       if (!layer || !names_.add(layer->stack, stacks_.size(), NameAt{this})) continue;

@@ -7,6 +7,7 @@
 #include <allot/arena.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/load/plan/detail/assign.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
@@ -38,11 +39,11 @@ struct Blocks {
 
 /// Places the chosen items in an arena of that capacity. Returns nothing if they do not fit.
 template <WeightPolicy Policy>
-[[nodiscard]] std::optional<Blocks> place_all(std::span<const ItemLayout> items,
-                                              std::span<const std::uint32_t> chosen,
-                                              std::uint64_t capacity) {
+[[nodiscard]] std::optional<Deferred<Blocks, Policy>> place_all(
+    std::span<const ItemLayout> items, std::span<const std::uint32_t> chosen,
+    std::uint64_t capacity) {
   PlanningArena<Policy> arena{capacity};
-  Blocks placed{capacity, {}};
+  Deferred<Blocks, Policy> placed{capacity, {}};
   placed.blocks.reserve(chosen.size());
   for (const std::uint32_t index : chosen) {
     const auto block = arena.try_allocate(items[index].bytes);

@@ -28,7 +28,7 @@ class InternTable {
 
   /// Throws: `std::runtime_error` if the system has no random numbers.
   InternTable() {
-    os::fill_with_random_bits({&secret_, 1});
+    os::fill_with_random_bits(&secret_, 1);
     secret_ %= prime;
   }
 

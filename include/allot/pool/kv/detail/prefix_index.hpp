@@ -42,7 +42,7 @@ class BasicPrefixIndex {
         tokens_(blocks * block_tokens_) {
     if (blocks == 0) return;
     factors_.resize(4 + block_tokens_);
-    os::fill_with_random_bits(factors_);
+    os::fill_with_random_bits(factors_.data(), factors_.size());
   }
 
   [[nodiscard]] bool exists() const noexcept { return !entries_.empty(); }

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `Deferred<Type, Parameter>`: a type that a template's body uses without compiling anything for it
+/// until the template is instantiated. docs/internals.md, "What a header compiles", tells when to use
+/// it.
+#pragma once
+
+namespace allot {
+
+namespace detail {
+
+template <class Type, class Parameter>
+struct DeferredType {
+  using type = Type;
+};
+
+}  // namespace detail
+
+/// `Type`, but only known once `Parameter` is. `Parameter`: one of the surrounding template's.
+template <class Type, class Parameter>
+using Deferred = typename detail::DeferredType<Type, Parameter>::type;
+
+}  // namespace allot
