@@ -17,7 +17,9 @@ class Monitor {
   Monitor() noexcept {
     ::pthread_condattr_t clock;
     ::pthread_condattr_init(&clock);
+#if !defined(__APPLE__)  // which has no such call: there, wait_once takes the time that is left
     ::pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+#endif
     ::pthread_cond_init(&changed_, &clock);
     ::pthread_condattr_destroy(&clock);
   }
@@ -49,7 +51,16 @@ class Monitor {
     /// Waits until the monitor's waiting threads are woken, or until `end` of the system's monotonic
     /// clock; may return earlier. `os::wait_until` waits for a condition.
     void wait_once(const ::timespec& end) noexcept {
+#if defined(__APPLE__)
+      ::timespec now{};
+      ::clock_gettime(CLOCK_MONOTONIC, &now);
+      ::timespec left{end.tv_sec - now.tv_sec, end.tv_nsec - now.tv_nsec};
+      if (left.tv_nsec < 0) left = {left.tv_sec - 1, left.tv_nsec + 1'000'000'000};
+      if (left.tv_sec < 0) return;
+      ::pthread_cond_timedwait_relative_np(&monitor_.changed_, &monitor_.mutex_, &left);
+#else
       ::pthread_cond_timedwait(&monitor_.changed_, &monitor_.mutex_, &end);
+#endif
     }
 
    private:
