@@ -80,7 +80,8 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
   };
   const std::map<std::string, Paths> page = keys_of_page();
   REQUIRE(page.size() == arguments.size());
-  for (const std::string command : {"inspect", "plan", "load", "offsets", "replay", "split", "merge"}) {
+  for (const std::string command :
+       {"inspect", "plan", "load", "offsets", "replay", "split", "merge"}) {
     CAPTURE(command);
     Paths found;
     for (const std::string& given : arguments.at(command)) {
