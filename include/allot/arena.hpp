@@ -9,12 +9,10 @@
 #pragma once
 
 #include <allot/alignment/alignment.hpp>
-#include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/observer/observer.hpp>
-#include <allot/os/smart_pointers.hpp>
 #include <allot/strategy/byte_range.hpp>
 #include <allot/strategy/strategy.hpp>
 #include <allot/synchronization/synchronization.hpp>
@@ -27,6 +25,7 @@
 #include <utility>
 
 #if !defined(__cpp_exceptions)
+#include <memory>
 #endif
 
 namespace allot {
@@ -100,7 +99,7 @@ class Arena {
   [[nodiscard]] Block allocate_upper(const Request& request) requires DoubleEnded<StrategyType> {
     const Units units = detail::units_of(request, unit);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto placement = range_.place_upper(units, region_.alignment())) [[likely]]
+    if (const auto placement = range_.template place<true>(units, region_.alignment())) [[likely]]
       return made(request, *placement);
     report_refusal(request, units);
     throw range_.refusal(request.bytes, units, region_.alignment());
@@ -116,23 +115,23 @@ class Arena {
   }
 
   /// Frees the end of a block, so that it still holds `bytes` bytes, rounded up to what the
-  /// strategy can grant. The block keeps its offset and handle, as with `try_expand`. Complexity:
-  /// the strategy's.
+  /// strategy can grant. It keeps its offset and handle. Complexity: the strategy's.
   /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes and for more than the block
   /// has; `std::bad_alloc` for the bookkeeping; nothing has changed.
   Block shrink(const Block& block, std::uint64_t bytes) requires Resizable<StrategyType> {
     const Units units = detail::units_of(Request{bytes}, unit);
     [[maybe_unused]] const auto guard = synchronization_.guard();
     static_cast<void>(check_live(block));
-    if (bytes > block.size) detail::throw_cannot_shrink(block.size, bytes);
+    if (bytes > block.size)
+      detail::reject("cannot shrink a block of # bytes to # bytes; use try_expand for more",
+                     {block.size, bytes});
     const Block shrunk = range_.shrink(block, bytes, units);
     report_resize(block, shrunk);
     return shrunk;
   }
 
   /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
-  /// allocator.
-  /// Throws: `std::bad_alloc`; nothing has changed.
+  /// allocator. Throws: `std::bad_alloc`; nothing has changed.
   void reserve(std::uint64_t blocks) requires Reservable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     range_.strategy().reserve(blocks);
@@ -140,13 +139,15 @@ class Arena {
 
   /// Extends the arena at its end to `capacity_bytes` in total, rounded down to whole units. Blocks
   /// stay where they are. Complexity: the strategy's.
-  /// Throws: `std::invalid_argument` for less than now; `std::length_error` for more units than
-  /// the strategy takes; whatever the memory throws; `std::bad_alloc` for the bookkeeping; nothing
-  /// has changed.
+  /// Throws: `std::invalid_argument` for less than now, otherwise as the constructor; nothing has
+  /// changed.
   void grow(std::uint64_t capacity_bytes) requires can_grow {
     const std::uint64_t units = Range::checked_units_in(capacity_bytes);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (units * unit < capacity()) detail::throw_cannot_grow(capacity(), capacity_bytes);
+    if (units * unit < capacity())
+      detail::reject(
+          "cannot grow an arena of # bytes to # bytes; give the new capacity, not the difference",
+          {capacity(), capacity_bytes});
     region_.grow(units * unit);
     range_.strategy().grow(units);
   }
@@ -158,11 +159,10 @@ class Arena {
   void release_to(const Mark& mark) requires Markable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     if (!range_.release_to(mark, [this](const Block& block) { report_free(block); }))
-      detail::throw_foreign_mark();
+      detail::reject("the mark belongs to another arena; release to one that this arena made", {});
   }
 
-  /// Returns the address of a live block. Complexity: constant.
-  /// Throws: `InvalidBlock`.
+  /// Returns the address of a live block. Complexity: constant. Throws: `InvalidBlock`.
   [[nodiscard]] void* address(const Block& block) const requires Addressable<MemoryType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     static_cast<void>(check_live(block));
@@ -211,7 +211,7 @@ class Arena {
     const Units units = detail::units_of(request, unit);
     if (units.size == 0) return std::nullopt;  // without exceptions
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto placement = range_.place_upper(units, region_.alignment()))
+    if (const auto placement = range_.template place<true>(units, region_.alignment()))
       return made(request, *placement);
     report_refusal(request, units);
     return std::nullopt;

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <allot/arena.hpp>
-#include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
@@ -67,7 +66,7 @@ class ChunkedArena {
   explicit ChunkedArena(const ChunkedOptions& options, memory_type memory = memory_type{})
       : options_{options}, memory_{std::move(memory)}, span_{span_for(options)} {
     if (options.budget_bytes < options.chunk_bytes)
-      detail::throw_no_chunk(options.budget_bytes, options.chunk_bytes);
+      detail::reject_budget(options.budget_bytes, options.chunk_bytes);
     static_cast<void>(add(options.chunk_bytes));
   }
 
@@ -315,10 +314,10 @@ class ChunkedArena {
   /// Allocates in a new chunk of that many bytes, or of what the budget has left for the request.
   [[nodiscard]] std::optional<Block> in_new_chunk(const Request& request, std::uint64_t bytes) {
     constexpr std::uint64_t unit = alignment_type::value * granularity_of<strategy_type>;
-    const auto least = checked_multiply(detail::units_above(request.bytes, unit), unit);
+    const std::uint64_t least = checked_add(request.bytes, unit - 1).value_or(0) / unit * unit;
     const std::uint64_t room = smaller(options_.budget_bytes - held_, span_);
-    if (!least || *least == 0 || *least > room) return std::nullopt;
-    const std::size_t number = add(smaller(larger(*least, bytes), room));
+    if (least == 0 || least > room) return std::nullopt;
+    const std::size_t number = add(smaller(larger(least, bytes), room));
     std::optional<Block> block = in(number, request);
     if (!block) remove_if_empty(number);  // its alignment is more than the memory has
     return block;

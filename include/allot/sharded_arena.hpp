@@ -5,7 +5,6 @@
 #pragma once
 
 #include <allot/arena.hpp>
-#include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
@@ -222,7 +221,7 @@ class ShardedArena {
   /// that shards are well aligned.
   [[nodiscard]] static std::uint64_t stride_for(std::uint64_t capacity) {
     const std::uint64_t share = capacity / ShardCount;
-    if (share < unit) detail::throw_too_small(share, unit);
+    if (share < unit) detail::reject_capacity(share, unit);
     const std::uint64_t coarse = std::bit_floor(share) / 256;
     const std::uint64_t step = std::has_single_bit(unit) ? larger(unit, coarse) : unit;
     return share / step * step;

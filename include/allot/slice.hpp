@@ -13,8 +13,9 @@
 #pragma once
 
 #include <allot/arena.hpp>
-#include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/os/smart_pointers.hpp>
 
@@ -88,7 +89,7 @@ class Slice {
   [[nodiscard]] Slice part(std::uint64_t offset, std::uint64_t bytes) const {
     if (offset > bytes_ || bytes > bytes_ - offset) {
       throw std::out_of_range{
-          detail::Message{}
+          FixedText<512>{}
               .fill_in(
                   "a part of # bytes at # reaches beyond a slice of # bytes; ask for at most #",
                   {bytes, offset, bytes_, offset > bytes_ ? 0 : bytes_ - offset})

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <allot/strategy/detail/records.hpp>
-#include <allot/strategy/detail/tree/check.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
 #include <allot/strategy/detail/tree/sized.hpp>
 #include <allot/strategy/detail/tree/tree.hpp>
@@ -11,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <random>
+#include <type_traits>
 
 #include "../support/random.hpp"
 
@@ -18,7 +18,10 @@ namespace {
 
 using namespace allot::detail;
 
-/// A tree of a pool beside a `std::map`, with a record for each entry.
+template <class Key, bool IsSized>
+using TreesOf = std::conditional_t<IsSized, tree::SizedTrees<Key>, tree::Trees<Key>>;
+
+/// A tree beside a `std::map`, with a record for each entry.
 template <class Key, bool IsSized>
 class Pair {
  public:
@@ -29,19 +32,19 @@ class Pair {
 
   explicit Pair(std::uint64_t entries) {
     records_.ensure(entries + 1);
-    nodes_.ensure(Nodes::nodes_for(entries, 1));
+    trees_.ensure(Trees::nodes_for(entries, 1));
   }
 
   void insert(Key key, Key size) {
     const std::uint32_t record = records_.acquire();
     model_[key] = {record, size};
-    tree::insert(nodes_, root_, number, key, record, size);
+    trees_.insert(root_, number, key, record, size);
   }
 
   /// The lowest entry from `key` on is the model's.
   [[nodiscard]] bool finds(Key key) const {
     const auto expected = model_.lower_bound(key);
-    const tree::Entry found = tree::find(nodes_, root_, number, key);
+    const tree::Entry found = trees_.find(root_, number, key);
     if (expected == model_.end()) return found.value == no_record;
     return found.value == expected->second.record && found.key == expected->first &&
            (IsSized || records_[found.value].state == found.location) && finds_accepted(key);
@@ -53,16 +56,16 @@ class Pair {
     const std::uint32_t record = erased->second.record;
     if constexpr (IsSized) {
       tree::Path path;
-      tree::seek(nodes_, root_, erased->first, path);
-      tree::erase_at(nodes_, root_, number, path);
+      trees_.seek(root_, erased->first, path);
+      trees_.erase_at(root_, number, path);
     } else {
       const std::uint32_t location =
-          by_search ? tree::find(nodes_, root_, number, key).location : records_[record].state;
+          by_search ? trees_.find(root_, number, key).location : records_[record].state;
       if (location < tree::in_leaf) {
-        CHECK(tree::tree_of(location) == number);
-        tree::remove(nodes_, root_, location);
-      } else if (tree::erase_tall(nodes_, location)) {
-        tree::balance_at(nodes_, root_, number, erased->first);
+        CHECK(location / 16 == number);
+        trees_.remove(root_, location);
+      } else if (trees_.remove_tall(location)) {
+        trees_.balance_at(root_, number, erased->first);
       }
     }
     records_.release(record, records_[record]);
@@ -78,9 +81,9 @@ class Pair {
     const Key to = low + static_cast<Key>(random() % (high - low));
     const Key size = 1 + static_cast<Key>(random() % 1000);
     tree::Path path;
-    tree::seek(nodes_, root_, moved->first, path);
+    trees_.seek(root_, moved->first, path);
     const std::uint32_t record = moved->second.record;
-    tree::rekey_at(nodes_, root_, path, to, record, size);
+    trees_.rekey_at(root_, path, to, record, size);
     model_.erase(moved);
     model_[to] = {record, size};
   }
@@ -94,21 +97,19 @@ class Pair {
       break;
     }
     tree::Path path;
-    return tree::find_sized(nodes_, root_, size, path, accepts) == expected;
+    return trees_.find_sized(root_, size, path, accepts) == expected;
   }
 
   [[nodiscard]] bool is_valid() const {
     std::size_t count = 0;
-    const bool valid =
-        tree::is_valid(nodes_, root_, number, [&](Key key, std::uint32_t record, Key size) {
-          ++count;
-          const auto entry = model_.find(key);
-          return entry != model_.end() && entry->second.record == record &&
-                 (!IsSized || entry->second.size == size);
-        });
-    const bool ends = model_.empty()
-                          ? root_.is_empty()
-                          : tree::last(nodes_, root_) == std::prev(model_.end())->second.record;
+    const bool valid = trees_.is_valid(root_, number, [&](Key key, std::uint32_t record, Key size) {
+      ++count;
+      const auto entry = model_.find(key);
+      return entry != model_.end() && entry->second.record == record &&
+             (!IsSized || entry->second.size == size);
+    });
+    const bool ends = model_.empty() ? root_.is_empty()
+                                     : trees_.last(root_) == std::prev(model_.end())->second.record;
     return valid && ends && count == model_.size();
   }
 
@@ -116,7 +117,7 @@ class Pair {
   [[nodiscard]] std::uint32_t height() const { return root_.height; }
 
  private:
-  using Nodes = tree::Nodes<Key, IsSized>;
+  using Trees = TreesOf<Key, IsSized>;
 
   /// An aligned request looks at many entries that it refuses.
   [[nodiscard]] bool finds_accepted(Key key) const {
@@ -127,14 +128,14 @@ class Pair {
       expected = entry->second.record;
       break;
     }
-    return tree::find_accepted(nodes_, root_, number, key, accepts).value == expected;
+    return trees_.find_accepted(root_, number, key, accepts).value == expected;
   }
 
   static constexpr std::uint32_t number = 3;
 
   RecordSlab records_;
-  Nodes nodes_{records_};
-  typename Nodes::Root root_;
+  Trees trees_{records_};
+  typename Trees::Root root_;
   std::map<Key, Entry> model_;
 };
 
@@ -181,56 +182,71 @@ TEST_CASE_TEMPLATE("a tree does what a std::map does", K, Kind<std::uint32_t, fa
 
 namespace {
 
+/// Trees that count the nodes that are part of one.
+template <class KeyType, bool IsSized>
+struct CountedTrees : TreesOf<KeyType, IsSized> {
+  using Base = TreesOf<KeyType, IsSized>;
+  using Base::Base;
+  using Key = KeyType;
+  static constexpr bool is_sized = IsSized;
+
+  [[nodiscard]] std::uint64_t nodes_in_use() const {
+    std::uint64_t vacant = 0;
+    for (auto i = this->first_vacant_; i != no_record; i = this->node(i).value[0]) ++vacant;
+    return this->touched_ - vacant;
+  }
+};
+
 /// For one tree of N entries, without rounding: the bound for many trees is the sum of theirs.
-template <bool IsSized>
+template <class Trees>
 [[nodiscard]] bool holds_bound(std::uint64_t nodes, std::uint64_t entries) {
-  const std::uint64_t leaf = tree::fewest<IsSized> - 1;
-  const std::uint64_t alone = tree::fewest_alone;
-  const std::uint64_t more = 3 * leaf - 2 * tree::fewest<IsSized>;
+  const std::uint64_t leaf = Trees::fewest - 1;
+  const std::uint64_t alone = Trees::fewest_alone;
+  const std::uint64_t more = 3 * leaf - 2 * Trees::fewest;
   return nodes * alone <= entries && (nodes == 0 || nodes * leaf <= entries + more);
 }
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("no tree takes more nodes than the bound allows for it", Nodes,
-                   tree::Nodes<std::uint32_t, false>, tree::Nodes<std::uint32_t, true>,
-                   tree::Nodes<std::uint64_t, false>, tree::Nodes<std::uint64_t, true>) {
-  using Key = typename Nodes::Key;
+TEST_CASE_TEMPLATE("no tree takes more nodes than the bound allows for it", Trees,
+                   CountedTrees<std::uint32_t, false>, CountedTrees<std::uint32_t, true>,
+                   CountedTrees<std::uint64_t, false>, CountedTrees<std::uint64_t, true>) {
+  using Key = typename Trees::Key;
   for (const std::uint32_t range : {30U, 60U, 120U, 1000U}) {
     INFO("ALLOT_SEED=" << allot::test::first_seed() << ", keys below " << range);
     std::mt19937_64 random{allot::test::first_seed() + range};
     RecordSlab records;
     records.ensure(range + 1);
-    Nodes nodes{records};
-    nodes.ensure(range);
-    typename Nodes::Root root;
+    Trees trees{records};
+    trees.ensure(range);
+    typename Trees::Root root;
     std::map<Key, std::uint32_t> live;
     for (std::uint64_t step = 0; step < allot::test::operations(40'000); ++step) {
       const auto key = static_cast<Key>(random() % range);
       const bool grows = step / (4 * range) % 2 == 0;
       if (live.count(key) == 0 && grows) {
         live[key] = records.acquire();
-        tree::insert(nodes, root, 0, key, live[key], 1);
+        trees.insert(root, 0, key, live[key], 1);
       } else if (!live.empty() && !grows) {
         const auto lowest =
             live.lower_bound(key) == live.end() ? live.begin() : live.lower_bound(key);
-        if constexpr (Nodes::is_sized) {
+        if constexpr (Trees::is_sized) {
           tree::Path path;
-          tree::seek(nodes, root, lowest->first, path);
-          tree::erase_at(nodes, root, 0, path);
+          trees.seek(root, lowest->first, path);
+          trees.erase_at(root, 0, path);
         } else {
-          const tree::Entry found = tree::find(nodes, root, 0, lowest->first);
+          const tree::Entry found = trees.find(root, 0, lowest->first);
           REQUIRE(found.value == lowest->second);
           if (found.location < tree::in_leaf) {
-            tree::remove(nodes, root, found.location);
-          } else if (tree::erase_tall(nodes, found.location)) {
-            tree::balance_at(nodes, root, 0, lowest->first);
+            trees.remove(root, found.location);
+          } else if (trees.remove_tall(found.location)) {
+            trees.balance_at(root, 0, lowest->first);
           }
         }
         records.release(lowest->second, records[lowest->second]);
         live.erase(lowest);
       }
-      REQUIRE(holds_bound<Nodes::is_sized>(nodes.in_use(), live.size()));
+      REQUIRE(holds_bound<Trees>(trees.nodes_in_use(), live.size()));
     }
   }
 }

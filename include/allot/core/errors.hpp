@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What an arena throws. `OutOfMemory` is built without allocating.
+/// What an arena throws, and the checks of its arguments. `OutOfMemory` is built without allocating.
 ///
-/// | error         | thrown when                         | base                    |
-/// |---------------|-------------------------------------|-------------------------|
-/// | `OutOfMemory` | a request cannot be granted         | `std::bad_alloc`        |
-/// | `InvalidBlock`| a block is not live in this arena   | `std::invalid_argument` |
-///
-/// Arguments that no arena could accept (zero bytes, an alignment that is not a power of two)
-/// are `std::invalid_argument`.
+/// | error                   | thrown when                                                     |
+/// |-------------------------|-----------------------------------------------------------------|
+/// | `OutOfMemory`           | a request cannot be granted; a `std::bad_alloc`                 |
+/// | `InvalidBlock`          | a block is not live in this arena; a `std::invalid_argument`    |
+/// | `std::invalid_argument` | no arena could accept an argument: zero bytes, an alignment that is not a power of two |
 #pragma once
 
+#include <allot/core/block.hpp>
 #include <allot/core/units.hpp>
 
 #include <cstdint>
+#include <initializer_list>
 #include <new>
 #include <stdexcept>
 
@@ -28,17 +28,8 @@ enum class RefusalReason {
 };
 
 [[nodiscard]] constexpr const char* to_text(RefusalReason reason) noexcept {
-  switch (reason) {
-    case RefusalReason::too_large:
-      return "too large";
-    case RefusalReason::fragmented:
-      return "fragmented";
-    case RefusalReason::alignment:
-      return "alignment";
-    case RefusalReason::source:
-      return "source";
-  }
-  return "unknown";
+  constexpr const char* texts[] = {"too large", "fragmented", "alignment", "source"};
+  return texts[static_cast<int>(reason)];
 }
 
 /// Thrown if a request cannot be granted; nothing has changed. All figures in bytes.
@@ -63,26 +54,29 @@ class OutOfMemory : public std::bad_alloc {
         limit_{limit},
         cached_{cached},
         rounded_{rounded} {
+    constexpr const char* advice[] = {
+        "free blocks first, or give the arena more capacity",
+        "free neighboring blocks, or ask for smaller pieces",
+        "ask for a lower alignment, or use memory with a larger base",
+        "the system refused the region: reserve less, or free memory",
+    };
     text_ << "out of memory (" << to_text(reason);
     text_.fill_in("): requested ~ (# bytes)", {requested, requested});
     if (rounded != 0) text_.fill_in(", rounded up to ~ (# bytes),", {rounded, rounded});
-    text_.fill_in(" aligned to ~", {alignment});
+    text_.fill_in(" aligned to ~; ", {alignment});
     if (reason != RefusalReason::source) {
-      text_.fill_in("; free ~, ", {free});
+      text_.fill_in("free ~, ", {free});
       if (cached != 0) text_.fill_in("cached ~, ", {cached});
       text_.fill_in("largest free block ~, capacity ~; ", {largest, capacity});
     } else if (capacity != 0) {  // what the source has, if it says
-      text_.fill_in("; free ~ of ~; ", {free, capacity});
-    } else {
-      text_ << "; ";
+      text_.fill_in("free ~ of ~; ", {free, capacity});
     }
     if (requested > limit) {
       text_.fill_in(
-          "a block here has at most ~ (# bytes): ask for smaller pieces, or use another "
-          "arena",
+          "a block here has at most ~ (# bytes): ask for smaller pieces, or use another arena",
           {limit, limit});
     } else {
-      text_ << advice(reason);
+      text_ << advice[static_cast<int>(reason)];
     }
   }
 
@@ -102,20 +96,6 @@ class OutOfMemory : public std::bad_alloc {
   [[nodiscard]] std::uint64_t rounded() const noexcept { return rounded_; }
 
  private:
-  [[nodiscard]] static constexpr const char* advice(RefusalReason reason) noexcept {
-    switch (reason) {
-      case RefusalReason::too_large:
-        return "free blocks first, or give the arena more capacity";
-      case RefusalReason::fragmented:
-        return "free neighboring blocks, or ask for smaller pieces";
-      case RefusalReason::alignment:
-        return "ask for a lower alignment, or use memory with a larger base";
-      case RefusalReason::source:
-        return "the system refused the region: reserve less, or free memory";
-    }
-    return "";
-  }
-
   RefusalReason reason_;
   std::uint64_t requested_;
   std::uint64_t alignment_;
@@ -136,35 +116,105 @@ enum class BlockDefect {
 };
 
 [[nodiscard]] constexpr const char* to_text(BlockDefect defect) noexcept {
-  switch (defect) {
-    case BlockDefect::stale:
-      return "stale: it was freed before, or belongs to another arena";
-    case BlockDefect::foreign:
-      return "foreign: this arena never made it";
-    case BlockDefect::offset:
-      return "its offset or size is not that of the live block";
-  }
-  return "unknown";
+  constexpr const char* texts[] = {
+      "stale: it was freed before, or belongs to another arena",
+      "foreign: this arena never made it",
+      "its offset or size is not that of the live block",
+  };
+  return texts[static_cast<int>(defect)];
 }
 
 /// Thrown for a block that is not live in this arena; nothing has changed.
 class InvalidBlock : public std::invalid_argument {
  public:
   InvalidBlock(BlockDefect defect, std::uint64_t offset, std::uint64_t size)
-      : std::invalid_argument{message(defect, offset, size).c_str()}, defect_{defect} {}
+      : std::invalid_argument{(FixedText<512>{}.fill_in("invalid block at offset #, # bytes: ",
+                                                        {offset, size})
+                               << to_text(defect)
+                               << "; free each block once, in the arena that made it")
+                                  .c_str()},
+        defect_{defect} {}
 
   [[nodiscard]] BlockDefect defect() const noexcept { return defect_; }
 
  private:
-  [[nodiscard]] static FixedText<512> message(BlockDefect defect, std::uint64_t offset,
-                                              std::uint64_t size) noexcept {
-    FixedText<512> text;
-    text.fill_in("invalid block at offset #, # bytes: ", {offset, size}) << to_text(defect);
-    text << "; free each block once, in the arena that made it";
-    return text;
-  }
-
   BlockDefect defect_;
 };
+
+namespace detail {
+
+/// Throws `std::invalid_argument` with a form that is filled in. Without exceptions, does nothing:
+/// the caller then returns an empty result.
+#if defined(__cpp_exceptions)
+[[noreturn]] inline void reject(const char* form, std::initializer_list<std::uint64_t> numbers) {
+  throw std::invalid_argument{FixedText<512>{}.fill_in(form, numbers).c_str()};
+}
+#else
+inline void reject(const char*, std::initializer_list<std::uint64_t>) noexcept {}
+#endif
+
+inline void reject_size(std::uint64_t bytes) {
+  reject(
+      "cannot allocate # bytes: a block has at least one byte, and its size in whole units fits 64 "
+      "bits",
+      {bytes});
+}
+
+inline void reject_capacity(std::uint64_t bytes, std::uint64_t unit) {
+  reject("a capacity of # bytes is less than one unit (# bytes); give at least one unit",
+         {bytes, unit});
+}
+
+inline void reject_budget(std::uint64_t budget, std::uint64_t chunk) {
+  reject(
+      "a budget of # bytes is less than one chunk of # bytes; give at least one chunk: the first "
+      "stays",
+      {budget, chunk});
+}
+
+/// Rejects an alignment that is not a power of two. Without exceptions, makes it a request of zero
+/// bytes, which no arena accepts.
+[[nodiscard]] inline Request request_of(std::uint64_t bytes, std::uint64_t alignment) {
+  if (is_power_of_two(alignment)) return {.bytes = bytes, .alignment = alignment};
+  reject("an alignment of # bytes is not a power of two; use 1, 2, 4, ...", {alignment});
+  return {.bytes = 0};
+}
+
+/// Calls `function()` and returns false if it threw. Without exceptions it always returns true: the
+/// program ends if the host runs out of memory.
+template <class Function>
+[[nodiscard]] bool completes(Function&& function) noexcept {
+#if defined(__cpp_exceptions)
+  try {
+    function();
+    return true;
+  } catch (...) {
+    return false;
+  }
+#else
+  function();
+  return true;
+#endif
+}
+
+/// A request in units.
+struct RequestedUnits {
+  std::uint64_t size;  ///< zero if no arena accepts the request
+  std::uint64_t alignment;
+};
+
+/// Converts bytes to units, rounding up. Rejects zero bytes, an alignment that is not a power of two,
+/// and a size that overflows.
+/// \param unit  bytes, a power of two
+[[nodiscard]] inline RequestedUnits units_of(Request request, std::uint64_t unit) {
+  if (request.alignment != 0) request = request_of(request.bytes, request.alignment);
+  if (request.bytes == 0 || request.bytes > ~std::uint64_t{0} - (unit - 1)) [[unlikely]] {
+    reject_size(request.bytes);
+    return {0, 1};
+  }
+  return {(request.bytes + (unit - 1)) / unit, larger(request.alignment, unit) / unit};
+}
+
+}  // namespace detail
 
 }  // namespace allot

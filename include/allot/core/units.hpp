@@ -16,6 +16,26 @@ inline constexpr std::uint64_t KiB = std::uint64_t{1} << 10;
 inline constexpr std::uint64_t MiB = std::uint64_t{1} << 20;
 inline constexpr std::uint64_t GiB = std::uint64_t{1} << 30;
 
+/// `std::max` and `std::min`, which no macro of the user stands in the way of, as `max` and `min` of
+/// <windows.h> do. <algorithm> alone takes a third of the time that an arena takes to compile.
+template <class Number>
+[[nodiscard]] constexpr Number larger(Number a, Number b) noexcept {
+  return a < b ? b : a;
+}
+template <class Number>
+[[nodiscard]] constexpr Number smaller(Number a, Number b) noexcept {
+  return b < a ? b : a;
+}
+
+/// `std::numeric_limits<Number>::max()` of an integer, for the same reasons.
+template <class Number>
+inline constexpr Number largest_of =
+    static_cast<Number>(~std::uint64_t{0} >> (8 * (8 - sizeof(Number)) + (Number(-1) < Number(0))));
+
+[[nodiscard]] constexpr bool is_power_of_two(std::uint64_t value) noexcept {
+  return value != 0 && (value & (value - 1)) == 0;
+}
+
 namespace detail {
 
 /// Appends to a text of `length` characters in a buffer of `capacity`; cuts off what does not fit.

@@ -4,14 +4,14 @@
 /// memory, synchronization and observer.
 #pragma once
 
-#include <allot/core/arguments.hpp>
 #include <allot/core/block.hpp>
-#include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
 #include <allot/strategy/strategy.hpp>
 
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
 
 namespace allot::detail {
 
@@ -19,23 +19,14 @@ namespace allot::detail {
 template <Strategy StrategyType, std::uint64_t unit>
 class ByteRange {
  public:
-  /// The most bytes that any request can be granted.
-  static constexpr std::uint64_t largest_request = [] {
-    if constexpr (OneSized<StrategyType>) {
-      static_assert(StrategyType::largest_size <= OutOfMemory::unlimited / unit);
-      return StrategyType::largest_size * unit;
-    } else {
-      return OutOfMemory::unlimited;
-    }
-  }();
-
   /// The most live blocks: handles have 32-bit indices, and a block may need two records.
   static constexpr std::uint64_t most_blocks = 0x7fff'0000;
 
   /// Returns the units that a range of `bytes` has: zero if that is less than one unit, or more
   /// than the strategy takes.
   [[nodiscard]] static constexpr std::uint64_t units_in(std::uint64_t bytes) noexcept {
-    const std::uint64_t units = whole_units(bytes, unit, granularity_of<StrategyType>);
+    constexpr std::uint64_t granularity = granularity_of<StrategyType>;
+    const std::uint64_t units = bytes / unit / granularity * granularity;
     return units > largest_capacity_of<StrategyType> ? 0 : units;
   }
 
@@ -43,11 +34,10 @@ class ByteRange {
   /// The same, but throws: `std::invalid_argument` for less than one unit, `std::length_error` for
   /// more than the strategy takes.
   [[nodiscard]] static std::uint64_t checked_units_in(std::uint64_t bytes) {
-    const std::uint64_t units = whole_units(bytes, unit, granularity_of<StrategyType>);
-    if (units == 0) throw_too_small(bytes, unit * granularity_of<StrategyType>);
-    if (units > largest_capacity_of<StrategyType>) {
-      throw_too_long(bytes, unit, largest_capacity_of<StrategyType>, wide_name);
-    }
+    constexpr std::uint64_t least = unit * granularity_of<StrategyType>;
+    if (bytes < least) reject_capacity(bytes, least);
+    const std::uint64_t units = units_in(bytes);
+    if (units == 0) throw_too_long(bytes);
     return units;
   }
 #endif
@@ -61,25 +51,23 @@ class ByteRange {
 
   [[nodiscard]] std::uint64_t capacity() const noexcept { return strategy_.capacity() * unit; }
 
-  /// Returns where the strategy puts a block; `account` then makes a `Block` of it.
+  /// Returns where the strategy puts a block, from its upper end on if asked; `account` then makes a
+  /// `Block` of it.
   /// \param base_alignment  bytes, of the memory: a block cannot have a higher alignment
+  template <bool IsUpper = false>
   [[nodiscard]] std::optional<Placement> place(RequestedUnits units, std::uint64_t base_alignment) {
     if (units.alignment * unit > base_alignment) [[unlikely]]
       return std::nullopt;
-    return strategy_.allocate(units.size, units.alignment);
-  }
-  [[nodiscard]] std::optional<Placement> place_upper(
-      RequestedUnits units, std::uint64_t base_alignment) requires DoubleEnded<StrategyType> {
-    if (units.alignment * unit > base_alignment) [[unlikely]]
-      return std::nullopt;
-    return strategy_.allocate_upper(units.size, units.alignment);
+    if constexpr (IsUpper) {
+      return strategy_.allocate_upper(units.size, units.alignment);
+    } else {
+      return strategy_.allocate(units.size, units.alignment);
+    }
   }
 
   /// Returns the block that the strategy has just placed for a request of `bytes`, and counts it.
   [[nodiscard]] Block account(const Placement& placement, std::uint64_t bytes) noexcept {
-    strategy_.word(placement.handle) = bytes;
-    requested_ += bytes;
-    peak_used_ = larger(peak_used_, strategy_.used() * unit);
+    count(strategy_.word(placement.handle) = bytes);
     return block_at(placement);
   }
 
@@ -97,11 +85,10 @@ class ByteRange {
     }
   }
 
-  /// Requires: the block is live, as do the next two.
+  /// Requires: the block is live, as do the next three.
   void deallocate(const Block& block) noexcept {
-    const std::uint64_t requested = strategy_.word(block.handle);
+    requested_ -= strategy_.word(block.handle);
     strategy_.deallocate(block.handle, block.offset / unit);
-    requested_ -= requested;
   }
 
   /// Returns the bytes that the caller asked for.
@@ -113,13 +100,13 @@ class ByteRange {
   [[nodiscard]] std::optional<Block> try_expand(const Block& block, std::uint64_t bytes,
                                                 RequestedUnits units) {
     if (!strategy_.try_expand(block.handle, units.size)) return std::nullopt;
-    return resized(block, larger(bytes, strategy_.word(block.handle)));
+    return resized(block, larger(bytes, requested(block)));
   }
 
-  /// Returns the block as it is now. Requires: it is live and has at least `bytes`.
+  /// Returns the block as it is now. Requires: it has at least `bytes`.
   [[nodiscard]] Block shrink(const Block& block, std::uint64_t bytes, RequestedUnits units) {
     if (units.size < block.size / unit) strategy_.shrink(block.handle, units.size);
-    return resized(block, smaller(bytes, strategy_.word(block.handle)));
+    return resized(block, smaller(bytes, requested(block)));
   }
 
   void reset() {
@@ -167,7 +154,8 @@ class ByteRange {
                                                              std::uint64_t free) noexcept {
     if constexpr (Rounding<StrategyType>) {
       const std::uint64_t rounded = StrategyType::rounded(units);
-      if (rounded > units && units <= free) return checked_multiply(rounded, unit).value_or(0);
+      if (rounded > units && units <= free)
+        return rounded <= OutOfMemory::unlimited / unit ? rounded * unit : 0;
     }
     return 0;
   }
@@ -206,23 +194,42 @@ class ByteRange {
   }
 
  private:
-  static constexpr const char* wide_name = [] {
-    const char* name = nullptr;
-    if constexpr (requires { StrategyType::wide_name; }) name = StrategyType::wide_name;
-    return name;
+  /// The most bytes that any request can be granted.
+  static constexpr std::uint64_t largest_request = [] {
+    if constexpr (OneSized<StrategyType>) {
+      static_assert(StrategyType::largest_size <= OutOfMemory::unlimited / unit);
+      return StrategyType::largest_size * unit;
+    } else {
+      return OutOfMemory::unlimited;
+    }
   }();
+
+#if defined(__cpp_exceptions)
+  [[noreturn]] static void throw_too_long(std::uint64_t bytes) {
+    FixedText<512> text;
+    text.fill_in(
+        "an arena of # bytes has # units of # bytes, and its strategy takes at most #; use ",
+        {bytes, bytes / unit, unit, largest_capacity_of<StrategyType>});
+    if constexpr (requires { StrategyType::wide_name; })
+      text << StrategyType::wide_name << ", which takes any number, or ";
+    throw std::length_error{(text << "larger units").c_str()};
+  }
+#endif
 
   [[nodiscard]] static Block block_at(const Placement& placement) noexcept {
     return {placement.offset * unit, placement.size * unit, placement.handle};
   }
 
   /// Accounts for a block whose size the strategy has changed.
-  [[nodiscard]] Block resized(const Block& block, std::uint64_t requested) noexcept {
-    std::uint64_t& word = strategy_.word(block.handle);
-    requested_ += requested - word;
-    word = requested;
-    peak_used_ = larger(peak_used_, strategy_.used() * unit);
+  [[nodiscard]] Block resized(const Block& block, std::uint64_t bytes) noexcept {
+    requested_ -= requested(block);
+    count(strategy_.word(block.handle) = bytes);
     return {block.offset, strategy_.block_size(block.handle) * unit, block.handle};
+  }
+
+  void count(std::uint64_t requested) noexcept {
+    requested_ += requested;
+    peak_used_ = larger(peak_used_, strategy_.used() * unit);
   }
 
   StrategyType strategy_;

@@ -15,21 +15,6 @@
 
 namespace allot {
 
-namespace detail {
-
-/// Stand for any visitor in the concepts: of `for_each`, `for_each_live`, `release_to`.
-struct AnyVisitor {
-  void operator()(std::uint64_t, std::uint64_t, bool) const noexcept {}
-};
-struct AnyPlacementVisitor {
-  void operator()(const Placement&) const noexcept {}
-};
-struct AnyReleaseVisitor {
-  void operator()(const Placement&, std::uint64_t) const noexcept {}
-};
-
-}  // namespace detail
-
 /// What `Arena` requires of a strategy. `s` is a strategy, `cs` a const one; sizes, offsets and
 /// alignments are units, alignments powers of two.
 ///
@@ -60,7 +45,7 @@ struct AnyReleaseVisitor {
 template <class StrategyType>
 concept Strategy = std::constructible_from<StrategyType, std::uint64_t> &&
     requires(StrategyType s, const StrategyType cs, std::uint64_t units, Handle handle,
-             detail::AnyVisitor visitor) {
+             void (*visitor)(std::uint64_t, std::uint64_t, bool)) {
   { s.allocate(units, units) } -> std::same_as<std::optional<Placement>>;
   { s.deallocate(handle, units) }
   noexcept->std::same_as<bool>;
@@ -105,7 +90,7 @@ concept Resizable = Strategy<StrategyType> &&
 /// | `cs.for_each_live(visitor)` | `visitor(placement)` for every live block                      |
 template <class StrategyType>
 concept Resettable = Strategy<StrategyType> &&
-    requires(StrategyType s, const StrategyType cs, detail::AnyPlacementVisitor visitor) {
+    requires(StrategyType s, const StrategyType cs, void (*visitor)(const Placement&)) {
   { s.reset() } -> std::same_as<void>;
   { cs.for_each_live(visitor) } -> std::same_as<void>;
 };
@@ -139,7 +124,8 @@ concept DoubleEnded = Strategy<StrategyType> && requires(StrategyType s, std::ui
 /// | `s.release_to(mark, visitor)` | frees what was allocated since the mark; `visitor(placement, word)` for each before it is freed. False: the mark belongs to another range, nothing changed |
 template <class StrategyType>
 concept Markable = Strategy<StrategyType> &&
-    requires(StrategyType s, const StrategyType cs, detail::AnyReleaseVisitor visitor) {
+    requires(StrategyType s, const StrategyType cs,
+             void (*visitor)(const Placement&, std::uint64_t)) {
   { s.release_to(cs.mark(), visitor) } -> std::same_as<bool>;
 };
 
@@ -169,26 +155,20 @@ concept CountsBookkeeping = Strategy<StrategyType> && requires(const StrategyTyp
   { cs.bookkeeping_bytes() } -> std::same_as<std::uint64_t>;
 };
 
-/// The granularity of a strategy in units, `S::granularity` if it has one, else one: its capacity
-/// and all sizes are multiples of it.
+/// The granularity of a strategy in units, one unless it says more: its capacity and all sizes are
+/// multiples of it.
 template <Strategy StrategyType>
-inline constexpr std::uint64_t granularity_of = [] {
-  if constexpr (requires { StrategyType::granularity; }) {
-    return std::uint64_t{StrategyType::granularity};
-  } else {
-    return std::uint64_t{1};
-  }
-}();
+inline constexpr std::uint64_t granularity_of = 1;
+template <Strategy StrategyType>
+requires requires { StrategyType::granularity; }
+inline constexpr std::uint64_t granularity_of<StrategyType> = StrategyType::granularity;
 
 /// The most units of a range of the strategy: an arena refuses more.
 template <Strategy StrategyType>
-inline constexpr std::uint64_t largest_capacity_of = [] {
-  if constexpr (requires { StrategyType::largest_capacity; }) {
-    return std::uint64_t{StrategyType::largest_capacity};
-  } else {
-    return ~std::uint64_t{0};
-  }
-}();
+inline constexpr std::uint64_t largest_capacity_of = ~std::uint64_t{0};
+template <Strategy StrategyType>
+requires requires { StrategyType::largest_capacity; }
+inline constexpr std::uint64_t largest_capacity_of<StrategyType> = StrategyType::largest_capacity;
 
 namespace detail {
 
@@ -196,7 +176,6 @@ template <class StrategyType>
 struct WideStrategy {
   using type = StrategyType;
 };
-
 template <class StrategyType>
 requires requires { typename StrategyType::Wide; }
 struct WideStrategy<StrategyType> {

@@ -6,10 +6,8 @@
 
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/records.hpp>
-#include <allot/strategy/detail/tree/check.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
 #include <allot/strategy/detail/tree/sized.hpp>
-#include <allot/strategy/detail/tree/tree.hpp>
 
 #include <cstdint>
 
@@ -27,37 +25,37 @@ class AddressTree {
     explicit operator bool() const noexcept { return record != no_record; }
   };
 
-  AddressTree(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, nodes_{records} {}
+  AddressTree(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, trees_{records} {}
 
   /// Makes room for all the free blocks that a slab of `count` records can ever hold.
   /// Throws: `std::bad_alloc`.
-  void ensure(std::uint64_t records) { nodes_.ensure(Nodes::nodes_for((records + 1) / 2, 1)); }
+  void ensure(std::uint64_t records) { trees_.ensure(Trees::nodes_for((records + 1) / 2, 1)); }
 
   /// Forgets every block. Complexity: constant.
   void clear() noexcept {
     root_ = {};
-    nodes_.clear();
+    trees_.clear();
   }
 
   /// Complexity: O(log n), like all below but `is_valid`.
   void insert(std::uint32_t record, std::uint64_t offset, std::uint64_t size) noexcept {
     (*records_)[record].free_size = size;
-    tree::insert(nodes_, root_, 0, static_cast<Key>(offset), record, static_cast<Key>(size));
+    trees_.insert(root_, 0, static_cast<Key>(offset), record, static_cast<Key>(size));
   }
 
   void erase(std::uint32_t record) noexcept {
     tree::Path path;
-    tree::seek(nodes_, root_, static_cast<Key>((*records_)[record].offset), path);
-    tree::erase_at(nodes_, root_, 0, path);
+    trees_.seek(root_, static_cast<Key>((*records_)[record].offset), path);
+    trees_.erase_at(root_, 0, path);
   }
   void erase(const Found& found) noexcept {
     tree::Path path = found.path;
-    tree::erase_at(nodes_, root_, 0, path);
+    trees_.erase_at(root_, 0, path);
   }
 
   void rekey(std::uint32_t record, std::uint64_t offset, std::uint64_t size) noexcept {
     tree::Path path;
-    tree::seek(nodes_, root_, static_cast<Key>((*records_)[record].offset), path);
+    trees_.seek(root_, static_cast<Key>((*records_)[record].offset), path);
     change(path, record, offset, size);
   }
   void replace(const Found& found, std::uint32_t record, std::uint64_t offset,
@@ -83,10 +81,10 @@ class AddressTree {
   [[nodiscard]] static bool prefers(std::uint64_t, const Found&) noexcept { return false; }
 
   /// Returns the size of the largest block, 0 if there is none.
-  [[nodiscard]] std::uint64_t largest() const noexcept { return root_.largest(); }
+  [[nodiscard]] std::uint64_t largest() const noexcept { return trees_.largest(root_); }
 
   /// Returns the bytes of bookkeeping on the heap.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return trees_.bytes(); }
 
   /// Returns whether the tree is valid and holds `expected` free blocks. Complexity: linear.
   [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
@@ -97,17 +95,17 @@ class AddressTree {
       return record.state <= highest_free_state && record.offset == key &&
              size_of(*records_, record) == size && record.free_size == size;
     };
-    return tree::is_valid(nodes_, root_, 0, is_right) && count == expected;
+    return trees_.is_valid(root_, 0, is_right) && count == expected;
   }
 
  private:
   using Key = KeyType;
-  using Nodes = tree::Nodes<Key, true>;
+  using Trees = tree::SizedTrees<Key>;
 
   template <class Predicate>
   [[nodiscard]] Found find_accepted(std::uint64_t size, Predicate accepts) const noexcept {
     Found found;
-    found.record = tree::find_sized(nodes_, root_, size, found.path, accepts);
+    found.record = trees_.find_sized(root_, size, found.path, accepts);
     if (found) found.size = this->size(found.record);
     return found;
   }
@@ -115,12 +113,12 @@ class AddressTree {
   void change(const tree::Path& path, std::uint32_t record, std::uint64_t offset,
               std::uint64_t size) noexcept {
     (*records_)[record].free_size = size;
-    tree::rekey_at(nodes_, root_, path, static_cast<Key>(offset), record, static_cast<Key>(size));
+    trees_.rekey_at(root_, path, static_cast<Key>(offset), record, static_cast<Key>(size));
   }
 
   RecordSlab* records_;
-  typename Nodes::Root root_;
-  Nodes nodes_;
+  typename Trees::Root root_;
+  Trees trees_;
 };
 
 }  // namespace allot::detail

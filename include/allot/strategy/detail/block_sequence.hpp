@@ -5,7 +5,7 @@
 #pragma once
 
 #include <allot/core/block.hpp>
-#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
 #include <allot/strategy/detail/records.hpp>
 
 #include <boost/intrusive/circular_list_algorithms.hpp>
@@ -59,8 +59,7 @@ class BlockSequence : public LiveBlocks {
     return size_of(records_, records_[handle.index]);
   }
 
-  /// Calls `visitor(offset, size, used)` for every block in address order. The visitor must not
-  /// call the strategy. Complexity: linear in the blocks.
+  /// The visitors must not call the strategy. Complexity: linear in the blocks.
   template <class Visitor>
   void for_each(Visitor&& visitor) const {
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
@@ -68,9 +67,6 @@ class BlockSequence : public LiveBlocks {
       visitor(record.offset, size_of(records_, record), record.state == used_state);
     }
   }
-
-  /// Calls `visitor(placement)` for every used block in address order. The visitor must not call
-  /// the strategy. Complexity: linear in the blocks.
   template <class Visitor>
   void for_each_live(Visitor&& visitor) const {
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
@@ -187,17 +183,15 @@ class BlockSequence : public LiveBlocks {
     std::uint32_t last = list_head;
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
       const Record& record = records_[i];
-      if (record.previous != last || record.offset != end) return false;
-      const std::uint64_t size = size_of(records_, record);
-      if (size == 0 || size > capacity_ - end || record.state == vacant_state) return false;
-      end += size;
+      if (record.previous != last || record.offset != end || record.state == vacant_state)
+        return false;
       last = i;
-      if (record.state == used_state) {
-        used += size;
-        ++live;
-      } else {
-        ++free;
-      }
+      end = records_[record.next].offset;
+      if (end <= record.offset || end > capacity_) return false;
+      const bool is_used = record.state == used_state;
+      used += is_used ? end - record.offset : 0;
+      live += is_used ? 1 : 0;
+      free += is_used ? 0 : 1;
     }
     return records_[list_head].previous == last && end == capacity_ && used == used_ &&
            live == live_blocks_ && free == free_blocks_;

@@ -5,7 +5,7 @@
 #pragma once
 
 #include <allot/core/block.hpp>
-#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/records.hpp>
 
@@ -43,26 +43,15 @@ template <class Index>
 concept FreeIndex = requires(Index i, const Index ci, const typename Index::Found found,
                              RecordSlab& records, std::uint32_t record, std::uint64_t units) {
   Index{records, units};
-  { i = static_cast<Index&&>(i) }
-  noexcept->std::same_as<Index&>;
   static_cast<bool>(found);
   { found.record } -> std::same_as<const std::uint32_t&>;
   { found.size } -> std::same_as<const std::uint64_t&>;
   { i.ensure(units) } -> std::same_as<void>;
-  { i.clear() }
-  noexcept->std::same_as<void>;
-  { i.insert(record, units, units) }
-  noexcept->std::same_as<void>;
-  { i.erase(record) }
-  noexcept->std::same_as<void>;
-  { i.rekey(record, units, units) }
-  noexcept->std::same_as<void>;
+  requires noexcept(i = static_cast<Index&&>(i));
+  requires noexcept(i.clear(), i.insert(record, units, units), i.rekey(record, units, units));
+  requires noexcept(i.erase(record), i.erase(found), i.replace(found, record, units, units));
   { ci.find(units, units) }
   noexcept->std::same_as<typename Index::Found>;
-  { i.erase(found) }
-  noexcept->std::same_as<void>;
-  { i.replace(found, record, units, units) }
-  noexcept->std::same_as<void>;
   { ci.prefers(units, found) }
   noexcept->std::same_as<bool>;
   { ci.size(record) }
@@ -76,6 +65,8 @@ concept FreeIndex = requires(Index i, const Index ci, const typename Index::Foun
 
 /// The free block at the end of the range, the tail, is not in the index: while blocks are only
 /// allocated, the index is not touched at all. `prefers` says whether it is the better choice.
+/// What a member does is said by `Strategy` and the concepts of the capabilities; where it needs
+/// bookkeeping, it throws `std::bad_alloc` and nothing has changed.
 template <FreeIndex Index>
 class CoalescingRange : public BlockSequence {
  public:
@@ -90,7 +81,6 @@ class CoalescingRange : public BlockSequence {
 
   /// The block starts at the lowest multiple of `alignment` in the free block that the index chose;
   /// what is left over on either side stays free.
-  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (records_.vacant() < spare_records) [[unlikely]]
       ensure(index_, spare_records);
@@ -106,7 +96,6 @@ class CoalescingRange : public BlockSequence {
     return carve(found, size);
   }
 
-  /// Returns false, and changes nothing, if no such block is live.
   bool deallocate(Handle handle, std::uint64_t offset) noexcept {
     if (!is_live(handle, offset)) return false;
     const Record& freed = records_[handle.index];
@@ -119,9 +108,7 @@ class CoalescingRange : public BlockSequence {
     return true;
   }
 
-  /// Grows a live block at its end to `size` units, if what follows it is free and large enough.
-  /// Its offset and handle stay. Returns false, and changes nothing, if it cannot.
-  /// Requires: `handle` is live. Complexity: as `deallocate`.
+  /// Complexity: as `deallocate`.
   bool try_expand(Handle handle, std::uint64_t size) noexcept {
     const std::uint64_t held = block_size(handle);
     if (size <= held) return true;
@@ -130,20 +117,20 @@ class CoalescingRange : public BlockSequence {
     if (!is_free(next)) return false;
     const std::uint64_t available = size_of(records_, records_[next]);
     if (available < extra) return false;
-    if (available == extra) {
-      take_out(next);
+    if (available > extra) {
+      move_start(next, records_[next].offset + extra, available - extra);
+    } else {
+      if (next == tail_)
+        tail_ = no_record;
+      else
+        index_.erase(next);
       --free_blocks_;
       remove(next);
-    } else {
-      move_start(next, records_[next].offset + extra, available - extra);
     }
     used_ += extra;
     return true;
   }
 
-  /// Frees the end of a live block, from `size` units on. Its offset and handle stay.
-  /// Requires: `handle` is live and holds more than `size`, which is at least one.
-  /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   void shrink(Handle handle, std::uint64_t size) {
     const std::uint64_t freed = block_size(handle) - size;
     const std::uint32_t next = records_[handle.index].next;
@@ -163,15 +150,13 @@ class CoalescingRange : public BlockSequence {
     used_ -= freed;
   }
 
-  /// Frees every block. Complexity: linear in the blocks.
+  /// Complexity: linear in the blocks.
   void reset() noexcept {
     index_.clear();
     tail_ = make_one();
   }
 
-  /// Extends the range at its end. Requires: `capacity` is not below the present one.
-  /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free
-  /// blocks, whose index is rebuilt.
+  /// Complexity: O(n log n), n being the free blocks, whose index is rebuilt.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
     ensure(index_, 1 + spare_records);
@@ -183,9 +168,6 @@ class CoalescingRange : public BlockSequence {
     set_capacity(capacity);
   }
 
-  /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
-  /// allocator.
-  /// Throws: `std::bad_alloc`; nothing has changed.
   void reserve(std::uint64_t blocks) { ensure(index_, records_for(blocks)); }
 
   /// Complexity: the index's: O(log n); for lists, linear in the highest bin.
@@ -194,38 +176,24 @@ class CoalescingRange : public BlockSequence {
     return larger(last, index_.largest());
   }
 
-  /// Complexity: linear.
   [[nodiscard]] bool validate() const noexcept {
-    if (!sequence_is_valid()) return false;
     bool last_was_free = false;
-    std::uint32_t last = list_head;
-    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
-      const bool free = is_free(i);
-      if (free && last_was_free) return false;
-      last_was_free = free;
-      last = i;
-    }
-    if (tail_ != (last_was_free ? last : no_record)) return false;
-    const std::uint64_t indexed = free_blocks_ - (last_was_free ? 1 : 0);
-    return index_.is_valid(indexed);
+    bool are_merged = true;
+    for_each([&](std::uint64_t, std::uint64_t, bool used) {
+      are_merged = are_merged && (used || !last_was_free);
+      last_was_free = !used;
+    });
+    const std::uint32_t tail = last_was_free ? records_[list_head].previous : no_record;
+    return are_merged && tail == tail_ && sequence_is_valid() &&
+           index_.is_valid(free_blocks_ - (last_was_free ? 1 : 0));
   }
 
-  /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept {
     return records_.bytes() + index_.bytes();
   }
 
  private:
   using Found = typename Index::Found;
-
-  /// Takes a free block out of the index.
-  void take_out(std::uint32_t block) noexcept {
-    if (block == tail_) {
-      tail_ = no_record;
-    } else {
-      index_.erase(block);
-    }
-  }
 
   /// Makes a free block begin at `start` instead, with `size` units.
   void move_start(std::uint32_t block, std::uint64_t start, std::uint64_t size) noexcept {
@@ -241,12 +209,13 @@ class CoalescingRange : public BlockSequence {
       const std::uint64_t available = capacity_ - start;
       if (fits(start, available, size, alignment) && (!found || index_.prefers(available, found))) {
         const std::uint64_t front = (0 - start) & (alignment - 1);
-        return front != 0 ? carve_tail_behind(front, size) : carve_tail(available, size);
+        return front != 0 ? carve_behind(tail_, available, front, size)
+                          : carve_tail(available, size);
       }
     }
     if (!found) return std::nullopt;
     const std::uint64_t front = (0 - records_[found.record].offset) & (alignment - 1);
-    return front != 0 ? carve_behind(found, front, size) : carve(found, size);
+    return front != 0 ? carve_behind(found.record, found.size, front, size) : carve(found, size);
   }
 
   /// Takes the first `size` units of what the index found; its record becomes the new block's.
@@ -277,32 +246,22 @@ class CoalescingRange : public BlockSequence {
     return make_used(chosen, size);
   }
 
-  /// Takes `size` units behind the first `front` of what the index found; its record stays with the
-  /// rest before them.
-  Placement carve_behind(const Found& found, std::uint64_t front, std::uint64_t size) noexcept {
-    const std::uint64_t start = records_[found.record].offset;
-    const std::uint64_t back = found.size - front - size;
-    const std::uint32_t taken = insert_after(found.record, start + front);
-    index_.replace(found, found.record, start, front);
-    if (back != 0) {
-      const std::uint32_t rest = insert_after(taken, start + front + size);
-      make_free(rest);
-      index_.insert(rest, start + front + size, back);
-    }
-    return make_used(taken, size);
-  }
-
-  /// The same for the tail: the rest before the block goes into the index.
-  Placement carve_tail_behind(std::uint64_t front, std::uint64_t size) noexcept {
-    const std::uint32_t before = tail_;
-    const std::uint64_t start = records_[before].offset;
-    const std::uint64_t back = capacity_ - start - front - size;
-    const std::uint32_t taken = insert_after(before, start + front);
-    tail_ = no_record;
-    index_.insert(before, start, front);
-    if (back != 0) {
-      tail_ = insert_after(taken, start + front + size);
-      make_free(tail_);
+  /// Takes `size` units behind the first `front` of a block, which has `available`; its record stays
+  /// with the rest before them.
+  Placement carve_behind(std::uint32_t block, std::uint64_t available, std::uint64_t front,
+                         std::uint64_t size) noexcept {
+    const std::uint64_t start = records_[block].offset;
+    const std::uint64_t end = start + front + size;
+    const std::uint64_t back = available - front - size;
+    const std::uint32_t taken = insert_after(block, start + front);
+    const std::uint32_t rest = back == 0 ? no_record : insert_after(taken, end);
+    if (back != 0) make_free(rest);
+    if (block == tail_) {
+      index_.insert(block, start, front);
+      tail_ = rest;
+    } else {
+      index_.rekey(block, start, front);
+      if (back != 0) index_.insert(rest, end, back);
     }
     return make_used(taken, size);
   }

@@ -147,7 +147,7 @@ class HierarchicalBitmap {
   std::uint64_t bound_ = 0;
   std::uint32_t levels_ = 0;
   std::uint64_t begin_[most_levels] = {};  // of each level, in `words_`
-  TrivialVector<std::uint64_t, 1, std::uint64_t{1} << 40> words_;
+  TrivialVector<std::uint64_t> words_;
 };
 
 }  // namespace allot::detail

@@ -6,7 +6,6 @@
 
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/records.hpp>
-#include <allot/strategy/detail/tree/check.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
 #include <allot/strategy/detail/tree/tree.hpp>
 
@@ -19,17 +18,17 @@ namespace allot::detail {
 template <class KeyType>
 class OrderTrees {
  public:
-  OrderTrees(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, nodes_{records} {}
+  OrderTrees(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, trees_{records} {}
 
   /// Makes room for all the free blocks that a slab of `count` records can ever hold.
   /// Throws: `std::bad_alloc`.
-  void ensure(std::uint64_t records) { nodes_.ensure(Nodes::nodes_for(records, most_orders)); }
+  void ensure(std::uint64_t records) { trees_.ensure(Trees::nodes_for(records, most_orders)); }
 
   /// Forgets every block. Complexity: constant.
   void clear() noexcept {
     for (Root& root : roots_) root = {};
     orders_ = 0;
-    nodes_.clear();
+    trees_.clear();
   }
 
   /// Bit k is set if a block of 2^k units is free.
@@ -39,32 +38,26 @@ class OrderTrees {
   void insert(std::uint32_t record, std::uint64_t offset, std::uint64_t size) noexcept {
     const auto order = static_cast<std::uint32_t>(std::countr_zero(size));
     (*records_)[record].free_size = size;
-    tree::insert(nodes_, roots_[order], order, key_of(offset, order), record);
+    trees_.insert(roots_[order], order, key_of(offset, order), record);
     orders_ |= size;
   }
 
   void erase(std::uint32_t record) noexcept {
     const Record& erased = (*records_)[record];
     const auto order = static_cast<std::uint32_t>(std::countr_zero(erased.free_size));
-    Root& root = roots_[order];
-    if (erased.state < tree::in_leaf) {
-      tree::remove(nodes_, root, erased.state);
-      if (root.is_empty()) orders_ &= ~erased.free_size;
-    } else if (tree::erase_tall(nodes_, erased.state)) {
-      tree::balance_at(nodes_, root, order, key_of(erased.offset, order));
-    }
+    erase_at(order, erased.state, key_of(erased.offset, order));
   }
 
   /// Erases the block of 2^order units with the lowest offset and returns it. Requires: there is
   /// one.
   [[nodiscard]] std::uint32_t take_lowest(std::uint32_t order) noexcept {
-    const std::uint32_t lowest = tree::find(nodes_, roots_[order], order, 0).value;
-    erase(lowest);
-    return lowest;
+    const tree::Entry lowest = trees_.find(roots_[order], order, 0);
+    erase_at(order, lowest.location, static_cast<Key>(lowest.key));
+    return lowest.value;
   }
 
   /// Returns the bytes of bookkeeping on the heap.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return nodes_.bytes(); }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return trees_.bytes(); }
 
   /// Returns whether trees and bitmap agree and hold `expected` free blocks. Complexity: linear.
   [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
@@ -79,15 +72,15 @@ class OrderTrees {
                size_of(*records_, record) == record.free_size &&
                key_of(record.offset, order) == key;
       };
-      if (!tree::is_valid(nodes_, roots_[order], order, is_right)) return false;
+      if (!trees_.is_valid(roots_[order], order, is_right)) return false;
     }
     return count == expected;
   }
 
  private:
   using Key = KeyType;
-  using Nodes = tree::Nodes<Key>;
-  using Root = typename Nodes::Root;
+  using Trees = tree::Trees<Key>;
+  using Root = typename Trees::Root;
 
   static constexpr std::uint32_t most_orders = 64;
 
@@ -95,10 +88,20 @@ class OrderTrees {
     return static_cast<Key>(offset >> order);
   }
 
+  void erase_at(std::uint32_t order, std::uint32_t location, Key key) noexcept {
+    Root& root = roots_[order];
+    if (location < tree::in_leaf) {
+      trees_.remove(root, location);
+      if (root.is_empty()) orders_ &= ~(std::uint64_t{1} << order);
+    } else if (trees_.remove_tall(location)) {
+      trees_.balance_at(root, order, key);
+    }
+  }
+
   RecordSlab* records_;
   std::uint64_t orders_ = 0;
   Root roots_[most_orders];
-  Nodes nodes_;
+  Trees trees_;
 };
 
 }  // namespace allot::detail

@@ -5,14 +5,14 @@
 ///
 /// | type            | what it is                                                  |
 /// |-----------------|-------------------------------------------------------------|
-/// | `TrivialVector` | objects in memory that grows: records, nodes of indexes     |
+/// | `TrivialVector` | objects in memory that grows: records, roots of an index    |
 /// | `RecordSlab`    | hands out records and takes them back                       |
 /// | `LiveBlocks`    | what a strategy's members read from a live block's record   |
 #pragma once
 
 #include <allot/core/block.hpp>
-#include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
 #include <allot/strategy/strategy.hpp>
 
 #include <cstddef>
@@ -37,31 +37,31 @@ namespace allot::detail {
 /// of copying them. It begins at a cache line.
 class GrowingMemory {
  public:
+  /// \param step  the least number of objects by which it grows, or one in 32 if that is more
+  /// \param most  the most objects
   GrowingMemory(std::uint32_t object_size, std::uint32_t step, std::uint64_t most) noexcept
       : object_size_{object_size}, step_{step}, most_{most} {}
   GrowingMemory(GrowingMemory&& other) noexcept
       : GrowingMemory{other.object_size_, other.step_, other.most_} {
-    swap(other);
+    *this = std::move(other);
   }
-  GrowingMemory& operator=(GrowingMemory&& other) noexcept {
-    swap(other);
+  GrowingMemory& operator=(GrowingMemory&& other) noexcept {  // of the same objects
+    std::swap(begin_, other.begin_);
+    std::swap(allocated_, other.allocated_);
+    std::swap(capacity_, other.capacity_);
     return *this;
   }
   ~GrowingMemory() { std::free(allocated_); }
 
-  /// Returns the number of objects that there is room for.
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
-
-  /// Returns the capacity after `ensure(count)`.
-  [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
-    if (count <= capacity_) return capacity_;
-    const std::uint64_t more = capacity_ / 32;
-    return larger(count, capacity_ + (more > step_ ? more : step_));
-  }
-
   /// Returns the bytes held.
   [[nodiscard]] std::uint64_t bytes() const noexcept {
     return capacity_ == 0 ? 0 : capacity_ * object_size_ + line;
+  }
+
+  /// Returns how many objects there would be room for after `ensure(count)`.
+  [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
+    if (count <= capacity_) return capacity_;
+    return larger(count, capacity_ + larger<std::uint64_t>(capacity_ / 32, step_));
   }
 
   /// Makes room for `count` objects in total. Invalidates references to objects.
@@ -69,37 +69,28 @@ class GrowingMemory {
   void ensure(std::uint64_t count) {
     if (count <= capacity_) return;
     const std::uint64_t grown = capacity_for(count);
-    if (grown > most_) throw_bad_alloc();
     const auto before = static_cast<std::size_t>(begin_ - static_cast<std::byte*>(allocated_));
-    void* const memory = std::realloc(allocated_, grown * object_size_ + line);
-    if (memory == nullptr) throw_bad_alloc();
-    allocated_ = memory;
+    void* const memory =
+        grown > most_ ? nullptr : std::realloc(allocated_, grown * object_size_ + line);
+    // Fails as the system's own refusal would, also if exceptions are disabled.
+    while (memory == nullptr) static_cast<void>(::operator new (~std::size_t{0} / 2));
+    auto* const start = static_cast<std::byte*>(memory);
     const std::size_t shift = (0 - reinterpret_cast<std::uintptr_t>(memory)) % line;
-    begin_ = static_cast<std::byte*>(memory) + shift;
     if (shift != before && capacity_ != 0)
-      std::memmove(begin_, static_cast<std::byte*>(memory) + before, capacity_ * object_size_);
+      std::memmove(start + shift, start + before, capacity_ * object_size_);
+    allocated_ = memory;
+    begin_ = start + shift;
     capacity_ = grown;
   }
 
  protected:
   std::byte* begin_ = nullptr;
+  std::uint64_t capacity_ = 0;
 
  private:
   static constexpr std::size_t line = 64;
 
-  /// Fails as the system's own refusal would, also if exceptions are disabled.
-  [[noreturn]] static void throw_bad_alloc() {
-    for (;;) static_cast<void>(::operator new (~std::size_t{0} / 2));
-  }
-
-  void swap(GrowingMemory& other) noexcept {  // of the same objects
-    std::swap(begin_, other.begin_);
-    std::swap(allocated_, other.allocated_);
-    std::swap(capacity_, other.capacity_);
-  }
-
   void* allocated_ = nullptr;
-  std::uint64_t capacity_ = 0;
   std::uint32_t object_size_;
   std::uint32_t step_;
   std::uint64_t most_;
@@ -108,15 +99,13 @@ class GrowingMemory {
 /// Objects accessed by their indices, which are not checked. As with a pointer, the objects of a
 /// const one are not const.
 /// \tparam Object  trivial: neither initialized nor destroyed
-/// \tparam Step    the least number of objects by which it grows, or one in 32 if that is more
-/// \tparam Most    the most objects
-template <class Object, std::uint32_t Step, std::uint64_t Most>
+template <class Object>
 class TrivialVector : public GrowingMemory {
   static_assert(std::is_trivially_copyable_v<Object> && std::is_trivially_destructible_v<Object>);
   static_assert(alignof(Object) <= 64);
 
  public:
-  TrivialVector() noexcept : GrowingMemory{sizeof(Object), Step, Most} {}
+  TrivialVector() noexcept : GrowingMemory{sizeof(Object), 1, std::uint64_t{1} << 40} {}
 
   [[nodiscard]] Object& operator[](std::uint64_t index) const noexcept {
     return reinterpret_cast<Object*>(begin_)[index];
@@ -162,20 +151,20 @@ class RecordSlab : public GrowingMemory {
   /// Returns how many calls of `acquire` will succeed.
   [[nodiscard]] std::uint64_t vacant() const noexcept { return vacant_; }
 
+  /// Returns the number of records, of all kinds.
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+
   /// Returns the capacity after `ensure(count)`.
   [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
-    return vacant_ >= count ? capacity()
-                            : GrowingMemory::capacity_for(capacity() + count - vacant_);
+    return vacant_ >= count ? capacity_ : GrowingMemory::capacity_for(capacity_ + count - vacant_);
   }
 
   /// Makes sure that the next `count` calls of `acquire` succeed.
   /// Throws: `std::bad_alloc`; nothing has changed.
   void ensure(std::uint64_t count) {
-    if (vacant_ >= count) return;
-    const std::uint64_t before = capacity();
-    const std::uint64_t wanted = capacity_for(count);
-    GrowingMemory::ensure(wanted);
-    vacant_ += wanted - before;
+    const std::uint64_t before = capacity_;
+    GrowingMemory::ensure(capacity_for(count));
+    vacant_ += capacity_ - before;
   }
 
   /// Returns a vacant record, whose state is not set yet. Requires `ensure`. Complexity: constant.

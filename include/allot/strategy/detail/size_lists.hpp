@@ -4,7 +4,7 @@
 /// that are not empty, and in each bin an intrusive list, most recently freed first.
 #pragma once
 
-#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/float_bins.hpp>
 #include <allot/strategy/detail/records.hpp>
@@ -165,7 +165,7 @@ class SizeLists {
   RecordSlab* records_;
   std::uint32_t bins_;
   TwoLevelBitmap<Bins::count> marked_;
-  TrivialVector<std::uint32_t, 1, Bins::count> firsts_;  // of each bin, or list_end
+  TrivialVector<std::uint32_t> firsts_;  // of each bin, or list_end
 };
 
 }  // namespace allot::detail

@@ -4,8 +4,9 @@
 /// frees cached ones, and chunks, to make room.
 #pragma once
 
-#include <allot/core/arguments.hpp>
+#include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/pool/buffers/detail/cached.hpp>
 #include <allot/pool/buffers/detail/chunks.hpp>
@@ -48,7 +49,7 @@ class BufferSupply {
   [[nodiscard]] static std::uint64_t units_for(std::uint64_t bytes) {
     const std::uint64_t units = units_of(Request{bytes}, AlignmentType::value).size;
     const std::optional<std::uint64_t> rounded = Classes::round_up(units);
-    if (!rounded || !checked_multiply(*rounded, AlignmentType::value)) throw_bad_size(bytes);
+    if (!rounded || !checked_multiply(*rounded, AlignmentType::value)) reject_size(bytes);
     return *rounded;
   }
 

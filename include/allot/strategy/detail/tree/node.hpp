@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The nodes of a free index's B+-trees: a few entries of a key, a 32-bit value and, in some trees,
-/// a size, in two cache lines or three; and the pool from which many trees take their nodes.
-///
-/// Passes over a node have a fixed length and do not branch, so that a compiler turns each into a
-/// few vector instructions.
+/// What the B+-trees of a free index consist of: `Entries`; and what a search in them returns.
 #pragma once
 
-#include <allot/core/checked.hpp>
 #include <allot/strategy/detail/records.hpp>
 
 #include <cstdint>
@@ -15,14 +10,18 @@
 
 namespace allot::detail::tree {
 
-/// Up to `Most` entries. Unused keys have the highest value, which no entry has.
+/// Up to `Most` entries of a key, a 32-bit value and, if `IsSized`, a size. Unused keys have the
+/// highest value, which no entry has.
+///
+/// Passes over the keys have a fixed length and do not branch, so that a compiler turns each into a
+/// few vector instructions.
 template <class KeyType, std::uint32_t Most, bool IsSized>
 struct Entries {
   using Key = KeyType;
   struct None {};
 
-  static constexpr Key no_key = static_cast<Key>(~Key{0});
   static constexpr std::uint32_t most = Most;
+  static constexpr Key no_key = static_cast<Key>(~Key{0});
 
   Key key[Most + 1];
   std::uint32_t value[Most];
@@ -39,13 +38,13 @@ struct Entries {
     count = 0;
   }
 
+  [[nodiscard]] bool is_empty() const noexcept { return count == 0; }
+  [[nodiscard]] bool is_full() const noexcept { return count == Most; }
+
   /// Returns an entry's size; 0 if entries have none.
   [[nodiscard]] Key size([[maybe_unused]] std::uint32_t at) const noexcept {
     if constexpr (IsSized) return sizes[at];
     return 0;
-  }
-  void set_size([[maybe_unused]] std::uint32_t at, [[maybe_unused]] Key size) noexcept {
-    if constexpr (IsSized) sizes[at] = size;
   }
   [[nodiscard]] Key largest() const noexcept {
     Key largest = 0;
@@ -78,17 +77,23 @@ struct Entries {
     return static_cast<Key>(static_cast<Key>(nearest) + origin);
   }
 
-  /// Returns the position of the last of the sorted keys that is at most `wanted`. Requires: the
-  /// first one is; `wanted` is not `no_key`.
-  [[nodiscard]] std::uint32_t child_of(Key wanted) const noexcept {
+  /// Returns how many keys are at most `wanted`. Requires: it is not `no_key`.
+  [[nodiscard]] std::uint32_t keys_up_to(Key wanted) const noexcept {
     Key above = 0;
     for (const Key other : key) above += other > wanted ? 1 : 0;
-    return Most - static_cast<std::uint32_t>(above);
+    return Most + 1 - static_cast<std::uint32_t>(above);
   }
 
-  /// Requires: room.
-  void append(Key new_key, std::uint32_t new_value, [[maybe_unused]] Key size) noexcept {
-    const std::uint32_t at = count++;
+  /// Returns the position of the highest key. Requires: not empty; entries in any order.
+  [[nodiscard]] std::uint32_t highest() const noexcept {
+    std::uint32_t at = 0;
+    for (std::uint32_t i = 1; i < count; ++i) at = key[i] > key[at] ? i : at;
+    return at;
+  }
+
+  /// Inserts before the entry at `at`. Requires: room.
+  void insert(std::uint32_t at, Key new_key, std::uint32_t new_value, Key size) noexcept {
+    for (std::uint32_t i = count++; i > at; --i) copy(i, i - 1);
     key[at] = new_key;
     value[at] = new_value;
     if constexpr (IsSized) sizes[at] = size;
@@ -96,129 +101,55 @@ struct Entries {
 
   /// Replaces the removed entry by the last one.
   void remove_unordered(std::uint32_t at) noexcept {
-    const std::uint32_t last = --count;
-    key[at] = key[last];
-    value[at] = value[last];
-    key[last] = no_key;
-    if constexpr (IsSized) {
-      sizes[at] = sizes[last];
-      sizes[last] = 0;
-    }
-  }
-
-  /// Inserts in order. Requires: room.
-  void insert_ordered(std::uint32_t at, Key new_key, std::uint32_t new_value, Key size) noexcept {
-    for (std::uint32_t i = count++; i > at; --i) copy(i, i - 1);
-    key[at] = new_key;
-    value[at] = new_value;
-    set_size(at, size);
+    copy(at, --count);
+    forget(count);
   }
 
   /// Removes an entry, keeping the order.
   void remove_ordered(std::uint32_t at) noexcept {
     for (--count; at < count; ++at) copy(at, at + 1);
-    key[count] = no_key;
-    set_size(count, 0);
+    forget(count);
   }
 
-  /// Copies an entry's key, value and size to another.
-  void copy(std::uint32_t to, std::uint32_t from) noexcept {
-    key[to] = key[from];
-    value[to] = value[from];
-    set_size(to, size(from));
-  }
-};
-
-inline constexpr std::uint32_t in_leaf = 0x8000'0000;
-
-// Nodes have at least this many entries, except for a tree's only leaf: a tree of changing size
-// does not move entries each time. The larger nodes of sized entries may be filled less loosely.
-template <bool IsSized>
-inline constexpr std::uint32_t fewest = IsSized ? 8 : 7;
-inline constexpr std::uint32_t fewest_alone = 4;
-
-/// The nodes of many trees, and the records to which the entries' values are indices.
-/// \tparam KeyType  unsigned; its highest value is not a key
-/// \tparam IsSized  whether each entry has a size, and each one above the leaves the largest below
-///
-/// If entries have no sizes, a record's state says where its entry is, its location: entry n of the
-/// root of tree t is at 16 t + n, entry n of leaf l at in_leaf + 16 l + n. All are below
-/// `used_state`.
-template <class KeyType, bool IsSized = false>
-class Nodes : public GrowingMemory {
- public:
-  using Key = KeyType;
-  struct alignas(64) Node : Entries<Key, 15, IsSized> {};  // whole cache lines
-  static constexpr bool is_sized = IsSized;
-
-  /// A tree, in one cache line if keys have 32 bits. At height 0 its entries are those of the tree;
-  /// above, it has one entry: the top node.
-  struct Root : Entries<Key, sizeof(Key) == 4 ? 7 : 3, IsSized> {
-    Root() noexcept {
-      this->clear();
-      this->height = 0;
+  /// Returns whether what is behind the last entry looks unused.
+  [[nodiscard]] bool ends_well() const noexcept {
+    for (std::uint32_t i = count; i <= Most; ++i) {
+      if (key[i] != no_key || size(i) != 0) return false;
     }
-
-    [[nodiscard]] bool is_empty() const noexcept { return this->count == 0; }
-  };
-
-  explicit Nodes(RecordSlab& records) noexcept
-      : GrowingMemory{sizeof(Node), 32, in_leaf / 16 - 1}, records_{&records} {}
-
-  [[nodiscard]] Node& operator[](std::uint32_t index) const noexcept {
-    return reinterpret_cast<Node*>(begin_)[index];
-  }
-
-  /// Returns the most nodes that `entries` entries in at most `trees` trees can take: one for each
-  /// `fewest_alone`, or, as two leaves have three nodes, in larger trees one for each `fewest` - 1
-  /// and a part of one more.
-  [[nodiscard]] static constexpr std::uint64_t nodes_for(std::uint64_t entries,
-                                                         std::uint64_t trees) noexcept {
-    constexpr std::uint64_t leaf = fewest<IsSized> - 1;
-    constexpr std::uint64_t more = 3 * leaf - 2 * fewest<IsSized>;
-    return smaller(entries / fewest_alone, (entries + more * trees) / leaf) + 1;
-  }
-
-  /// Takes every node back. The caller clears the roots.
-  void clear() noexcept {
-    first_vacant_ = no_record;
-    touched_ = 0;
-  }
-
-  [[nodiscard]] std::uint32_t make() noexcept {
-    const std::uint32_t index = first_vacant_ != no_record ? first_vacant_ : touched_++;
-    if (index == first_vacant_) first_vacant_ = (*this)[index].value[0];
-    (*this)[index].clear();
-    return index;
-  }
-
-  void release(std::uint32_t index) noexcept {
-    (*this)[index].value[0] = first_vacant_;
-    first_vacant_ = index;
-  }
-
-  /// Stores in a record where its entry is.
-  void track([[maybe_unused]] std::uint32_t record,
-             [[maybe_unused]] std::uint32_t location) const noexcept {
-    if constexpr (!IsSized) (*records_)[record].state = location;
-  }
-
-  /// Returns whether a record has this location of its entry.
-  [[nodiscard]] bool tracks(std::uint32_t record, std::uint32_t location) const noexcept {
-    return IsSized || (*records_)[record].state == location;
-  }
-
-  /// Returns how many nodes are part of a tree. Complexity: linear in the others.
-  [[nodiscard]] std::uint64_t in_use() const noexcept {
-    std::uint64_t vacant = 0;
-    for (std::uint32_t i = first_vacant_; i != no_record; i = (*this)[i].value[0]) ++vacant;
-    return touched_ - vacant;
+    return count <= Most;
   }
 
  private:
-  std::uint32_t first_vacant_ = no_record;
-  std::uint32_t touched_ = 0;  // nodes at and above this index were never used
-  RecordSlab* records_;
+  void copy(std::uint32_t to, std::uint32_t from) noexcept {
+    key[to] = key[from];
+    value[to] = value[from];
+    if constexpr (IsSized) sizes[to] = sizes[from];
+  }
+
+  void forget(std::uint32_t at) noexcept {
+    key[at] = no_key;
+    if constexpr (IsSized) sizes[at] = 0;
+  }
 };
+
+/// What a search found.
+struct Entry {
+  std::uint32_t value = no_record;  ///< `no_record` if nothing was found
+  std::uint32_t location = 0;
+  std::uint64_t key = 0;
+};
+
+/// From a leaf up to the top node: the entry `at[0]` of leaf `node[0]`, the entry `at[1]` of its
+/// parent `node[1]`, ... In a tree without nodes there is only `at[0]`.
+struct Path {
+  static constexpr std::uint32_t highest = 13;  ///< 7^12 > 2^32 entries
+
+  std::uint32_t node[highest];
+  std::uint8_t at[highest];
+};
+
+/// An entry's location: entry n of the root of tree t is at 16 t + n, entry n of leaf l at in_leaf +
+/// 16 l + n. All are below `used_state`.
+inline constexpr std::uint32_t in_leaf = 0x8000'0000;
 
 }  // namespace allot::detail::tree
