@@ -21,7 +21,7 @@ namespace {
 using namespace allot;
 
 using Chunks = ChunkedArena<Arena<BestFit>>;
-using OnHost = ChunkedArena<Arena<BestFit, AlignTo<256>, Locked<>, HostMemory>>;
+using ChunksOnHost = ChunkedArena<Arena<BestFit, AlignTo<256>, Locked<>, HostMemory>>;
 
 struct Texture {
   std::string name;
@@ -59,7 +59,7 @@ concept HasAddresses = requires(const A arena, Block block) {
   arena.address(block);
 };
 static_assert(HasWords<WithWords> && !HasWords<Chunks>);
-static_assert(HasAddresses<OnHost> && !HasAddresses<Chunks>);
+static_assert(HasAddresses<ChunksOnHost> && !HasAddresses<Chunks>);
 
 }  // namespace
 
@@ -176,7 +176,7 @@ TEST_CASE("a memory that refuses a chunk is an error of that source, and nothing
 }
 
 TEST_CASE("an alignment that the memory does not have leaves no chunk behind") {
-  OnHost arena{2 * MiB};
+  ChunksOnHost arena{2 * MiB};
   CHECK(!arena.try_allocate(256, 4 * MiB));
   CHECK_THROWS_AS(static_cast<void>(arena.allocate(256, 4 * MiB)), OutOfMemory);
   CHECK(arena.chunk_count() == 1);
@@ -218,7 +218,7 @@ TEST_CASE("without words an arena of chunks has none to pay for") {
 TEST_CASE("blocks in host memory have addresses, and slices keep their arena alive") {
   std::vector<Slice<HostAccessible>> slices;
   {
-    Shared<OnHost> arena{2 * MiB, 16 * MiB};
+    Shared<ChunksOnHost> arena{2 * MiB, 16 * MiB};
     for (int i = 0; i < 6; ++i) slices.push_back(arena.allocate(1 * MiB));
     CHECK(arena.capacity() == 6 * MiB);
     CHECK(arena.usage().live_blocks == 6);
@@ -229,7 +229,7 @@ TEST_CASE("blocks in host memory have addresses, and slices keep their arena ali
 }
 
 TEST_CASE("threads allocate in chunks, and free each other's blocks") {
-  OnHost arena{2 * MiB, 64 * MiB};
+  ChunksOnHost arena{2 * MiB, 64 * MiB};
   constexpr std::size_t threads = 4;
   std::vector<std::vector<Block>> made(threads);
   const auto in_threads = [](auto f) {
