@@ -144,7 +144,7 @@ TEST_CASE("what is not there or is not a regular file cannot be opened, and the 
     return "opened";
   };
   CHECK(problem_of(folder.path() / "none") == "cannot open: No such file or directory");
-  CHECK(problem_of(folder.path()) == "not a regular file");
+  CHECK(problem_of(folder.path()) == "a folder; name a file in it");
 }
 
 TEST_CASE("a mapping has the file's bytes, and one of an empty file has none") {
