@@ -141,7 +141,7 @@ nlohmann::json object_in(const nlohmann::json& object, const char* key) {
 }
 
 /// The log of 2019 has each call twice, the second time with its result; that of 2022 has a
-/// reallocation's size and its result in two lines.
+/// reallocation's size and its result in two lines, and between them the calls that it made.
 AllocationTrace parse_umpire(Lines lines) {
   TraceBuilder<> builder;
   std::optional<std::pair<std::uint64_t, std::uint64_t>> reallocated;  // from, to how many bytes
@@ -167,10 +167,13 @@ AllocationTrace parse_umpire(Lines lines) {
         reallocated = {address_in(lines, texts, is_old ? "ptr" : "current_ptr"),
                        size_in(lines, numbers)};
       } else if (reallocated) {
-        if (reallocated->first != 0) builder.free(reallocated->first);
-        builder.allocate(
-            is_old ? address_in(lines, result, "memory_ptr") : address_in(lines, texts, "new_ptr"),
-            {reallocated->second, 1, 0});
+        const std::uint64_t result_at =
+            is_old ? address_in(lines, result, "memory_ptr") : address_in(lines, texts, "new_ptr");
+        // What it did by other calls was recorded between the two lines.
+        const bool is_open = builder.is_live(reallocated->first);
+        if (is_open) builder.free(reallocated->first);
+        if (is_open || !builder.is_live(result_at))
+          builder.allocate(result_at, {reallocated->second, 1, 0});
         reallocated.reset();
       }
     }

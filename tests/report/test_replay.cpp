@@ -197,6 +197,7 @@ TEST_CASE("a trace keeps what it cannot know apart") {
   TraceBuilder<> builder;
   builder.free(7);
   builder.allocate(1, {0, 1, 0});
+  builder.free(1);
   builder.allocate(2, {10, 1, 0});
   builder.allocate(2, {10, 1, 0});  // the same call, recorded twice
   builder.allocate(2, {20, 1, 0});  // given out again without a free

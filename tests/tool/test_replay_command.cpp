@@ -182,3 +182,23 @@ TEST_CASE("replay: traces recorded on a GPU; an arena takes less than PyTorch's 
   }
   CHECK(json["recommended"]["capacity"].get<std::uint64_t>() < caching);
 }
+
+TEST_CASE("replay: Umpire's own logs, with the peaks that are known of them") {
+  const auto data = test::data_dir();
+  if (!data) return;
+  const test::TemporaryFolder folder;
+  const std::filesystem::path logs = *data / "traces" / "umpire";
+  const std::string unpacked = (folder.path() / "output.replay").string();
+  const std::string command = "gunzip -c " + (logs / "output.replay.gz").string() + " >" + unpacked;
+  REQUIRE(std::system(command.c_str()) == 0);
+  for (const auto& [file, peak] :
+       {std::pair{unpacked, 372}, std::pair{(logs / "tut_replay_log.json").string(), 32'880}}) {
+    INFO(file);
+    const Outcome outcome = run_tool("replay --json " + file);
+    CHECK_MESSAGE(outcome.status == 0, outcome.error);
+    const Json json = Json::parse(outcome.out);
+    CHECK(json["peak_bytes"] == peak);
+    CHECK(json["unknown_frees"] == 0);
+    CHECK(json["recommended"].is_object());
+  }
+}

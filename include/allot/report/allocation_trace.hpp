@@ -88,8 +88,9 @@ class TraceBuilder {
   /// there once more is taken for the same call, recorded twice.
   /// Throws: `std::length_error` for 2^32 - 1 blocks and for 2^60 bytes; `std::bad_alloc`.
   void allocate(std::uint64_t address, const AllocationTrace::Block& block) {
-    if (block.bytes == 0) {
+    if (block.bytes == 0) {  // may have the address of another block
       ++trace_.empty;
+      ++empty_[address];
       return;
     }
     const auto live = live_.find(address);
@@ -113,14 +114,18 @@ class TraceBuilder {
 
   void free(std::uint64_t address) {
     const auto live = live_.find(address);
-    if (live == live_.end()) {
+    if (live != live_.end()) {
+      trace_.events.push_back({live->second, true});
+      live_bytes_ -= trace_.blocks[live->second].bytes;
+      live_.erase(live);
+    } else if (const auto empty = empty_.find(address); empty != empty_.end()) {
+      if (--empty->second == 0) empty_.erase(empty);
+    } else {
       ++trace_.unknown_frees;
-      return;
     }
-    trace_.events.push_back({live->second, true});
-    live_bytes_ -= trace_.blocks[live->second].bytes;
-    live_.erase(live);
   }
+
+  [[nodiscard]] bool is_live(std::uint64_t address) const { return live_.contains(address); }
 
   [[nodiscard]] AllocationTrace take(std::string format, std::uint64_t alignment) {
     trace_.format = std::move(format);
@@ -134,7 +139,8 @@ class TraceBuilder {
 
   AllocationTrace trace_;
   std::uint64_t live_bytes_ = 0;
-  std::unordered_map<std::uint64_t, std::uint32_t> live_;  // by address
+  std::unordered_map<std::uint64_t, std::uint32_t> live_;   // by address
+  std::unordered_map<std::uint64_t, std::uint64_t> empty_;  // how many of no bytes, by address
 };
 
 }  // namespace allot::report
