@@ -93,7 +93,10 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
     }
     for (const std::string& key : found)
       CHECK_MESSAGE(page.at(command).contains(key), key, " is not on the page");
-    for (const std::string& key : page.at(command))
+    for (const std::string& key : page.at(command)) {
+      if (key.starts_with("experts_on_host."))
+        continue;  // of a model with experts: test_placement.cpp
       CHECK_MESSAGE(found.contains(key), key, " was not printed");
+    }
   }
 }
