@@ -79,20 +79,23 @@ void check_arenas(const load::Plan& plan) {
   }
 }
 
-/// Groups, items and an engine's word agree.
+/// Groups, items and an engine's word agree, of the model and of its draft.
 void check_cache(const load::Plan& plan) {
-  if (!plan.cache) return;
-  require(plan.cache->refused.empty(), "what an engine refuses is not planned");
   std::uint64_t bytes = 0;
-  for (const auto* groups : {&plan.cache->groups, &plan.cache->prediction}) {
-    for (const load::CacheGroup& group : *groups) {
-      require(group.bytes == group.layers * group.cells * group.streams *
-                                 (group.key_row_bytes + group.value_row_bytes),
-              "a group's bytes are its layers, cells, streams and rows");
-      bytes += group.bytes;
+  for (const auto* cache : {&plan.cache, &plan.draft}) {
+    if (!*cache) continue;
+    require((*cache)->refused.empty(), "what an engine refuses is not planned");
+    for (const auto* groups : {&(*cache)->groups, &(*cache)->prediction}) {
+      for (const load::CacheGroup& group : *groups) {
+        require(group.bytes == group.layers * group.cells * group.streams *
+                                   (group.key_row_bytes + group.value_row_bytes),
+                "a group's bytes are its layers, cells, streams and rows");
+        bytes += group.bytes;
+      }
     }
   }
-  require(bytes == plan.bytes_for(load::Purpose::cache), "groups are what items take");
+  require(!plan.cache || bytes == plan.bytes_for(load::Purpose::cache),
+          "groups are what items take");
 }
 
 void check_steps(const gguf::File& file, const load::Plan& plan) {
