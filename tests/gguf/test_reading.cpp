@@ -299,10 +299,10 @@ TEST_CASE("what is another format, or no model at all, is named") {
       {"{\"error\": \"not found\"}", "a JSON text"},
       {"something else entirely", "the magic is not GGUF"},
   };
-  for (const auto& [bytes, what] : files) {
-    write_file(folder.path() / "m.gguf", bytes);
+  for (const auto& each : files) {
+    write_file(folder.path() / "m.gguf", each.first);
     const std::string error = error_of(folder.path() / "m.gguf");
-    CHECK_MESSAGE(says(error, what), what << ": " << error);
+    CHECK_MESSAGE(says(error, each.second), each.second << ": " << error);
   }
   CHECK(says(error_of(folder.path()), "a folder"));
 }

@@ -281,7 +281,7 @@ TEST_CASE("a smaller ring is used where pinned memory is refused") {
   CHECK(!load::verify(file, loaded, device));
 
   // Slots that cannot be smaller become fewer.
-  for (const std::uint64_t call : {0, 1})
+  for (const std::uint64_t call : {0U, 1U})
     hipsim::fail_call("hipHostMalloc", call, hipErrorOutOfMemory);
   const auto fewer = load::load(file, plan, device, {}, {.slot_bytes = 1 * MiB, .slots = 8});
   REQUIRE(fewer.report().fallbacks.size() == 1);

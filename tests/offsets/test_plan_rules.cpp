@@ -145,7 +145,7 @@ TEST_CASE("more work never gives a plan of more bytes, with rules too") {
     if (seed % 2 == 0) options.capacities = {2'000, 2'000};
     add_rules(all, options, random);
     std::uint64_t before = std::numeric_limits<std::uint64_t>::max();
-    for (const std::uint64_t work : {0, 100, 1'000, 5'000, 20'000, 100'000, 400'000}) {
+    for (const std::uint64_t work : {0U, 100U, 1'000U, 5'000U, 20'000U, 100'000U, 400'000U}) {
       options.work = work;
       const std::uint64_t bytes = plan_offsets(all, options).bytes;
       REQUIRE(bytes <= before);

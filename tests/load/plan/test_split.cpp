@@ -123,7 +123,7 @@ TEST_CASE("output, head and final norm come after all layers of their stack, emb
   const auto place = [&](std::size_t i) { return order.place_of(items[i]); };
   CHECK(place(0) == load::detail::LayerOrder<>::output);
   CHECK(place(2) == load::detail::LayerOrder<>::output);
-  for (const std::size_t first : {1, 5, 6, 7}) CHECK(place(first) == 0);
+  for (const std::size_t first : {1U, 5U, 6U, 7U}) CHECK(place(first) == 0);
   CHECK(place(3) < place(4));
   CHECK(place(4) < place(0));
 

@@ -64,8 +64,8 @@ TEST_CASE("a stream of the parent refuses work in a forked child, and is dropped
 
 TEST_CASE("a pool of the parent refuses in a forked child, and goes there with its buffers") {
   StagedHostDevice device;
-  using Pool = BufferPool<StagedHostDevice>;
-  std::optional<Pool> pool{std::in_place, device, 1 * MiB};
+  using StagedPool = BufferPool<StagedHostDevice>;
+  std::optional<StagedPool> pool{std::in_place, device, 1 * MiB};
   std::optional<SharedStream<StagedHostDevice>> stream{device};
   auto used = pool->acquire(4096, *stream);
   pool->acquire(8192, *stream).release();
@@ -77,7 +77,7 @@ TEST_CASE("a pool of the parent refuses in a forked child, and goes there with i
     used.release();
     pool.reset();
     stream.reset();
-    Pool own{device, 1 * MiB};
+    StagedPool own{device, 1 * MiB};
     const SharedStream own_stream{device};
     return all && own.acquire(4096, own_stream).size() == 4096;
   }));
