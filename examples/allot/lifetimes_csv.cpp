@@ -97,6 +97,7 @@ class LifetimesParser {
     for (const std::string_view name : fields_of(*line, ',')) {
       if (std::find(seen.begin(), seen.end(), name) != seen.end())
         fail("column '{}' is there twice", printable(name));
+      if (seen.size() == most_columns) fail("more than {} columns", most_columns);
       seen.push_back(name);
       const Column column = column_named(name);
       if (column == Column::ignored) {
@@ -214,6 +215,8 @@ class LifetimesParser {
     }
   }
 
+  static constexpr std::size_t most_columns = 1000;
+
   std::string_view rest_;
   const std::string& file_;
   std::size_t line_ = 0;
@@ -235,14 +238,19 @@ std::string offsets_csv(const NamedLifetimes& buffers, const allot::OffsetPlan& 
   const bool has_alignments = std::any_of(
       all.begin(), all.end(), [](const allot::Lifetime& each) { return each.alignment != 1; });
   const bool has_memories = plan.memory_bytes.size() > 1;
+  const bool has_replacements = std::any_of(
+      all.begin(), all.end(), [](const allot::Lifetime& each) { return each.may_replace; });
   std::string text = "id,lower,upper,size";
   if (has_alignments) text += ",alignment";
   if (has_memories) text += ",memories";
+  if (has_replacements) text += ",may_replace";
   text += ",offset\n";
   for (std::size_t i = 0; i < all.size(); ++i) {
     text += fmt::format("{},{},{},{}", buffers.ids[i], all[i].first, all[i].last + 1, all[i].bytes);
     if (has_alignments) text += fmt::format(",{}", all[i].alignment);
     if (has_memories) text += fmt::format(",{}", plan.memories[i]);
+    if (has_replacements)
+      text += "," + (all[i].may_replace ? buffers.ids[*all[i].may_replace] : std::string{});
     text += fmt::format(",{}\n", plan.offsets[i]);
   }
   return text;

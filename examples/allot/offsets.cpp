@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <allot/core/checked.hpp>
 #include <allot/offsets/plan_offsets.hpp>
 #include <allot/os/terminal.hpp>
 
@@ -66,7 +67,9 @@ Found search(const NamedLifetimes& buffers, const OffsetsOptions& options) {
   if (options.capacities.empty()) {
     found.plan = allot::plan_offsets(buffers.lifetimes, how);
   } else {
-    for (const std::uint64_t bytes : options.capacities) found.capacity += bytes;
+    for (const std::uint64_t bytes : options.capacities)
+      found.capacity =
+          allot::checked_add(found.capacity, bytes).value_or(allot::largest_of<std::uint64_t>);
     how.capacities = options.capacities;
     found.fit = allot::fit_offsets(buffers.lifetimes, found.capacity, how);
     found.plan = std::move(found.fit->plan);

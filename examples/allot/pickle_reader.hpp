@@ -32,6 +32,11 @@ struct Value {
 
   /// Returns the value of a text key, null if there is none or this is no dictionary.
   [[nodiscard]] const Value* find(std::string_view key) const;
+  /// Returns how many keys it has, 0 if this is no dictionary.
+  [[nodiscard]] std::size_t keys() const {
+    const Dictionary* const dictionary = std::get_if<Dictionary>(&data);
+    return dictionary == nullptr ? 0 : dictionary->size();
+  }
   /// Returns the items, null if this is neither list nor tuple.
   [[nodiscard]] const List* list() const { return std::get_if<List>(&data); }
   /// Returns the text, null if this is none.

@@ -143,6 +143,8 @@ void print_reasons(const Replayed& replayed) {
 void replay(const ReplayCommandOptions& options) {
   if (options.alignment != 0 && !std::has_single_bit(options.alignment))
     throw std::runtime_error{fmt::format("alignment {} is not a power of two", options.alignment)};
+  if (options.alignment > allot::GiB)
+    throw std::runtime_error{fmt::format("alignment {} exceeds 1 GiB", options.alignment)};
   const Replayed replayed = replay_file(options);
   if (options.json) {
     print("{}\n", to_json(options, replayed).dump(2));

@@ -69,7 +69,7 @@ class Lines {
 
 AllocationTrace parse_own(Lines lines) {
   TraceBuilder<> builder;
-  std::uint64_t alignment = 1;
+  std::optional<std::uint64_t> alignment;  // that every block has at least
   static_cast<void>(lines.next());
   while (const auto line = lines.next()) {
     if (line->starts_with('#')) continue;
@@ -79,7 +79,7 @@ AllocationTrace parse_own(Lines lines) {
                                    lines.number(fields[3], "alignment"), 0};
       if (!std::has_single_bit(block.alignment))
         lines.fail("alignment {} is not a power of two", block.alignment);
-      alignment = std::max(alignment, block.alignment);
+      alignment = std::min(alignment.value_or(block.alignment), block.alignment);
       builder.allocate(lines.number(fields[1], "id"), block);
     } else if (fields[0] == "f" && fields.size() == 2) {
       builder.free(lines.number(fields[1], "id"));
@@ -87,7 +87,7 @@ AllocationTrace parse_own(Lines lines) {
       lines.fail("'{}' is neither 'a ID BYTES ALIGNMENT' nor 'f ID'", printable(*line));
     }
   }
-  return builder.take("allot-trace 1", alignment);
+  return builder.take("allot-trace 1", alignment.value_or(1));
 }
 
 /// Columns by their names. \param base  of addresses
@@ -195,10 +195,12 @@ AllocationTrace parse_snapshot(std::string_view text, const std::string& file) {
   if (traces == nullptr || traces->list() == nullptr)
     fail("no list 'device_traces': not a snapshot of torch.cuda.memory._dump_snapshot");
   TraceBuilder<> builder;
-  std::size_t device = 0;
+  std::size_t read = 0;  // keys of events: fewer than bytes, but where one list is named again
   for (const pickle::Value* const trace : *traces->list()) {
     if (trace->list() == nullptr) fail("a device's trace is not a list");
     for (const pickle::Value* const event : *trace->list()) {
+      read += 1 + event->keys();
+      if (read > text.size()) fail("it names the same events again and again");
       const pickle::Value* const action = event->find("action");
       const std::string* const name = action == nullptr ? nullptr : action->text();
       if (name == nullptr) fail("an event has no 'action'");
@@ -220,7 +222,6 @@ AllocationTrace parse_snapshot(std::string_view text, const std::string& file) {
         builder.free(*address->number());
       }
     }
-    ++device;
   }
   return builder.take("PyTorch memory snapshot", pytorch_alignment);
 }

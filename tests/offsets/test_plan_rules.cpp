@@ -257,6 +257,37 @@ TEST_CASE("memories: each buffer where it may be, within what each has") {
   CHECK(fit_offsets(all, 179, {.capacities = {60, 120}}).verdict == Verdict::impossible);
 }
 
+TEST_CASE("a proof counts the places that buffers may share in these memories") {
+  // c can be in a's place, b elsewhere.
+  const std::vector<Lifetime> all{
+      {100, 0, 1, 1, {}, {}, {0}}, {100, 1, 2, 1, {}, 0}, {100, 1, 2, 1, {}, 0, {0}}};
+  const OffsetPlanOptions options{.capacities = {100, 100}};
+  const OffsetFit fit = fit_offsets(all, 200, options);
+  CHECK(fit.verdict != Verdict::impossible);
+  if (fit.verdict == Verdict::fits) require_rules(all, options, fit.plan);
+}
+
+TEST_CASE("what is kept elsewhere is proven the least only if it is, with shared places too") {
+  const std::vector<Lifetime> all{
+      {100, 0, 1, 1}, {100, 0, 1, 1}, {100, 1, 2, 1, {}, 0}, {100, 1, 2, 1, {}, 1}, {60, 1, 1, 1}};
+  const OffsetFit fit = fit_offsets(all, 200);
+  CHECK(fit.verdict == Verdict::impossible);
+  CHECK(fit.plan.lower_bound == 260);
+  if (fit.spill.is_proven) CHECK(fit.spill.bytes == 60);
+}
+
+TEST_CASE("a capacity that a plan has fits, with rules too") {
+  const test::TransformerGraph graph{{.layers = 2}};
+  std::vector<Lifetime> all = graph.lifetimes();
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    if (all[i - 1].last == all[i].first && all[i - 1].bytes == all[i].bytes)
+      all[i].may_replace = i - 1;
+  }
+  const std::uint64_t bytes = plan_offsets(all).bytes;
+  CHECK(fit_offsets(all, bytes).verdict == Verdict::fits);
+  CHECK(fit_offsets(all, bytes, {.capacities = {bytes}}).verdict == Verdict::fits);
+}
+
 TEST_CASE("a wait between streams is avoided for as many bytes as it is worth") {
   const std::vector<Lifetime> all{{100, 0, 1, 1, {}, {}, {}, 0}, {100, 2, 3, 1, {}, {}, {}, 1}};
   const OffsetPlan close = plan_offsets(all, {.stream_wait_bytes = 99});
@@ -265,6 +296,10 @@ TEST_CASE("a wait between streams is avoided for as many bytes as it is worth") 
   const OffsetPlan apart = plan_offsets(all, {.stream_wait_bytes = 101});
   CHECK(apart.bytes == 200);
   CHECK(apart.stream_waits == 0);
+  CHECK(plan_offsets(all).stream_waits == 1);  // without a price it is counted, too
+  const OffsetPlanOptions never{.capacities = {100},
+                                .stream_wait_bytes = std::numeric_limits<std::uint64_t>::max()};
+  CHECK(plan_offsets(all, never).bytes == 100);  // there is no room to avoid it
 }
 
 TEST_CASE("what cannot be asked for is an error that names the buffer") {

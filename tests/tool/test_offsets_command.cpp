@@ -117,6 +117,16 @@ TEST_CASE("offsets: columns by their names, in any order; the last step itself a
   CHECK(json["memory_bytes"] == Json::array({228, 64}));
 }
 
+TEST_CASE("offsets --out: what shares a place can be read again") {
+  const test::TemporaryFolder folder;
+  const std::string out = (folder.path() / "placed.csv").string();
+  const std::string text = "id,lower,upper,size,may_replace\na,0,2,64,\nb,1,4,64,a\nc,3,5,64,b\n";
+  CHECK(run_tool("offsets " + write_graph(folder, text) + " --out " + out).status == 0);
+  const Outcome again = run_tool("offsets --json " + out);
+  CHECK_MESSAGE(again.status == 0, again.error);
+  CHECK(Json::parse(again.out)["height"] == 64);
+}
+
 TEST_CASE("offsets: what is malformed is one line with the line's number, and status 1") {
   const test::TemporaryFolder folder;
   const std::string head = "id,lower,upper,size\n";

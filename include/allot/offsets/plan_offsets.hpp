@@ -15,6 +15,7 @@
 #include <allot/offsets/detail/offset_planner.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/offsets/detail/plan_rules.hpp>
+#include <allot/offsets/detail/rule_placer.hpp>
 #include <allot/offsets/detail/rule_planner.hpp>
 #include <allot/offsets/lifetime.hpp>
 #include <allot/offsets/offset_plan.hpp>
@@ -73,7 +74,8 @@ inline void check_lifetimes(std::span<const Lifetime> lifetimes) {
 
 /// Offsets for buffers in one block, such that no two that are alive at one step overlap; the same
 /// for the same lifetimes on every machine. Take `plan.bytes` bytes at `plan.alignment` once, and
-/// add the offsets. More work never gives a plan of more bytes.
+/// add the offsets. More work never gives a plan of more bytes; with `options.stream_wait_bytes`, of
+/// more bytes and waits at that price.
 ///
 /// With several memories (`options.capacities`), buffers go to the first of theirs that has room;
 /// take `plan.memory_bytes[m]` bytes of each memory m.
@@ -99,6 +101,7 @@ template <class = void>
   OffsetPlan plan = detail::OffsetPlanner<>{all, options}.plan();
   if (!options.capacities.empty() && plan.bytes > options.capacities.front())
     detail::throw_beyond_capacity(plan, options.capacities.front());
+  plan.stream_waits = detail::stream_waits<>(lifetimes, plan.offsets, plan.memories);
   return plan;
 }
 

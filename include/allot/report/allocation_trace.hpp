@@ -86,7 +86,8 @@ class TraceBuilder {
  public:
   /// An address that is live already was given out again without a recorded free; the same size
   /// there once more is taken for the same call, recorded twice.
-  /// Throws: `std::length_error` for 2^32 - 1 blocks and for 2^60 bytes; `std::bad_alloc`.
+  /// Throws: `std::length_error` for 2^32 - 1 blocks, for 2^60 bytes in all
+  /// and for an alignment beyond 1 GiB; `std::bad_alloc`.
   void allocate(std::uint64_t address, const AllocationTrace::Block& block) {
     if (block.bytes == 0) {  // may have the address of another block
       ++trace_.empty;
@@ -103,9 +104,9 @@ class TraceBuilder {
     }
     if (trace_.blocks.size() >= largest_of<std::uint32_t>)
       throw std::length_error{"a trace has fewer than 2^32 - 1 allocations; replay parts of it"};
-    if (block.bytes > most_bytes - live_bytes_ || block.alignment > most_bytes)
-      throw std::length_error{"more than 2^60 bytes are live at once, or an alignment is larger"};
-    live_bytes_ += block.bytes;
+    if (block.bytes > most_bytes - bytes_ || block.alignment > most_alignment)
+      throw std::length_error{"more than 2^60 bytes are allocated, or an alignment exceeds 1 GiB"};
+    bytes_ += block.bytes;
     const auto number = static_cast<std::uint32_t>(trace_.blocks.size());
     trace_.blocks.push_back(block);
     trace_.events.push_back({number, false});
@@ -116,7 +117,6 @@ class TraceBuilder {
     const auto live = live_.find(address);
     if (live != live_.end()) {
       trace_.events.push_back({live->second, true});
-      live_bytes_ -= trace_.blocks[live->second].bytes;
       live_.erase(live);
     } else if (const auto empty = empty_.find(address); empty != empty_.end()) {
       if (--empty->second == 0) empty_.erase(empty);
@@ -136,9 +136,10 @@ class TraceBuilder {
  private:
   /// Below it, sums of sizes that are rounded up do not wrap.
   static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 60;
+  static constexpr std::uint64_t most_alignment = std::uint64_t{1} << 30;
 
   AllocationTrace trace_;
-  std::uint64_t live_bytes_ = 0;
+  std::uint64_t bytes_ = 0;                                 // of all
   std::unordered_map<std::uint64_t, std::uint32_t> live_;   // by address
   std::unordered_map<std::uint64_t, std::uint64_t> empty_;  // how many of no bytes, by address
 };

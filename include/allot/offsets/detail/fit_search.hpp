@@ -32,6 +32,8 @@ class FitSearch {
     for (const std::uint64_t bytes : options.capacities)
       sum = checked_add(sum, bytes).value_or(largest_of<std::uint64_t>);
     if (!options.capacities.empty()) capacity_ = smaller(capacity_, sum);
+    // Of one memory `capacity_` says it: plans beyond it are made lower, rather than refused.
+    if (options_.capacities.size() == 1) options_.capacities.front() = largest_of<std::uint64_t>;
   }
 
   [[nodiscard]] OffsetFit run() {
@@ -51,6 +53,7 @@ class FitSearch {
     }
     RulePlanner<> planner{lifetimes, options, capacity_};
     OffsetFit fit;
+    fit.plan.lower_bound = planner.lower_bound();
     if (is_beyond(lifetimes, planner, fit)) return fit;
     if (auto plan = planner.plan()) fit.plan = std::move(*plan);
     if (!fit.plan.offsets.empty() && fit.plan.bytes <= capacity_)
@@ -111,7 +114,8 @@ class FitSearch {
   /// of what is alive at the fullest step.
   [[nodiscard]] Spill spill() const {
     const std::vector<PlainLifetime> all = plain(lifetimes_);
-    SpillSearch<> search{all, smaller_excess_capacity(all)};
+    const std::uint64_t capacity = smaller_excess_capacity(all);
+    SpillSearch<> search{all, capacity};
     std::vector<std::uint32_t> out = search.run(most_nodes);
     const bool is_least = search.is_proven();
     OffsetPlanOptions options;
@@ -119,9 +123,15 @@ class FitSearch {
     options.stop = options_.stop;
     options.work = options_.work / 4;
     bool is_first = true;
+    std::uint64_t less = capacity / 64 + 1;
     while (!fits_without(out, options)) {
       is_first = false;
-      add_more(out, all);
+      if (all.size() <= most_one_by_one) {
+        add_more(out, all);
+      } else {  // as if there were ever fewer bytes
+        out = SpillSearch<>{all, capacity - smaller(capacity, less)}.run(0);
+        less = less > capacity / 2 ? capacity : 2 * less;
+      }
     }
     if (!is_first) put_back(out, options);
     Spill spill;
@@ -137,10 +147,19 @@ class FitSearch {
     if (!has_rules(lifetimes_, options_)) return capacity_;
     const PlanRules<> rules{lifetimes_, options_};
     if (!rules.has_replacements()) return capacity_;
-    std::uint64_t shared = 0;
-    for (std::uint32_t i = 0; i < all.size(); ++i)
-      shared = larger(shared, rules.replaced_by(i) ? all[i].bytes : 0);
-    return checked_add(capacity_, shared).value_or(largest_of<std::uint64_t>);
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> shared;  // step, bytes
+    for (std::uint32_t i = 0; i < all.size(); ++i) {
+      if (rules.replaced_by(i)) shared.emplace_back(all[i].first, all[i].bytes);
+    }
+    std::sort(shared.begin(), shared.end());
+    std::uint64_t most = 0;
+    std::uint64_t bytes = 0;  // of the places that may be shared at one step
+    for (std::size_t i = 0; i < shared.size(); ++i) {
+      if (i == 0 || shared[i].first != shared[i - 1].first) bytes = 0;
+      bytes = checked_add(bytes, shared[i].second).value_or(largest_of<std::uint64_t>);
+      most = larger(most, bytes);
+    }
+    return checked_add(capacity_, most).value_or(largest_of<std::uint64_t>);
   }
 
   [[nodiscard]] bool fits_without(const std::vector<std::uint32_t>& out,
@@ -186,10 +205,12 @@ class FitSearch {
     }
   }
   static constexpr std::size_t most_put_back = 32;
+  /// Beyond it `SpillSearch` takes n log n; to look for the fullest step again and again takes n^2.
+  static constexpr std::size_t most_one_by_one = 4096;
 
   std::span<const Lifetime> lifetimes_;
   std::uint64_t capacity_;
-  const OffsetPlanOptions& options_;
+  OffsetPlanOptions options_;
 };
 
 }  // namespace allot::detail

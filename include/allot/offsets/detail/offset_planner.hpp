@@ -64,6 +64,7 @@ class OffsetPlanner {
       fit.verdict = OffsetFit::Verdict::impossible;
       fit.step = breadth_.fullest();
       fit.buffers = alive(fit.step, fit.step);
+      fit.plan.lower_bound = best_.lower_bound;
       return fit;
     }
     good_enough_ = capacity;

@@ -135,6 +135,13 @@ class PlanRules {
         return std::find(memories.begin(), memories.end(), memory) != memories.end();
       });
     };
+    // Of each buffer, the largest of those that count and may take its place: the others may be
+    // elsewhere, and at most one of all takes it.
+    std::vector<std::uint32_t> sharer(lifetimes_.size(), largest_of<std::uint32_t>);
+    for (const Replacer& each : replacers_) {
+      if (sharer[each.replaced] == largest_of<std::uint32_t> && counts(each.buffer))
+        sharer[each.replaced] = each.buffer;
+    }
     Most most;
     std::uint64_t alive = 0;
     std::uint64_t shared = 0;  // of what is alive, at that step only
@@ -158,7 +165,7 @@ class PlanRules {
       if (!sum) throw_plan_overflows(lifetimes_.size());
       alive = *sum;
       const auto replaced = replaced_by(change.buffer);
-      if (replaced && replacers_of(*replaced).front().buffer == change.buffer) shared += bytes;
+      if (replaced && sharer[*replaced] == change.buffer) shared += bytes;
     }
     return most;
   }
@@ -216,27 +223,54 @@ class PlanRules {
 
   void check_places_are_apart() const {
     if (!has_places_) return;
-    std::vector<std::uint32_t> placed;
-    for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
-      if (lifetimes_[i].fixed_offset && lifetimes_[i].bytes != 0) placed.push_back(i);
-    }
-    std::sort(placed.begin(), placed.end(), [&](std::uint32_t a, std::uint32_t b) {
-      return *lifetimes_[a].fixed_offset < *lifetimes_[b].fixed_offset;
-    });
-    for (std::size_t i = 0; i < placed.size(); ++i) {
-      const Lifetime& a = lifetimes_[placed[i]];
-      for (std::size_t k = i + 1; k < placed.size(); ++k) {
-        const Lifetime& b = lifetimes_[placed[k]];
-        if (*b.fixed_offset >= *a.fixed_offset + a.bytes) break;
-        const bool share = *a.fixed_offset == *b.fixed_offset && may_share(placed[i], placed[k]);
-        if (share || memories_of(placed[i]).front() != memories_of(placed[k]).front() ||
-            a.last < b.first || b.last < a.first)
-          continue;
-        throw_bad_rule(placed[i], "and buffer ", placed[k],
-                       " have places that overlap while both are alive: at ", *a.fixed_offset,
-                       " and ", *b.fixed_offset, ", ", a.bytes, " and ", b.bytes, " bytes");
+    const auto is_before = [&](std::uint32_t a, std::uint32_t b) {
+      const std::size_t memory = memories_of(a).front();
+      const std::size_t other = memories_of(b).front();
+      if (memory != other) return memory < other;
+      if (*lifetimes_[a].fixed_offset != *lifetimes_[b].fixed_offset)
+        return *lifetimes_[a].fixed_offset < *lifetimes_[b].fixed_offset;
+      return a < b;
+    };
+    std::vector<std::uint32_t> alive;  // by place: all apart, but for those that share one
+    const std::vector<PlainLifetime> plain_lifetimes = plain(lifetimes_);
+    for (const LifetimeChange& change : changes_of(std::span{plain_lifetimes})) {
+      const std::uint32_t i = change.buffer;
+      if (!lifetimes_[i].fixed_offset || lifetimes_[i].bytes == 0) continue;
+      const auto at = std::lower_bound(alive.begin(), alive.end(), i, is_before);
+      if (!change.begins) {
+        alive.erase(at);
+        continue;
       }
+      for (auto above = at; above != alive.end() && !are_apart(i, *above); ++above)
+        check_shared(i, *above);
+      for (auto below = at; below != alive.begin();) {
+        --below;
+        if (!are_apart(*below, i)) {
+          check_shared(*below, i);
+        } else if (below == alive.begin() ||
+                   memories_of(*below).front() != memories_of(i).front() ||
+                   *lifetimes_[*below].fixed_offset != *lifetimes_[*(below - 1)].fixed_offset) {
+          break;  // what shares the place of the one below may be larger than it
+        }
+      }
+      alive.insert(at, i);
     }
+  }
+
+  /// Whether places of which `a` has the lower one, or the same, do not overlap.
+  [[nodiscard]] bool are_apart(std::uint32_t a, std::uint32_t b) const noexcept {
+    const std::uint64_t low = *lifetimes_[a].fixed_offset;
+    const std::uint64_t high = *lifetimes_[b].fixed_offset;
+    return memories_of(a).front() != memories_of(b).front() || high - low >= lifetimes_[a].bytes;
+  }
+
+  void check_shared(std::uint32_t a, std::uint32_t b) const {
+    const Lifetime& one = lifetimes_[a];
+    const Lifetime& other = lifetimes_[b];
+    if (*one.fixed_offset == *other.fixed_offset && may_share(a, b)) return;
+    throw_bad_rule(a, "and buffer ", b, " have places that overlap while both are alive: at ",
+                   *one.fixed_offset, " and ", *other.fixed_offset, ", ", one.bytes, " and ",
+                   other.bytes, " bytes");
   }
 
   std::span<const Lifetime> lifetimes_;

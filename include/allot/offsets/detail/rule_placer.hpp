@@ -28,10 +28,80 @@ struct RulePlan {
   std::vector<std::uint32_t> refused;  ///< for which no memory had room
   std::uint64_t refused_bytes = 0;
   std::uint64_t bytes = 0;  ///< of all memories
-  std::uint64_t waits = 0;  ///< between streams; while placing, an estimate
+  std::uint64_t waits = 0;  ///< between streams, if they have a price
 
   [[nodiscard]] bool is_whole() const noexcept { return refused.empty(); }
 };
+
+/// How often a buffer's stream waits for another one that had some of its bytes before, each once.
+/// \param memories  of each buffer; empty: all in one
+/// Complexity: n log n for each stream.
+template <class = void>
+[[nodiscard]] std::uint64_t stream_waits(std::span<const Lifetime> lifetimes,
+                                         std::span<const std::uint64_t> offsets,
+                                         std::span<const std::size_t> memories) {
+  std::vector<std::uint32_t> streams;
+  for (const Lifetime& each : lifetimes) {
+    if (streams.empty() || each.stream != streams.back()) streams.push_back(each.stream);
+  }
+  std::sort(streams.begin(), streams.end());
+  streams.erase(std::unique(streams.begin(), streams.end()), streams.end());
+  if (streams.size() < 2) return 0;
+
+  using Place = std::pair<std::size_t, std::uint64_t>;  // memory, offset
+  const auto place_of = [&](std::size_t i, std::uint64_t bytes) {
+    return Place{memories.empty() ? 0 : memories[i], offsets[i] + bytes};
+  };
+  std::vector<Place> places;
+  for (std::size_t i = 0; i < lifetimes.size(); ++i) {
+    if (lifetimes[i].bytes == 0) continue;
+    places.push_back(place_of(i, 0));
+    places.push_back(place_of(i, lifetimes[i].bytes));
+  }
+  std::sort(places.begin(), places.end());
+  places.erase(std::unique(places.begin(), places.end()), places.end());
+  std::size_t leaves = 1;
+  while (leaves < places.size()) leaves *= 2;
+  // The earliest last use by one stream: of what covers a node, and of that and all below it.
+  std::vector<std::uint64_t> own(2 * leaves);
+  std::vector<std::uint64_t> below(2 * leaves);
+  const auto visit_nodes = [&](std::size_t i, auto visit) {
+    const auto leaf = [&](const Place& place) {
+      return leaves + static_cast<std::size_t>(
+                          std::lower_bound(places.begin(), places.end(), place) - places.begin());
+    };
+    std::size_t low = leaf(place_of(i, 0));
+    std::size_t high = leaf(place_of(i, lifetimes[i].bytes));
+    for (; low < high; low /= 2, high /= 2) {
+      if (low % 2 != 0) visit(low++);
+      if (high % 2 != 0) visit(--high);
+    }
+  };
+  std::uint64_t waits = 0;
+  for (const std::uint32_t stream : streams) {
+    std::fill(own.begin(), own.end(), largest_of<std::uint64_t>);
+    std::fill(below.begin(), below.end(), largest_of<std::uint64_t>);
+    for (std::size_t i = 0; i < lifetimes.size(); ++i) {
+      const Lifetime& each = lifetimes[i];
+      if (each.bytes == 0 || each.stream != stream) continue;
+      visit_nodes(i, [&](std::size_t node) {
+        own[node] = smaller(own[node], each.last);
+        for (; node != 0; node /= 2) below[node] = smaller(below[node], each.last);
+      });
+    }
+    for (std::size_t i = 0; i < lifetimes.size(); ++i) {
+      const Lifetime& each = lifetimes[i];
+      if (each.bytes == 0 || each.stream == stream) continue;
+      std::uint64_t earliest = largest_of<std::uint64_t>;
+      visit_nodes(i, [&](std::size_t node) {
+        earliest = smaller(earliest, below[node]);
+        while ((node /= 2) != 0) earliest = smaller(earliest, own[node]);
+      });
+      waits += earliest < each.first ? 1 : 0;
+    }
+  }
+  return waits;
+}
 
 template <class = void>
 class RulePlacer {
@@ -53,6 +123,8 @@ class RulePlacer {
                                               bool shares_places, bool must_end) {
     for (auto& index : index_) index.clear();
     for (auto& placed : placed_) placed.clear();
+    // Waits are priced by what is placed, n^2: not in a plan that must come to an end.
+    prices_waits_ = wait_bytes_ != 0 && !must_end;
     plan_ = {};
     plan_.offsets.resize(lifetimes_.size());
     plan_.memories.resize(lifetimes_.size());
@@ -70,13 +142,17 @@ class RulePlacer {
       const auto found = place ? place : free_place(buffer);
       if (found) {
         insert(buffer, found->memory, found->offset);
-        plan_.waits += found->waits;
       } else {
         plan_.refused.push_back(buffer);
         plan_.refused_bytes += lifetimes_[buffer].bytes;
       }
     }
-    for (const std::uint64_t bytes : plan_.memory_bytes) plan_.bytes += bytes;
+    for (const std::uint64_t bytes : plan_.memory_bytes)
+      plan_.bytes = checked_add(plan_.bytes, bytes).value_or(largest_of<std::uint64_t>);
+    if (wait_bytes_ != 0) {
+      plan_.waits = stream_waits<>(lifetimes_, plan_.offsets, plan_.memories);
+      spend(lifetimes_.size());
+    }
     return std::move(plan_);
   }
 
@@ -84,7 +160,6 @@ class RulePlacer {
   struct Place {
     std::size_t memory;
     std::uint64_t offset;
-    std::uint64_t waits;
   };
 
   void spend(std::uint64_t units) noexcept { work_left_ -= smaller(work_left_, units); }
@@ -95,7 +170,7 @@ class RulePlacer {
     plan_.memory_bytes[memory] =
         larger(plan_.memory_bytes[memory], offset + lifetimes_[buffer].bytes);
     index_[memory].insert(buffer, offset, plain_[buffer]);
-    if (wait_bytes_ != 0) placed_[memory].push_back(buffer);
+    if (prices_waits_) placed_[memory].push_back(buffer);
   }
 
   [[nodiscard]] std::span<const PlacedRange> alive_with(std::uint32_t buffer, std::size_t memory) {
@@ -130,7 +205,7 @@ class RulePlacer {
       if (other.offset >= offset + bytes || other.end <= offset) continue;
       if (other.offset != offset || !rules_.may_share(buffer, other.buffer)) return std::nullopt;
     }
-    return Place{memory, offset, 0};
+    return Place{memory, offset};
   }
 
   /// In the first memory with room, the offset that costs the least: what the memory grows by, and
@@ -144,23 +219,24 @@ class RulePlacer {
       const auto offer = [&](std::uint64_t end, std::uint64_t limit) {
         const auto offset = checked_align_up(end, lifetimes_[buffer].alignment);
         if (!offset || *offset > limit || bytes > limit - *offset) return false;
-        const std::uint64_t waits = wait_bytes_ == 0 ? 0 : waits_at(buffer, memory, *offset);
+        const std::uint64_t waits = prices_waits_ ? waits_at(buffer, memory, *offset) : 0;
         const std::uint64_t growth = larger(height, *offset + bytes) - height;
         const auto price = checked_multiply(waits, wait_bytes_);
-        const auto cost = price ? checked_add(*price, growth) : std::nullopt;
-        if (!cost || (best && *cost >= least)) return false;
-        best = Place{memory, *offset, waits};
-        least = *cost;
+        const auto sum = price ? checked_add(*price, growth) : std::nullopt;
+        const std::uint64_t cost = sum.value_or(largest_of<std::uint64_t>);
+        if (best && cost >= least) return false;
+        best = Place{memory, *offset};
+        least = cost;
         return true;
       };
       const std::uint64_t capacity = rules_.capacity(memory);
       std::uint64_t end = 0;
       for (const PlacedRange& other : alive_with(buffer, memory)) {
-        if (other.offset > end && offer(end, other.offset) && wait_bytes_ == 0) break;
+        if (other.offset > end && offer(end, other.offset) && !prices_waits_) break;
         end = larger(end, other.end);
       }
-      if (!best || wait_bytes_ != 0) offer(end, capacity);
-      if (wait_bytes_ != 0) offer(larger(end, height), capacity);  // nobody's before
+      if (!best || prices_waits_) offer(end, capacity);
+      if (prices_waits_) offer(larger(end, height), capacity);  // nobody's before
       if (best) return best;
     }
     return std::nullopt;
@@ -192,44 +268,12 @@ class RulePlacer {
   const PlanRules<>& rules_;
   std::vector<PlainLifetime> plain_;
   std::uint64_t wait_bytes_;
+  bool prices_waits_ = false;
   std::vector<LifetimeIndex<>> index_;              // of each memory
   std::vector<std::vector<std::uint32_t>> placed_;  // in each memory, if waits count
   std::vector<std::uint32_t> streams_;
   RulePlan plan_;
   std::uint64_t& work_left_;
 };
-
-/// How often a buffer's stream waits for another one that had some of its bytes before, each once.
-/// Complexity: n log n, and the pairs that have bytes in common.
-template <class = void>
-[[nodiscard]] std::uint64_t stream_waits(std::span<const Lifetime> lifetimes,
-                                         std::span<const std::uint64_t> offsets,
-                                         std::span<const std::size_t> memories) {
-  std::vector<PlainLifetime> ranges;  // of bytes, in the place of steps
-  for (std::size_t i = 0; i < lifetimes.size(); ++i) {
-    const std::uint64_t bytes = lifetimes[i].bytes;
-    ranges.push_back({bytes, offsets[i], offsets[i] + bytes - (bytes != 0), 1});
-  }
-  LifetimeIndex<> index{ranges};
-  for (std::uint32_t i = 0; i < ranges.size(); ++i) {
-    if (ranges[i].bytes != 0) index.insert(i, 0, ranges[i]);
-  }
-  std::uint64_t waits = 0;
-  std::vector<std::uint32_t> streams;
-  for (std::uint32_t i = 0; i < ranges.size(); ++i) {
-    if (ranges[i].bytes == 0) continue;
-    streams.clear();
-    for (const PlacedRange& other : index.alive_with(ranges[i])) {
-      const Lifetime& before = lifetimes[other.buffer];
-      if (before.stream == lifetimes[i].stream || before.last >= lifetimes[i].first ||
-          memories[other.buffer] != memories[i])
-        continue;
-      if (std::find(streams.begin(), streams.end(), before.stream) == streams.end())
-        streams.push_back(before.stream);
-    }
-    waits += streams.size();
-  }
-  return waits;
-}
 
 }  // namespace allot::detail

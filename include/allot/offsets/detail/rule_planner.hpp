@@ -116,7 +116,10 @@ class RulePlanner {
                                  PlanOrder::area, PlanOrder::time}) {
       for (const bool shares_places : {true, false}) {
         if (best_ && is_done()) return;
-        try_order(order_of(std::span<const PlainLifetime>{all}, breadths, name), shares_places);
+        const bool is_first = !best_;
+        const auto order = order_of(std::span<const PlainLifetime>{all}, breadths, name);
+        try_order(order, shares_places);
+        if (is_first && rules_.has_streams() && !is_done()) try_order(order, shares_places);
       }
     }
     std::vector<std::uint32_t> order = order_;
@@ -142,6 +145,7 @@ class RulePlanner {
       if (!is_refused[buffer] && !is_on_top && next_random() % order.size() >= 2) continue;
       const std::size_t to =
           is_refused[buffer] ? next_random() % (at / 4 + 1) : next_random() % (at + 1);
+      work_left_ -= smaller<std::uint64_t>(work_left_, (at - to) / 64);
       std::rotate(order.begin() + std::ptrdiff_t(to), order.begin() + std::ptrdiff_t(at),
                   order.begin() + std::ptrdiff_t(at + 1));
     }

@@ -87,19 +87,34 @@ class SpillSearch {
 
   /// For good: the smallest that is enough, or the largest until it is. Returns their bytes.
   std::uint64_t spill_at_once(std::vector<std::uint32_t>& alive, std::uint64_t excess) {
-    std::uint64_t spilled = 0;
-    while (spilled < excess) {
-      const std::uint64_t rest = excess - spilled;
-      auto choice = alive.begin();
-      for (auto each = alive.begin(); each != alive.end(); ++each) {
-        const std::uint64_t bytes = lifetimes_[*each].bytes;
-        const std::uint64_t chosen = lifetimes_[*choice].bytes;
-        if (chosen < rest ? bytes > chosen : bytes >= rest && bytes < chosen) choice = each;
-      }
-      spilled += lifetimes_[*choice].bytes;
-      best_.push_back(*choice);
-      alive.erase(choice);
+    auto enough = alive.end();
+    for (auto each = alive.begin(); each != alive.end(); ++each) {
+      const std::uint64_t bytes = lifetimes_[*each].bytes;
+      if (bytes >= excess && (enough == alive.end() || bytes < lifetimes_[*enough].bytes))
+        enough = each;
     }
+    if (enough != alive.end()) {
+      const std::uint64_t bytes = lifetimes_[*enough].bytes;
+      best_.push_back(*enough);
+      alive.erase(enough);
+      return bytes;
+    }
+    std::sort(alive.begin(), alive.end(), [&](std::uint32_t a, std::uint32_t b) {
+      return lifetimes_[a].bytes != lifetimes_[b].bytes ? lifetimes_[a].bytes > lifetimes_[b].bytes
+                                                        : a < b;
+    });
+    std::uint64_t spilled = 0;
+    std::size_t largest = 0;  // the first that stays
+    for (; lifetimes_[alive[largest]].bytes < excess - spilled; ++largest) {
+      spilled += lifetimes_[alive[largest]].bytes;
+      best_.push_back(alive[largest]);
+    }
+    std::size_t last = largest;  // the smallest that is enough for the rest
+    while (last + 1 < alive.size() && lifetimes_[alive[last + 1]].bytes >= excess - spilled) ++last;
+    spilled += lifetimes_[alive[last]].bytes;
+    best_.push_back(alive[last]);
+    alive.erase(alive.begin() + std::ptrdiff_t(last));
+    alive.erase(alive.begin(), alive.begin() + std::ptrdiff_t(largest));
     return spilled;
   }
 
