@@ -144,7 +144,11 @@ nlohmann::json object_in(const nlohmann::json& object, const char* key) {
 /// reallocation's size and its result in two lines, and between them the calls that it made.
 AllocationTrace parse_umpire(Lines lines) {
   TraceBuilder<> builder;
-  std::optional<std::pair<std::uint64_t, std::uint64_t>> reallocated;  // from, to how many bytes
+  struct {
+    bool has_begun = false;
+    std::uint64_t from = 0;
+    std::uint64_t bytes = 0;
+  } reallocation;
   while (const auto line = lines.next()) {
     if (line->starts_with('#')) continue;
     const nlohmann::json json = nlohmann::json::parse(*line, nullptr, false);
@@ -164,17 +168,17 @@ AllocationTrace parse_umpire(Lines lines) {
       builder.free(address_in(lines, texts, is_old ? "memory_ptr" : "pointer"));
     } else if (*name == "reallocate") {
       if (numbers.contains("size") && (!is_old || result.empty())) {
-        reallocated = {address_in(lines, texts, is_old ? "ptr" : "current_ptr"),
-                       size_in(lines, numbers)};
-      } else if (reallocated) {
+        reallocation = {true, address_in(lines, texts, is_old ? "ptr" : "current_ptr"),
+                        size_in(lines, numbers)};
+      } else if (reallocation.has_begun) {
         const std::uint64_t result_at =
             is_old ? address_in(lines, result, "memory_ptr") : address_in(lines, texts, "new_ptr");
         // What it did by other calls was recorded between the two lines.
-        const bool is_open = builder.is_live(reallocated->first);
-        if (is_open) builder.free(reallocated->first);
+        const bool is_open = builder.is_live(reallocation.from);
+        if (is_open) builder.free(reallocation.from);
         if (is_open || !builder.is_live(result_at))
-          builder.allocate(result_at, {reallocated->second, 1, 0});
-        reallocated.reset();
+          builder.allocate(result_at, {reallocation.bytes, 1, 0});
+        reallocation.has_begun = false;
       }
     }
   }
