@@ -92,9 +92,14 @@ template <class = void>
                                       const OffsetPlanOptions& options = {}) {
   detail::check_lifetimes(lifetimes);
   if (detail::has_rules(lifetimes, options)) {
-    detail::RulePlanner<> planner{lifetimes, options, 0};
+    OffsetPlanOptions search = options;
+    // One capacity is compared with the plan: plans beyond it are made lower, rather than refused.
+    if (search.capacities.size() == 1) search.capacities.front() = largest_of<std::uint64_t>;
+    detail::RulePlanner<> planner{lifetimes, search, 0};
     auto plan = planner.plan();
     if (!plan) detail::throw_no_room(lifetimes, *planner.refused());
+    if (options.capacities.size() == 1 && plan->bytes > options.capacities.front())
+      detail::throw_beyond_capacity(*plan, options.capacities.front());
     return std::move(*plan);
   }
   const auto all = detail::plain(lifetimes);
