@@ -1,38 +1,28 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `ChunkedArena<Arena>`: an arena of arenas that grows by chunks and frees those that become empty,
-/// within a budget. For memory whose amount is not known beforehand: the pools of a Vulkan-like
-/// allocator, an engine's textures and buffers.
+/// `ChunkedArena<Arena>`: an arena of arenas that grows by chunks and frees empty ones, within a
+/// budget. For memory whose amount is not known beforehand: an engine's textures and buffers.
 #pragma once
 
 #include <allot/arena.hpp>
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
+#include <allot/core/chunked_options.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/os/smart_pointers.hpp>
+#include <allot/strategy/rounding.hpp>
 
-#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace allot {
-
-/// All in bytes.
-struct ChunkedOptions {
-  std::uint64_t chunk_bytes;                            ///< of a chunk
-  std::uint64_t budget_bytes = OutOfMemory::unlimited;  ///< the most in all chunks together
-  /// A larger request gets a chunk of its own, of its size, as long as the budget has room for one.
-  std::uint64_t own_chunk_above = OutOfMemory::unlimited;
-};
-
-/// The word of a `ChunkedArena` whose caller wants none. Takes no space.
-struct NoWord {};
 
 /// A block's offset is its chunk's number times `span()`, plus its offset in the chunk. Numbers of
 /// chunks that were freed are used again, the lowest first. A block never spans two chunks; a
@@ -64,7 +54,9 @@ class ChunkedArena {
                             OutOfMemory::unlimited) requires std::default_initializable<memory_type>
       : ChunkedArena{ChunkedOptions{chunk_bytes, budget_bytes}} {}
   explicit ChunkedArena(const ChunkedOptions& options, memory_type memory = memory_type{})
-      : options_{options}, memory_{std::move(memory)}, span_{span_for(options)} {
+      : options_{options},
+        memory_{std::move(memory)},
+        span_{detail::chunk_span(options, alignment_type::value)} {
     if (options.budget_bytes < options.chunk_bytes)
       detail::reject_budget(options.budget_bytes, options.chunk_bytes);
     static_cast<void>(add(options.chunk_bytes));
@@ -176,7 +168,6 @@ class ChunkedArena {
     return held_;
   }
   [[nodiscard]] std::uint64_t budget() const noexcept { return options_.budget_bytes; }
-
   /// Returns the sum of the chunks' usage. `largest_free` is the largest block without a new chunk;
   /// `peak_used` is of all chunks at one time, those that were released included.
   [[nodiscard]] Usage usage() const {
@@ -254,15 +245,6 @@ class ChunkedArena {
     [[no_unique_address]] std::conditional_t<has_words, std::vector<WordType>, NoWord> words{};
   };
 
-  /// Returns a power of two above any chunk: the budget, or a tebibyte if there is none.
-  [[nodiscard]] static std::uint64_t span_for(const ChunkedOptions& options) noexcept {
-    const bool is_limited = options.budget_bytes != OutOfMemory::unlimited;
-    const std::uint64_t budget = is_limited ? options.budget_bytes : std::uint64_t{1} << 40;
-    const std::uint64_t largest =
-        larger(larger(budget, options.chunk_bytes), alignment_type::value);
-    return largest > std::uint64_t{1} << 62 ? std::uint64_t{1} << 63 : std::bit_ceil(largest);
-  }
-
   /// Calls `function(number, chunk)` for every chunk.
   template <class Function>
   void each_chunk(Function&& function) const {
@@ -300,39 +282,53 @@ class ChunkedArena {
   [[nodiscard]] std::optional<Block> place(const Request& request) {
     static_cast<void>(detail::units_of(request, alignment_type::value));  // or it throws
     const bool wants_own = request.bytes > options_.own_chunk_above;
+    std::exception_ptr refused;  // by the memory: a chunk that is there may have room
     if (wants_own) {
-      if (const auto block = in_new_chunk(request, request.bytes)) return block;
+      try {
+        if (const auto block = in_new_chunk(request, request.bytes)) return block;
+      } catch (const OutOfMemory&) {
+        refused = std::current_exception();
+      }
     }
     for (std::size_t i = 0; i < chunks_.size(); ++i) {
       if (chunks_[i] == nullptr || chunks_[i]->arena.capacity() < request.bytes) continue;
       if (const auto block = in(i, request)) return block;
     }
+    if (refused) std::rethrow_exception(refused);
     if (wants_own) return std::nullopt;
     return in_new_chunk(request, larger(request.bytes, options_.chunk_bytes));
   }
 
   /// Allocates in a new chunk of that many bytes, or of what the budget has left for the request.
   [[nodiscard]] std::optional<Block> in_new_chunk(const Request& request, std::uint64_t bytes) {
-    constexpr std::uint64_t unit = alignment_type::value * granularity_of<strategy_type>;
-    const std::uint64_t least = checked_add(request.bytes, unit - 1).value_or(0) / unit * unit;
-    const std::uint64_t room = smaller(options_.budget_bytes - held_, span_);
+    const std::uint64_t least = detail::block_bytes_for<ChunkArena>(request.bytes);
+    const std::uint64_t room = room_for_chunk();
     if (least == 0 || least > room) return std::nullopt;
     const std::size_t number = add(smaller(larger(least, bytes), room));
-    std::optional<Block> block = in(number, request);
-    if (!block) remove_if_empty(number);  // its alignment is more than the memory has
-    return block;
+    const Emptied guard{this, number};  // its alignment may be more than the memory has
+    return in(number, request);
   }
+  struct Emptied {
+    ChunkedArena* arena;
+    std::size_t number;
+    ~Emptied() { arena->remove_if_empty(number); }
+  };
 
   [[nodiscard]] std::optional<Block> in(std::size_t number, const Request& request) {
     Chunk& chunk = *chunks_[number];
+    if constexpr (!Addressable<memory_type>) {  // there is an offset alone to be aligned
+      if (number * span_ % larger<std::uint64_t>(request.alignment, 1) != 0) return std::nullopt;
+    }
     const std::optional<Block> part = chunk.arena.try_allocate(request);
     if (!part) return std::nullopt;
     if constexpr (has_words) {
-      const bool has_room = detail::completes([&] {
+      try {
         if (chunk.words.size() <= part->handle.index) chunk.words.resize(part->handle.index + 1);
         chunk.words[part->handle.index] = WordType{};
-      });
-      if (!has_room) return chunk.arena.deallocate(*part), std::nullopt;
+      } catch (...) {
+        chunk.arena.deallocate(*part);
+        throw;
+      }
     }
     ++chunk.live;
     used_ += part->size;
@@ -343,12 +339,24 @@ class ChunkedArena {
   /// Makes a chunk and returns its number: the lowest that is free.
   [[nodiscard]] std::size_t add(std::uint64_t bytes) {
     auto chunk = std::make_unique<Chunk>(bytes, memory_);
-    std::size_t number = 0;
-    while (number < chunks_.size() && chunks_[number] != nullptr) ++number;
+    const std::size_t number = lowest_unused();
     if (number == chunks_.size()) chunks_.emplace_back();
     held_ += chunk->arena.capacity();
     chunks_[number] = std::move(chunk);
     return number;
+  }
+
+  [[nodiscard]] std::size_t lowest_unused() const noexcept {
+    std::size_t number = 0;
+    while (number < chunks_.size() && chunks_[number] != nullptr) ++number;
+    return number;
+  }
+
+  /// The most bytes that a new chunk may have.
+  [[nodiscard]] std::uint64_t room_for_chunk() const noexcept {
+    if (lowest_unused() > largest_of<std::uint64_t> / span_) return 0;
+    return smaller(smaller(options_.budget_bytes - held_, span_),
+                   detail::longest_range<ChunkArena>);
   }
 
   void remove_if_empty(std::uint64_t number) noexcept {
@@ -373,17 +381,10 @@ class ChunkedArena {
   }
 
   [[nodiscard]] OutOfMemory refusal(const Request& request) const {
-    const Usage all = usage_now();
-    const std::uint64_t alignment = larger(request.alignment, alignment_type::value);
-    const std::uint64_t room = options_.budget_bytes - held_;
-    RefusalReason reason = RefusalReason::alignment;
-    if (request.bytes > all.free && request.bytes - all.free > room) {
-      reason = RefusalReason::too_large;
-    } else if (request.bytes > larger(all.largest_free, room)) {
-      reason = RefusalReason::fragmented;
-    }
-    return {reason,       request.bytes,        alignment, all.free, all.largest_free,
-            all.capacity, options_.budget_bytes};
+    return detail::chunk_refusal(usage_now(), request.bytes,
+                                 larger(request.alignment, alignment_type::value),
+                                 detail::block_bytes_for<ChunkArena>(request.bytes),
+                                 room_for_chunk(), options_.budget_bytes);
   }
 
   ChunkedOptions options_;

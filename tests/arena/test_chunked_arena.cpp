@@ -5,6 +5,7 @@
 #include <allot/observer/ledger.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
+#include <allot/strategy/buddy.hpp>
 #include <allot/strategy/fixed_blocks.hpp>
 #include <allot/synchronization/locked.hpp>
 
@@ -269,4 +270,34 @@ TEST_CASE("every chunk's observer is notified, and ends with it") {
   allocations = 0;
   arena.with_observers([&](const Ledger& ledger) { allocations += ledger.allocations(); });
   CHECK(allocations == 2);
+}
+
+TEST_CASE("a chunk of its own is as large as the strategy rounds its request") {
+  ChunkedArena<Arena<Buddy>> arena{1 * MiB, 64 * MiB};
+  CHECK(arena.allocate(1536 * KiB).size == 2 * MiB);
+  CHECK(arena.validate());
+}
+
+TEST_CASE("offsets of chunks do not wrap, whatever the budget") {
+  ChunkedArena<Arena<BestFit>> arena{64 * KiB, std::uint64_t{1} << 63};
+  std::vector<Block> blocks;
+  while (const auto block = arena.try_allocate(64 * KiB)) blocks.push_back(*block);
+  CHECK(blocks.size() == 2);
+  for (const Block& block : blocks) {
+    CHECK(arena.owns(block));
+    arena.deallocate(block);
+  }
+  CHECK(arena.usage().used == 0);
+}
+
+TEST_CASE("what is longer than the strategy's range is refused, not an error of length") {
+  ChunkedArena<Arena<BestFit, AlignTo<1>>> arena{1 * GiB, 16 * GiB};
+  CHECK(!arena.try_allocate(5 * GiB));
+}
+
+TEST_CASE("an alignment above the span is kept or refused") {
+  ChunkedArena<Arena<BestFit>> arena{64 * KiB, 1 * MiB};
+  static_cast<void>(arena.allocate(64 * KiB));
+  const auto block = arena.try_allocate(256, 2 * MiB);
+  CHECK((!block || block->offset % (2 * MiB) == 0));
 }

@@ -62,7 +62,9 @@ struct FileId {
 /// Returns whether a path leads to that file, links followed.
 [[nodiscard]] inline bool leads_to(const std::string& path, const FileId& file) noexcept {
   struct stat status = {};
-  return ::stat(path.c_str(), &status) == 0 && FileId{status.st_dev, status.st_ino} == file;
+  return ::stat(path.c_str(), &status) == 0 &&
+         FileId{static_cast<std::uint64_t>(status.st_dev),
+                static_cast<std::uint64_t>(status.st_ino)} == file;
 }
 
 }  // namespace allot::os

@@ -54,7 +54,7 @@ class SizeBins {
     trees_.clear();
   }
 
-  /// Makes room for all the free blocks that a slab of `count` records can ever hold.
+  /// Makes room for all the free blocks that a slab of `records` records can ever hold.
   /// Throws: `std::bad_alloc`.
   void ensure(std::uint64_t records) { trees_.ensure(Trees::nodes_for((records + 1) / 2, bins_)); }
 

@@ -263,3 +263,18 @@ TEST_CASE("a file's layers make groups: windows, all tokens, rows of keys alone"
   CHECK(!latent[0].shape.keeps_values);
   CHECK(KvLayout{latent[0].shape, 16}.token_bytes() == 2 * 96 * 2);
 }
+
+TEST_CASE("keys of a prompt's positions stay with the groups' blocks until they are published") {
+  GroupCache cache{HostDevice{}, groups_config(64, 4, 8)};
+  const TokenList prompt(16, 7);  // placeholders of an image
+  const KvPromptKeys of_a{.positions = {{0, 16, KvContent{1}}}};
+  {
+    auto started = cache.start(prompt, of_a);
+    CHECK(started.cached == 0);
+    for (std::size_t i = 0; i < prompt.size(); i += 8)
+      started.sequence.append({prompt.data() + i, 8});
+    started.sequence.publish();
+  }
+  CHECK(cache.start(prompt).cached == 0);  // without keys it is another prompt
+  CHECK(cache.start(prompt, {.positions = {{0, 16, KvContent{2}}}}).cached == 0);
+}

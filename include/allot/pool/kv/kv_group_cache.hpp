@@ -171,7 +171,11 @@ class KvGroupCache {
       cached = part.cached;
       sequence.parts_.push_back(std::move(part.sequence));
     }
-    for (auto& part : sequence.parts_) part.truncate(cached);
+    // Not `truncate`, which ends the keys of the rest of the prompt.
+    for (std::size_t i = 0; i < caches_.size(); ++i) {
+      auto& part = sequence.parts_[i];
+      if (part.tokens() != cached) part = caches_[i].start_shared(prompt, keys, cached).sequence;
+    }
     return {std::move(sequence), cached};
   }
 

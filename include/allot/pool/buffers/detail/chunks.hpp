@@ -136,7 +136,8 @@ class PoolChunks {
       if (!is_idle(*chunk)) continue;
       const std::uint64_t had = best == nullptr ? 0 : best->arena.capacity();
       const std::uint64_t has = chunk->arena.capacity();
-      if (had < bytes ? has > had : has >= bytes && has < had) best = chunk.get();
+      if (best == nullptr || (had < bytes ? has > had : has >= bytes && has < had))
+        best = chunk.get();
     }
     return best;
   }

@@ -156,14 +156,14 @@ class KvState {
   /// The same, with keys for some of the tokens. Throws also: `std::invalid_argument`.
   void append(std::uint32_t slot, std::span<const Token> tokens,
               std::span<const KvPositions> positions, std::size_t lane) {
+    if (positions.empty()) return append(slot, tokens, lane);  // keys of what follows stay
     KeyTable::check(positions, tokens.size());
     Table& into = table(slot);
-    const std::uint64_t had = into.tokens;
-    index_.add(into.keys, had, positions);
+    index_.add(into.keys, into.tokens, positions);
     try {
       append(slot, tokens, lane);
     } catch (...) {
-      index_.cut(into.keys, had);
+      index_.cut(into.keys, into.tokens);
       throw;
     }
   }

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a `ChunkedArena` is made with.
+#pragma once
+
+#include <allot/core/block.hpp>
+#include <allot/core/errors.hpp>
+#include <allot/core/units.hpp>
+#include <allot/core/version.hpp>
+
+#include <bit>
+#include <cstdint>
+
+namespace allot {
+
+/// All in bytes.
+struct ChunkedOptions {
+  std::uint64_t chunk_bytes;                            ///< of a chunk
+  std::uint64_t budget_bytes = OutOfMemory::unlimited;  ///< the most in all chunks together
+  /// A larger request gets a chunk of its own, of its size, as long as the budget has room for one.
+  std::uint64_t own_chunk_above = OutOfMemory::unlimited;
+};
+
+/// The word of a `ChunkedArena` whose caller wants none. Takes no space.
+struct NoWord {};
+
+namespace detail {
+
+/// Returns a power of two above any chunk: the budget, or a tebibyte if there is none.
+[[nodiscard]] constexpr std::uint64_t chunk_span(const ChunkedOptions& options,
+                                                 std::uint64_t unit) noexcept {
+  const bool is_limited = options.budget_bytes != OutOfMemory::unlimited;
+  const std::uint64_t budget = is_limited ? options.budget_bytes : std::uint64_t{1} << 40;
+  const std::uint64_t largest = larger(larger(budget, options.chunk_bytes), unit);
+  return largest > std::uint64_t{1} << 62 ? std::uint64_t{1} << 63 : std::bit_ceil(largest);
+}
+
+/// Says why chunks refuse a request. All in bytes.
+/// \param least  of the block that it needs; 0: there is none
+/// \param room   the most that a new chunk may have
+[[nodiscard]] inline OutOfMemory chunk_refusal(const Usage& all, std::uint64_t requested,
+                                               std::uint64_t alignment, std::uint64_t least,
+                                               std::uint64_t room, std::uint64_t budget) {
+  const std::uint64_t fits = larger(all.largest_free, room);
+  RefusalReason reason = RefusalReason::alignment;
+  if (least == 0 || (least > all.free && least - all.free > room)) {
+    reason = RefusalReason::too_large;
+  } else if (least > fits) {
+    reason = RefusalReason::fragmented;
+  }
+  return {reason,
+          requested,
+          alignment,
+          all.free,
+          all.largest_free,
+          all.capacity,
+          budget,
+          0,
+          least > fits && requested <= fits ? least : 0};
+}
+
+}  // namespace detail
+
+}  // namespace allot
