@@ -354,6 +354,38 @@ TEST_CASE("an encoder's output is kept by each layer of the decoder") {
   CHECK(load::cache_items(file, {100})[2].name == "cache.0.cross.k");
 }
 
+TEST_CASE("an encoder's output is kept, too, by layers that share another's cache") {
+  const test::TemporaryFolder folder;
+  for (const std::uint32_t shared : {1U, 2U}) {
+    const gguf::File file = file_with(folder.path(), "t5", [&](gguf::Writer& writer) {
+      usual(writer, "t5")("decoder_block_count", 2)("attention.shared_kv_layers", shared);
+    });
+    const PlannedCache planned = load::plan_cache(file, {100});
+    REQUIRE(planned.groups.size() == 3 - shared);
+    CHECK(planned.groups.back().kind == gguf::Keeps::cross);
+    CHECK(planned.groups.back().layers == 2);
+    CHECK(planned.groups.back().key_row_bytes != 0);
+  }
+}
+
+TEST_CASE(
+    "a layer that is listed again and again has one history; one that is not there has none") {
+  const test::TemporaryFolder folder;
+  const gguf::File file = file_with(folder.path(), "newest", [](gguf::Writer& writer) {
+    usual(writer, "newest")("full_attention_interval", 3)("ssm.conv_kernel", 4)(
+        "ssm.inner_size", 32)("ssm.state_size", 8)("ssm.group_count", 1)("ple.conv_kernel", 3)(
+        "ple.ngram_size", 2)("hyper_connection.count", 2);
+    std::vector<std::int32_t> listed(1'000'000, 1);
+    listed.push_back(2'000'000'000);
+    Counts{writer, "newest."}("ple.layers", listed);
+  });
+  const PlannedCache planned = load::plan_cache(file, {100});
+  REQUIRE(planned.groups.size() == 3);
+  CHECK(planned.groups[1].kind == gguf::Keeps::convolution);
+  CHECK(planned.groups[1].layers == 1);
+  CHECK(planned.groups[1].key_row_bytes == 2 * 2 * 2 * 64 * 4);
+}
+
 TEST_CASE("what metadata leave open is assumed, and said") {
   const test::TemporaryFolder folder;
   const auto assumed = [&](const char* architecture, auto&& fill) {

@@ -243,7 +243,7 @@ class LayerRows {
     if (!has_index_.empty() && has_index_[i]) to.push_back(index_of(i));
     if (!ratios_.empty()) add_compressed(to, layer);
     if (!kinds_.has_decoder || rules_.caches_what_is_unused) return;
-    LayerMemory cross = to.back();
+    LayerMemory cross = cache_of(i, kinds_.has_window[i]);  // also where the cache is shared
     cross.kind = Keeps::cross;
     to.push_back(cross);
   }

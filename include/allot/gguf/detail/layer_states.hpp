@@ -64,13 +64,11 @@ class LayerStates {
     if (i >= kinds_.trunk || !kinds_.has_state[i]) return;
     const auto layer = static_cast<std::uint32_t>(i);
     to.push_back({.layer = layer, .kind = kind_, .key_elements = shift_, .value_elements = state_});
-    for (const std::uint64_t with_history : history_layers_) {
-      if (with_history == i)
-        to.push_back({.layer = layer,
-                      .kind = Keeps::convolution,
-                      .key_elements = history_,
-                      .value_elements = 0});
-    }
+    if (i < has_history_.size() && has_history_[i])
+      to.push_back({.layer = layer,
+                    .kind = Keeps::convolution,
+                    .key_elements = history_,
+                    .value_elements = 0});
   }
 
  private:
@@ -109,7 +107,10 @@ class LayerStates {
   /// The inputs of the convolution over hashed tokens that some layers have (`ple.*`).
   void read_history() {
     if (!keys_.is_list("ple.layers")) return;
-    history_layers_ = keys_.list("ple.layers");
+    has_history_.assign(static_cast<std::size_t>(kinds_.layers), false);
+    for (const std::uint64_t layer : keys_.list("ple.layers")) {
+      if (layer < kinds_.layers) has_history_[static_cast<std::size_t>(layer)] = true;
+    }
     history_ =
         product({less_one(keys_.required("ple.conv_kernel")), keys_.required("ple.ngram_size"),
                  keys_.required("hyper_connection.count"), keys_.required("embedding_length")});
@@ -155,7 +156,7 @@ class LayerStates {
   std::uint64_t shift_ = 0;
   std::uint64_t state_ = 0;
   std::uint64_t history_ = 0;
-  std::vector<std::uint64_t> history_layers_;
+  std::vector<bool> has_history_;  // by layer
 };
 
 }  // namespace allot::gguf::detail
