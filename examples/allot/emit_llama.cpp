@@ -147,7 +147,13 @@ void add_layers(const Placement& placement, LlamaOptions& out) {
   }
   const std::string output = placement.of_output();
   std::uint64_t offloaded = output.empty() || output != "host" ? 1 : 0;
-  std::map<std::string, std::uint64_t> shares;
+  std::vector<std::pair<std::string, std::uint64_t>> shares;  // in the order of the layers
+  const auto add_share = [&](const std::string& device) {
+    for (auto& share : shares) {
+      if (share.first == device) return static_cast<void>(++share.second);
+    }
+    shares.emplace_back(device, 1);
+  };
   bool is_suffix = true;  // once one layer is on a GPU, all that follow are
   bool began = false;
   for (const std::uint64_t layer : layers) {
@@ -157,7 +163,7 @@ void add_layers(const Placement& placement, LlamaOptions& out) {
     began = began || !is_on_host;
     if (is_on_host) continue;
     ++offloaded;
-    ++shares[device];
+    add_share(device);
   }
   if (offloaded != 0 && output == "host") is_suffix = false;
   if (!is_suffix) {
@@ -165,15 +171,17 @@ void add_layers(const Placement& placement, LlamaOptions& out) {
         "llama.cpp offloads the output and the last layers: it cannot have them in this order");
   }
   out.arguments.insert(out.arguments.end(), {"-ngl", std::to_string(offloaded)});
-  if (shares.size() < 2) return;
-  if (!output.empty() && output != "host") ++shares[output];
+  if (!output.empty() && output != "host") add_share(output);
+  const bool is_first_alone = shares.size() == 1 && buffer_of(shares[0].first) == "ROCm0";
+  if (shares.empty() || is_first_alone) return;
   std::string split;
   std::string devices;
   for (const auto& [device, count] : shares) {
     split += (split.empty() ? "" : ",") + std::to_string(count);
     devices += (devices.empty() ? "" : ",") + buffer_of(device);
   }
-  out.arguments.insert(out.arguments.end(), {"-dev", devices, "-ts", split});
+  out.arguments.insert(out.arguments.end(), {"-dev", devices});
+  if (shares.size() > 1) out.arguments.insert(out.arguments.end(), {"-ts", split});
 }
 
 void add_exceptions(const Plan& plan, const Placement& placement, LlamaOptions& out) {
@@ -228,7 +236,8 @@ void add_cache(const MemoryOptions& options, const Plan& plan, LlamaOptions& out
   add("-ctv", name_of(cache.value_type));
   if (sequences > 1) add("-np", std::to_string(sequences));
   if (choice.unified) add("-kvu", "");
-  if (choice.micro_batch != 0) add("-ub", std::to_string(choice.micro_batch));
+  const std::uint64_t at_once = choice.engine.empty() ? choice.batch : choice.micro_batch;
+  if (at_once != 0) add("-ub", std::to_string(at_once));
   if (choice.full_windows) add("--swa-full", "");
   if (choice.flash_attention != "auto") add("-fa", choice.flash_attention);
 }

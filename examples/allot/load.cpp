@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/plan/planned_cache.hpp>
 #include <allot/os/peak_memory.hpp>
 
 #include <fmt/core.h>
@@ -27,6 +28,8 @@ void print_json(const MemoryOptions& options, const allot::load::ModelFiles& fil
                 const Result& result) {
   const allot::Usage& usage = result.usage;
   const LoadReport& report = result.report;
+  allot::load::CacheBytes kept;
+  if (result.plan.cache) kept = allot::load::bytes_of(result.plan.cache->groups);
   Json fallbacks = Json::array();
   for (const std::string& text : report.fallbacks) fallbacks.push_back(printable(text));
   const Json out = {{"file", printable(options.file)},
@@ -45,7 +48,8 @@ void print_json(const MemoryOptions& options, const allot::load::ModelFiles& fil
                     {"arenas", arenas_json(result.plan)},
                     {"rules", rules_json(result.plan)},
                     {"fusions", fusions_json(result.plan)},
-                    {"cache_bytes", cache_of_model(result.plan)},
+                    {"cache_bytes", kept.cache},
+                    {"state_bytes", kept.state},
                     {"files", files_json(files)},
                     {"scratch_bytes", result.plan.bytes_for(allot::load::Purpose::scratch)},
                     {"staging_bytes", report.staging_bytes},

@@ -158,13 +158,6 @@ ModelTensors tensors_of_model(const loading::Plan& plan) {
   return tensors;
 }
 
-std::uint64_t cache_of_model(const loading::Plan& plan) {
-  std::uint64_t bytes = 0;
-  for (const loading::Item& item : plan.items)
-    bytes += item.file == 0 && item.purpose == loading::Purpose::cache ? item.bytes : 0;
-  return bytes;
-}
-
 HostExperts experts_on_host(const loading::Plan& plan, const allot::gguf::File& file) {
   HostExperts found;
   const bool is_divided = std::any_of(plan.arenas.begin(), plan.arenas.end(),

@@ -52,9 +52,6 @@ struct ModelTensors {
   std::uint64_t bytes;  // in memory, each counted once
 };
 [[nodiscard]] ModelTensors tensors_of_model(const allot::load::Plan& plan);
-/// Returns the bytes of the model's own cache and states.
-[[nodiscard]] std::uint64_t cache_of_model(const allot::load::Plan& plan);
-
 /// The experts that are on the host beside another device.
 struct HostExperts {
   std::uint64_t tensors = 0;

@@ -287,7 +287,6 @@ void fit(const MemoryOptions& options, const allot::gguf::File& file,
   context.tokens = found.context;
   context.limited_by = found.limited_by;
   if (found.fits_memory != allot::load::FittingContext::any) context.fitting = found.fits_memory;
-  if (found.fits_memory == 0) planned.cache.reset();
   if (planned.cache && found.context != 0) planned.cache->context = found.context;
 }
 
@@ -344,10 +343,19 @@ void plan(const MemoryOptions& asked) {
   if (planned.cache) no_cache = why_no_cache(file);
   if (no_cache) planned.cache.reset();
   std::optional<allot::load::PlannedCache> refused;
+  std::optional<allot::load::PlannedCache> refused_draft;
   if (planned.cache) {
     context.trained = allot::load::trained_context(file);
     refused = allot::load::plan_cache(file, *planned.cache);
     if (refused->refused.empty()) refused.reset();
+    if (!refused && options.draft != nullptr) {
+      refused_draft =
+          allot::load::plan_cache(*options.draft, allot::load::detail::draft_cache(*planned.cache));
+      if (refused_draft->refused.empty()) refused_draft.reset();
+    }
+    if (refused_draft)
+      refused = allot::load::PlannedCache{.context = planned.cache->context,
+                                          .refused = "the draft model: " + refused_draft->refused};
   }
   if (refused) {
     planned.cache.reset();
@@ -360,6 +368,7 @@ void plan(const MemoryOptions& asked) {
     made.cache = allot::load::PlannedCache{.context = options.context};
   }
   if (refused) made.cache = refused;
+  if (refused_draft) made.draft = refused_draft;
   const Verdict verdict = refused ? Verdict{} : verdict_of(options, made, devices);
   if (verdict.fits == false && !looks_for_context && made.bytes_for(Purpose::cache) != 0) {
     MemoryOptions any = options;

@@ -52,10 +52,14 @@ class Shard {
   }
 
   /// Returns the same file, opened again.
-  /// Throws: `ParseError` if it cannot be opened, or has another size now.
+  /// Throws: `ParseError` if it cannot be opened, is another one now, or has another size.
   [[nodiscard]] Shard opened_again() const {
     try {
       Shard again{os::InputFile{path()}, data_offset_, byte_order_};
+      if (again.file().id() != file().id()) {
+        throw ParseError{path(), 0,
+                         "the file is another one than when it was opened; open it again"};
+      }
       if (again.size() == size()) return again;
     } catch (const os::FileError& error) {
       throw ParseError{error};

@@ -7,6 +7,8 @@
 #include <allot/gguf/writer/writer.hpp>
 #include <allot/load/plan/cache.hpp>
 #include <allot/load/plan/check.hpp>
+#include <allot/load/plan/fit.hpp>
+#include <allot/load/plan/fit_experts.hpp>
 #include <allot/load/plan/make_plan.hpp>
 
 #include <cstdint>
@@ -443,6 +445,55 @@ TEST_CASE("keys of an architecture that is not known are followed") {
     writer.add("newest.attention.causal", false);
   });
   CHECK(planned.empty());
+}
+
+namespace {
+
+/// A model of states alone: two layers, of 64 KiB and more each.
+gguf::File states_only(const fs::path& folder) {
+  return file_with(folder, "mamba", [](gguf::Writer& writer) {
+    Counts{writer, "mamba."}("block_count", 2)("embedding_length", 64)("ssm.conv_kernel", 4)(
+        "ssm.inner_size", 1024)("ssm.state_size", 16);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("states that no device has room for do not fit, whatever the context") {
+  const test::TemporaryFolder folder;
+  const gguf::File file = states_only(folder.path());
+  load::PlanOptions options;
+  options.devices = {{.name = "a", .free_bytes = 1000}, {.name = "b", .free_bytes = 1000}};
+  CHECK(load::fit_context(file, options, false, load::NoMargin{}).fits_memory == 0);
+  for (load::PlannedDevice& device : options.devices) device.free_bytes = 1'000'000;
+  CHECK(load::fit_context(file, options, false, load::NoMargin{}).fits_memory ==
+        load::FittingContext::any);
+}
+
+TEST_CASE("the context of a model of states is limited by its draft model's cache") {
+  const test::TemporaryFolder folder;
+  const gguf::File file = states_only(folder.path());
+  const test::TemporaryFolder other;
+  const gguf::File draft =
+      file_with(other.path(), "llama", [](gguf::Writer& writer) { usual(writer, "llama"); });
+  load::PlanOptions options;
+  options.devices = {{.name = "a", .free_bytes = 1'000'000}};
+  options.draft = &draft;
+  const std::uint64_t fitting =
+      load::fit_context(file, options, false, load::NoMargin{}).fits_memory;
+  CHECK(fitting > 100);
+  CHECK(fitting < 4096);
+  CHECK(load::largest_context(file, options, load::NoMargin{}) == fitting);
+  options.devices.push_back({.name = "host", .free_bytes = 0});
+  CHECK(load::fit_beside_host(file, options, false, load::NoMargin{}).fits_memory == fitting);
+}
+
+TEST_CASE("a trained context of 0 says nothing") {
+  const test::TemporaryFolder folder;
+  const gguf::File file = file_with(folder.path(), "llama", [](gguf::Writer& writer) {
+    Counts{writer, "llama."}("context_length", 0);
+  });
+  CHECK_FALSE(load::trained_context(file));
 }
 
 TEST_CASE("metadata that contradict each other are an error that names the key") {

@@ -148,4 +148,34 @@ TEST_CASE("memory is reserved on the device that it names, which then has less r
                        "memory cannot be reserved as output.weight: the model has an item of that "
                        "name; choose another",
                        std::invalid_argument);
+  options.reserved = {{"mine", 4, "gpu"}, {"mine", 8, "host"}};
+  CHECK_THROWS_WITH_AS(static_cast<void>(on_gpu()),
+                       "memory cannot be reserved as mine: other memory that the plan reserves has "
+                       "that name; choose another",
+                       std::invalid_argument);
+  options.reserved = {{"scratch.1", 4}};
+  CHECK(on_gpu() > 3 * MiB);
+  options.scratch_bytes = 1;
+  CHECK_THROWS_WITH_AS(static_cast<void>(on_gpu()), doctest::Contains("reserved as scratch.1"),
+                       std::invalid_argument);
+}
+
+TEST_CASE("memory that is reserved besides takes whole blocks of the device's room") {
+  const SomeOf some;
+  load::PlanOptions options;
+  options.devices = {{.name = "gpu", .free_bytes = 1 * GiB},
+                     {.name = "host", .free_bytes = 1 * GiB}};
+  const std::uint64_t whole = load::make_plan(some.file, options).bytes_on("gpu");
+  for (const bool is_scratch : {false, true}) {
+    load::PlanOptions besides = options;
+    if (is_scratch) {
+      besides.scratch_bytes = 1;
+    } else {
+      besides.reserved = {{"mine", 1, "gpu"}};
+    }
+    besides.devices[0].free_bytes = whole + 1;
+    CHECK(load::make_plan(some.file, besides).bytes_on("gpu") <= whole + 1);
+    besides.devices[0].free_bytes = whole + 256;
+    CHECK(load::make_plan(some.file, besides).bytes_on("gpu") == whole + 256);
+  }
 }

@@ -3,6 +3,7 @@
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/check.hpp>
+#include <allot/load/plan/detail/assign.hpp>
 #include <allot/load/plan/detail/experts.hpp>
 #include <allot/load/plan/detail/layer_order.hpp>
 #include <allot/load/plan/detail/sort.hpp>
@@ -239,6 +240,34 @@ TEST_CASE("rules place tensors on a device by their names, and layers share what
   CHECK_THROWS_AS(static_cast<void>(
                       load::detail::split_by_layers(items, {{.name = "gpu"}}, {.place = unknown})),
                   std::invalid_argument);
+}
+
+TEST_CASE("an output that shares the embedding's weights stays beside them without room for both") {
+  std::vector<ItemLayout> items{named("token_embd.weight", 300)};
+  for (int i = 0; i < 4; ++i) items.push_back(named("blk." + std::to_string(i) + ".a", 100));
+  items.push_back(named("output_norm.weight", 10));
+  ItemLayout copy = named("output.weight", 300);
+  copy.purpose = Purpose::copy;
+  copy.copy_of = 0;
+  items.push_back(copy);
+  for (const std::uint64_t free : {100U, 250U, 309U, 310U, 450U, 709U, 710U, 5000U}) {
+    CAPTURE(free);
+    load::detail::Layouts layouts{items, {}};
+    const auto assigned = load::detail::assign(
+        std::move(layouts),
+        {{.name = "gpu", .free_bytes = free}, {.name = "host", .free_bytes = 10'000}}, {}, {},
+        OneArena{});
+    const auto is_on_gpu = [&](const std::string& name) {
+      for (const auto& arena : assigned.arenas) {
+        for (const std::uint32_t item : arena.group.items) {
+          if (arena.device == "gpu" && assigned.layouts.items[item].name == name) return true;
+        }
+      }
+      return false;
+    };
+    const bool has_weights = is_on_gpu("output.weight") || is_on_gpu("token_embd.weight");
+    CHECK(is_on_gpu("output_norm.weight") == has_weights);
+  }
 }
 
 TEST_CASE("sorting keeps the order of what is equal") {

@@ -171,10 +171,11 @@ template <class = void>
   return std::move(sizes.planned);
 }
 
-/// Returns the context that the model was trained for, if its metadata has it.
+/// Returns the context that the model was trained for, if its metadata has it; 0 says nothing.
 template <class = void>
 [[nodiscard]] std::optional<std::uint64_t> trained_context(const gguf::File& file) {
-  return gguf::model_shape_of(file).trained_context;
+  const auto context = gguf::model_shape_of(file).trained_context;
+  return context == std::uint64_t{0} ? std::nullopt : context;
 }
 
 /// Returns the caches and states: for each layer that keeps anything, `cache.N.k` and `cache.N.v`

@@ -101,7 +101,10 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
     throw std::invalid_argument{
         "the largest context depends on the devices; name them in PlanOptions::devices"};
   if (!options.cache) options.cache = CacheOptions{1};
-  if (cache_items(file, *options.cache).empty()) {
+  const bool has_draft_cache =
+      options.draft != nullptr &&
+      !cache_items(*options.draft, detail::draft_cache(*options.cache)).empty();
+  if (!has_draft_cache && cache_items(file, *options.cache).empty()) {
     throw std::runtime_error{"the model keeps no KV cache, so any context fits; plan without one"};
   }
   const auto fits = [&](std::uint64_t context) {

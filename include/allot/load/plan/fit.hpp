@@ -14,6 +14,7 @@
 #include <limits>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace allot::load {
 
@@ -41,16 +42,36 @@ struct FittingContext {
 
 namespace detail {
 
-/// Returns true if a longer context takes no more memory.
+/// Returns true if a longer context takes no more memory, a draft model's cache included.
+/// Requires: `options.cache`.
 template <class = void>
-[[nodiscard]] bool is_independent_of_context(const gguf::File& file, const CacheOptions& options) {
-  const PlannedCache planned = plan_cache(file, options);
-  for (const auto* groups : {&planned.groups, &planned.prediction}) {
+[[nodiscard]] bool is_independent_of_context(const gguf::File& file, const PlanOptions& options) {
+  const PlannedCache planned = plan_cache(file, *options.cache);
+  PlannedCache draft;
+  if (options.draft != nullptr) draft = plan_cache(*options.draft, draft_cache(*options.cache));
+  using Groups = const std::vector<CacheGroup>*;
+  for (const Groups groups :
+       {Groups{&planned.groups}, Groups{&planned.prediction}, Groups{&draft.groups}}) {
     for (const CacheGroup& group : *groups) {
       if (!gguf::is_state(group.kind)) return false;
     }
   }
   return true;
+}
+
+/// Returns true if a plan fits the devices of its options, margin included.
+template <WeightPolicy Policy, Margin MarginType, GroupingPolicy Grouping>
+[[nodiscard]] bool fits_devices(const gguf::File& file, const PlanOptions& options,
+                                const MarginType& margin, const Grouping& grouping) {
+  try {
+    const Plan plan = make_plan<Policy>(file, options, grouping);
+    for (const PlannedDevice& device : options.devices) {
+      if (deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) != 0) return false;
+    }
+    return true;
+  } catch (const InsufficientMemory&) {
+    return false;
+  }
 }
 
 }  // namespace detail
@@ -67,11 +88,8 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
   FittingContext found{.trained = trained_context(file)};
   const std::uint64_t most =
       smaller(std::uint64_t{1} << 32U, options.cache->engine->most_context) - 1;
-  if (detail::is_independent_of_context(file, *options.cache)) {
-    const Plan plan = make_plan<Policy>(file, options, grouping);
-    bool fits = true;
-    for (const PlannedDevice& device : options.devices)
-      fits = fits && deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
+  if (detail::is_independent_of_context(file, options)) {
+    const bool fits = detail::fits_devices<Policy>(file, options, margin, grouping);
     found.fits_memory = fits ? FittingContext::any : 0;
   } else {
     found.fits_memory = largest_context<Policy>(file, std::move(options), margin, grouping);

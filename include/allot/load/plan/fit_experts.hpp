@@ -88,7 +88,7 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
   const std::uint64_t most =
       smaller(std::uint64_t{1} << 32U, options.cache->engine->most_context) - 1;
   if (!fits(1)) allows_layers = true;
-  const bool is_fixed = detail::is_independent_of_context(file, *options.cache);
+  const bool is_fixed = detail::is_independent_of_context(file, options);
   found.fits_memory =
       is_fixed ? (fits(1) ? FittingContext::any : 0) : detail::largest_that(most, fits);
   if (found.fits_memory >= most) found.fits_memory = FittingContext::any;

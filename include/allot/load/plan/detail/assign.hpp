@@ -55,6 +55,27 @@ template <class = void>
                               "): the plan does not have that device; add it"};
 }
 
+/// Returns the name of a device's scratch memory.
+template <class = void>
+[[nodiscard]] std::string scratch_name(std::size_t device, std::size_t devices) {
+  return devices == 1 ? "scratch" : "scratch." + std::to_string(device);
+}
+
+/// \param besides  what is reserved already
+/// Throws: `std::invalid_argument` for a name that other reserved or scratch memory has.
+template <class Besides>
+void check_name(const ReservedMemory& memory, const Besides& besides, const SplitOptions& options,
+                std::size_t devices) {
+  bool is_taken = false;
+  for (const auto& other : besides) is_taken = is_taken || other.second.name == memory.name;
+  for (std::size_t i = 0; options.reserved != 0 && i < devices; ++i)
+    is_taken = is_taken || scratch_name(i, devices) == memory.name;
+  if (!is_taken) return;
+  throw std::invalid_argument{"memory cannot be reserved as " + memory.name +
+                              ": other memory that the plan reserves has that name; choose "
+                              "another"};
+}
+
 /// Adds the memory that is to be reserved besides, and scratch memory for each device, if any is
 /// wanted.
 /// Throws: `InsufficientMemory` for an item that no device has room for; `std::invalid_argument` for
@@ -67,20 +88,24 @@ template <GroupingPolicy Grouping>
   auto& items = layouts.items;
   std::vector<std::pair<std::size_t, ItemLayout>> besides;
   for (const ReservedMemory& memory : reserved) {
+    check_name(memory, besides, options, devices.size());
     PlannedDevice& device = devices[device_for(memory, items, devices)];
-    device.usable_bytes = device.room() - smaller(device.room(), memory.bytes);
+    const std::uint64_t taken =
+        checked_align_up(memory.bytes, options.alignment).value_or(memory.bytes);
+    device.usable_bytes = device.room() - smaller(device.room(), taken);
     besides.emplace_back(&device - devices.data(), scratch_item(memory.name, memory.bytes));
   }
-  keep_needed_copies(items, devices, options);
-  std::vector<std::vector<std::uint32_t>> of_device = split_by_layers(items, devices, options);
+  SplitOptions pinned = options;
+  for (PlaceRule& rule : keep_needed_copies(items, devices, options))
+    pinned.place.push_back(std::move(rule));
+  std::vector<std::vector<std::uint32_t>> of_device = split_by_layers(items, devices, pinned);
   for (auto& [device, item] : besides) {
     if (item.bytes != 0) of_device[device].push_back(static_cast<std::uint32_t>(items.size()));
     items.push_back(std::move(item));
   }
   for (std::size_t i = 0; options.reserved != 0 && i < devices.size(); ++i) {
     of_device[i].push_back(static_cast<std::uint32_t>(items.size()));
-    items.push_back(scratch_item(devices.size() == 1 ? "scratch" : "scratch." + std::to_string(i),
-                                 options.reserved));
+    items.push_back(scratch_item(scratch_name(i, devices.size()), options.reserved));
   }
   std::vector<ArenaItems> arenas;
   for (std::size_t i = 0; i < devices.size(); ++i) {

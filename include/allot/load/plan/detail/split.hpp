@@ -67,7 +67,9 @@ class Splitter {
         options_{options},
         order_{items},
         device_of_(items.size(), none) {
-    for (auto& device : devices_) take(device, options.reserved);
+    const std::uint64_t reserved =
+        checked_align_up(options.reserved, options.alignment).value_or(options.reserved);
+    for (auto& device : devices_) take(device, reserved);
   }
 
   /// Returns the device of every item.
@@ -237,16 +239,46 @@ class Splitter {
   std::vector<std::uint32_t> device_of_;  // by item
 };
 
-/// Keeps those copies that would be on another device than what they are a copy of.
+/// Returns a pattern that only one name matches.
+template <class = void>
+[[nodiscard]] std::string pattern_of(const std::string& name) {
+  std::string pattern;
+  for (const char c : name) {
+    if (c == '*' || c == '?' || c == '[' || c == '\\') pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
+/// Appends rules that keep an embedding, and the output that shares its weights, where they are.
+/// \param copy  the number of the output's copy of the embedding
+template <class Items>
+void pin_output(const Items& items, std::size_t copy, const std::vector<std::uint32_t>& device_of,
+                const std::vector<PlannedDevice>& devices, std::vector<PlaceRule>& rules) {
+  const LayerOrder order{items};
+  const std::uint64_t output = order.place_of(items[copy]);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto& item = items[i];
+    if (item.purpose == Purpose::copy || !item.has_own_memory()) continue;
+    if (i == *items[copy].copy_of || order.place_of(item) == output)
+      rules.push_back({pattern_of(item.name), devices[device_of[i]].name});
+  }
+}
+
+/// Keeps those copies that would be on another device than what they are a copy of. Returns rules
+/// for the outputs that no device but the embedding's has room for, as there they need their copy:
+/// without it, they must not go back.
 /// Throws: as `Splitter::run`.
 /// \tparam Items  a vector of `ItemLayout`
 template <class Items>
-void keep_needed_copies(Items& items, const std::vector<PlannedDevice>& devices,
-                        const SplitOptions& options) {
+[[nodiscard]] std::vector<PlaceRule> keep_needed_copies(Items& items,
+                                                        const std::vector<PlannedDevice>& devices,
+                                                        const SplitOptions& options) {
+  std::vector<PlaceRule> rules;
   const auto is_copy = [](const auto& item) { return item.purpose == Purpose::copy; };
   bool has_copies = false;
   for (const auto& item : items) has_copies = has_copies || is_copy(item);
-  if (!has_copies) return;
+  if (!has_copies) return rules;
   for (const bool counted : {false, true}) {  // the room that copies take can move others
     Items tried = items;
     for (auto& item : tried) {
@@ -254,10 +286,12 @@ void keep_needed_copies(Items& items, const std::vector<PlannedDevice>& devices,
     }
     const std::vector<std::uint32_t> device_of = Splitter{tried, devices, options}.run();
     for (std::size_t i = items.size(); i-- != 0;) {
-      if (is_copy(items[i]) && device_of[i] == device_of[*items[i].copy_of])
-        items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
+      if (!is_copy(items[i]) || device_of[i] != device_of[*items[i].copy_of]) continue;
+      if (counted) pin_output(tried, i, device_of, devices, rules);
+      items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
     }
   }
+  return rules;
 }
 
 /// Returns the items that need memory, for each device; in order.
