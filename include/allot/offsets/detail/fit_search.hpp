@@ -32,8 +32,10 @@ class FitSearch {
     for (const std::uint64_t bytes : options.capacities)
       sum = checked_add(sum, bytes).value_or(largest_of<std::uint64_t>);
     if (!options.capacities.empty()) capacity_ = smaller(capacity_, sum);
-    // Of one memory `capacity_` says it: plans beyond it are made lower, rather than refused.
-    if (options_.capacities.size() == 1) options_.capacities.front() = largest_of<std::uint64_t>;
+    // Of one memory `capacity_` says it: plans beyond it are made lower, rather than refused. Not where
+    // waits have a price, as a plan may then be higher than it must.
+    if (options_.capacities.size() == 1 && options_.stream_wait_bytes == 0)
+      options_.capacities.front() = largest_of<std::uint64_t>;
   }
 
   [[nodiscard]] OffsetFit run() {
