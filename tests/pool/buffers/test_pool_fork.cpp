@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "support/in_child.hpp"
+#include "support/sanitizers.hpp"
 
 namespace {
 
@@ -34,6 +35,7 @@ bool refuses(Function&& f) {
 }  // namespace
 
 TEST_CASE("a stream of the parent refuses work in a forked child, and is dropped there") {
+  if (test::has_thread_sanitizer) return;  // it ends a child that starts threads
   StagedHostDevice device;
   std::optional stream{device.make_stream()};
   auto event = device.make_event();
@@ -63,6 +65,7 @@ TEST_CASE("a stream of the parent refuses work in a forked child, and is dropped
 }
 
 TEST_CASE("a pool of the parent refuses in a forked child, and goes there with its buffers") {
+  if (test::has_thread_sanitizer) return;  // it ends a child that starts threads
   StagedHostDevice device;
   using StagedPool = BufferPool<StagedHostDevice>;
   std::optional<StagedPool> pool{std::in_place, device, 1 * MiB};

@@ -34,10 +34,10 @@ struct Busy {
   }
 
   ManualDevice device;
-  Pool pool;
-  Stream first{device};
+  Stream first{device};  // before the pool, which looks at their events when it goes
   Stream second{device};
   Stream third{device};
+  Pool pool;
   void* first_address = nullptr;
   void* second_address = nullptr;
 };
