@@ -57,7 +57,8 @@ inline void fail_every_call(const std::function<void()>& work,
     if (is_release) REQUIRE(told.count() == 1);
   }
   hipsim::reset();
-  for (const char* const name : must_fail) CHECK_MESSAGE(failed.count(name) == 1, name);
+  for (const char* const name : must_fail)
+    CHECK_MESSAGE(failed.count(name) == 1, std::string{name});
 }
 
 }  // namespace allot::test
