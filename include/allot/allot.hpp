@@ -29,6 +29,7 @@
 #include <allot/memory/host_memory.hpp>
 #include <allot/memory/memory.hpp>
 #include <allot/memory/reclaimer.hpp>
+#include <allot/observer/address_index.hpp>
 #include <allot/observer/leak_tracker.hpp>
 #include <allot/observer/ledger.hpp>
 #include <allot/observer/observer.hpp>

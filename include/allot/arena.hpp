@@ -3,7 +3,6 @@
 /// `Arena`: combines a strategy, an alignment, a synchronization, a memory and an observer, all
 /// chosen as types. Its bookkeeping lives outside the memory that it hands out, which it never
 /// touches. `ArenaOf` makes an arena type from a policy set.
-///
 /// Without exceptions (`-fno-exceptions`) the members that throw are absent: make an arena with
 /// `try_make` and use the `try_` members. There, invalid arguments give nothing or false.
 #pragma once
@@ -15,6 +14,7 @@
 #include <allot/observer/observer.hpp>
 #include <allot/strategy/byte_range.hpp>
 #include <allot/strategy/strategy.hpp>
+#include <allot/synchronization/policy_set.hpp>
 #include <allot/synchronization/synchronization.hpp>
 
 #include <concepts>
@@ -30,12 +30,11 @@
 
 namespace allot {
 
-/// Hands out blocks of a range of memory, or of bare offsets.
-/// Every member that changes the arena gives the strong guarantee: if it throws, or returns nothing
-/// or false, nothing has changed. The synchronization policy decides whether several threads may
-/// call members at once. If a policy lacks a capability, so does the arena: `address` exists only
-/// if the memory has addresses, `with_observer` only if there is an observer. Visitors and observers
-/// must not call the arena.
+/// Hands out blocks of a range of memory, or of bare offsets. Every member that changes the arena
+/// gives the strong guarantee: if it throws, or returns nothing or false, nothing has changed. The
+/// synchronization policy decides whether several threads may call members at once. If a policy
+/// lacks a capability, so does the arena: `address` exists only if the memory has addresses,
+/// `with_observer` only if there is an observer. Visitors and observers must not call the arena.
 template <Strategy StrategyType, Alignment AlignmentType = AlignTo<256>,
           Synchronization SynchronizationType = Unsynchronized, Memory MemoryType = OffsetsOnly,
           Observer ObserverType = Unobserved>
@@ -59,14 +58,12 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
 
 #if defined(__cpp_exceptions)
-  /// Acquires `capacity_bytes`, rounded down to whole units of the alignment, from the memory
-  /// policy as one region.
+  /// Acquires `capacity_bytes`, rounded down to whole units, from the memory policy as one region.
   /// Throws: `std::invalid_argument` for less than one unit; `std::length_error` for more units
   /// than the strategy takes; whatever the memory throws (`OutOfMemory` of reason `source`);
   /// `std::bad_alloc` for the bookkeeping.
   explicit Arena(std::uint64_t capacity_bytes) requires std::default_initializable<MemoryType> &&
-      std::default_initializable<ObserverType>
-      : Arena{capacity_bytes, MemoryType{}, ObserverType{}} {}
+      std::default_initializable<ObserverType> : Arena{capacity_bytes, MemoryType{}} {}
   Arena(std::uint64_t capacity_bytes,
         MemoryType memory) requires std::default_initializable<ObserverType>
       : Arena{capacity_bytes, std::move(memory), ObserverType{}} {}
@@ -155,8 +152,7 @@ class Arena {
   /// Frees what was allocated since the mark was made, as the strategy's `release_to` defines.
   /// Observers are notified of each block. Complexity: linear in the blocks freed.
   /// Throws: `std::invalid_argument` for a mark of another arena; nothing has changed.
-  template <class Mark>
-  void release_to(const Mark& mark) requires Markable<StrategyType> {
+  void release_to(const auto& mark) requires Markable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     if (!range_.release_to(mark, [this](const Block& block) { report_free(block); }))
       detail::reject("the mark belongs to another arena; release to one that this arena made", {});
@@ -228,9 +224,8 @@ class Arena {
 
   /// Grows a block in place, at its end, to at least `bytes` bytes; returns nothing if what follows
   /// it is used or too small. The block keeps its offset and handle. If its size changed, `block`
-  /// is stale: use the returned block. Observers are notified of one block freed and one allocated.
-  /// Complexity: the strategy's.
-  /// Throws: `InvalidBlock`; `std::invalid_argument` for zero bytes and for sizes that overflow.
+  /// is stale: use the returned one. Observers see a block freed and one allocated. Complexity: the
+  /// strategy's. Throws: `InvalidBlock`; `std::invalid_argument` for sizes of zero or that overflow.
   [[nodiscard]] std::optional<Block> try_expand(
       const Block& block, std::uint64_t bytes) requires Resizable<StrategyType> {
     const Units units = detail::units_of(Request{bytes}, unit);
@@ -285,6 +280,20 @@ class Arena {
     return range_.is_live(block);
   }
 
+  /// Returns the live block that starts at an offset or an address. Absent unless the observer is an
+  /// `AddressIndex` or has one. Complexity: constant; linear if the index had no memory for a block.
+  [[nodiscard]] std::optional<Block> block_at_offset(std::uint64_t offset) const requires
+      IndexesBlocks<ObserverType> {
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    const std::optional<Block> block = observer_.block_at_offset(offset);
+    return block || observer_.untracked() == 0 ? block : range_.live_at(offset);
+  }
+  [[nodiscard]] std::optional<Block> block_at(const void* address) const requires
+      IndexesBlocks<ObserverType> && Addressable<MemoryType> {
+    return block_at_offset(reinterpret_cast<std::uintptr_t>(address) -
+                           reinterpret_cast<std::uintptr_t>(base_address()));
+  }
+
   /// Returns the address of the arena's memory.
   [[nodiscard]] void* base_address() const noexcept requires Addressable<MemoryType> {
     return region_.address();
@@ -312,8 +321,7 @@ class Arena {
 
   /// Calls `visitor(offset, size, used)`, in bytes, for every block in address order, under the
   /// guard. Complexity: linear in the blocks.
-  template <class Visitor>
-  void for_each(Visitor&& visitor) const {
+  void for_each(auto&& visitor) const {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     range_.for_each(visitor);
   }
@@ -325,15 +333,13 @@ class Arena {
   }
 
   /// Calls `function(observer)` under the guard and returns what it returns.
-  template <class Function>
-  decltype(auto) with_observer(Function&& function) requires is_observed {
+  decltype(auto) with_observer(auto&& function) requires is_observed {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    return std::forward<Function>(function)(observer_);
+    return std::forward<decltype(function)>(function)(observer_);
   }
-  template <class Function>
-  decltype(auto) with_observer(Function&& function) const requires is_observed {
+  decltype(auto) with_observer(auto&& function) const requires is_observed {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    return std::forward<Function>(function)(std::as_const(observer_));
+    return std::forward<decltype(function)>(function)(std::as_const(observer_));
   }
 
  private:  // nothing below enters the critical section
@@ -342,7 +348,6 @@ class Arena {
     detail::mark_all_free<MemoryType>(region_, capacity());
   }
 
-  /// Accounts for a block that was placed, notifies the observer, and returns the block.
   [[nodiscard]] Block made(const Request& request, const Placement& placement) noexcept {
     const Block block = range_.account(placement, request.bytes);
     if constexpr (TracksUse<MemoryType>) region_.mark_used(block.offset, block.size);
@@ -386,11 +391,6 @@ class Arena {
   [[no_unique_address]] Region region_;
   [[no_unique_address]] ObserverType observer_;
 };
-
-/// Names the policies of an arena that do not depend on where its memory is.
-template <class Set>
-concept PolicySet = Strategy<typename Set::Strategy> && Alignment<typename Set::Alignment> &&
-    Synchronization<typename Set::Synchronization>;
 
 /// An arena with the policies of a set, over a given memory.
 template <PolicySet Set, Memory MemoryType = OffsetsOnly, Observer ObserverType = Unobserved>

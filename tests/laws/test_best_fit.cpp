@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <allot/observer/address_index.hpp>
 #include <allot/strategy/best_fit.hpp>
 
 #include "laws.hpp"
@@ -9,6 +10,7 @@ ALLOT_TEST_LAWS(Arena<BestFit, AlignTo<1>>, Arena<BestFit, AlignTo<256>>,
                 Arena<BestFit, AlignTo<4096>>, Arena<BestFit, AlignTo<256>, Locked<std::mutex>>,
                 Arena<BestFit, AlignTo<256>, Unsynchronized, HostMemory>,
                 Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, Ledger>,
+                Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, AddressIndex>,
                 Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly,
                       Observers<Ledger, Unobserved, Ledger>>,
                 Arena<WideBestFit, AlignTo<1>>, Arena<WideBestFit, AlignTo<256>>);

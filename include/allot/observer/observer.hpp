@@ -8,6 +8,9 @@
 #include <allot/core/errors.hpp>
 
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 
 namespace allot {
 
@@ -28,6 +31,17 @@ concept Observer = std::move_constructible<ObserverType> &&
   noexcept;
   { o.refused(request, reason) }
   noexcept;
+};
+
+/// An observer that finds blocks by offset: `AddressIndex`, or several observers with one. The arena
+/// then has `block_at`.
+template <class ObserverType>
+concept IndexesBlocks = Observer<ObserverType> &&
+    requires(const ObserverType o, std::uint64_t offset) {
+  { o.block_at_offset(offset) }
+  noexcept->std::same_as<std::optional<Block>>;
+  { o.untracked() }
+  noexcept->std::same_as<std::size_t>;
 };
 
 /// Ignores every notice. Takes no space in the arena.

@@ -8,7 +8,10 @@
 #include <allot/observer/observer.hpp>
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 namespace allot {
@@ -33,6 +36,16 @@ class Observers {
     std::apply([&](auto&... o) { (o.refused(request, reason), ...); }, observers_);
   }
 
+  /// Like `AddressIndex`'s, if one of the observers is one.
+  [[nodiscard]] std::optional<Block> block_at_offset(std::uint64_t offset) const noexcept
+      requires(IndexesBlocks<ObserverTypes> || ...) {
+    return index().block_at_offset(offset);
+  }
+  [[nodiscard]] std::size_t untracked() const noexcept
+      requires(IndexesBlocks<ObserverTypes> || ...) {
+    return index().untracked();
+  }
+
   /// Returns the observer at an index, or of a type that occurs once.
   template <std::size_t Place>
   [[nodiscard]] auto& get() noexcept {
@@ -52,6 +65,17 @@ class Observers {
   }
 
  private:
+  /// Returns the first observer that finds blocks.
+  template <std::size_t Place = 0>
+  [[nodiscard]] const auto& index() const noexcept {
+    const auto& observer = std::get<Place>(observers_);
+    if constexpr (IndexesBlocks<std::remove_cvref_t<decltype(observer)>>) {
+      return observer;
+    } else {
+      return index<Place + 1>();
+    }
+  }
+
   std::tuple<ObserverTypes...> observers_;
 };
 

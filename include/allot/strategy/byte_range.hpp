@@ -130,6 +130,15 @@ class ByteRange {
     strategy_.for_each_live([&](const Placement& placement) { visitor(block_at(placement)); });
   }
 
+  /// Returns the live block that starts at an offset. Complexity: linear in the live blocks.
+  [[nodiscard]] std::optional<Block> live_at(std::uint64_t offset) const {
+    std::optional<Block> found;
+    for_each_live([&](const Block& block) {
+      if (block.offset == offset) found = block;
+    });
+    return found;
+  }
+
   /// Calls `visitor(offset, size, used)` for every block in address order.
   template <class Visitor>
   void for_each(Visitor& visitor) const {
