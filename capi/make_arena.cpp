@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+// Every combination of policies that the C interface offers. The memory is chosen at run time within one
+// policy, so that there are no more arenas than strategies times alignments.
+#include <allot/arena.hpp>
+#include <allot/memory/host_memory.hpp>
+#include <allot/observer/address_index.hpp>
+#include <allot/strategy/best_fit.hpp>
+#include <allot/strategy/buddy.hpp>
+#include <allot/strategy/first_fit.hpp>
+#include <allot/strategy/good_fit.hpp>
+#include <allot/strategy/linear.hpp>
+#include <allot/synchronization/locked.hpp>
+
+#include <variant>
+
+#include "arenas.hpp"
+#include "guarded.hpp"
+
+namespace allot::capi {
+namespace {
+
+/// One of the memories of `allot_memory`.
+class ChosenMemory {
+ public:
+  static constexpr bool host_accessible = true;  // if it has addresses at all
+  static constexpr bool device_accessible = false;
+
+  class Region {
+   public:
+    Region() noexcept = default;
+    explicit Region(HostMemory::Region host) noexcept : host_{std::move(host)} {}
+
+    /// Null: the arena hands out offsets.
+    [[nodiscard]] void* address() const noexcept { return host_ ? host_->address() : nullptr; }
+    [[nodiscard]] std::uint64_t alignment() const noexcept {
+      return host_ ? host_->alignment() : OffsetsOnly::Region::alignment();
+    }
+    void mark_used(std::uint64_t offset, std::uint64_t size) noexcept {
+      if (host_) host_->mark_used(offset, size);
+    }
+    void mark_free(std::uint64_t offset, std::uint64_t size) noexcept {
+      if (host_) host_->mark_free(offset, size);
+    }
+
+   private:
+    std::optional<HostMemory::Region> host_;
+  };
+
+  explicit ChosenMemory(allot_memory kind) : kind_{kind} {
+    if (kind != ALLOT_OFFSETS && kind != ALLOT_HOST)
+      throw Failure{ALLOT_INVALID_ARGUMENT,
+                    "there is no such memory; use ALLOT_OFFSETS or ALLOT_HOST"};
+  }
+
+  [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) const {
+    return kind_ == ALLOT_HOST ? Region{HostMemory{}.acquire(bytes, alignment)} : Region{};
+  }
+
+ private:
+  allot_memory kind_;
+};
+static_assert(Addressable<ChosenMemory> && TracksUse<ChosenMemory>);
+
+template <Strategy StrategyType, std::uint64_t unit>
+class ArenaOver final : public AnyArena {
+ public:
+  ArenaOver(std::uint64_t capacity, allot_memory memory)
+      : arena_{capacity, ChosenMemory{memory}, AddressIndex{}} {}
+
+  Block allocate(std::uint64_t bytes, std::uint64_t alignment) override {
+    return arena_.allocate(bytes, alignment == 0 ? unit : alignment);
+  }
+  void deallocate(const Block& block) override { arena_.deallocate(block); }
+  std::optional<Block> resize(const Block& block, std::uint64_t bytes) override {
+    if constexpr (Resizable<StrategyType>) {
+      if (bytes <= block.size) return arena_.shrink(block, bytes);
+      return arena_.try_expand(block, bytes);
+    } else {
+      throw Failure{ALLOT_UNSUPPORTED,
+                    "blocks of this strategy cannot be resized; allocate another one"};
+    }
+  }
+  void reset() override { arena_.reset(); }
+  void* address(const Block& block) override {
+    require_addresses();
+    return arena_.address(block);
+  }
+  std::optional<Block> block_at(const void* address) override {
+    require_addresses();
+    return arena_.block_at(address);
+  }
+  std::optional<Block> block_at_offset(std::uint64_t offset) override {
+    return arena_.block_at_offset(offset);
+  }
+  Usage usage() override { return arena_.usage(); }
+
+ private:
+  void require_addresses() const {
+    if (arena_.base_address() == nullptr) {
+      throw Failure{ALLOT_UNSUPPORTED,
+                    "an arena of offsets has no addresses; make it with ALLOT_HOST, or add the "
+                    "block's offset to your own memory's address"};
+    }
+  }
+
+  Arena<StrategyType, AlignTo<unit>, Locked<>, ChosenMemory, AddressIndex> arena_;
+};
+
+template <Strategy StrategyType>
+std::shared_ptr<AnyArena> make(std::uint64_t capacity, const allot_arena_options& options) {
+  switch (options.alignment) {
+    case 16:
+      return std::make_shared<ArenaOver<StrategyType, 16>>(capacity, options.memory);
+    case 0:
+    case 256:
+      return std::make_shared<ArenaOver<StrategyType, 256>>(capacity, options.memory);
+    case 4096:
+      return std::make_shared<ArenaOver<StrategyType, 4096>>(capacity, options.memory);
+    case 65536:
+      return std::make_shared<ArenaOver<StrategyType, 65536>>(capacity, options.memory);
+    default:
+      throw Failure{
+          ALLOT_INVALID_ARGUMENT,
+          "an arena's alignment is 16, 256, 4096 or 65536; a block's own may be any power "
+          "of two"};
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<AnyArena> make_arena(std::uint64_t capacity, const allot_arena_options& options) {
+  for (const std::uint64_t word : options.reserved) {
+    if (word != 0)
+      throw Failure{ALLOT_INVALID_ARGUMENT,
+                    "the options' reserved words are not zero; start from all zeros"};
+  }
+  switch (options.strategy) {
+    case ALLOT_BEST_FIT:
+      return make<WideBestFit>(capacity, options);
+    case ALLOT_FIRST_FIT:
+      return make<WideFirstFit>(capacity, options);
+    case ALLOT_GOOD_FIT:
+      return make<GoodFit>(capacity, options);
+    case ALLOT_BUDDY:
+      return make<WideBuddy>(capacity, options);
+    case ALLOT_LINEAR:
+      return make<Linear>(capacity, options);
+  }
+  throw Failure{ALLOT_INVALID_ARGUMENT, "there is no such strategy; use one of allot_strategy"};
+}
+
+}  // namespace allot::capi

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// What the shared library shows, and Python and Rust programs over it.
+#include <doctest/doctest.h>
+
+#if defined(ALLOT_C_LIBRARY)
+
+#include <cstdio>
+#include <filesystem>
+#include <regex>
+#include <set>
+#include <string>
+
+#include "support/models.hpp"
+#include "support/test_data.hpp"
+#include "tool/run_program.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using allot::test::run_shell;
+
+const std::string library = ALLOT_C_LIBRARY;
+const fs::path root = ALLOT_SOURCE_ROOT;
+
+std::set<std::string> names_in(const std::string& text, const std::regex& form) {
+  std::set<std::string> names;
+  for (std::sregex_iterator at{text.begin(), text.end(), form}, end; at != end; ++at)
+    names.insert((*at)[1]);
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("the library exports what the header declares, with its version, and nothing else") {
+  const auto symbols = run_shell("nm -D --defined-only --with-symbol-versions " + library);
+  REQUIRE(symbols.status == 0);
+  const auto exported = names_in(symbols.out, std::regex{"(?:T|t|W|V|B|D) (\\w+)@@ALLOT_0.1\n"});
+  const auto all = names_in(symbols.out, std::regex{" (?:[^A]) (\\S+)\n"});
+  const auto declared = names_in(allot::test::read_file(root / "include/allot.h"),
+                                 std::regex{"ALLOT_API [\\w ]+[ *](allot_\\w+)\\("});
+  CHECK(declared.size() >= 27);
+  CHECK(exported == declared);
+  CHECK(all.size() == exported.size());
+}
+
+TEST_CASE("a Python program uses it through ctypes") {
+  const allot::test::TemporaryFolder folder;
+  const auto path = allot::test::write_llama(folder.path() / "m.gguf");
+  const auto outcome = run_shell("python3 " + (root / "tests/capi/use_allot.py").string() + " " +
+                                 library + " " + path.string());
+  CHECK_MESSAGE(outcome.status == 0, (outcome.out + outcome.error));
+}
+
+TEST_CASE("a Rust program uses it: an arena, a model's weights by name") {
+  if (run_shell("rustc --version").status != 0) {
+    std::puts("skipped: the Rust example: there is no rustc");
+    return;
+  }
+  const allot::test::TemporaryFolder folder;
+  const auto path = allot::test::write_llama(folder.path() / "m.gguf");
+  const std::string program = (folder.path() / "weights").string();
+  const auto built =
+      run_shell("rustc --edition 2021 -D warnings -L " + fs::path{library}.parent_path().string() +
+                " -o " + program + " " + (root / "examples/rust/main.rs").string());
+  REQUIRE_MESSAGE(built.status == 0, (built.out + built.error));
+  const std::string run =
+      "LD_LIBRARY_PATH=" + fs::path{library}.parent_path().string() + " " + program + " ";
+  const auto outcome = run_shell(run + path.string());
+  CHECK_MESSAGE(outcome.status == 0, outcome.error);
+  CHECK(outcome.out.find("0 B in use, all of it given back") != std::string::npos);
+  const auto missing = run_shell(run + "missing.gguf");
+  CHECK(missing.status == 1);
+  CHECK(missing.error.find("missing.gguf") != std::string::npos);
+}
+
+#endif
