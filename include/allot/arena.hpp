@@ -236,13 +236,14 @@ class Arena {
     return expanded;
   }
 
-  /// Like `reserve` and `grow`, but return false on failure. (Without exceptions, the program ends
+  /// Like `reserve`, but returns false on failure. (Without exceptions, the program ends
   /// if the host has no memory for bookkeeping.)
   [[nodiscard]] bool try_reserve(std::uint64_t blocks) requires Reservable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return blocks <= Range::most_blocks &&
            detail::completes([&] { range_.strategy().reserve(blocks); });
   }
+  /// Likewise for `grow`.
   [[nodiscard]] bool try_grow(std::uint64_t capacity_bytes) requires can_grow {
     const std::uint64_t units = Range::units_in(capacity_bytes);
     [[maybe_unused]] const auto guard = synchronization_.guard();
@@ -280,7 +281,7 @@ class Arena {
     return range_.is_live(block);
   }
 
-  /// Returns the live block that starts at an offset or an address. Absent unless the observer is an
+  /// Returns the live block that starts at an offset. Absent unless the observer is an
   /// `AddressIndex` or has one. Complexity: constant; linear if the index had no memory for a block.
   [[nodiscard]] std::optional<Block> block_at_offset(std::uint64_t offset) const requires
       IndexesBlocks<ObserverType> {
@@ -288,6 +289,7 @@ class Arena {
     const std::optional<Block> block = observer_.block_at_offset(offset);
     return block || observer_.untracked() == 0 ? block : range_.live_at(offset);
   }
+  /// Likewise, at an address.
   [[nodiscard]] std::optional<Block> block_at(const void* address) const requires
       IndexesBlocks<ObserverType> && Addressable<MemoryType> {
     return block_at_offset(reinterpret_cast<std::uintptr_t>(address) -
@@ -298,10 +300,8 @@ class Arena {
   [[nodiscard]] void* base_address() const noexcept requires Addressable<MemoryType> {
     return region_.address();
   }
-
   /// Returns the bytes in the arena: whole units.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return range_.capacity(); }
-
   /// Returns the bytes of bookkeeping on the heap, all of them host memory. Complexity: constant.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires CountsBookkeeping<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();

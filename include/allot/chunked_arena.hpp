@@ -43,8 +43,7 @@ class ChunkedArena {
   using synchronization_type = typename ArenaType::synchronization_type;
   using memory_type = typename ArenaType::memory_type;
   using observer_type = typename ArenaType::observer_type;
-
-  static constexpr bool has_words = !std::same_as<WordType, NoWord>;
+  static constexpr bool has_words = !std::same_as<WordType, NoWord>;  ///< true if there is `word`
 
   /// Makes the first chunk.
   /// Throws: as `Arena`'s constructor for a chunk; `std::invalid_argument` for a budget below one
@@ -149,24 +148,26 @@ class ChunkedArena {
     });
   }
 
-  /// Returns the number of a block's chunk, and how many bytes lie between the offsets of two
-  /// chunks: a power of two.
+  /// Returns the number of a block's chunk.
   [[nodiscard]] std::uint64_t chunk_of(const Block& block) const noexcept {
     return block.offset / span_;
   }
+  /// Returns the bytes between the offsets of two chunks: a power of two.
   [[nodiscard]] std::uint64_t span() const noexcept { return span_; }
 
-  /// Returns the number of chunks held now, and the bytes in them: whole units.
+  /// Returns the number of chunks held now.
   [[nodiscard]] std::uint64_t chunk_count() const noexcept {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     std::uint64_t count = 0;
     each_chunk([&](std::size_t, const Chunk&) { ++count; });
     return count;
   }
+  /// Returns the bytes in the chunks held now: whole units.
   [[nodiscard]] std::uint64_t capacity() const noexcept {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return held_;
   }
+  /// Returns the most bytes that all chunks may have.
   [[nodiscard]] std::uint64_t budget() const noexcept { return options_.budget_bytes; }
   /// Returns the sum of the chunks' usage. `largest_free` is the largest block without a new chunk;
   /// `peak_used` is of all chunks at one time, those that were released included.
@@ -174,7 +175,6 @@ class ChunkedArena {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     return usage_now();
   }
-
   /// `usage().fragmentation()`: borders of chunks count, as no block spans them.
   [[nodiscard]] double fragmentation() const requires(!OneSized<strategy_type>) {
     return usage().fragmentation();

@@ -107,9 +107,9 @@ struct Scratch {
 /// copies (1 MiB, later 64 KiB: ROCm/clr, rocclr/device/rocm/rocsettings.cpp), and slots begin at
 /// pages, as direct reads require. A reader needs a slot of its own: sixteen let sixteen read.
 struct Staging {
-  static constexpr std::uint64_t slot_bytes = 4 * MiB;
-  static constexpr std::uint32_t slots = 16;
-  static constexpr std::uint32_t streams = 4;
+  static constexpr std::uint64_t slot_bytes = 4 * MiB;  ///< of each slot
+  static constexpr std::uint32_t slots = 16;            ///< of the ring
+  static constexpr std::uint32_t streams = 4;           ///< that copy
 
   using Strategy = FixedBlocks<slot_bytes / page_bytes>;
   using Alignment = AlignTo<page_bytes>;

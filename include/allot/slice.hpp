@@ -32,15 +32,15 @@ namespace allot {
 
 /// Only the host may touch the bytes.
 struct HostAccessible {
-  static constexpr bool host = true;
+  static constexpr bool host = true;  ///< true if the host may
 };
 /// Only a device may touch the bytes.
 struct DeviceAccessible {
-  static constexpr bool host = false;
+  static constexpr bool host = false;  ///< true if the host may
 };
 /// Both host and device may touch the bytes.
 struct HostAndDeviceAccessible {
-  static constexpr bool host = true;
+  static constexpr bool host = true;  ///< true if the host may
 };
 
 /// What may touch the bytes of a memory policy.
@@ -80,7 +80,7 @@ class Slice {
   [[nodiscard]] const std::shared_ptr<const void>& owner() const noexcept { return owner_; }
 
   /// Returns the bytes themselves, if the host may touch them.
-  [[nodiscard]] std::span<std::byte> span() const noexcept requires Access::host {
+  [[nodiscard]] std::span<std::byte> span() const noexcept requires(Access::host) {
     return {address_, static_cast<std::size_t>(bytes_)};
   }
 

@@ -28,7 +28,7 @@ concept Alignment = requires {
 template <std::uint64_t Bytes>
 struct AlignTo {
   static_assert(std::has_single_bit(Bytes), "AlignTo<Bytes>: Bytes must be a power of two");
-  static constexpr std::uint64_t value = Bytes;
+  static constexpr std::uint64_t value = Bytes;  ///< bytes
 };
 
 static_assert(Alignment<AlignTo<1>>);

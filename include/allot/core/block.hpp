@@ -23,8 +23,8 @@ namespace allot {
 /// again, so a handle that outlived its block matches nothing.
 /// Within an arena the pair of both is unique: it may be printed, hashed and compared.
 struct Handle {
-  std::uint32_t index;
-  std::uint32_t generation;
+  std::uint32_t index;       ///< of the record
+  std::uint32_t generation;  ///< which use of the record
 
   friend constexpr bool operator==(const Handle&, const Handle&) noexcept = default;
 };
@@ -34,7 +34,7 @@ struct Handle {
 struct Block {
   std::uint64_t offset;  ///< bytes from the start of the arena's memory
   std::uint64_t size;    ///< bytes granted: the request, rounded up to whole units
-  Handle handle;
+  Handle handle;         ///< of its record
 
   friend constexpr bool operator==(const Block&, const Block&) noexcept = default;
 };
@@ -43,9 +43,9 @@ static_assert(sizeof(Block) == 24 && std::is_trivial_v<Block>);
 
 /// Where a strategy put a request, in units.
 struct Placement {
-  std::uint64_t offset;
-  std::uint64_t size;
-  Handle handle;
+  std::uint64_t offset;  ///< from the start of the range
+  std::uint64_t size;    ///< granted: the request, rounded up as the strategy must
+  Handle handle;         ///< of its record
 };
 
 /// What a caller asks an arena for.

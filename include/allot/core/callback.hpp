@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `Callback<Result(Arguments...)>`: a function or function object of any type, to be called later.
-/// The part of `std::function` that allot uses, without the time that <functional> takes to compile.
+/// The part of `std::function` that allot uses, without the time that `<functional>` takes to compile.
 #pragma once
 
 #include <allot/core/version.hpp>
@@ -24,6 +24,7 @@ template <class Result, class... Arguments>
 class Callback<Result(Arguments...)> {
  public:
   Callback() noexcept = default;
+  /// Makes an empty one.
   Callback(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
   /// Throws: `std::bad_alloc`, and what moving `callable` throws.
   template <class Callable>

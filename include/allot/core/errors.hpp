@@ -35,7 +35,7 @@ enum class RefusalReason {
 /// Thrown if a request cannot be granted; nothing has changed. All figures in bytes.
 class OutOfMemory : public std::bad_alloc {
  public:
-  static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
+  static constexpr std::uint64_t unlimited = ~std::uint64_t{0};  ///< a limit that is none
 
   /// \param limit  the largest request that can ever be granted: the size of a fixed block or of a
   /// shard
@@ -82,11 +82,17 @@ class OutOfMemory : public std::bad_alloc {
 
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
 
+  /// Returns why the request was refused.
   [[nodiscard]] RefusalReason reason() const noexcept { return reason_; }
+  /// Returns the bytes that were asked for.
   [[nodiscard]] std::uint64_t requested() const noexcept { return requested_; }
+  /// Returns the alignment that was asked for, in bytes.
   [[nodiscard]] std::uint64_t alignment() const noexcept { return alignment_; }
+  /// Returns the bytes that were free, in all blocks together.
   [[nodiscard]] std::uint64_t free() const noexcept { return free_; }
+  /// Returns the bytes of the largest free block.
   [[nodiscard]] std::uint64_t largest() const noexcept { return largest_; }
+  /// Returns the bytes of the arena, or of the memory that refused a region; 0: unknown.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
   /// The largest request that can ever be granted, or `unlimited`.
   [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
@@ -127,6 +133,7 @@ enum class BlockDefect {
 /// Thrown for a block that is not live in this arena; nothing has changed.
 class InvalidBlock : public std::invalid_argument {
  public:
+  /// Makes the message from the block's offset and size, in bytes.
   InvalidBlock(BlockDefect defect, std::uint64_t offset, std::uint64_t size)
       : std::invalid_argument{(FixedText<512>{}.fill_in("invalid block at offset #, # bytes: ",
                                                         {offset, size})
@@ -138,6 +145,7 @@ class InvalidBlock : public std::invalid_argument {
   explicit InvalidBlock(const void* address)
       : std::invalid_argument{text_of(address).c_str()}, defect_{BlockDefect::foreign} {}
 
+  /// Returns what is wrong with the block.
   [[nodiscard]] BlockDefect defect() const noexcept { return defect_; }
 
  private:

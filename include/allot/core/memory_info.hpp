@@ -13,8 +13,8 @@ namespace allot {
 
 /// Bytes of a device's memory.
 struct MemoryInfo {
-  std::uint64_t free;
-  std::uint64_t total;
+  std::uint64_t free;   ///< for new allocations, now
+  std::uint64_t total;  ///< of the device
 };
 
 /// One of the limits that free memory is the least of: the system's, a control group's, a driver's.

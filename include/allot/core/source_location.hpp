@@ -19,10 +19,12 @@ namespace allot {
 #if defined(__cpp_lib_source_location)
 using SourceLocation = std::source_location;
 #else
+/// As `std::source_location`, for libraries that lack it.
 class SourceLocation {
  public:
   constexpr SourceLocation() noexcept = default;
 
+  /// Returns where it is called.
   [[nodiscard]] static constexpr SourceLocation current(
       const char* file = __builtin_FILE(), const char* function = __builtin_FUNCTION(),
       std::uint_least32_t line = __builtin_LINE()) noexcept {
@@ -33,9 +35,13 @@ class SourceLocation {
     return here;
   }
 
+  /// Returns the file's name, as it was compiled.
   [[nodiscard]] constexpr const char* file_name() const noexcept { return file_; }
+  /// Returns the function's name.
   [[nodiscard]] constexpr const char* function_name() const noexcept { return function_; }
+  /// Returns the line, from 1.
   [[nodiscard]] constexpr std::uint_least32_t line() const noexcept { return line_; }
+  /// Returns 0: the column is unknown.
   [[nodiscard]] static constexpr std::uint_least32_t column() noexcept { return 0; }
 
  private:

@@ -9,14 +9,18 @@
 #include ALLOT_MISSING
 #endif
 
+/// Raised by changes to names or meanings that are stable, from 1.0 on.
 #define ALLOT_VERSION_MAJOR 0
+/// Raised by what is new; before 1.0 also by changes.
 #define ALLOT_VERSION_MINOR 1
+/// Raised by what is mended.
 #define ALLOT_VERSION_PATCH 0
 
 /// The version as a number to compare: 10000 for each major version, 100 for each minor one.
 #define ALLOT_VERSION \
   (ALLOT_VERSION_MAJOR * 10000 + ALLOT_VERSION_MINOR * 100 + ALLOT_VERSION_PATCH)
 
+/// The version as text.
 #define ALLOT_VERSION_TEXT "0.1.0"
 
 namespace allot {

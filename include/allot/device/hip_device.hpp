@@ -35,7 +35,9 @@ class HipDevice {
   /// `std::invalid_argument` if none has that number; `hip::Error`.
   explicit HipDevice(int id = 0) : properties_{hip::properties(id)}, memory_{id} {}
 
+  /// Returns the device's properties, as they were when this was made.
   [[nodiscard]] const hip::DeviceProperties& properties() const noexcept { return properties_; }
+  /// Returns the device's number, as HIP counts them.
   [[nodiscard]] int id() const noexcept { return properties_.device; }
 
   /// Copies share whatever the policy shares, such as a pool.

@@ -154,6 +154,7 @@ class StagedHostMemory : public HostMemory {
   static constexpr bool host_accessible = false;
   static constexpr bool device_accessible = true;
 
+  /// Takes the options of `HostMemory`.
   using HostMemory::HostMemory;
 };
 
@@ -163,6 +164,7 @@ static_assert(Memory<StagedHostMemory>);
 /// which work overlaps; 0 means as fast as the host copies.
 class ModelledLink {
  public:
+  /// Makes a link that takes as long as one of this speed would.
   explicit ModelledLink(double bytes_per_second) noexcept : bytes_per_second_{bytes_per_second} {}
 
   /// Returns when a copy of `bytes` bytes that begins now will be done.

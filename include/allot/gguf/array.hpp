@@ -26,6 +26,7 @@ class Elements {
  public:
   using value_type = Type;
 
+  /// For the reader: a view of `count` elements, from any alignment on.
   Elements(const std::byte* first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
 
   class Iterator {
@@ -38,6 +39,7 @@ class Elements {
     using iterator_category = std::input_iterator_tag;
 
     Iterator() = default;
+    /// For `Elements`: at an element.
     explicit Iterator(const std::byte* at) noexcept : at_{at} {}
 
     [[nodiscard]] Type operator*() const noexcept { return detail::load<Type>(at_); }
@@ -82,6 +84,7 @@ class Elements {
   [[nodiscard]] Type operator[](std::integral auto i) const noexcept {
     return begin()[static_cast<std::ptrdiff_t>(i)];
   }
+  /// Returns a copy of the elements. Complexity: linear. Throws: `std::bad_alloc`.
   [[nodiscard]] std::vector<Type> to_vector() const {
     std::vector<Type> values(static_cast<std::size_t>(count_));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = (*this)[i];
@@ -99,6 +102,7 @@ class Elements {
 /// index that the first such access builds for all views of the array.
 class Strings {
  public:
+  /// For the reader. \param wide  lengths have 64 bits, not 32
   Strings(const std::byte* first, std::uint64_t count, bool wide, StringIndexes& indexes) noexcept
       : first_{first}, count_{count}, wide_{wide}, indexes_{&indexes} {}
 
@@ -112,6 +116,7 @@ class Strings {
     using iterator_category = std::input_iterator_tag;
 
     Iterator() = default;
+    /// For `Strings`: at a string, with `left` to go.
     Iterator(const std::byte* at, std::uint64_t left, bool wide) noexcept
         : at_{at}, left_{left}, wide_{wide} {}
 
@@ -164,7 +169,7 @@ class Strings {
 
  private:
   /// Set once; a view may be copied while another thread sets it. Uses the compiler's atomics, so
-  /// that a reader of numbers does not pay for <atomic>.
+  /// that a reader of numbers does not pay for `<atomic>`.
   class IndexPointer {
    public:
     IndexPointer() = default;
@@ -196,9 +201,11 @@ class Arrays;
 /// An array value.
 class Array {
  public:
+  /// For the reader. \param raw  the array's element type, length and elements, as in the file
   Array(std::string_view key, const std::byte* raw, bool wide, StringIndexes& indexes) noexcept
       : key_{key}, raw_{raw}, wide_{wide}, indexes_{&indexes} {}
 
+  /// Returns the type of its elements.
   [[nodiscard]] ValueType element_type() const noexcept {
     return static_cast<ValueType>(detail::load<std::uint32_t>(raw_));
   }
@@ -247,6 +254,7 @@ class Array {
 /// The arrays of an array: a forward range, without copying.
 class Arrays {
  public:
+  /// For the reader: `count` arrays, one after another.
   Arrays(const Array& first, std::uint64_t count) noexcept : first_{first}, count_{count} {}
 
   class Iterator {
@@ -259,6 +267,7 @@ class Arrays {
     using iterator_category = std::input_iterator_tag;
 
     Iterator() = default;
+    /// For `Arrays`: at an array, with `left` to go.
     Iterator(const Array& at, std::uint64_t left) noexcept : at_{at}, left_{left} {}
 
     /// Requires: this is not the end.

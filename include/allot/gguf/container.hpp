@@ -16,14 +16,14 @@ namespace allot::gguf {
 
 /// The contents of one container. The views point into `bytes`.
 struct Container {
-  MetadataBytes bytes;
-  Metadata metadata;
+  MetadataBytes bytes;                           ///< as they are in the file
+  Metadata metadata;                             ///< the pairs, in the file's order
   std::vector<TensorInfo> tensors;               ///< `shard` is still 0
   std::vector<PartialTensor> partial_tensors{};  ///< likewise; only of a lenient reading
-  std::uint32_t version = 0;
-  std::endian byte_order = std::endian::little;
-  std::uint64_t alignment = 32;
-  std::uint64_t data_offset = 0;
+  std::uint32_t version = 0;                     ///< of the format
+  std::endian byte_order = std::endian::little;  ///< of the file
+  std::uint64_t alignment = 32;                  ///< bytes, of tensor data
+  std::uint64_t data_offset = 0;  ///< bytes from the start of the file to tensor data
 };
 
 }  // namespace allot::gguf

@@ -17,17 +17,20 @@ namespace allot::gguf {
 /// broken rule.
 class ParseError : public std::runtime_error {
  public:
+  /// Makes the message: path, offset, rule.
   ParseError(std::string path, std::uint64_t offset, std::string rule)
       : std::runtime_error{path + ": byte " + std::to_string(offset) + ": " + rule},
         path_{std::move(path)},
         offset_{offset},
         rule_{std::move(rule)} {}
+  /// For a file that cannot be read.
   explicit ParseError(const os::FileError& error)
       : ParseError{error.path(), error.offset(), error.what()} {}
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   /// Bytes from the start of the file.
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+  /// Returns the rule that the file breaks.
   [[nodiscard]] const std::string& rule() const noexcept { return rule_; }
 
  private:

@@ -72,6 +72,7 @@ class File {
     }
   }
 
+  /// Returns the version of the format: 1 to 3.
   [[nodiscard]] std::uint32_t version() const noexcept { return parts_.containers.front().version; }
   /// In bytes: tensor offsets in the file are multiples of it.
   [[nodiscard]] std::uint64_t alignment() const noexcept {

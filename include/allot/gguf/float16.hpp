@@ -13,13 +13,13 @@ namespace allot::gguf {
 
 /// IEEE 754 binary16, as its bits.
 struct Float16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  ///< sign, 5 of exponent, 10 of fraction
   friend constexpr bool operator==(Float16, Float16) noexcept = default;
 };
 
 /// The upper half of a float, as its bits.
 struct BFloat16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  ///< sign, 8 of exponent, 7 of fraction
   friend constexpr bool operator==(BFloat16, BFloat16) noexcept = default;
 };
 
@@ -42,6 +42,7 @@ struct BFloat16 {
   return std::bit_cast<float>(std::uint32_t{number.bits} << 16);
 }
 
+/// Returns the nearest number; of two that are as near, the even one.
 [[nodiscard]] constexpr BFloat16 to_bfloat16(float number) noexcept {
   const auto bits = std::bit_cast<std::uint32_t>(number);
   if ((bits & 0x7fffffffU) > 0x7f800000U)  // keep NaN from becoming infinity
@@ -49,6 +50,7 @@ struct BFloat16 {
   return {static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16)};
 }
 
+/// Returns the nearest number; of two that are as near, the even one.
 [[nodiscard]] constexpr Float16 to_float16(float number) noexcept {
   const auto bits = std::bit_cast<std::uint32_t>(number);
   const std::uint32_t sign = (bits >> 16) & 0x8000U;

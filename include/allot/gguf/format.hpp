@@ -7,7 +7,7 @@
 ///     #include <allot/gguf/format.hpp>
 ///     fmt::print("{:>6} {}", tensor.type, tensor.shape);
 ///
-/// Not part of `allot.hpp`, as <format> takes long to compile. Streams need no header:
+/// Not part of `allot.hpp`, as `<format>` takes long to compile. Streams need no header:
 /// `std::cout << tensor.type`.
 #pragma once
 

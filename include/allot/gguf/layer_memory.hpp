@@ -47,8 +47,8 @@ enum class Keeps : std::uint8_t {
 
 /// One thing that a layer keeps; a layer may keep several. All sizes in elements.
 struct LayerMemory {
-  std::uint32_t layer;
-  Keeps kind;
+  std::uint32_t layer;              ///< its number, from 0
+  Keeps kind;                       ///< what it is
   std::uint64_t key_elements;       ///< of a token's row; of a state: its convolution's inputs
   std::uint64_t value_elements;     ///< of a token's row; of a state: the rest of it
   std::uint64_t heads = 1;          ///< that a row is made of
@@ -60,19 +60,19 @@ struct LayerMemory {
 
 /// The lengths of one head in a layer.
 struct HeadLengths {
-  std::uint64_t key;
-  std::uint64_t value;
+  std::uint64_t key;    ///< elements
+  std::uint64_t value;  ///< elements
 };
 
 /// What a model keeps, layer by layer.
 struct ModelMemory {
-  std::vector<LayerMemory> kept{};        ///< in the order of layers
-  std::vector<LayerMemory> prediction{};  ///< kept by layers that predict further tokens (MTP)
-  std::vector<HeadLengths> heads{};       ///< of each layer, without those that predict
-  bool is_latent = false;                 ///< keys and values are one row
-  bool has_one_cache_type = false;        ///< keys and values must have the same type
-  bool never_uses_flash_attention = false;
-  bool is_causal = true;
+  std::vector<LayerMemory> kept{};          ///< in the order of layers
+  std::vector<LayerMemory> prediction{};    ///< kept by layers that predict further tokens (MTP)
+  std::vector<HeadLengths> heads{};         ///< of each layer, without those that predict
+  bool is_latent = false;                   ///< keys and values are one row
+  bool has_one_cache_type = false;          ///< keys and values must have the same type
+  bool never_uses_flash_attention = false;  ///< whatever is asked for
+  bool is_causal = true;                    ///< tokens see only those before them
   /// Sentences: what the metadata do not say, and what was taken instead.
   std::vector<std::string> assumed{};
   /// Why the memory is not known, or an engine would not take the file: a key, and what is wrong

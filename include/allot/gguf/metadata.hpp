@@ -32,11 +32,14 @@ class Parser;
 /// One metadata value: a view, valid as long as its `File`.
 class Value {
  public:
+  /// For the reader. \param raw  the value as in the file, from its first byte on
   Value(std::string_view key, ValueType type, const std::byte* raw, bool wide,
         StringIndexes& indexes) noexcept
       : key_{key}, type_{type}, raw_{raw}, wide_{wide}, indexes_{&indexes} {}
 
+  /// Returns the key that it belongs to.
   [[nodiscard]] std::string_view key() const noexcept { return key_; }
+  /// Returns the type that the file says.
   [[nodiscard]] ValueType type() const noexcept { return type_; }
 
   /// Returns the value as `Type`, which must be the type in the file.

@@ -34,6 +34,7 @@ class MetadataBytes {
   }
   ~MetadataBytes() { std::free(bytes_); }
 
+  /// Returns the first byte, or null.
   [[nodiscard]] std::byte* data() const noexcept { return bytes_; }
 
   /// Keeps the contents, up to the new size. Returns false if there is not enough memory.
@@ -60,9 +61,12 @@ class MetadataBytes {
 template <class InputType>
 class MetadataSection {
  public:
+  /// Begins at the start of a file, which must outlive it.
   explicit MetadataSection(const InputType& file) noexcept : file_{file} {}
 
+  /// Returns the bytes taken so far.
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  /// Returns the bytes of the file after them.
   [[nodiscard]] std::uint64_t remaining() const noexcept { return file_.size() - position_; }
 
   /// Throws: `ParseError` unless the file has `bytes` more bytes; `what` names them.
@@ -134,6 +138,7 @@ class MetadataSection {
   [[nodiscard]] const std::byte* at(std::uint64_t position) const noexcept {
     return bytes_.data() + position;
   }
+  /// Returns a view of text, valid as long as that of `at`.
   [[nodiscard]] std::string_view text(std::uint64_t position, std::uint64_t length) const noexcept {
     return {reinterpret_cast<const char*>(at(position)), static_cast<std::size_t>(length)};
   }

@@ -12,6 +12,7 @@
 
 namespace allot::gguf {
 
+/// What to do with a tensor that this library cannot load.
 enum class Reading {
   strict,  ///< a tensor of an unknown type, of more than four dimensions or 64 bytes of name is refused
   lenient,  ///< what can be said of such a tensor is said: to look at a file, not to load it
@@ -19,7 +20,7 @@ enum class Reading {
 
 /// A tensor of an unknown type, or of more than four dimensions, in a file that is read leniently.
 struct PartialTensor {
-  std::string_view name;
+  std::string_view name;                  ///< a view of the file's metadata
   std::uint32_t type;                     ///< its number in the file
   std::vector<std::uint64_t> dimensions;  ///< all of them; the first varies fastest
   std::uint64_t offset;                   ///< bytes from the start of its shard's tensor data

@@ -23,8 +23,8 @@ namespace allot {
 
 /// How far a load or a write is, in bytes.
 struct Progress {
-  std::uint64_t done;
-  std::uint64_t total;
+  std::uint64_t done;   ///< so far
+  std::uint64_t total;  ///< in the end
 
   /// Returns the part that is done, from 0 to 1.
   [[nodiscard]] constexpr double share() const noexcept {
@@ -35,6 +35,7 @@ struct Progress {
 /// Thrown if the progress callback returned false. What was begun is taken back.
 class Cancelled : public std::runtime_error {
  public:
+  /// Makes the message from how far the work was.
   template <class = void>
   explicit Cancelled(const Progress& at)
       : std::runtime_error{"cancelled after " + std::string{ReadableBytes{at.done}.c_str()} +
@@ -69,6 +70,7 @@ class ProgressCallback {
 
  public:
   ProgressCallback() = default;
+  /// Makes an empty one.
   ProgressCallback(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
   /// Empty if `function` is a null pointer or an empty `std::function`.
   template <class Function>

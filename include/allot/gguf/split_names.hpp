@@ -12,9 +12,10 @@
 
 namespace allot::gguf {
 
-inline constexpr const char* split_no_key = "split.no";
-inline constexpr const char* split_count_key = "split.count";
-inline constexpr const char* split_tensors_key = "split.tensors.count";
+inline constexpr const char* split_no_key = "split.no";        ///< the shard's number, from 0
+inline constexpr const char* split_count_key = "split.count";  ///< how many shards there are
+inline constexpr const char* split_tensors_key =
+    "split.tensors.count";  ///< how many tensors all shards have
 
 /// Returns whether a key describes a model's shards, not the model.
 [[nodiscard]] inline bool is_split_key(std::string_view key) noexcept {

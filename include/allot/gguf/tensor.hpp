@@ -15,7 +15,7 @@ namespace allot::gguf {
 /// Up to four dimensions; `extent[0]` varies fastest (ggml's `ne`).
 struct Shape {
   std::array<std::uint64_t, 4> extent{1, 1, 1, 1};  ///< elements; 1 beyond `rank`
-  std::uint32_t rank = 0;
+  std::uint32_t rank = 0;                           ///< how many dimensions the file gives
 
   /// Requires: the product fits 64 bits, as for every tensor of a `File`.
   [[nodiscard]] constexpr std::uint64_t elements() const noexcept {
@@ -36,12 +36,12 @@ std::basic_ostream<char, Traits>& operator<<(std::basic_ostream<char, Traits>& o
 
 /// One tensor, as its file describes it.
 struct TensorInfo {
-  std::string_view name;
-  TensorType type;
-  Shape shape;
-  std::uint64_t offset;  ///< bytes from the start of its shard's tensor data
-  std::uint64_t bytes;
-  std::uint32_t shard;  ///< index into `File::shards()`
+  std::string_view name;  ///< a view of the file's metadata
+  TensorType type;        ///< of its elements
+  Shape shape;            ///< its dimensions
+  std::uint64_t offset;   ///< bytes from the start of its shard's tensor data
+  std::uint64_t bytes;    ///< of its data, without padding
+  std::uint32_t shard;    ///< index into `File::shards()`
 };
 
 }  // namespace allot::gguf

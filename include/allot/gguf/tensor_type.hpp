@@ -58,10 +58,10 @@ enum class TensorType : std::uint32_t {
 
 /// A block is the smallest run of elements that is stored as a unit.
 struct TypeInfo {
-  TensorType type;
-  std::string_view name;
-  std::uint32_t block_elements;
-  std::uint32_t block_bytes;
+  TensorType type;               ///< as the file has its number
+  std::string_view name;         ///< as ggml has it: `Q4_K`
+  std::uint32_t block_elements;  ///< of one block
+  std::uint32_t block_bytes;     ///< of one block
 };
 
 /// Every live type, by id.
@@ -144,6 +144,7 @@ inline constexpr auto type_places = [] {
                               "with `gguf::find_type`"};
 }
 
+/// Returns a type's name: `Q4_K`; `?` for a number that is no type.
 [[nodiscard]] constexpr std::string_view type_name(TensorType type) noexcept {
   return type_info(type).name;
 }

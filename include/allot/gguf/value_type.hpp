@@ -29,8 +29,9 @@ enum class ValueType : std::uint32_t {
   float64 = 12,
 };
 
-inline constexpr std::uint32_t value_type_count = 13;
+inline constexpr std::uint32_t value_type_count = 13;  ///< types, numbered from 0
 
+/// Returns a type's name: `uint32`.
 [[nodiscard]] constexpr std::string_view to_text(ValueType type) noexcept {
   constexpr std::string_view names[value_type_count] = {
       "uint8", "int8",   "uint16", "int16",  "uint32", "int32",  "float32",

@@ -32,15 +32,19 @@ class Error : public std::runtime_error {
   Error(hipError_t code, const char* call, const std::string& attempted)
       : std::runtime_error{message(code, call, attempted)}, code_{code}, call_{call} {}
 
+  /// Returns HIP's code.
   [[nodiscard]] hipError_t code() const noexcept { return code_; }
   /// Returns the code's name, `hipErrorOutOfMemory`.
   [[nodiscard]] const char* name() const noexcept { return hipGetErrorName(code_); }
+  /// Returns the name of the function that failed.
   [[nodiscard]] const char* call() const noexcept { return call_; }
 
  protected:
+  /// A whole message, where the usual one says too little.
   struct Message {
-    std::string text;
+    std::string text;  ///< all of it
   };
+  /// For errors with a message of their own.
   Error(hipError_t code, const char* call, const Message& message)
       : std::runtime_error{message.text}, code_{code}, call_{call} {}
 
@@ -61,6 +65,7 @@ class Error : public std::runtime_error {
 /// Thrown if no device can be used at all; the message says what to check.
 class NoDevice : public Error {
  public:
+  /// Makes the message. \param code  what `hipGetDeviceCount` returned
   explicit NoDevice(hipError_t code)
       : Error{code, "hipGetDeviceCount",
               Message{std::string{"no HIP device: hipGetDeviceCount says "} +

@@ -24,7 +24,7 @@ namespace allot::hip {
 struct IpcHandle {
   hipIpcMemHandle_t base;  ///< of the whole allocation
   std::uint64_t offset;    ///< bytes from its base
-  std::uint64_t bytes;
+  std::uint64_t bytes;     ///< that the handle names
 };
 static_assert(std::is_trivially_copyable_v<IpcHandle>);
 

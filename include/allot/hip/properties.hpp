@@ -21,14 +21,14 @@ using allot::MemoryInfo;
 
 /// The properties of a device that a planner needs.
 struct DeviceProperties {
-  int device;
-  std::string name;          ///< `AMD Radeon RX 7900 XTX`
-  std::string architecture;  ///< `gfx1100`; empty if the back end has no such name
-  std::uint64_t total_bytes;
-  bool is_integrated;       ///< shares the host's memory
-  bool has_managed_memory;  ///< `hipMallocManaged` works
-  bool has_memory_pools;    ///< `hipMallocAsync` works
-  std::string pci_name;     ///< `0000:03:00.0`, its name in `/sys/bus/pci/devices`
+  int device;                 ///< its number, as HIP counts them
+  std::string name;           ///< `AMD Radeon RX 7900 XTX`
+  std::string architecture;   ///< `gfx1100`; empty if the back end has no such name
+  std::uint64_t total_bytes;  ///< of device memory
+  bool is_integrated;         ///< shares the host's memory
+  bool has_managed_memory;    ///< `hipMallocManaged` works
+  bool has_memory_pools;      ///< `hipMallocAsync` works
+  std::string pci_name;       ///< `0000:03:00.0`, its name in `/sys/bus/pci/devices`
 };
 
 namespace detail {

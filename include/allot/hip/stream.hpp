@@ -50,7 +50,9 @@ class Event {
     });
   }
 
+  /// Returns HIP's event, which this owns.
   [[nodiscard]] hipEvent_t get() const noexcept { return event_; }
+  /// Returns the number of its device.
   [[nodiscard]] int device() const noexcept { return device_; }
 
   /// Blocks this thread until what was recorded is done; returns at once if nothing was.
@@ -101,7 +103,9 @@ class Stream {
     });
   }
 
+  /// Returns HIP's stream, which this owns.
   [[nodiscard]] hipStream_t get() const noexcept { return stream_; }
+  /// Returns the number of its device.
   [[nodiscard]] int device() const noexcept { return device_; }
 
   /// Blocks this thread until all work so far is done. Throws: `Error`, also for an error of that

@@ -25,6 +25,7 @@ namespace allot::load {
 template <Device... DeviceTypes>
 class Devices {
  public:
+  /// Names the devices, which must outlive it.
   explicit Devices(std::span<DeviceTypes>... groups) noexcept : groups_{groups...} {}
 
   /// Returns the devices as a plan sees them now: `PlanOptions::devices`. A plan for them leaves each

@@ -34,6 +34,7 @@ namespace allot::load {
 /// One device allocation of a divided model. Kept alive by the tensors in it, too.
 class DividedArena {
  public:
+  /// Takes the name of its device.
   explicit DividedArena(std::string device) : device_{std::move(device)} {}
   DividedArena(const DividedArena&) = delete;
   DividedArena& operator=(const DividedArena&) = delete;
@@ -52,16 +53,17 @@ class DividedArena {
 
 /// Bytes of a divided model, and what keeps them alive.
 struct DividedBytes {
-  std::shared_ptr<const void> owner{};
-  void* address = nullptr;
-  std::uint64_t bytes = 0;
-  bool is_host_accessible = false;
-  bool is_device_accessible = false;
+  std::shared_ptr<const void> owner{};  ///< keeps them alive
+  void* address = nullptr;              ///< of the first byte
+  std::uint64_t bytes = 0;              ///< from the first to the last
+  bool is_host_accessible = false;      ///< the host may touch them
+  bool is_device_accessible = false;    ///< a device may touch them
 };
 
 /// One tensor of a divided model. Every copy keeps its memory alive.
 class DividedTensor : public TensorForm {
  public:
+  /// For `load`.
   DividedTensor(const Item& item, std::string device, DividedBytes bytes)
       : TensorForm{item}, device_{std::move(device)}, bytes_{std::move(bytes)} {}
 

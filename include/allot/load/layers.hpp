@@ -25,12 +25,14 @@ namespace allot::load {
 template <class TensorType>
 class ModelLayer {
  public:
+  /// For `layers()`: a layer of which nothing is known but its name.
   ModelLayer(std::string_view stack, std::uint64_t number) noexcept
       : stack_{stack}, number_{number} {}
 
-  /// Returns the name of the stack that it belongs to: empty for `blk.`, or such as `enc.`,
-  /// `model.layers.`.
+  /// Returns the name of the stack that it belongs to, with a dot behind it (`enc` and a dot); empty
+  /// for `blk`.
   [[nodiscard]] std::string_view stack() const noexcept { return stack_; }
+  /// Returns its number in the stack, from 0.
   [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
 
   /// Returns the tensor with a role, or null. Complexity: linear in the layer's tensors.

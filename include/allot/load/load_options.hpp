@@ -27,7 +27,7 @@ struct LoadOptions {
   std::uint32_t slots = 16;            ///< the number of slots: with `slot_bytes`, the ring
   std::uint32_t streams = 4;           ///< for each device
   std::uint32_t readers = 0;  ///< threads that read; 0: one a processor, at most 16, one a slot
-  StreamChoice stream_choice = StreamChoice::round_robin;
+  StreamChoice stream_choice = StreamChoice::round_robin;  ///< which stream the next copy goes to
   bool direct_io = false;  ///< read past the page cache, if the file system can
 };
 
@@ -37,7 +37,7 @@ struct LoadReport {
   double seconds = 0;                    ///< from the first reservation to the last byte in place
   std::uint64_t device_allocations = 0;  ///< arenas
   std::uint64_t staging_bytes = 0;       ///< of the ring; 0: read straight into place
-  bool direct_io = false;
+  bool direct_io = false;                ///< read past the page cache
   std::vector<std::string> fallbacks{};  ///< what was done instead of what was asked
 };
 

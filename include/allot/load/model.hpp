@@ -28,6 +28,7 @@ namespace allot::load {
 /// What a tensor in memory is: its name, type and shape.
 class TensorForm {
  public:
+  /// Takes what a plan says of an item.
   explicit TensorForm(const Item& item)
       : name_{item.name},
         type_{item.type},
@@ -35,8 +36,11 @@ class TensorForm {
         strides_{item.strides},
         is_loaded_{!item.left_out} {}
 
+  /// Returns its name.
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  /// Returns the type of its elements, as loaded.
   [[nodiscard]] gguf::TensorType type() const noexcept { return type_; }
+  /// Returns its dimensions, as loaded.
   [[nodiscard]] const gguf::Shape& shape() const noexcept { return shape_; }
   /// Returns the bytes from one block, row, matrix to the next.
   [[nodiscard]] const Strides& strides() const noexcept { return strides_; }
@@ -45,6 +49,7 @@ class TensorForm {
   [[nodiscard]] bool is_loaded() const noexcept { return is_loaded_; }
 
  protected:
+  /// Notes that its memory was released.
   void unload() noexcept { is_loaded_ = false; }
 
  private:
@@ -59,13 +64,16 @@ class TensorForm {
 template <class Access>
 class Tensor : public TensorForm {
  public:
+  /// For `load`: a tensor, and where it is.
   Tensor(const Item& item, Slice<Access> slice) : TensorForm{item}, slice_{std::move(slice)} {}
+  /// For `load`: a tensor, and where it is.
   Tensor(TensorForm form, Slice<Access> slice)
       : TensorForm{std::move(form)}, slice_{std::move(slice)} {}
 
   [[nodiscard]] void* address() const noexcept { return slice_.address(); }
   /// Returns the bytes from its first to its last, including the zeros after it.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return slice_.bytes(); }
+  /// Returns its bytes.
   [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }
 
   /// Gives up this object's share of the memory; for `Model::release`.

@@ -28,7 +28,7 @@ namespace allot::load {
 
 /// The first byte in which a tensor differs from its file.
 struct Difference {
-  std::string tensor;
+  std::string tensor;  ///< its name
   std::uint64_t byte;  ///< from the start of the tensor
 };
 

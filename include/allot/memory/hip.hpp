@@ -268,6 +268,7 @@ class DeviceMemory {
  public:
   static constexpr bool host_accessible = false;
   static constexpr bool device_accessible = true;
+  /// Owns an allocation; frees it when destroyed.
   using Region = detail::Region<detail::DeviceSource>;
 
   /// Uses the device that is current on this thread. Throws: `Error`.
@@ -292,6 +293,7 @@ class PinnedMemory {
  public:
   static constexpr bool host_accessible = true;
   static constexpr bool device_accessible = true;
+  /// Owns an allocation; frees it when destroyed.
   using Region = detail::Region<detail::PinnedSource>;
 
   /// Like `DeviceMemory`'s.
@@ -312,6 +314,7 @@ class ManagedMemory {
  public:
   static constexpr bool host_accessible = true;
   static constexpr bool device_accessible = true;
+  /// Owns an allocation; frees it when destroyed.
   using Region = detail::Region<detail::ManagedSource>;
 
   /// Like `DeviceMemory`'s.
@@ -333,6 +336,7 @@ class PooledMemory {
  public:
   static constexpr bool host_accessible = false;
   static constexpr bool device_accessible = true;
+  /// Owns an allocation; frees it when destroyed.
   using Region = detail::Region<detail::PooledSource>;
 
   /// \param keep_bytes  free bytes that the pool keeps when a stream is synchronized

@@ -33,14 +33,16 @@ class HostMemory {
  public:
   static constexpr bool host_accessible = true;
   static constexpr bool device_accessible = false;
-  static constexpr std::uint64_t base_alignment = 2 * MiB;
+  static constexpr std::uint64_t base_alignment = 2 * MiB;  ///< bytes: a huge page
 
+  /// How it is mapped.
   struct Options {
     /// Asks for transparent huge pages: fewer page faults when the memory is first written.
     bool huge_pages = false;
   };
 
   HostMemory() noexcept = default;
+  /// Takes how to map it.
   explicit HostMemory(Options options) noexcept : options_{options} {}
 
   /// Owns a mapping; unmaps it when destroyed.
@@ -63,6 +65,7 @@ class HostMemory {
 
     [[nodiscard]] void* address() const noexcept { return address_; }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+    /// Returns the alignment of its address, in bytes.
     [[nodiscard]] std::uint64_t alignment() const noexcept { return base_alignment; }
 
     /// Marks the range as accessible for AddressSanitizer, if the program is built with it.

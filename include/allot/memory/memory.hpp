@@ -89,6 +89,7 @@ class OffsetsOnly {
   static constexpr bool host_accessible = false;
   static constexpr bool device_accessible = false;
 
+  /// Owns nothing.
   struct Region {
     /// Offsets have no base, so every alignment holds.
     [[nodiscard]] static constexpr std::uint64_t alignment() noexcept {

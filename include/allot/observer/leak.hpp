@@ -25,10 +25,10 @@ namespace allot {
 
 /// Something that was not freed. How long the name is valid depends on what returned the `Leak`.
 struct Leak {
-  std::string_view name;           ///< empty if the request had none
-  std::uint64_t bytes = 0;         ///< its current size, after all resizes
-  std::chrono::nanoseconds age{};  ///< since it was made; a resize does not reset it
-  std::optional<SourceLocation> site;
+  std::string_view name;               ///< empty if the request had none
+  std::uint64_t bytes = 0;             ///< its current size, after all resizes
+  std::chrono::nanoseconds age{};      ///< since it was made; a resize does not reset it
+  std::optional<SourceLocation> site;  ///< where it was made, if that is known
 };
 
 /// Returns one line: `"positions": 4 KiB (4096 bytes), 1.25 s old, made at sim.cpp:12`.
@@ -51,12 +51,14 @@ struct Leak {
 /// over an arena, whose callers are of more interest. The innermost one counts.
 class CallSite {
  public:
+  /// Names the site until it is destroyed.
   explicit CallSite(const SourceLocation& site) noexcept
       : site_{site}, outer_{std::exchange(innermost(), this)} {}
   CallSite(const CallSite&) = delete;
   CallSite& operator=(const CallSite&) = delete;
   ~CallSite() { innermost() = outer_; }
 
+  /// Returns this thread's innermost site, if there is one.
   [[nodiscard]] static std::optional<SourceLocation> current() noexcept {
     const CallSite* const site = innermost();
     return site == nullptr ? std::nullopt : std::optional{site->site_};

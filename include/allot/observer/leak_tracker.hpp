@@ -137,7 +137,7 @@ class LeakTrackerOf {
   std::size_t untracked_ = 0;
 };
 
-using LeakTracker = LeakTrackerOf<std::chrono::steady_clock>;
+using LeakTracker = LeakTrackerOf<std::chrono::steady_clock>;  ///< with the steady clock
 
 static_assert(Observer<LeakTracker>);
 

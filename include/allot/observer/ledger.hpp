@@ -28,10 +28,15 @@ class Ledger {
 
   void refused(const Request&, RefusalReason) noexcept { ++refusals_; }
 
+  /// Returns the number of blocks that were allocated.
   [[nodiscard]] std::uint64_t allocations() const noexcept { return allocations_; }
+  /// Returns the number of blocks that were freed.
   [[nodiscard]] std::uint64_t deallocations() const noexcept { return deallocations_; }
+  /// Returns the number of requests that were refused.
   [[nodiscard]] std::uint64_t refusals() const noexcept { return refusals_; }
+  /// Returns the bytes of all blocks that were allocated, as granted.
   [[nodiscard]] std::uint64_t allocated_bytes() const noexcept { return allocated_bytes_; }
+  /// Returns the bytes of all blocks that were freed.
   [[nodiscard]] std::uint64_t deallocated_bytes() const noexcept { return deallocated_bytes_; }
   /// The bytes of the largest request that was granted, as requested.
   [[nodiscard]] std::uint64_t largest_request() const noexcept { return largest_request_; }

@@ -21,6 +21,7 @@ template <Observer... ObserverTypes>
 class Observers {
  public:
   Observers() = default;
+  /// Takes the observers, in the order in which they are notified.
   explicit Observers(ObserverTypes... observers) requires(sizeof...(ObserverTypes) > 0)
       : observers_{std::move(observers)...} {}
 
@@ -41,6 +42,7 @@ class Observers {
       requires(IndexesBlocks<ObserverTypes> || ...) {
     return index().block_at_offset(offset);
   }
+  /// Returns how many blocks the index had no memory for.
   [[nodiscard]] std::size_t untracked() const noexcept
       requires(IndexesBlocks<ObserverTypes> || ...) {
     return index().untracked();

@@ -80,16 +80,17 @@ struct Spill {
 
 /// Whether buffers fit a capacity.
 struct OffsetFit {
+  /// The answer.
   enum class Verdict {
     fits,        ///< `plan` has at most that many bytes
     impossible,  ///< `buffers` alone do not fit
     not_found,   ///< within the work; `plan` is the best there was
   };
-  Verdict verdict = Verdict::not_found;
-  OffsetPlan plan;                     ///< empty if there is none for the capacities
-  std::uint64_t step = 0;              ///< at which the most bytes of `buffers` are alive
-  std::vector<std::uint32_t> buffers;  ///< that do not fit: in the order given, from the first on
-  Spill spill;                         ///< empty if all fits
+  Verdict verdict = Verdict::not_found;  ///< the answer
+  OffsetPlan plan;                       ///< empty if there is none for the capacities
+  std::uint64_t step = 0;                ///< at which the most bytes of `buffers` are alive
+  std::vector<std::uint32_t> buffers;    ///< that do not fit: in the order given, from the first on
+  Spill spill;                           ///< empty if all fits
 };
 
 [[nodiscard]] constexpr const char* to_text(OffsetFit::Verdict verdict) noexcept {
@@ -105,10 +106,11 @@ struct OffsetFit {
 }
 
 /// Asks whether to stop: a `std::stop_token`, or anything with its `stop_requested()`. (Its own type,
-/// as <stop_token> takes longer to compile than all of the planner.)
+/// as `<stop_token>` takes longer to compile than all of the planner.)
 class StopRequest {
  public:
   StopRequest() = default;
+  /// Copies the token.
   template <class Token>
   requires requires(const Token& token) {
     { token.stop_requested() } -> std::convertible_to<bool>;
@@ -116,6 +118,7 @@ class StopRequest {
   StopRequest(Token token)  // NOLINT(google-explicit-constructor)
       : is_requested_{[token = std::move(token)] { return token.stop_requested(); }} {}
 
+  /// Returns whether to stop.
   [[nodiscard]] bool stop_requested() const { return is_requested_ && is_requested_(); }
 
  private:
@@ -130,6 +133,7 @@ struct OffsetProgress {
   std::uint64_t lower_bound = 0;  ///< of any plan
 };
 
+/// How long to search, and what counts.
 struct OffsetPlanOptions {
   /// Steps of the search over all orders: what bounds the time, the same on every machine. About
   /// 5 ns each. That of `BestFit` is always finished.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The algorithms of <algorithm> that take iterators, without its ranges and parallel forms, if the
+/// The algorithms of `<algorithm>` that take iterators, without its ranges and parallel forms, if the
 /// standard library has a header that leaves them out.
 #pragma once
 

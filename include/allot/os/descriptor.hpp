@@ -11,11 +11,12 @@
 
 namespace allot::os {
 
+/// Owns a file descriptor; closes it when destroyed.
 class Descriptor {
  public:
   /// Owns nothing.
   Descriptor() noexcept = default;
-  /// \param number  what `::open` returned; negative if it failed
+  /// \param number  what `open` returned; negative if it failed
   explicit Descriptor(int number) noexcept : number_{number} {}
   Descriptor(Descriptor&& other) noexcept : number_{std::exchange(other.number_, -1)} {}
   Descriptor& operator=(Descriptor&& other) noexcept {
@@ -26,7 +27,9 @@ class Descriptor {
     if (is_open()) ::close(number_);
   }
 
+  /// Returns whether it has one.
   [[nodiscard]] bool is_open() const noexcept { return number_ >= 0; }
+  /// Returns it, or a negative number.
   [[nodiscard]] int number() const noexcept { return number_; }
 
   /// Closes it early. Returns false, and sets `errno`, if the system reports an error of earlier

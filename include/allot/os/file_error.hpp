@@ -18,6 +18,7 @@ namespace allot::os {
 /// The message says what failed and why; the file's name is separate.
 class FileError : public std::runtime_error {
  public:
+  /// Makes the message. \param offset  bytes from the start of the file
   FileError(std::string path, std::uint64_t offset, const std::string& problem)
       : std::runtime_error{problem}, path_{std::move(path)}, offset_{offset} {}
 

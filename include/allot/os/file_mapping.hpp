@@ -43,6 +43,7 @@ class FileMapping {
 
   /// Also false for an empty file.
   [[nodiscard]] bool is_mapped() const noexcept { return start_ != nullptr; }
+  /// Returns the bytes of the file.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {start_, size_}; }
 
  private:

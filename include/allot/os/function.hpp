@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `std::function`: without the searchers and binders that are most of <functional>, if the standard
+/// `std::function`: without the searchers and binders that are most of `<functional>`, if the standard
 /// library has a header for that.
 #pragma once
 

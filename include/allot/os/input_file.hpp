@@ -67,6 +67,7 @@ class InputFile {
     }
   }
 
+  /// Throws: `FileError`: the file ends before what should be there.
   [[noreturn]] void throw_ended(std::uint64_t offset, std::uint64_t missing) const {
     throw FileError{path_, offset,
                     "the file ends here, " + std::to_string(missing) +

@@ -35,6 +35,7 @@ class Monitor {
   /// Holds the monitor until the end of its scope.
   class Lock {
    public:
+    /// Locks the monitor until it is destroyed.
     explicit Lock(Monitor& monitor) noexcept : monitor_{monitor} {
       ::pthread_mutex_lock(&monitor_.mutex_);
     }

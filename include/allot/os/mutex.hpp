@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `std::mutex` and `std::lock_guard`, without the clocks, timed and recursive forms that are most of
-/// <mutex>, if the standard library has a header that leaves them out; and `os::Lock`, which can be
+/// `<mutex>`, if the standard library has a header that leaves them out; and `os::Lock`, which can be
 /// released early.
 #pragma once
 

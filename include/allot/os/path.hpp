@@ -18,17 +18,23 @@ namespace allot::os {
 /// Converts from text and from `std::filesystem::path`.
 class Path {
  public:
-  Path(const char* text) : text_{text} {}       // NOLINT(google-explicit-constructor)
+  /// Takes text as the system has it.
+  Path(const char* text) : text_{text} {}  // NOLINT(google-explicit-constructor)
+  /// Takes text as the system has it.
   Path(std::string_view text) : text_{text} {}  // NOLINT(google-explicit-constructor)
+  /// Takes text as the system has it.
   Path(std::string text) noexcept
       : text_{std::move(text)} {}  // NOLINT(google-explicit-constructor)
+  /// Takes a `std::filesystem::path`, or what has a `native()` like it.
   template <class OtherPath>
   requires requires(const OtherPath& path) { std::string{path.native()}; }
   Path(const OtherPath& path)  // NOLINT(google-explicit-constructor)
       : text_{path.native()} {}
 
+  /// Returns the text.
   [[nodiscard]] const std::string& text() const& noexcept { return text_; }
   [[nodiscard]] std::string text() && noexcept { return std::move(text_); }
+  /// Returns the text, which ends with NUL.
   [[nodiscard]] const char* c_str() const noexcept { return text_.c_str(); }
 
  private:
@@ -53,8 +59,8 @@ class Path {
 
 /// Which file it is, by whatever name: links to it and other mounts have the same.
 struct FileId {
-  std::uint64_t device = 0;
-  std::uint64_t number = 0;
+  std::uint64_t device = 0;  ///< that the file is on
+  std::uint64_t number = 0;  ///< of the file on the device
 
   friend bool operator==(const FileId&, const FileId&) noexcept = default;
 };

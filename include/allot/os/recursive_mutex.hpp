@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `os::RecursiveMutex`: a mutex that the thread which holds it may lock again, without the compile
-/// time of <mutex>.
+/// time of `<mutex>`.
 #pragma once
 
 #include <pthread.h>
 
 namespace allot::os {
 
+/// A mutex that its owner may lock again.
 class RecursiveMutex {
  public:
   RecursiveMutex() noexcept {
@@ -21,7 +22,9 @@ class RecursiveMutex {
   RecursiveMutex& operator=(const RecursiveMutex&) = delete;
   ~RecursiveMutex() { ::pthread_mutex_destroy(&mutex_); }
 
+  /// Waits for it.
   void lock() noexcept { ::pthread_mutex_lock(&mutex_); }
+  /// Gives it back, if locked once.
   void unlock() noexcept { ::pthread_mutex_unlock(&mutex_); }
 
  private:

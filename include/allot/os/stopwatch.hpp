@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::Stopwatch`: seconds since it was made, without the compile time of <chrono>.
+/// `os::Stopwatch`: seconds since it was made, without the compile time of `<chrono>`.
 #pragma once
 
 #include <time.h>
@@ -10,6 +10,7 @@ namespace allot::os {
 /// Reads the system's monotonic clock.
 class Stopwatch {
  public:
+  /// Returns the seconds since it was made.
   [[nodiscard]] double seconds() const noexcept { return now() - start_; }
 
  private:

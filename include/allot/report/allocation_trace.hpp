@@ -15,21 +15,24 @@
 
 namespace allot::report {
 
+/// What a recorded program asked its allocator for, in order.
 struct AllocationTrace {
+  /// One allocation.
   struct Block {
-    std::uint64_t bytes;  ///< at least one
-    std::uint64_t alignment = 1;
-    std::uint64_t stream = 0;
+    std::uint64_t bytes;          ///< at least one
+    std::uint64_t alignment = 1;  ///< bytes
+    std::uint64_t stream = 0;     ///< that it was made for
   };
+  /// One call.
   struct Event {
-    std::uint32_t block;
-    bool frees;
+    std::uint32_t block;  ///< index into `blocks`
+    bool frees;           ///< otherwise it allocates
   };
 
-  std::string format;           ///< which recorder wrote it
-  std::uint64_t alignment = 1;  ///< bytes that its allocator aligned every block to, at least
-  std::vector<Block> blocks;    ///< in the order of their allocation
-  std::vector<Event> events;
+  std::string format;               ///< which recorder wrote it
+  std::uint64_t alignment = 1;      ///< bytes that its allocator aligned every block to, at least
+  std::vector<Block> blocks;        ///< in the order of their allocation
+  std::vector<Event> events;        ///< in the order of the calls
   std::uint64_t unknown_frees = 0;  ///< of blocks that were there before the recording began
   std::uint64_t repeated = 0;       ///< allocations that were recorded twice
   std::uint64_t empty = 0;          ///< allocations of no bytes, which take nothing
@@ -46,11 +49,11 @@ namespace detail {
 
 /// What a trace asks for, whatever serves it. Bytes and counts.
 struct TraceFacts {
-  std::uint64_t allocations = 0;
-  std::uint64_t frees = 0;
+  std::uint64_t allocations = 0;  ///< calls
+  std::uint64_t frees = 0;        ///< calls
   std::uint64_t peak_bytes = 0;   ///< live at once
   std::uint64_t peak_blocks = 0;  ///< live at once
-  std::uint64_t largest = 0;
+  std::uint64_t largest = 0;      ///< bytes of one block
   std::uint64_t live_at_end = 0;  ///< blocks
 };
 
@@ -113,6 +116,7 @@ class TraceBuilder {
     live_.emplace(address, number);
   }
 
+  /// Adds the free of what is live at an address; counts one that is unknown.
   void free(std::uint64_t address) {
     const auto live = live_.find(address);
     if (live != live_.end()) {
@@ -125,8 +129,10 @@ class TraceBuilder {
     }
   }
 
+  /// Returns whether a block is live at an address.
   [[nodiscard]] bool is_live(std::uint64_t address) const { return live_.contains(address); }
 
+  /// Ends the trace and returns it. \param alignment  of every block, at least
   [[nodiscard]] AllocationTrace take(std::string format, std::uint64_t alignment) {
     trace_.format = std::move(format);
     trace_.alignment = alignment;

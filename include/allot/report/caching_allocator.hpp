@@ -20,6 +20,7 @@
 
 namespace allot::report {
 
+/// The allocators that are simulated.
 enum class CachingRule {
   /// PyTorch's CUDACachingAllocator: sizes of whole 512 bytes; requests of up to 1 MiB from segments
   /// of 2 MiB, below 10 MiB from segments of 20 MiB, others from segments of their own in whole
@@ -42,6 +43,7 @@ enum class CachingRule {
   return "unknown";
 }
 
+/// What came of it.
 struct Simulated {
   std::uint64_t reserved = 0;  ///< the most bytes held of the driver
   bool fits = true;            ///< within the limit, cached segments released where that was needed

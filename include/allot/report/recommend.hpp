@@ -12,6 +12,7 @@
 
 namespace allot::report {
 
+/// What counts as best.
 enum class Aim {
   memory,  ///< the smallest capacity
   time,    ///< the fastest, of those that take at most twice the smallest capacity

@@ -27,24 +27,25 @@ namespace allot::report {
 
 /// What came of one strategy, or of another's allocator that is simulated. Bytes.
 struct ReplayRow {
-  std::string name;  ///< `BestFit`, or what is simulated
-  std::string type;  ///< the arena as C++; empty if simulated
-  std::uint64_t unit = 1;
+  std::string name;        ///< `BestFit`, or what is simulated
+  std::string type;        ///< the arena as C++; empty if simulated
+  std::uint64_t unit = 1;  ///< bytes: its granularity
   /// The smallest found without a refusal: of all larger ones that were tried, none refuses.
   std::uint64_t capacity = 0;
   /// Refused at the capacity that was asked about; 0 if none was.
   std::uint64_t refusals = 0;
-  double nanoseconds = 0;         ///< an operation, at `capacity`
-  double mean_fragmentation = 0;  ///< over 1,000 moments at `capacity`: 1 - largest free / free
-  double worst_fragmentation = 0;
-  std::uint64_t reserved = 0;  ///< simulated: the peak without a limit
-  bool is_simulated = false;
+  double nanoseconds = 0;          ///< an operation, at `capacity`
+  double mean_fragmentation = 0;   ///< over 1,000 moments at `capacity`: 1 - largest free / free
+  double worst_fragmentation = 0;  ///< of these moments
+  std::uint64_t reserved = 0;      ///< simulated: the peak without a limit
+  bool is_simulated = false;       ///< not an arena of this library
 };
 
+/// What to measure.
 struct ReplayOptions {
   std::uint64_t capacity = 0;  ///< bytes to count refusals at; 0: none
   std::uint64_t unit = 0;      ///< granularity; 0: as the trace's allocator had it
-  bool measures_time = true;
+  bool measures_time = true;   ///< otherwise only capacities are found
 };
 
 namespace detail {

@@ -79,13 +79,17 @@ class FixedBlocks : public detail::LiveBlocks {
     if (blocks > live_blocks_) records_.ensure(blocks - live_blocks_);
   }
 
+  /// Returns the units of the range.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return free_.bound() * Units; }
+  /// Returns the units in used blocks.
   [[nodiscard]] std::uint64_t used() const noexcept { return live_blocks_ * Units; }
+  /// Returns the number of free blocks.
   [[nodiscard]] std::uint64_t free_blocks() const noexcept { return free_.bound() - live_blocks_; }
 
   /// Complexity: constant.
   [[nodiscard]] std::uint64_t largest_free() const noexcept { return free_.is_empty() ? 0 : Units; }
 
+  /// Returns the units of a block, which all have.
   [[nodiscard]] static constexpr std::uint64_t block_size(Handle) noexcept { return Units; }
 
   /// Calls `visitor(offset, size, used)` for every block in address order. The visitor must not

@@ -159,6 +159,7 @@ concept CountsBookkeeping = Strategy<StrategyType> && requires(const StrategyTyp
 /// multiples of it.
 template <Strategy StrategyType>
 inline constexpr std::uint64_t granularity_of = 1;
+/// For a strategy that says more.
 template <Strategy StrategyType>
 requires requires { StrategyType::granularity; }
 inline constexpr std::uint64_t granularity_of<StrategyType> = StrategyType::granularity;
@@ -166,6 +167,7 @@ inline constexpr std::uint64_t granularity_of<StrategyType> = StrategyType::gran
 /// The most units of a range of the strategy: an arena refuses more.
 template <Strategy StrategyType>
 inline constexpr std::uint64_t largest_capacity_of = ~std::uint64_t{0};
+/// For a strategy with a limit.
 template <Strategy StrategyType>
 requires requires { StrategyType::largest_capacity; }
 inline constexpr std::uint64_t largest_capacity_of<StrategyType> = StrategyType::largest_capacity;

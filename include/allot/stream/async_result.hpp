@@ -219,6 +219,7 @@ class AsyncResult {
     state->set(std::move(value));
     return AsyncResult{std::move(state)};
   }
+  /// Returns a result whose `get` throws the error.
   [[nodiscard]] static AsyncResult failed(std::exception_ptr error) {
     auto state = std::make_shared<detail::AsyncState<Value>>();
     state->fail(std::move(error));
@@ -330,6 +331,7 @@ class AsyncPromise {
     state_->fail(std::move(error));
   }
 
+  /// Returns the result that it sets.
   [[nodiscard]] AsyncResult<Value> result() const { return AsyncResult<Value>{state_}; }
 
   /// The first of these calls counts; later ones are ignored.
@@ -341,6 +343,7 @@ class AsyncPromise {
       !std::default_initializable<detail::Stored<Value>>) {
     state_->set(std::move(value));
   }
+  /// Sets an error instead, which `get` throws.
   void set_error(std::exception_ptr error) { state_->fail(std::move(error)); }
 
  private:

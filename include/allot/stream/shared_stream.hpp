@@ -36,7 +36,9 @@ class SharedStream {
 
   /// The stream, as the device's members take it.
   [[nodiscard]] stream_type& operator*() const noexcept { return *stream_; }
+  /// The stream's members.
   [[nodiscard]] stream_type* operator->() const noexcept { return stream_.get(); }
+  /// Returns what keeps the stream alive.
   [[nodiscard]] const std::shared_ptr<stream_type>& owner() const noexcept { return stream_; }
   /// The same, where a workspace, a cache or a set of streams asks for the owner of a stream.
   operator const std::shared_ptr<stream_type>&()
@@ -48,6 +50,7 @@ class SharedStream {
   std::shared_ptr<stream_type> stream_;
 };
 
+/// Makes a stream of that device.
 template <Device DeviceType>
 SharedStream(DeviceType&) -> SharedStream<DeviceType>;
 

@@ -10,6 +10,7 @@
 
 namespace allot::gguf {
 
+/// How a file is written.
 struct WriteOptions {
   /// Called with the bytes of tensor data written so far and in total. If it returns false or throws,
   /// nothing is written.
@@ -21,6 +22,7 @@ struct WriteOptions {
   bool sync = false;
 };
 
+/// How a model is divided into shards.
 struct SplitOptions : WriteOptions {
   /// The most bytes of tensor data in a shard; a larger tensor gets its own shard.
   std::uint64_t max_bytes = largest_of<std::uint64_t>;

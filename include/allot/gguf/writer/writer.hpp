@@ -395,6 +395,6 @@ class BasicWriter {
   std::uint64_t data_bytes_ = 0;
 };
 
-using Writer = BasicWriter<>;
+using Writer = BasicWriter<>;  ///< the usual one
 
 }  // namespace allot::gguf

@@ -180,7 +180,7 @@ template <class = void>
 
 /// Returns the caches and states: for each layer that keeps anything, `cache.N.k` and `cache.N.v`
 /// with a row for each token (and a matrix for each stream), `cache.N.index.k`, `cache.N.state.r`
-/// and `cache.N.state.s`; for layers that predict, the same after `prediction.`.
+/// and `cache.N.state.s`; for layers that predict, the same after `prediction` and a dot.
 /// Throws: as `plan_cache`; `std::runtime_error` with the engine's reason if it would refuse.
 template <class = void>
 [[nodiscard]] std::vector<ItemLayout> cache_items(const gguf::File& file,

@@ -16,14 +16,15 @@
 
 namespace allot::load {
 
+/// How an engine sizes its caches.
 struct EngineRules {
-  std::string_view name{};  ///< empty: no engine
-  gguf::MetadataRules metadata{};
-  std::uint64_t cells_multiple = 1;              ///< contexts and windows are rounded up to
-  std::uint64_t usual_batch = 1;                 ///< tokens that are computed at once
-  std::uint64_t most_batch = ~std::uint64_t{0};  ///< the same, whatever is asked for
-  std::uint64_t most_sequences = ~std::uint64_t{0};
-  std::uint64_t most_context = ~std::uint64_t{0};  ///< tokens
+  std::string_view name{};                           ///< empty: no engine
+  gguf::MetadataRules metadata{};                    ///< how it reads metadata
+  std::uint64_t cells_multiple = 1;                  ///< contexts and windows are rounded up to
+  std::uint64_t usual_batch = 1;                     ///< tokens that are computed at once
+  std::uint64_t most_batch = ~std::uint64_t{0};      ///< the same, whatever is asked for
+  std::uint64_t most_sequences = ~std::uint64_t{0};  ///< at once
+  std::uint64_t most_context = ~std::uint64_t{0};    ///< tokens
   bool context_is_for_all = false;    ///< the sequences share the context, and do not have one each
   bool batch_within_context = false;  ///< a batch is no longer than the context
   bool windows_in_32_bits = false;    ///< a window and the batch are added in 32 bits
@@ -31,10 +32,11 @@ struct EngineRules {
   bool transposes_values =
       false;  ///< without flash attention, all values are as wide as the widest
 
+  /// Returns whether these are an engine's rules.
   [[nodiscard]] constexpr bool is_an_engine() const noexcept { return !name.empty(); }
 };
 
-inline constexpr EngineRules no_engine{};
+inline constexpr EngineRules no_engine{};  ///< exactly what the model needs
 
 /// Source: llama.cpp v0.5.0: `llama-context.cpp`, `llama-kv-cache.cpp`, `llama-kv-cache-iswa.cpp`.
 inline constexpr EngineRules llama_cpp{

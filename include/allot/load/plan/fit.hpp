@@ -32,12 +32,13 @@ enum class LimitedBy {
 
 /// A context that fits.
 struct FittingContext {
-  std::uint64_t context = 0;               ///< tokens; 0: none fits, or none is known
-  std::uint64_t fits_memory = 0;           ///< what there is room for; the most: any length
-  std::optional<std::uint64_t> trained{};  ///< what the model was made for, if the file says it
-  LimitedBy limited_by = LimitedBy::memory;
+  std::uint64_t context = 0;                 ///< tokens; 0: none fits, or none is known
+  std::uint64_t fits_memory = 0;             ///< what there is room for; the most: any length
+  std::optional<std::uint64_t> trained{};    ///< what the model was made for, if the file says it
+  LimitedBy limited_by = LimitedBy::memory;  ///< what does not allow more
 
-  static constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t any =
+      std::numeric_limits<std::uint64_t>::max();  ///< a context of any length
 };
 
 namespace detail {

@@ -25,7 +25,7 @@ namespace allot::load {
 
 /// Items that share an arena, in the order in which they are allocated.
 struct Group {
-  std::string rule;
+  std::string rule;                  ///< why they share one: `all`, `chunk`, or a classifier's
   std::vector<std::uint32_t> items;  ///< indices
 };
 
@@ -39,6 +39,7 @@ concept GroupingPolicy = requires(const Model grouping, std::span<const ItemLayo
 
 /// Everything in one arena: one device allocation.
 struct OneArena {
+  /// Returns one group of all, or none.
   template <class Items, class Chosen>
   [[nodiscard]] static std::vector<Group> groups(const Items&, const Chosen& chosen,
                                                  std::uint64_t) {
@@ -54,6 +55,7 @@ class ArenasOf {
   /// \param bytes  the most in one arena
   constexpr explicit ArenasOf(std::uint64_t bytes) noexcept : bytes_{bytes} {}
 
+  /// Returns groups in the order of the items. Complexity: linear.
   template <class Items, class Chosen>
   [[nodiscard]] std::vector<Group> groups(const Items& items, const Chosen& chosen,
                                           std::uint64_t alignment) const {
@@ -76,6 +78,7 @@ class ArenasOf {
   std::uint64_t bytes_;
 };
 
+/// `ArenasOf` with its limit, in bytes, in its type.
 template <std::uint64_t Bytes>
 struct ChunkedArenas : ArenasOf {
   constexpr ChunkedArenas() noexcept : ArenasOf{Bytes} {}
@@ -92,8 +95,10 @@ concept Classifier = requires(const Model classifier, const ItemLayout& item) {
 template <Classifier ClassifierType>
 class Selective {
  public:
+  /// Takes the classifier.
   explicit Selective(ClassifierType classifier) : classifier_{std::move(classifier)} {}
 
+  /// Returns a group for each item that has a rule, and one for the others.
   [[nodiscard]] std::vector<Group> groups(std::span<const ItemLayout> items,
                                           std::span<const std::uint32_t> chosen,
                                           std::uint64_t) const {

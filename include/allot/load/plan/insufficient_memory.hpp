@@ -16,6 +16,7 @@ namespace allot {
 /// A plan and its margin do not fit what the device has free. All figures in bytes.
 class InsufficientMemory : public std::runtime_error {
  public:
+  /// Makes the message from the figures. \param to_cut  what to leave out
   template <class = void>
   InsufficientMemory(const std::string& device, std::uint64_t planned, std::uint64_t margin,
                      std::uint64_t available, std::string to_cut)
@@ -28,8 +29,11 @@ class InsufficientMemory : public std::runtime_error {
         available_{available},
         advice_{std::move(to_cut)} {}
 
+  /// Returns the bytes that the plan needs, margin included.
   [[nodiscard]] std::uint64_t required() const noexcept { return required_; }
+  /// Returns the bytes that were free.
   [[nodiscard]] std::uint64_t available() const noexcept { return available_; }
+  /// Returns the bytes that are missing.
   [[nodiscard]] std::uint64_t deficit() const noexcept { return required_ - available_; }
   /// Returns advice on what to cut.
   [[nodiscard]] const std::string& advice() const noexcept { return advice_; }

@@ -26,9 +26,9 @@ namespace allot::load {
 /// A tensor's layer and its role there. The stack is what precedes the number; `blk.` is left out of
 /// it: `blk.3...` belongs to the stack without a name. Views of the name.
 struct LayerName {
-  std::string_view stack;
-  std::uint64_t number;
-  std::string_view role;
+  std::string_view stack;  ///< empty: the stack without a name
+  std::uint64_t number;    ///< in the stack, from 0
+  std::string_view role;   ///< what follows: `attn_q.weight`
 };
 
 namespace detail {

@@ -37,13 +37,14 @@
 
 namespace allot::load {
 
+/// What to plan, and for which devices.
 struct PlanOptions {
   /// The name of the one device that the model goes to, if `devices` is empty.
   std::string device = "host";
   /// The devices that share the model, in the order of its layers. The host beside others takes
   /// what they have no room for: what comes before the layers, and the first layers.
   std::vector<PlannedDevice> devices{};
-  /// Loads only the tensors whose names match one of these shell patterns (`blk.[0-7].*`); the others
+  /// Loads only the tensors whose names match one of these shell patterns (`*.attn_*`); the others
   /// stay in the file. Empty: all. Rules and transforms apply to those that are loaded.
   std::vector<std::string> only{};
   /// Also plans a KV cache.

@@ -23,19 +23,25 @@ concept Margin = requires(const Model margin, std::uint64_t planned) {
   { margin(planned) } -> std::same_as<std::uint64_t>;
 };
 
+/// Keeps nothing free.
 struct NoMargin {
+  /// Returns 0.
   [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t) const noexcept { return 0; }
 };
 
+/// Keeps a share of the plan free.
 struct PercentMargin {
-  std::uint64_t percent;
+  std::uint64_t percent;  ///< of the planned bytes
 
+  /// Returns that share of `planned` bytes, in bytes.
   [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
     return checked_multiply(planned / 100, percent).value_or(largest_of<std::uint64_t>);
   }
 };
 
+/// Keeps 100 MiB free, or a tenth of the plan if that is more.
 struct UsualMargin {
+  /// Returns the larger of the two, in bytes.
   [[nodiscard]] constexpr std::uint64_t operator()(std::uint64_t planned) const noexcept {
     return larger(planned / 10, 100 * MiB);
   }

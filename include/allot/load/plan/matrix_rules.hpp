@@ -24,8 +24,8 @@ struct MatrixRules {
   std::uint64_t large_above =
       32 * MiB;  ///< bytes as stored; a tensor of exactly that many is not large
   std::optional<std::uint64_t> vocabulary{};  ///< elements; empty: no tensor counts as having it
-  bool transposed = true;
-  bool qkv = true;
+  bool transposed = true;                     ///< name those that an engine would transpose
+  bool qkv = true;                            ///< name the projections
 
   /// Returns rules with the vocabulary's size from the file: `ARCHITECTURE.vocab_size`, or the
   /// number of tokens.
@@ -35,6 +35,7 @@ struct MatrixRules {
     return rules;
   }
 
+  /// Returns `large`, `transposed` or `qkv`; empty for other items.
   [[nodiscard]] std::string_view rule_of(const ItemLayout& item) const {
     if (item.purpose != Purpose::weight) return {};
     if (item.bytes > large_above) return "large";

@@ -64,13 +64,14 @@ class ModelFiles {
  public:
   /// One of the files.
   struct Entry {
-    std::string path;
-    FileKind kind;
-    std::string prefix;  ///< of its tensors' names; empty for the model
-    std::uint64_t tensors;
-    std::uint64_t tensor_bytes;
+    std::string path;            ///< of the file
+    FileKind kind;               ///< what the file has
+    std::string prefix;          ///< of its tensors' names; empty for the model
+    std::uint64_t tensors;       ///< how many it has
+    std::uint64_t tensor_bytes;  ///< of their data
   };
 
+  /// Begins with the model.
   explicit ModelFiles(gguf::File model) : joined_{std::move(model)} {
     entries_.push_back(entry_of(joined_, FileKind::model, {}));
   }
@@ -109,6 +110,7 @@ class ModelFiles {
 
   /// Returns all of them as one file, whose metadata are the model's.
   [[nodiscard]] const gguf::File& joined() const noexcept { return joined_; }
+  /// Returns `joined()`: for whatever takes a file.
   operator const gguf::File&() const noexcept {  // NOLINT(google-explicit-constructor)
     return joined_;
   }

@@ -19,8 +19,8 @@ struct PlaceRule {
 /// Memory that a plan reserves with the model's: `model[name]` is its slice. A `KvCache` takes it as
 /// its storage.
 struct ReservedMemory {
-  std::string name;
-  std::uint64_t bytes;
+  std::string name;      ///< for the plan's report
+  std::uint64_t bytes;   ///< of it
   std::string device{};  ///< by its name; empty: the first one
 };
 

@@ -39,9 +39,9 @@ enum class Transfer {
 
 /// What a plan needs to know about a device.
 struct PlannedDevice {
-  std::string name = "host";
-  std::uint64_t free_bytes = largest_of<std::uint64_t>;
-  Transfer transfer = Transfer::direct;
+  std::string name = "host";                             ///< as the device's `name()`
+  std::uint64_t free_bytes = largest_of<std::uint64_t>;  ///< what the plan may take
+  Transfer transfer = Transfer::direct;                  ///< how bytes get there
   std::vector<MemorySource> sources{};  ///< what `free_bytes` is the least of, where that is known
   /// The most that a plan may take when it divides a model; empty: all that is free.
   std::optional<std::uint64_t> usable_bytes{};
@@ -54,13 +54,13 @@ struct PlannedDevice {
 
 /// One reservation on a device. All in bytes.
 struct PlannedArena {
-  std::string device;
-  std::uint64_t capacity;
-  std::uint64_t alignment;
-  std::uint64_t used;
-  std::uint64_t padding;  ///< used beyond what the items need
-  Transfer transfer = Transfer::direct;
-  std::string rule{};  ///< the grouping's: why these items are here
+  std::string device;                    ///< the name of the device
+  std::uint64_t capacity;                ///< to reserve
+  std::uint64_t alignment;               ///< of the arena
+  std::uint64_t used;                    ///< by the items, padding included
+  std::uint64_t padding;                 ///< used beyond what the items need
+  Transfer transfer = Transfer::direct;  ///< how bytes get there
+  std::string rule{};                    ///< the grouping's: why these items are here
 };
 
 /// The purpose of an item.
@@ -83,16 +83,16 @@ struct PartOf {
 
 /// What an item is, and how it lies in memory; not yet where.
 struct ItemLayout {
-  std::string name;
+  std::string name;       ///< of the tensor, or what it is
   gguf::TensorType type;  ///< in memory
   gguf::Shape shape;      ///< likewise
   std::uint64_t bytes;    ///< from its first to its last, including padding; 0: not placed
-  Purpose purpose = Purpose::weight;
-  Strides strides{};
-  std::uint64_t row_bytes = 0;  ///< of a row and the zeros after it
-  bool transposed = false;      ///< relative to the file
-  std::optional<PartOf> part_of{};
-  bool left_out = false;   ///< by `PlanOptions::only`: it has a shape, but no bytes
+  Purpose purpose = Purpose::weight;  ///< what it is for
+  Strides strides{};                  ///< bytes from one element to the next, for each dimension
+  std::uint64_t row_bytes = 0;        ///< of a row and the zeros after it
+  bool transposed = false;            ///< relative to the file
+  std::optional<PartOf> part_of{};    ///< the item that it is a view of
+  bool left_out = false;              ///< by `PlanOptions::only`: it has a shape, but no bytes
   std::uint32_t file = 0;  ///< 0: the model's; others in the order in which they were added
   std::optional<std::uint32_t> copy_of{};  ///< index of the item that this is the same tensor as
 
@@ -122,14 +122,14 @@ enum class Transform {
 
 /// A range of a shard that goes to a range of an arena.
 struct Step {
-  std::uint32_t shard;
-  std::uint64_t file_offset;  ///< bytes from the start of the shard
-  std::uint64_t bytes;        ///< of the file
-  std::uint32_t arena;
-  std::uint64_t arena_offset;
-  std::uint64_t arena_bytes;  ///< as `bytes`, unless they are transformed
-  Transform transform;
-  std::uint32_t item;  ///< the transformed one; the first, if several share the step
+  std::uint32_t shard;         ///< index into the file's shards
+  std::uint64_t file_offset;   ///< bytes from the start of the shard
+  std::uint64_t bytes;         ///< of the file
+  std::uint32_t arena;         ///< index into `Plan::arenas`
+  std::uint64_t arena_offset;  ///< bytes from the start of the arena
+  std::uint64_t arena_bytes;   ///< as `bytes`, unless they are transformed
+  Transform transform;         ///< what happens to the bytes on their way
+  std::uint32_t item;          ///< the transformed one; the first, if several share the step
 };
 
 /// The outcome for tensors of a layer that could be joined into one.
@@ -143,18 +143,18 @@ struct Fusion {
 
 /// What a rule of the grouping took.
 struct RuleCount {
-  std::string rule;
-  std::uint64_t items;
-  std::uint64_t bytes;
+  std::string rule;      ///< its name
+  std::uint64_t items;   ///< that it took
+  std::uint64_t bytes;   ///< of these items
   std::uint64_t arenas;  ///< device allocations that result
 };
 
 /// A model's memory. Items are the file's tensors in file order, then fused ones, then copies, then
 /// the cache, then scratch.
 struct Plan {
-  std::vector<PlannedArena> arenas;
-  std::vector<Item> items;
-  std::vector<Step> steps;
+  std::vector<PlannedArena> arenas;  ///< one device allocation each
+  std::vector<Item> items;           ///< all of them, those left in the file included
+  std::vector<Step> steps;           ///< what is read, and where it goes
   std::vector<Fusion> fusions{};     ///< layer by layer, if fusing was asked for
   std::vector<std::string> notes{};  ///< what was assumed where the file does not say, in sentences
   std::optional<PlannedCache> cache{};  ///< by groups of like layers, if a cache was asked for
@@ -199,6 +199,7 @@ struct Plan {
     for (const Item& item : items) count += item.left_out ? 1 : 0;
     return count;
   }
+  /// Returns the number of items for a purpose. Complexity: linear.
   [[nodiscard]] std::uint64_t count_of(Purpose purpose) const noexcept {
     std::uint64_t count = 0;
     for (const Item& item : items) count += item.purpose == purpose ? 1 : 0;

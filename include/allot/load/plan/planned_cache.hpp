@@ -13,13 +13,13 @@ namespace allot::load {
 
 /// Layers that keep the same: `bytes` = `layers` x `cells` x `streams` x (key + value row bytes).
 struct CacheGroup {
-  gguf::Keeps kind;
-  std::uint64_t layers;
+  gguf::Keeps kind;               ///< what they keep
+  std::uint64_t layers;           ///< how many they are
   std::uint64_t cells;            ///< tokens of a stream; of a state: sequences
   std::uint64_t streams;          ///< copies, one for each sequence that has its own
   std::uint64_t key_row_bytes;    ///< of one layer and cell
   std::uint64_t value_row_bytes;  ///< likewise
-  std::uint64_t bytes;
+  std::uint64_t bytes;            ///< of all of it
 };
 
 /// The bytes of some groups.
@@ -27,9 +27,11 @@ struct CacheBytes {
   std::uint64_t cache = 0;  ///< keys, values, index rows
   std::uint64_t state = 0;  ///< recurrent and convolutional states
 
+  /// Returns the sum of both.
   [[nodiscard]] std::uint64_t all() const noexcept { return cache + state; }
 };
 
+/// Returns the bytes of these groups. Complexity: linear.
 [[nodiscard]] inline CacheBytes bytes_of(const std::vector<CacheGroup>& groups) noexcept {
   CacheBytes bytes;
   for (const CacheGroup& group : groups)
@@ -39,8 +41,8 @@ struct CacheBytes {
 
 /// What a plan says of its caches.
 struct PlannedCache {
-  std::uint64_t context = 0;  ///< tokens that were asked for
-  std::vector<CacheGroup> groups{};
+  std::uint64_t context = 0;             ///< tokens that were asked for
+  std::vector<CacheGroup> groups{};      ///< of the context
   std::vector<CacheGroup> prediction{};  ///< of the second context, for layers that predict
   std::vector<std::string> assumed{};    ///< sentences: what the metadata do not say
   std::string refused{};                 ///< why the engine would not do it; empty: it would

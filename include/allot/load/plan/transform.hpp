@@ -38,8 +38,8 @@ enum class Padding {
 /// `last_row` is for quantized tensors, as ggml's GPU code allocates them; `every_row` for those of
 /// two or more dimensions that are not biases.
 struct RowPadding {
-  Padding where = Padding::none;
-  std::uint64_t multiple = 512;  ///< elements
+  Padding where = Padding::none;  ///< which rows get zeros
+  std::uint64_t multiple = 512;   ///< elements
 };
 
 /// Tensors to fuse, if all agree in type and row length; `Plan::fusions` lists those that cannot
@@ -49,11 +49,12 @@ struct FuseOptions {
   bool gate_up = false;  ///< `ffn_gate`, `ffn_up` become `ffn_gate_up`; experts one by one
 };
 
+/// How tensors are transformed on their way. The default: not at all.
 struct TransformOptions {
-  std::vector<DequantizeRule> dequantize{};
-  std::vector<std::string> transpose{};  ///< patterns of names
-  FuseOptions fuse{};
-  RowPadding padding{};
+  std::vector<DequantizeRule> dequantize{};  ///< the first rule that matches a name holds
+  std::vector<std::string> transpose{};      ///< patterns of names
+  FuseOptions fuse{};                        ///< which tensors become one
+  RowPadding padding{};                      ///< where to add zeros
 };
 
 }  // namespace allot::load

@@ -49,7 +49,7 @@ requires std::copy_constructible<DeviceType>
 class BufferPool {
  public:
   using device_type = DeviceType;
-  using size_classes = Classes;
+  using size_classes = Classes;  ///< how sizes are rounded up
   using stream_type = typename DeviceType::stream_type;
   using buffer_type = PooledBuffer<DeviceType>;
 

@@ -39,13 +39,15 @@ concept SizeClasses = requires(std::uint64_t units) {
 
 /// Few classes: for sizes that vary a lot.
 struct PowersOfTwo {
-  static constexpr std::size_t count = 64;
+  static constexpr std::size_t count = 64;  ///< classes
 
+  /// Returns the smallest class size that is at least `units`, or nothing beyond 64 bits.
   [[nodiscard]] static constexpr std::optional<std::uint64_t> round_up(
       std::uint64_t units) noexcept {
     if (units > std::uint64_t{1} << 63) return std::nullopt;
     return std::bit_ceil(units);
   }
+  /// Returns the number of a class, below `count`.
   [[nodiscard]] static constexpr std::size_t index_of(std::uint64_t size) noexcept {
     return static_cast<std::size_t>(std::countr_zero(size));
   }
@@ -53,8 +55,9 @@ struct PowersOfTwo {
 
 /// Four sizes from one power of two to the next, evenly spaced.
 struct FourSteps {
-  static constexpr std::size_t count = 256;
+  static constexpr std::size_t count = 256;  ///< above all indices of classes
 
+  /// Returns the smallest class size that is at least `units`, or nothing beyond 64 bits.
   [[nodiscard]] static constexpr std::optional<std::uint64_t> round_up(
       std::uint64_t units) noexcept {
     const int exponent = 63 - std::countl_zero(units);
@@ -64,6 +67,7 @@ struct FourSteps {
     if (raised < units) return std::nullopt;
     return raised & ~below_step;
   }
+  /// Returns the number of a class, below `count`.
   [[nodiscard]] static constexpr std::size_t index_of(std::uint64_t size) noexcept {
     const int exponent = 63 - std::countl_zero(size);
     const std::uint64_t leading = exponent < 2 ? size << (2 - exponent) : size >> (exponent - 2);
@@ -73,6 +77,7 @@ struct FourSteps {
 
 /// A class for each size: for loops whose sizes are always the same.
 struct ExactSizes {
+  /// Returns the smallest class size that is at least `units`, or nothing beyond 64 bits.
   [[nodiscard]] static constexpr std::optional<std::uint64_t> round_up(
       std::uint64_t units) noexcept {
     return units;

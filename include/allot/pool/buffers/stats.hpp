@@ -37,7 +37,7 @@ enum class Reuse {
 
 /// All sizes in bytes.
 struct PoolOptions {
-  static constexpr std::uint64_t unlimited = largest_of<std::uint64_t>;
+  static constexpr std::uint64_t unlimited = largest_of<std::uint64_t>;  ///< a limit that is none
 
   /// The most bytes to cache: a return that exceeds this frees the buffers that were returned
   /// longest ago, and waits for the streams that they were returned on.
@@ -48,7 +48,9 @@ struct PoolOptions {
   std::uint64_t max_capacity = unlimited;
   /// Number of calls of `tick()` after which a cached buffer is freed; 0: it stays.
   std::uint64_t max_idle_ticks = 0;
+  /// What a miss does.
   Misses misses = Misses::allocate;
+  /// Which cached buffers may be handed out.
   Reuse reuse = Reuse::idle_first;
   /// If true, chunks without a buffer in use, including the first one, go back to the system when
   /// the device's memory runs out elsewhere (`Reclaimer`). The next miss takes a new one.
@@ -58,10 +60,10 @@ struct PoolOptions {
 /// One size class. Acquisitions are counted since the pool was made; buffers are those of now.
 struct PoolClassStats {
   std::uint64_t capacity = 0;  ///< bytes of each buffer, unless there were fewer
-  std::uint64_t hits = 0;
-  std::uint64_t misses = 0;
-  std::uint64_t in_use = 0;  ///< buffers
-  std::uint64_t cached = 0;  ///< buffers
+  std::uint64_t hits = 0;      ///< acquisitions served by a cached buffer
+  std::uint64_t misses = 0;    ///< other acquisitions
+  std::uint64_t in_use = 0;    ///< buffers
+  std::uint64_t cached = 0;    ///< buffers
 
   friend bool operator==(const PoolClassStats&, const PoolClassStats&) = default;
 };
@@ -73,13 +75,13 @@ struct PoolStats {
   std::uint64_t waits = 0;   ///< hits for which one stream was made to wait for another
   std::uint64_t frees = 0;   ///< cached buffers that went back to the arena
 
-  std::uint64_t requested = 0;  ///< sizes asked for, of the buffers in use
-  std::uint64_t in_use = 0;     ///< capacities of the buffers in use
-  std::uint64_t cached = 0;     ///< capacities of the cached buffers
-  std::uint64_t capacity = 0;   ///< of the arena and its further chunks
-  std::uint64_t in_use_buffers = 0;
-  std::uint64_t cached_buffers = 0;
-  std::uint64_t chunks = 0;  ///< allocations from the system that are held now
+  std::uint64_t requested = 0;       ///< sizes asked for, of the buffers in use
+  std::uint64_t in_use = 0;          ///< capacities of the buffers in use
+  std::uint64_t cached = 0;          ///< capacities of the cached buffers
+  std::uint64_t capacity = 0;        ///< of the arena and its further chunks
+  std::uint64_t in_use_buffers = 0;  ///< buffers
+  std::uint64_t cached_buffers = 0;  ///< buffers
+  std::uint64_t chunks = 0;          ///< allocations from the system that are held now
 
   std::uint64_t peak_in_use = 0;  ///< the most that `in_use` ever was
   std::uint64_t peak_held = 0;    ///< the most that `in_use + cached` ever was
@@ -96,6 +98,7 @@ struct PoolStats {
 /// A miss, although misses are errors. Nothing but the count has changed.
 class PoolMiss : public std::runtime_error {
  public:
+  /// Makes the message. \param in_use  buffers of the class
   PoolMiss(std::uint64_t bytes, std::uint64_t capacity, std::uint64_t in_use)
       : std::runtime_error{(FixedText<384>{}
                             << "a miss, although misses are errors: no buffer for "

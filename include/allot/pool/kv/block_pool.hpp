@@ -28,6 +28,7 @@
 
 namespace allot {
 
+/// How many blocks, and of which size.
 struct BlockPoolOptions {
   std::uint64_t blocks;       ///< at least one, below 2^32 - 1
   std::uint64_t block_bytes;  ///< of each block; the first begins at a multiple of 256
@@ -50,7 +51,7 @@ class BlockPool {
   using slice_type = Slice<AccessOf<typename DeviceType::memory_type>>;
   using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
-  using Number = std::uint32_t;
+  using Number = std::uint32_t;  ///< of a block, from 0
 
   /// Makes one allocation from the device, for a private arena.
   /// Throws: `std::invalid_argument` for counts and sizes out of range; `OutOfMemory`; what making
@@ -178,9 +179,10 @@ class BlockPool {
     return copy;
   }
 
+  /// A block that compaction moved.
   struct Moved {
-    Number from;
-    Number to;
+    Number from;  ///< its number before
+    Number to;    ///< its number now
   };
   /// Does one step of compaction: copies the highest used block to the lowest free one, with all
   /// its references. Returns nothing if all blocks below it are used. Requires: all work on the
@@ -210,6 +212,7 @@ class BlockPool {
     return end_;
   }
 
+  /// Returns the address of a block. Throws: `std::out_of_range` for an unknown number.
   [[nodiscard]] void* address(Number number) const {
     require(number);
     return static_cast<std::byte*>(storage_.address()) + number * block_bytes_;
@@ -227,10 +230,15 @@ class BlockPool {
   [[nodiscard]] std::size_t lanes() const noexcept { return lanes_.size(); }
   [[nodiscard]] DeviceType& device() noexcept { return lanes_.device(); }
 
+  /// Returns the bytes of each block.
   [[nodiscard]] std::uint64_t block_bytes() const noexcept { return block_bytes_; }
+  /// Returns the number of all blocks.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return blocks_.size(); }
+  /// Returns the number of blocks with references.
   [[nodiscard]] std::uint64_t used() const { return numbers_.usage().used; }
+  /// Returns the number of the others.
   [[nodiscard]] std::uint64_t free() const { return capacity() - used(); }
+  /// Returns the most blocks that ever had references at once.
   [[nodiscard]] std::uint64_t peak_used() const { return numbers_.usage().peak_used; }
 
   /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.

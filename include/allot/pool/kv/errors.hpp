@@ -15,6 +15,7 @@ namespace allot {
 /// Not enough blocks are left; nothing has changed.
 class OutOfBlocks : public std::bad_alloc {
  public:
+  /// Makes the message; all counted in blocks.
   OutOfBlocks(std::uint64_t needed, std::uint64_t free, std::uint64_t capacity,
               std::uint64_t block_bytes) noexcept
       : needed_{needed}, free_{free}, capacity_{capacity} {
@@ -27,8 +28,11 @@ class OutOfBlocks : public std::bad_alloc {
   }
 
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
+  /// Returns the blocks that were asked for.
   [[nodiscard]] std::uint64_t needed() const noexcept { return needed_; }
+  /// Returns the blocks that were free.
   [[nodiscard]] std::uint64_t free() const noexcept { return free_; }
+  /// Returns all blocks.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
 
  private:

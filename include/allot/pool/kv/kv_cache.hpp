@@ -60,7 +60,7 @@ class KvCache {
   struct State;
 
  public:
-  using Token = std::uint32_t;
+  using Token = std::uint32_t;  ///< as the model's vocabulary numbers them
   using slice_type = typename BlockPool<DeviceType>::slice_type;
   using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
@@ -244,11 +244,10 @@ class KvCache {
     std::size_t lane_;
   };
 
-  /// A new sequence. The first `cached` tokens were computed for others already; do not repeat
-  /// them.
+  /// A new sequence. The first `cached` tokens were computed for others: do not repeat them.
   struct Started {
-    Sequence sequence;
-    std::uint64_t cached;
+    Sequence sequence;     ///< ready for the tokens after those cached
+    std::uint64_t cached;  ///< tokens
   };
 
   /// Starts a sequence with the tokens of a prompt. The last token is never among those cached.
@@ -321,12 +320,12 @@ class KvCache {
   }
 
   [[nodiscard]] const KvLayout& layout() const noexcept { return state_->layout(); }
-
   /// Returns where the keys, or the values, of a block's tokens begin in a layer. Throws:
   /// `std::invalid_argument` for an unknown block, `std::out_of_range` for an unknown layer.
   [[nodiscard]] void* keys(std::uint32_t block, KvLayer layer) const {
     return place(block, layer, layout().key_offset(layer, 0));
   }
+  /// Likewise for values.
   [[nodiscard]] void* values(std::uint32_t block, KvLayer layer) const {
     return place(block, layer, layout().value_offset(layer, 0));
   }
@@ -334,6 +333,7 @@ class KvCache {
   [[nodiscard]] void* key(const KvSlot& slot, KvLayer layer) const {
     return place(slot.block, layer, layout().key_offset(layer, slot.token));
   }
+  /// Likewise for its value.
   [[nodiscard]] void* value(const KvSlot& slot, KvLayer layer) const {
     return place(slot.block, layer, layout().value_offset(layer, slot.token));
   }

@@ -28,14 +28,15 @@
 
 namespace allot {
 
+/// What a cache of several groups is made for.
 struct KvGroupCacheConfig {
   std::vector<KvGroup> groups;  ///< such as those of `load::kv_groups_of`
   std::uint64_t context;        ///< tokens of a sequence: the groups' shares of the budget follow
   std::uint64_t budget_bytes;   ///< of the one allocation
   std::uint64_t batch = 1;      ///< tokens appended at once: a window has room for as many more
-  std::uint64_t block_tokens = 16;
-  std::size_t lanes = 1;  ///< streams of each group
-  bool prefix_sharing = true;
+  std::uint64_t block_tokens = 16;  ///< of each block
+  std::size_t lanes = 1;            ///< streams of each group
+  bool prefix_sharing = true;       ///< as `KvCacheConfig` has it
 };
 
 /// A `KvCache` for each group, in one allocation. A sequence has blocks in each; a group with a
@@ -49,8 +50,8 @@ class KvGroupCache {
   using Groups = std::shared_ptr<const std::vector<KvGroup>>;
 
  public:
-  using Cache = KvCache<DeviceType>;
-  using Token = typename Cache::Token;
+  using Cache = KvCache<DeviceType>;    ///< of one group
+  using Token = typename Cache::Token;  ///< as the model's vocabulary numbers them
 
   /// Divides the budget so that each group holds as many sequences of `context` tokens.
   /// Throws: `std::invalid_argument` without groups, for an invalid shape, and for a budget below one
@@ -116,6 +117,7 @@ class KvGroupCache {
     [[nodiscard]] std::vector<std::uint32_t> block_table(std::size_t group) const {
       return parts_.at(group).block_table();
     }
+    /// Returns the first token that a group still has. Throws: `std::out_of_range`.
     [[nodiscard]] std::uint64_t first(std::size_t group) const { return parts_.at(group).first(); }
 
     /// Returns the place of a token in a group. Throws: `std::out_of_range`, also for a token that a
@@ -156,8 +158,8 @@ class KvGroupCache {
 
   /// A new sequence, and how many of the prompt's first tokens were computed for others already.
   struct Started {
-    Sequence sequence;
-    std::uint64_t cached;
+    Sequence sequence;     ///< ready for the tokens after those cached
+    std::uint64_t cached;  ///< tokens
   };
 
   /// Starts a sequence with the first tokens of a prompt that every group has; append the rest in
@@ -179,7 +181,9 @@ class KvGroupCache {
     return {std::move(sequence), cached};
   }
 
+  /// Returns the number of groups.
   [[nodiscard]] std::size_t groups() const noexcept { return caches_.size(); }
+  /// Returns a group. Throws: `std::out_of_range`.
   [[nodiscard]] const KvGroup& group(std::size_t number) const { return groups_->at(number); }
   /// The cache of a group: for its layout, addresses, streams and figures.
   [[nodiscard]] Cache& cache(std::size_t group) { return caches_.at(group); }

@@ -27,11 +27,14 @@ namespace allot {
 template <class Kind>
 class KvKey {
  public:
+  /// Takes a number.
   explicit KvKey(std::uint64_t number) : value_(1, 'n') {
     for (int shift = 0; shift < 64; shift += 8)
       value_.push_back(static_cast<char>(number >> shift));
   }
+  /// Takes bytes, of any length.
   explicit KvKey(std::string_view bytes) : value_(1, 'b') { value_.append(bytes); }
+  /// Takes bytes, of any length.
   explicit KvKey(std::span<const std::byte> bytes)
       : KvKey{std::string_view{reinterpret_cast<const char*>(bytes.data()), bytes.size()}} {}
 
@@ -42,18 +45,23 @@ class KvKey {
   std::string value_;
 };
 
-using KvAdapter = KvKey<struct KvAdapterKind>;
-using KvTenant = KvKey<struct KvTenantKind>;
-using KvContent = KvKey<struct KvContentKind>;
+using KvAdapter =
+    KvKey<struct KvAdapterKind>;  ///< of an adapter: other weights, other keys and values
+using KvTenant =
+    KvKey<struct KvTenantKind>;  ///< of a tenant: its prefixes are not shared with others
+using KvContent =
+    KvKey<struct KvContentKind>;  ///< of what a placeholder stands for, such as an image
 
 /// A key of any kind.
 class AnyKvKey {
  public:
+  /// Takes a key of some kind.
   template <class Kind>
   AnyKvKey(const KvKey<Kind>& key) : kind_{&KvKey<Kind>::kind}, value_{key.value_} {}
 
   /// The kind's identity and the value, within this process.
   [[nodiscard]] const void* kind() const noexcept { return kind_; }
+  /// Returns the value, in a form that also tells numbers from bytes.
   [[nodiscard]] std::string_view value() const noexcept { return value_; }
 
  private:
@@ -64,9 +72,9 @@ class AnyKvKey {
 /// A key for some of the tokens that it comes with: the placeholders of an image, or all from which
 /// an adapter is used. Tokens may have several.
 struct KvPositions {
-  std::uint64_t first;  ///< counted from the first of the tokens in that call
-  std::uint64_t count;
-  AnyKvKey key;
+  std::uint64_t first;       ///< counted from the first of the tokens in that call
+  std::uint64_t count;       ///< tokens
+  AnyKvKey key;              ///< that they have
   std::uint64_t offset = 0;  ///< of `first` in what the key names: not 0 if it comes in parts
 };
 

@@ -19,8 +19,8 @@ namespace allot {
 
 /// The size of elements: `bytes` for `elements` of them. `{2, 1}`: 16-bit floats; `{34, 32}`: Q8_0.
 struct ElementSize {
-  std::uint64_t bytes = 2;
-  std::uint64_t elements = 1;
+  std::uint64_t bytes = 2;     ///< of that many elements
+  std::uint64_t elements = 1;  ///< of one block
 };
 
 /// What a model's metadata says about its attention.
@@ -29,22 +29,23 @@ struct KvShape {
   std::uint64_t kv_heads;         ///< `*.attention.head_count_kv`: not the query heads
   std::uint64_t key_dimension;    ///< `*.attention.key_length`: of one head
   std::uint64_t value_dimension;  ///< `*.attention.value_length`: of one head
-  ElementSize key_element{};
-  ElementSize value_element{};
-  bool keeps_values = true;  ///< false: a row of keys alone, from which values are made
+  ElementSize key_element{};      ///< of keys
+  ElementSize value_element{};    ///< of values
+  bool keeps_values = true;       ///< false: a row of keys alone, from which values are made
 };
 
 /// The number of a layer, from 0. Explicit, so that a block's or a token's number cannot pass for it.
 struct KvLayer {
+  /// Takes the number.
   constexpr explicit KvLayer(std::uint64_t layer) noexcept : number{layer} {}
 
-  std::uint64_t number;
+  std::uint64_t number;  ///< from 0
 };
 
 /// The offsets in a block. All in bytes.
 class KvLayout {
  public:
-  static constexpr std::uint64_t alignment = 256;
+  static constexpr std::uint64_t alignment = 256;  ///< bytes, of a layer's keys and of its values
 
   /// Throws: `std::invalid_argument` for zeros, for heads that are not a whole number of element
   /// blocks, for blocks of 2^32 tokens or more, and for sizes that exceed 64 bits.
@@ -70,16 +71,21 @@ class KvLayout {
     block_bytes_ = *block;
   }
 
+  /// Returns the number of layers.
   [[nodiscard]] std::uint64_t layers() const noexcept { return layers_; }
+  /// Returns the tokens of a block.
   [[nodiscard]] std::uint64_t block_tokens() const noexcept { return block_tokens_; }
   /// Bytes of one token in one layer: all its heads.
   [[nodiscard]] std::uint64_t key_bytes() const noexcept { return key_bytes_; }
+  /// Likewise for values; 0 if none are kept.
   [[nodiscard]] std::uint64_t value_bytes() const noexcept { return value_bytes_; }
   /// Bytes of one token in all layers, without padding for alignment.
   [[nodiscard]] std::uint64_t token_bytes() const noexcept {
     return (key_bytes_ + value_bytes_) * layers_;
   }
+  /// Returns the bytes of one layer in a block, with padding.
   [[nodiscard]] std::uint64_t layer_bytes() const noexcept { return layer_bytes_; }
+  /// Returns the bytes of a block: all layers.
   [[nodiscard]] std::uint64_t block_bytes() const noexcept { return block_bytes_; }
 
   /// Returns where the key, or the value, of a token of a block begins in the block.
@@ -87,6 +93,7 @@ class KvLayout {
   [[nodiscard]] std::uint64_t key_offset(KvLayer layer, std::uint64_t token) const noexcept {
     return layer.number * layer_bytes_ + token * key_bytes_;
   }
+  /// Likewise for its value.
   [[nodiscard]] std::uint64_t value_offset(KvLayer layer, std::uint64_t token) const noexcept {
     return layer.number * layer_bytes_ + value_offset_ + token * value_bytes_;
   }

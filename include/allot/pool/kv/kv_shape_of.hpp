@@ -23,8 +23,8 @@ namespace allot {
 
 /// Layers that keep the same rows, and as many tokens.
 struct KvGroup {
-  KvShape shape;
-  gguf::Keeps kind = gguf::Keeps::full;
+  KvShape shape;                         ///< of these layers alone
+  gguf::Keeps kind = gguf::Keeps::full;  ///< what they keep
   std::uint64_t window = 0;  ///< tokens that its layers look back, the last included; 0: all
   std::vector<std::uint32_t> layers{};  ///< the model's numbers of its layers
 };

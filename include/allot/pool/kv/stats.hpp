@@ -10,8 +10,9 @@
 
 namespace allot {
 
+/// What a cache is made for.
 struct KvCacheConfig {
-  KvShape shape;
+  KvShape shape;                    ///< of the model's layers
   std::uint64_t budget_bytes = 0;   ///< of the one allocation; holds whole blocks
   std::uint64_t block_tokens = 16;  ///< fewer: less is unfilled; more: tables are shorter
   std::size_t lanes = 1;            ///< streams
@@ -20,14 +21,14 @@ struct KvCacheConfig {
 
 /// A snapshot. Figures count blocks unless stated otherwise.
 struct KvCacheStats {
-  std::uint64_t capacity;
-  std::uint64_t free;
+  std::uint64_t capacity;   ///< all blocks
+  std::uint64_t free;       ///< neither in use nor cached
   std::uint64_t in_use;     ///< by sequences
   std::uint64_t cached;     ///< used by no sequence, kept for prefixes until room is needed
   std::uint64_t peak_used;  ///< in use and cached
-  std::uint64_t sequences;
-  std::uint64_t slots;   ///< tokens that the blocks of sequences and prefixes have room for
-  std::uint64_t filled;  ///< slots written; of a shared block, those of the sequence with most
+  std::uint64_t sequences;  ///< sequences that exist
+  std::uint64_t slots;      ///< tokens that the blocks of sequences and prefixes have room for
+  std::uint64_t filled;     ///< slots written; of a shared block, those of the sequence with most
 
   // Since the cache was made.
   std::uint64_t hits;     ///< blocks taken from a prefix instead of computed
@@ -48,14 +49,14 @@ struct Compaction {
   std::uint64_t moved;       ///< blocks that were copied
   std::uint64_t bytes;       ///< that were copied
   std::uint64_t end_before;  ///< one above the highest used block
-  std::uint64_t end_after;
-  std::uint64_t updated;  ///< entries of block tables that changed
-  bool is_done;           ///< true if no free block lies below a used one
+  std::uint64_t end_after;   ///< likewise, after the step
+  std::uint64_t updated;     ///< entries of block tables that changed
+  bool is_done;              ///< true if no free block lies below a used one
 };
 
 /// Where a token of a sequence is.
 struct KvSlot {
-  std::uint32_t block;
+  std::uint32_t block;  ///< its number
   std::uint32_t token;  ///< in the block
 
   friend constexpr bool operator==(const KvSlot&, const KvSlot&) noexcept = default;

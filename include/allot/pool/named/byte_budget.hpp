@@ -22,6 +22,7 @@ class MemoryLimit {
  public:
   constexpr MemoryLimit() noexcept = default;
 
+  /// Returns a limit in bytes.
   [[nodiscard]] static constexpr MemoryLimit bytes(std::uint64_t bytes) noexcept {
     MemoryLimit limit;
     limit.bytes_ = bytes;
@@ -50,6 +51,7 @@ class MemoryLimit {
     return info.total / denominator_ * numerator_ +
            info.total % denominator_ * numerator_ / denominator_;
   }
+  /// Returns whether it is a share of a device's memory.
   [[nodiscard]] constexpr bool needs_device() const noexcept { return denominator_ != 0; }
 
  private:
@@ -61,11 +63,16 @@ class MemoryLimit {
 /// Counts bytes; not thread-safe: its owner locks. `used() <= limit()`, always.
 class ByteBudget {
  public:
+  /// Makes one of which nothing is used.
   explicit constexpr ByteBudget(std::uint64_t limit) noexcept : limit_{limit} {}
 
+  /// Returns the most bytes that may be used.
   [[nodiscard]] constexpr std::uint64_t limit() const noexcept { return limit_; }
+  /// Returns the bytes in use.
   [[nodiscard]] constexpr std::uint64_t used() const noexcept { return used_; }
+  /// Returns the most that ever were in use.
   [[nodiscard]] constexpr std::uint64_t peak() const noexcept { return peak_; }
+  /// Returns the bytes not in use.
   [[nodiscard]] constexpr std::uint64_t left() const noexcept { return limit_ - used_; }
 
   /// Requires: at most `left()`.
@@ -73,6 +80,7 @@ class ByteBudget {
     used_ += bytes;
     peak_ = larger(peak_, used_);
   }
+  /// Gives bytes back. Requires: that many are in use.
   constexpr void give_back(std::uint64_t bytes) noexcept { used_ -= bytes; }
 
  private:

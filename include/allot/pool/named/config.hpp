@@ -61,10 +61,10 @@ class Growth {
 /// an element may be several values of the type: three floats for a position.
 struct BufferConfig {
   std::uint64_t bytes_per_element = 0;  ///< a multiple of the type's size; 0: that size
-  Growth growth = Growth::ratio(3, 2);
-  std::uint64_t minimum = 4 * KiB;     ///< the fewest bytes that it has
-  std::uint64_t maximum = 1 * GiB;     ///< the most bytes that it has
-  bool asynchronous_readback = false;  ///< true if `NamedBuffers::read` may leave its copy running
+  Growth growth = Growth::ratio(3, 2);  ///< how much more a buffer takes than it must
+  std::uint64_t minimum = 4 * KiB;      ///< the fewest bytes that it has
+  std::uint64_t maximum = 1 * GiB;      ///< the most bytes that it has
+  bool asynchronous_readback = false;   ///< true if `NamedBuffers::read` may leave its copy running
 
   /// Returns a configuration with elements of 4 bytes, whatever the type.
   [[nodiscard]] static constexpr BufferConfig defaults() noexcept {

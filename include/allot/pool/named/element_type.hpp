@@ -43,9 +43,9 @@ struct ElementType {
 
 /// One resize of `NamedBuffers::resize_all`.
 struct BufferResize {
-  std::string_view name;
-  detail::ElementType type;
-  std::uint64_t elements;
+  std::string_view name;     ///< of the buffer
+  detail::ElementType type;  ///< of its elements
+  std::uint64_t elements;    ///< that it shall have
 };
 
 }  // namespace allot

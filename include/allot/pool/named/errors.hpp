@@ -43,8 +43,11 @@ class LimitExceeded : public std::bad_alloc {
 
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
 
+  /// Returns the bytes that were asked for.
   [[nodiscard]] std::uint64_t requested() const noexcept { return requested_; }
+  /// Returns the bytes in use.
   [[nodiscard]] std::uint64_t used() const noexcept { return used_; }
+  /// Returns the most bytes that may be used.
   [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
 
  private:

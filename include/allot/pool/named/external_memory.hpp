@@ -13,6 +13,7 @@ namespace allot {
 class ExternalMemory {
  public:
   ExternalMemory() noexcept = default;
+  /// For `track_external`.
   explicit ExternalMemory(std::shared_ptr<const void> counted) noexcept
       : counted_{std::move(counted)} {}
   ExternalMemory(ExternalMemory&&) noexcept = default;

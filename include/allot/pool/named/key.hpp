@@ -15,6 +15,7 @@
 
 namespace allot {
 
+/// A buffer's name, type and configuration, in one constant.
 template <class Element>
 class BufferKey {
  public:
@@ -25,7 +26,9 @@ class BufferKey {
   explicit consteval BufferKey(const char (&name)[Length], const BufferConfig& config = {})
       : name_{name, Length - 1}, config_{config} {}
 
+  /// Returns the buffer's name.
   [[nodiscard]] constexpr std::string_view name() const noexcept { return name_; }
+  /// Returns how to make it.
   [[nodiscard]] constexpr const BufferConfig& config() const noexcept { return config_; }
 
  private:

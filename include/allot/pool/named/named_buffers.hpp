@@ -37,6 +37,7 @@
 
 namespace allot {
 
+/// Returns one resize, for `NamedBuffers::resize_all`.
 template <class Element>
 [[nodiscard]] BufferResize resize_to(std::string_view name, std::uint64_t elements) {
   return {name, detail::ElementType::of<Element>(), elements};
@@ -85,7 +86,7 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
   using stream_type = typename DeviceType::stream_type;
   using access_type = AccessOf<typename ArenaType::memory_type>;
   template <class Element>
-  using Handle = TypedSlice<Element, access_type>;
+  using Handle = TypedSlice<Element, access_type>;  ///< keeps a buffer's memory alive
 
   static_assert(ArenaType::synchronization_type::is_thread_safe,
                 "memory is freed from any thread: take an arena with Locked<Mutex>");
@@ -169,10 +170,12 @@ class NamedBuffers : public detail::UntypedBuffers<DeviceType, ArenaType, Clock>
   }
 
   using Base::free;
+  /// The same by key.
   template <class Element>
   void free(const BufferKey<Element>& key) {
     free(key.name());
   }
+  /// The same by key.
   template <class Element>
   void free(const BufferKey<Element>& key, stream_type& stream) {
     free(key.name(), stream);

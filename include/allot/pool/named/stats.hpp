@@ -23,17 +23,18 @@
 
 namespace allot {
 
+/// One buffer. In bytes, unless it says elements or counts.
 struct BufferStats {
-  std::string name;
-  std::string_view type;  ///< of its contents
-  std::uint64_t bytes;    ///< of its capacity
-  std::uint64_t bytes_per_element;
-  std::uint64_t capacity;  ///< elements
-  std::uint64_t used;      ///< elements, according to `write` and `set_used`
-  std::uint64_t resizes;
-  std::uint64_t transfers;       ///< copies into it, out of it, and when it moved
-  std::chrono::nanoseconds age;  ///< since `add`
-  std::chrono::nanoseconds since_last_use;
+  std::string name;                         ///< of the buffer
+  std::string_view type;                    ///< of its contents
+  std::uint64_t bytes;                      ///< of its capacity
+  std::uint64_t bytes_per_element;          ///< of its configuration
+  std::uint64_t capacity;                   ///< elements
+  std::uint64_t used;                       ///< elements, according to `write` and `set_used`
+  std::uint64_t resizes;                    ///< that changed its capacity
+  std::uint64_t transfers;                  ///< copies into it, out of it, and when it moved
+  std::chrono::nanoseconds age;             ///< since `add`
+  std::chrono::nanoseconds since_last_use;  ///< since it was last named
 
   /// Returns the used share of the capacity, between 0 and 1.
   [[nodiscard]] double utilization() const noexcept {
@@ -43,21 +44,21 @@ struct BufferStats {
 
 /// In bytes and counts. `total_bytes <= peak_bytes <= limit_bytes`, always.
 struct NamedBuffersStats {
-  std::uint64_t total_bytes;     ///< of all capacities, and external ones
-  std::uint64_t external_bytes;  ///< of `track_external`
-  std::uint64_t peak_bytes;      ///< the most that `total_bytes` ever was
-  std::uint64_t limit_bytes;
-  std::uint64_t held_bytes;     ///< of all blocks in the arena: also those that only handles or
-                                ///< copies still hold
-  std::uint64_t waiting_bytes;  ///< of blocks that only copies still hold
-  std::uint64_t allocations;    ///< of buffers by `add`
-  std::uint64_t frees;
-  std::uint64_t resizes;
-  std::uint64_t resizes_in_place;
-  std::uint64_t transfers;
-  std::uint64_t transferred_bytes;
+  std::uint64_t total_bytes;        ///< of all capacities, and external ones
+  std::uint64_t external_bytes;     ///< of `track_external`
+  std::uint64_t peak_bytes;         ///< the most that `total_bytes` ever was
+  std::uint64_t limit_bytes;        ///< the most that it may be
+  std::uint64_t held_bytes;         ///< of all blocks in the arena: also those that only handles or
+                                    ///< copies still hold
+  std::uint64_t waiting_bytes;      ///< of blocks that only copies still hold
+  std::uint64_t allocations;        ///< of buffers by `add`
+  std::uint64_t frees;              ///< of buffers
+  std::uint64_t resizes;            ///< that changed a capacity
+  std::uint64_t resizes_in_place;   ///< of these, without a copy
+  std::uint64_t transfers;          ///< copies into, out of and between buffers
+  std::uint64_t transferred_bytes;  ///< by these copies
   std::vector<BufferStats> buffers;  ///< in no order
-  Usage arena;
+  Usage arena;                       ///< of the arena
 
   /// Returns the buffer with that name, or null.
   [[nodiscard]] const BufferStats* find(std::string_view name) const noexcept {
@@ -99,6 +100,7 @@ class LeakList {
 
   [[nodiscard]] std::size_t size() const noexcept { return leaks_.size(); }
   [[nodiscard]] bool empty() const noexcept { return leaks_.empty(); }
+  /// Returns all of them.
   [[nodiscard]] std::span<const Leak> leaks() const noexcept {
     return {leaks_.data(), leaks_.size()};
   }

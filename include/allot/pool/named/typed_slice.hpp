@@ -27,9 +27,11 @@ class TypedSlice {
   /// Returns the number of elements.
   [[nodiscard]] std::uint64_t size() const noexcept { return slice_.bytes() / sizeof(Element); }
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  /// Returns its bytes.
   [[nodiscard]] const Slice<Access>& slice() const noexcept { return slice_; }
 
-  [[nodiscard]] std::span<Element> span() const noexcept requires Access::host {
+  /// Returns all of it, if the host may touch it.
+  [[nodiscard]] std::span<Element> span() const noexcept requires(Access::host) {
     return {data(), static_cast<std::size_t>(size())};
   }
 

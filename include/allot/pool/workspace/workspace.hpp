@@ -34,6 +34,7 @@ namespace allot {
 /// The end of a workspace that a scope takes its memory from. The two ends are separate stacks.
 enum class End { lower, upper };
 
+/// How much a workspace takes, and when.
 struct WorkspaceOptions {
   std::uint64_t initial_bytes = 0;  ///< taken by the constructor; 0: with the first allocation
   std::uint64_t minimum_bytes = 2 * MiB;  ///< the least to take from the device at a time
@@ -151,6 +152,7 @@ class Workspace {
 
   /// Returns the bytes in use now, or the most that ever were, including padding for alignment.
   [[nodiscard]] std::uint64_t used() const noexcept { return state_->stack.used(); }
+  /// Returns the most that ever were in use.
   [[nodiscard]] std::uint64_t high_water() const noexcept { return state_->stack.high_water(); }
   /// Returns the bytes taken from the device, without those that wait for the stream.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return state_->stack.capacity(); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A stable sort, without the time that <algorithm> takes to compile.
+/// A stable sort, without the time that `<algorithm>` takes to compile.
 #pragma once
 
 #include <allot/core/checked.hpp>
