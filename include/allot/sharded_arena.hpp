@@ -128,6 +128,20 @@ class ShardedArena {
     });
   }
 
+  /// Like `Arena::block_at_offset` and `block_at`: one shard is asked.
+  [[nodiscard]] std::optional<Block> block_at_offset(std::uint64_t offset) const requires
+      IndexesBlocks<observer_type> {
+    const std::uint32_t shard = shard_of(Block{offset, 0, {}});
+    const auto part = shards_[shard].arena.block_at_offset(offset - shard * stride_);
+    if (!part) return std::nullopt;
+    return whole(*part, shard);
+  }
+  [[nodiscard]] std::optional<Block> block_at(const void* address) const requires
+      IndexesBlocks<observer_type> && Addressable<memory_type> {
+    return block_at_offset(reinterpret_cast<std::uintptr_t>(address) -
+                           reinterpret_cast<std::uintptr_t>(base_address()));
+  }
+
   /// Returns the address of the whole memory, which is that of the first shard.
   [[nodiscard]] void* base_address() const noexcept requires Addressable<memory_type> {
     return region_.address();

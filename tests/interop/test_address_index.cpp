@@ -7,11 +7,13 @@
 #include <allot/observer/leak_tracker.hpp>
 #include <allot/observer/ledger.hpp>
 #include <allot/observer/observers.hpp>
+#include <allot/sharded_arena.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>
+#include <allot/synchronization/locked.hpp>
 
 #include <doctest/doctest.h>
 
@@ -125,6 +127,24 @@ TEST_CASE_TEMPLATE("every live block is found by its start, and nothing else is"
   CHECK(!arena.block_at(static_cast<const char*>(arena.base_address()) + arena.capacity()));
   arena.reset();
   for (const Block& block : live) REQUIRE(!arena.block_at_offset(block.offset));
+}
+
+TEST_CASE("an arena in shards asks the shard that an address is in") {
+  ShardedArena<Arena<GoodFit, AlignTo<64>, Locked<>, HostMemory, AddressIndex>, 3> arena{192 * KiB};
+  std::vector<Block> live;
+  while (const auto block = arena.try_allocate(1000)) live.push_back(*block);
+  CHECK(arena.shard_of(live.front()) != arena.shard_of(live.back()));
+  for (const Block& block : live) {
+    REQUIRE(arena.block_at(arena.address(block)) == block);
+    REQUIRE(arena.block_at_offset(block.offset) == block);
+    REQUIRE(!arena.block_at_offset(block.offset + 64));
+  }
+  CHECK(!arena.block_at(nullptr));
+  CHECK(!arena.block_at(&arena));
+  CHECK(!arena.block_at_offset(arena.capacity()));
+  CHECK(!arena.block_at_offset(~std::uint64_t{0}));
+  arena.deallocate(live.back());
+  CHECK(!arena.block_at(static_cast<char*>(arena.base_address()) + live.back().offset));
 }
 
 TEST_CASE("a block that was resized in place is found as it is now") {

@@ -49,6 +49,7 @@ using Locking = Arena<GoodFit, AlignTo<16>, Locked<>, HostMemory>;
 using LockingIndexed = Arena<GoodFit, AlignTo<16>, Locked<>, HostMemory, AddressIndex>;
 using Chunked = ChunkedArena<Plain>;
 using Sharded = ShardedArena<Locking, 2>;
+using ShardedIndexed = ShardedArena<LockingIndexed, 2>;
 
 /// Containers of every kind, filled, changed and compared with the same over the default allocator.
 template <class Text, class Numbers, class Map, class Hashed, class List>
@@ -127,12 +128,12 @@ void use_allocator() {
 }  // namespace
 
 TEST_CASE_TEMPLATE("containers live in an arena through a resource", ArenaType, Plain, Indexed,
-                   AmongOthers, Binary, Locking, LockingIndexed, Chunked, Sharded) {
+                   AmongOthers, Binary, Locking, LockingIndexed, Chunked, Sharded, ShardedIndexed) {
   use_resource<ArenaType>();
 }
 
 TEST_CASE_TEMPLATE("containers live in an arena through an allocator", ArenaType, Plain, Indexed,
-                   AmongOthers, Binary, Locking, LockingIndexed, Chunked, Sharded) {
+                   AmongOthers, Binary, Locking, LockingIndexed, Chunked, Sharded, ShardedIndexed) {
   use_allocator<ArenaType>();
 }
 
@@ -258,7 +259,7 @@ TEST_CASE(
 // After the loads that malloc's authors measure: "larson" hands blocks from thread to thread, "mstress"
 // allocates and frees at random, and leaves some for another thread to free.
 TEST_CASE_TEMPLATE("threads share a resource, and free what others allocated", ArenaType, Locking,
-                   LockingIndexed, Sharded) {
+                   LockingIndexed, Sharded, ShardedIndexed) {
   ArenaType arena{64 * MiB};
   {
     pmr::Resource<ArenaType> resource{arena};
