@@ -16,7 +16,6 @@
 
 #include "commands.hpp"
 #include "output.hpp"
-#include "text_files.hpp"
 #include "trace_files.hpp"
 
 namespace {
@@ -33,7 +32,8 @@ struct Replayed {
 };
 
 Replayed replay_file(const ReplayCommandOptions& options) {
-  Replayed replayed{parse_trace(read_text(options.file), options.file), {}, {}, {}, {}, {}};
+  Replayed replayed{
+      parse_trace(ByteStream::of_file(options.file), options.file), {}, {}, {}, {}, {}};
   report::AllocationTrace& trace = replayed.trace;
   if (trace.blocks.empty())
     throw std::runtime_error{printable(options.file) + ": no allocations in it"};
@@ -84,6 +84,8 @@ Json to_json(const ReplayCommandOptions& options, const Replayed& replayed) {
           {"largest", replayed.facts.largest},
           {"live_at_end", replayed.facts.live_at_end},
           {"unknown_frees", replayed.trace.unknown_frees},
+          {"repeated", replayed.trace.repeated},
+          {"empty", replayed.trace.empty},
           {"recommended", choice_json(replayed, replayed.for_memory)},
           {"recommended_for",
            {{"memory", choice_json(replayed, replayed.for_memory)},
@@ -121,19 +123,25 @@ void print_reasons(const Replayed& replayed) {
   print("\n{} needs {:.1f} % more than what is live at the peak", best.name,
         100 * (times_peak(replayed, best.capacity) - 1));
   const report::ReplayRow* next = nullptr;
+  const report::ReplayRow* caching = nullptr;
+  std::string equal;
   for (const report::ReplayRow& row : replayed.rows) {
-    if (row.is_simulated || &row == &best || row.capacity == best.capacity) continue;
-    if (next == nullptr || row.capacity < next->capacity) next = &row;
+    if (row.is_simulated) {
+      if (caching == nullptr) caching = &row;
+    } else if (row.capacity != best.capacity) {
+      if (next == nullptr || row.capacity < next->capacity) next = &row;
+    } else if (&row != &best) {
+      equal += (equal.empty() ? "" : ", ") + row.name;
+    }
   }
+  if (!equal.empty()) print("; as much: {}, which come after it in the table", equal);
   if (next != nullptr) {
     print("; {}, the next one, {:.1f} % more than it", next->name,
           100 * (static_cast<double>(next->capacity) / static_cast<double>(best.capacity) - 1));
   }
-  for (const report::ReplayRow& row : replayed.rows) {
-    if (!row.is_simulated) continue;
-    print(".\n{} would need {:.2f} times as much", row.name,
-          static_cast<double>(row.capacity) / static_cast<double>(best.capacity));
-    break;
+  if (caching != nullptr) {
+    print(".\n{} would need {:.2f} times as much", caching->name,
+          static_cast<double>(caching->capacity) / static_cast<double>(best.capacity));
   }
   print(".\n");
 }
@@ -155,6 +163,12 @@ void replay(const ReplayCommandOptions& options) {
         count_text(replayed.facts.frees), count_text(replayed.facts.live_at_end));
   print("  peak {} in {} blocks, largest {}\n", size_text(replayed.facts.peak_bytes),
         count_text(replayed.facts.peak_blocks), size_text(replayed.facts.largest));
+  if (replayed.trace.repeated != 0) {
+    print("  {} allocations were recorded twice: counted once\n",
+          count_text(replayed.trace.repeated));
+  }
+  if (replayed.trace.empty != 0)
+    print("  {} allocations of no bytes: left out\n", count_text(replayed.trace.empty));
   print_rows(options, replayed);
   if (!replayed.for_memory) {
     print(

@@ -5,12 +5,11 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <stdexcept>
 
 #include "printable.hpp"
 
-std::string read_text(const std::string& path) {
+std::ifstream open_to_read(const std::string& path) {
   const auto fail = [&](const std::string& why) {
     throw std::runtime_error{"cannot read " + printable(path) + ": " + why};
   };
@@ -19,10 +18,19 @@ std::string read_text(const std::string& path) {
   errno = 0;
   std::ifstream file{path, std::ios::binary};
   if (!file) fail(std::strerror(errno));
-  std::ostringstream text;
-  if (file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
-  if (file.bad() || text.fail()) fail("reading failed");
-  return std::move(text).str();
+  return file;
+}
+
+std::string read_text(const std::string& path) {
+  std::ifstream file = open_to_read(path);
+  std::string text;
+  char piece[std::size_t{1} << 16];
+  do {
+    file.read(piece, sizeof piece);
+    text.append(piece, static_cast<std::size_t>(file.gcount()));
+  } while (file);
+  if (file.bad()) throw std::runtime_error{"cannot read " + printable(path) + ": reading failed"};
+  return text;
 }
 
 void write_text(const std::string& path, const std::string& text) {

@@ -3,11 +3,13 @@
 /// Whole files in and out, and what their lines consist of.
 #pragma once
 
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
 /// Throws: `std::runtime_error` naming the file and why it cannot be read.
+[[nodiscard]] std::ifstream open_to_read(const std::string& path);
 [[nodiscard]] std::string read_text(const std::string& path);
 
 /// Throws: `std::runtime_error` naming the file and why it cannot be written.

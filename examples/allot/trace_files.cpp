@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "byte_stream.hpp"
 #include "pickle_reader.hpp"
 #include "printable.hpp"
 #include "text_files.hpp"
@@ -28,20 +29,19 @@ constexpr std::uint64_t pytorch_alignment = 512;
 constexpr std::uint64_t rmm_alignment = 256;
 constexpr std::uint64_t umpire_alignment = 16;
 
-/// The lines of a text with their numbers, and errors that name them.
+/// The lines of a file with their numbers, and errors that name them.
 class Lines {
  public:
-  Lines(std::string_view text, const std::string& file) : rest_{text}, file_{file} {}
+  Lines(ByteStream& input, const std::string& file) : input_{input}, file_{file} {}
 
-  /// The next line that is not blank, without what ends it.
+  /// The next line that is not blank, without what ends it. Valid until the next call.
   std::optional<std::string_view> next() {
-    while (!rest_.empty()) {
-      const std::size_t end = rest_.find('\n');
-      std::string_view line = rest_.substr(0, end);
-      rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
+    while (auto line = input_.line()) {
       ++number_;
-      while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
-      if (!line.empty()) return line;
+      if (line->size() > ByteStream::most_at_once) fail("the line has more than 16 MiB");
+      while (!line->empty() && (line->back() == '\r' || line->back() == ' '))
+        line->remove_suffix(1);
+      if (!line->empty()) return line;
     }
     return std::nullopt;
   }
@@ -62,7 +62,7 @@ class Lines {
   }
 
  private:
-  std::string_view rest_;
+  ByteStream& input_;
   const std::string& file_;
   std::size_t number_ = 0;
 };
@@ -90,7 +90,7 @@ AllocationTrace parse_own(Lines lines) {
   return builder.take("allot-trace 1", alignment.value_or(1));
 }
 
-/// Columns by their names. \param base  of addresses
+/// Columns by their names.
 AllocationTrace parse_csv(Lines lines, bool is_rmm) {
   const auto header = fields_of(*lines.next(), ',');
   const auto column = [&](std::string_view name) {
@@ -185,68 +185,50 @@ AllocationTrace parse_umpire(Lines lines) {
   return builder.take("Umpire replay log", umpire_alignment);
 }
 
-AllocationTrace parse_snapshot(std::string_view text, const std::string& file) {
-  const auto fail = [&](const std::string& what) {
-    throw std::runtime_error{printable(file) + ": " + what};
-  };
-  pickle::Document document;
-  try {
-    document = pickle::read(text);
-  } catch (const pickle::Error& error) {
-    fail(error.what());
-  }
-  const pickle::Value* const traces = document.root->find("device_traces");
-  if (traces == nullptr || traces->list() == nullptr)
-    fail("no list 'device_traces': not a snapshot of torch.cuda.memory._dump_snapshot");
+AllocationTrace parse_snapshot(ByteStream& input, const std::string& file) {
+  enum Word : std::uint8_t { traces, action, address, bytes, stream, allocates, frees };
+  constexpr std::string_view words[] = {"device_traces", "action", "addr",          "size",
+                                        "stream",        "alloc",  "free_completed"};
+  using Kind = pickle::Scalar::Kind;
   TraceBuilder<> builder;
-  std::size_t read = 0;  // keys of events: fewer than bytes, but where one list is named again
-  for (const pickle::Value* const trace : *traces->list()) {
-    if (trace->list() == nullptr) fail("a device's trace is not a list");
-    for (const pickle::Value* const event : *trace->list()) {
-      read += 1 + event->keys();
-      if (read > text.size()) fail("it names the same events again and again");
-      const pickle::Value* const action = event->find("action");
-      const std::string* const name = action == nullptr ? nullptr : action->text();
-      if (name == nullptr) fail("an event has no 'action'");
-      const bool allocates = *name == "alloc";
-      if (!allocates && *name != "free_completed") continue;
-      const pickle::Value* const address = event->find("addr");
-      const pickle::Value* const size = event->find("size");
-      const pickle::Value* const stream = event->find("stream");
-      if (address == nullptr || address->number() == nullptr || size == nullptr ||
-          size->number() == nullptr)
-        fail("an event has no 'addr' or no 'size' of at least 0");
-      // Devices have address spaces of their own in one process, but ranges do not overlap.
-      if (allocates) {
-        builder.allocate(
-            *address->number(),
-            {*size->number(), 1,
-             stream != nullptr && stream->number() != nullptr ? *stream->number() : 0});
-      } else {
-        builder.free(*address->number());
-      }
-    }
+  try {
+    pickle::read_rows(input, words, [&](pickle::Row event, std::uint64_t byte) {
+      if (event[action].kind == Kind::absent) throw pickle::Error{byte, "an event has no 'action'"};
+      if (event[action].kind != Kind::word) return;
+      const std::uint8_t what = event[action].word;
+      if (what != allocates && what != frees) return;
+      if (event[address].kind != Kind::number || event[bytes].kind != Kind::number)
+        throw pickle::Error{byte, "an event has no 'addr' or no 'size' of at least 0"};
+      // Several devices' ranges in one process do not overlap.
+      if (what == frees) return builder.free(event[address].number);
+      builder.allocate(event[address].number, {event[bytes].number, 1, event[stream].number});
+    });
+  } catch (const pickle::Error& error) {
+    throw std::runtime_error{printable(file) + ": " + error.what()};
   }
   return builder.take("PyTorch memory snapshot", pytorch_alignment);
 }
 
 }  // namespace
 
-AllocationTrace parse_trace(std::string_view text, const std::string& file) {
+AllocationTrace parse_trace(ByteStream input, const std::string& file) {
+  constexpr std::size_t longest_header = 4096;
   const auto fail = [&](const std::string& what) {
     throw std::runtime_error{printable(file) + ": " + what};
   };
+  const std::string_view text = input.peek(longest_header);
   const std::string_view first_line = text.substr(0, text.find('\n'));
   if (text.empty()) fail("the file is empty");
   if (text.starts_with("\x1f\x8b")) fail("compressed by gzip; unpack it first: gunzip -k FILE");
-  if (text.starts_with("# allot-trace 1")) return parse_own({text, file});
-  if (first_line.starts_with("action,")) return parse_csv({text, file}, false);
+  if (text.starts_with("# allot-trace 1")) return parse_own({input, file});
+  if (first_line.starts_with("action,")) return parse_csv({input, file}, false);
   if (first_line.find("Action") != std::string_view::npos &&
       first_line.find("Pointer") != std::string_view::npos)
-    return parse_csv({text, file}, true);
-  if (first_line.starts_with('{') || first_line.starts_with('#')) return parse_umpire({text, file});
+    return parse_csv({input, file}, true);
+  if (first_line.starts_with('{') || first_line.starts_with('#'))
+    return parse_umpire({input, file});
   const auto opcode = static_cast<unsigned char>(text.front());
-  if (opcode == 0x80 || opcode == '(' || opcode == '}') return parse_snapshot(text, file);
+  if (opcode == 0x80 || opcode == '(' || opcode == '}') return parse_snapshot(input, file);
   fail(
       "no format that is known: allot-trace 1, a PyTorch snapshot, PyTorch's events or RMM's log "
       "as CSV, Umpire's replay log");

@@ -14,8 +14,9 @@
 #include <allot/report/allocation_trace.hpp>
 
 #include <string>
-#include <string_view>
 
-/// Throws: `std::runtime_error` naming the file, the line or byte, and what is wrong there.
-[[nodiscard]] allot::report::AllocationTrace parse_trace(std::string_view text,
-                                                         const std::string& file);
+#include "byte_stream.hpp"
+
+/// Memory: what the trace takes, and 64 MiB; of a snapshot a byte besides for each value that it
+/// numbers. Throws: `std::runtime_error` naming the file, the line or byte, and what is wrong there.
+[[nodiscard]] allot::report::AllocationTrace parse_trace(ByteStream input, const std::string& file);

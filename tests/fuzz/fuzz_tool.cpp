@@ -3,6 +3,7 @@
 // number; what is read is planned, or refused by name, with no two live buffers at one place; and what
 // is written is read again. A trace, of any format, is read or refused; what is read adds up.
 #define FMT_HEADER_ONLY
+#include "../../examples/allot/byte_stream.cpp"
 #include "../../examples/allot/lifetimes_csv.cpp"
 #include "../../examples/allot/pickle_reader.cpp"
 #include "../../examples/allot/text_files.cpp"
@@ -52,7 +53,7 @@ void check(const std::vector<allot::Lifetime>& all, const allot::OffsetPlan& pla
 void check_trace(std::string_view text) {
   allot::report::AllocationTrace trace;
   try {
-    trace = parse_trace(text, "input");
+    trace = parse_trace(ByteStream::of_text(text), "input");
   } catch (const std::runtime_error& error) {
     require(std::string_view{error.what()}.starts_with("input:"), "an error has a place");
     return;

@@ -115,6 +115,29 @@ TEST_CASE("replay: PyTorch's snapshots and events, RMM's log, Umpire's two logs"
   CHECK(of_old["allocations"] == 1);
 }
 
+TEST_CASE("replay: a snapshot in protocol 0 and with several devices, as Python writes them") {
+  const Json of_text = replayed(
+      "(dp0\nVsegments\np1\n(lp2\nsVdevice_traces\np3\n(lp4\n(lp5\n(dp6\nVaction\np7\nValloc\np8\n"
+      "sVaddr\np9\nL139637976727552L\nsVsize\np10\nI512\nsVstream\np11\nI0\nsVframes\np13\n(lp14\n"
+      "saa(lp20\n(dp15\ng7\ng8\nsg9\nL139637976728064L\nsg10\nI1024\nsg11\nI0\nsa"
+      "as.");
+  CHECK(of_text["allocations"] == 2);
+  CHECK(of_text["peak_bytes"] == 1536);
+}
+
+TEST_CASE("replay: allocations that were recorded twice, and equal rows, are mentioned") {
+  const test::TemporaryFolder folder;
+  const std::string file =
+      write_trace(folder, "# allot-trace 1\na 0 256 256\na 0 256 256\na 1 0 1\n");
+  const Outcome outcome = run_tool("replay " + file);
+  for (const char* const part :
+       {"1 allocations were recorded twice", "1 allocations of no bytes", "as much: FixedBlocks<"})
+    CHECK_MESSAGE(says(outcome.out, part), outcome.out);
+  const Json json = Json::parse(run_tool("replay --json " + file).out);
+  CHECK(json["repeated"] == 1);
+  CHECK(json["empty"] == 1);
+}
+
 TEST_CASE("replay: frees of what was never seen made are shown, and nothing is recommended") {
   const test::TemporaryFolder folder;
   const std::string file = write_trace(folder,
@@ -152,6 +175,14 @@ TEST_CASE("replay: what is malformed is one line, with its place, and status 1")
       {"\x80\x04u.", "mark"},
       {"\x80\x04h\x05.", "was not remembered"},
       {snapshot().substr(0, snapshot().size() - 3), "ends in the middle"},
+      {"\x80\x04}\x8c\x0d"
+       "device_traces](}es.",
+       "byte 21: what 'device_traces' holds is not a list"},
+      {"\x80\x04}]Ns.", "a dictionary's key is a container"},
+      {"\x80\x04}\x8c\x0d"
+       "device_traces]]}aas.",
+       "byte 21: an event has no 'action'"},
+      {"\x80\x04" + std::string(300'000, 'N'), "more than 262,144 values wait"},
   };
   for (const auto& [text, part] : cases) {
     INFO(text);

@@ -55,13 +55,17 @@ template <Strategy StrategyType>
 class StrategyReplay {
  public:
   StrategyReplay(const AllocationTrace& trace, std::uint64_t unit)
-      : trace_{trace}, unit_{unit}, placed_(trace.blocks.size()) {
+      : trace_{trace}, placed_(trace.blocks.size()) {
     sizes_.reserve(trace.blocks.size());
     for (const AllocationTrace::Block& block : trace.blocks) {
       sizes_.push_back({block.bytes / unit + (block.bytes % unit != 0),
                         larger<std::uint64_t>(block.alignment / unit, 1)});
     }
   }
+
+  /// Every block has one unit.
+  explicit StrategyReplay(const AllocationTrace& trace)
+      : trace_{trace}, sizes_(trace.blocks.size(), Size{1, 1}), placed_(trace.blocks.size()) {}
 
   struct Outcome {
     std::uint64_t refusals = 0;
@@ -150,7 +154,6 @@ class StrategyReplay {
   }
 
   const AllocationTrace& trace_;
-  std::uint64_t unit_;
   std::vector<Size> sizes_;
   std::vector<Placed> placed_;
 };
@@ -212,9 +215,7 @@ void add_fixed_blocks(std::vector<ReplayRow>& rows, const AllocationTrace& trace
   const std::uint64_t block = rounded_up(facts.largest, alignment);
   const auto capacity = checked_multiply(block, facts.peak_blocks);
   if (!capacity || block == 0) return;
-  AllocationTrace alike = trace;
-  for (AllocationTrace::Block& each : alike.blocks) each = {1, 1, 0};
-  StrategyReplay<FixedBlocks<1>> replay{alike, 1};
+  StrategyReplay<FixedBlocks<1>> replay{trace};
   ReplayRow row;
   row.name = "FixedBlocks<" + std::to_string(block / unit) + ">";
   row.unit = unit;
