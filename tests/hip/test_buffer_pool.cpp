@@ -170,6 +170,40 @@ TEST_CASE("on a stream that is not shared, returns record an event, and nothing 
         hipsim::calls("hipEventRecord") - records + hipsim::calls("hipGetDevice") - device_asked);
 }
 
+TEST_CASE("a pool works on streams of an engine's own, the default one too, and destroys none") {
+  const test::Simulation simulation;
+  hipsim::WatchedDevice device;
+  hipStream_t made = nullptr;
+  REQUIRE(hipStreamCreateWithFlags(&made, hipStreamNonBlocking) == hipSuccess);
+  {
+    BufferPool pool{device, 64 * MiB, {.reuse = Reuse::cached_first}};
+    const auto share = [](hipStream_t stream) {
+      return SharedStream<hipsim::WatchedDevice>{hip::Stream::borrow(stream, 0)};
+    };
+    // Two objects for one stream are one stream: no event, no wait.
+    auto first = share(made);
+    auto same = share(made);
+    auto default_one = share(nullptr);
+    for (int i = 0; i < 3; ++i) run_layer(pool, i % 2 == 0 ? first : same);
+    CHECK(hipsim::calls("hipEventRecord") == 0);
+    CHECK(pool.stats().waits == 0);
+    // The default stream is another one: it waits for what that used, and the other way round.
+    for (int i = 0; i < 3; ++i) {
+      run_layer(pool, default_one);
+      run_layer(pool, first);
+    }
+    CHECK(pool.stats().waits > 0);
+    CHECK(pool.validate());
+    hip::Stream moved = hip::Stream::borrow(nullptr, 0);
+    const hip::Stream to = std::move(moved);
+    CHECK(to.key() != nullptr);
+    CHECK_THROWS_AS(static_cast<void>(pool.acquire(1, moved)), std::invalid_argument);
+  }
+  CHECK(hipsim::calls("hipStreamDestroy") == 0);
+  CHECK(hipsim::live().streams == 1);
+  CHECK(hipStreamDestroy(made) == hipSuccess);
+}
+
 TEST_CASE("a pool's idle memory serves another allocation of the device") {
   const test::Simulation simulation{{.devices = {{.memory = 64 * MiB}}}};
   hipsim::WatchedDevice device;

@@ -79,32 +79,50 @@ class Event {
   int device_;
 };
 
-/// Runs work on a device in the order of submission. Independent of the default stream.
+/// Runs work on a device in the order of submission. Independent of the default stream, unless it
+/// refers to that.
 class Stream {
  public:
-  /// Throws: `Error`.
+  /// Makes a stream. Throws: `Error`.
   explicit Stream(int device) : device_{device} {
     const CurrentDevice current{device};
     check(hipStreamCreateWithFlags(&stream_, hipStreamNonBlocking), "hipStreamCreateWithFlags",
           "creating a stream");
+    kind_ = Kind::owned;
+  }
+  /// Refers to a stream that something else owns, such as an engine, and does not destroy it. That
+  /// stream must outlive this and what was given this: buffers, pools, caches.
+  /// \param stream  null: the device's default stream
+  [[nodiscard]] static Stream borrow(hipStream_t stream, int device) noexcept {
+    return Stream{stream, device};
   }
   Stream(Stream&& other) noexcept
-      : stream_{std::exchange(other.stream_, nullptr)}, device_{other.device_} {}
+      : stream_{std::exchange(other.stream_, nullptr)},
+        device_{other.device_},
+        kind_{std::exchange(other.kind_, Kind::empty)} {}
   Stream& operator=(Stream&& other) noexcept {
     std::swap(stream_, other.stream_);
     std::swap(device_, other.device_);
+    std::swap(kind_, other.kind_);
     return *this;
   }
   ~Stream() {
-    if (stream_ == nullptr) return;
+    if (kind_ != Kind::owned) return;
     with_device_for_clean_up(device_, [this] {
       detail::settle(stream_);
       check_clean_up(hipStreamDestroy(stream_), "hipStreamDestroy", "releasing a stream");
     });
   }
 
-  /// Returns HIP's stream, which this owns.
+  /// Returns HIP's stream: null for the default one, and after a move.
   [[nodiscard]] hipStream_t get() const noexcept { return stream_; }
+  /// Returns what is the same for all objects that refer to one stream of a device, and null after a
+  /// move.
+  [[nodiscard]] const void* key() const noexcept {
+    static constexpr char default_stream = 0;
+    if (kind_ == Kind::empty) return nullptr;
+    return stream_ == nullptr ? static_cast<const void*>(&default_stream) : stream_;
+  }
   /// Returns the number of its device.
   [[nodiscard]] int device() const noexcept { return device_; }
 
@@ -138,8 +156,14 @@ class Stream {
   }
 
  private:
+  enum class Kind : unsigned char { empty, owned, borrowed };
+
+  Stream(hipStream_t stream, int device) noexcept
+      : stream_{stream}, device_{device}, kind_{Kind::borrowed} {}
+
   hipStream_t stream_ = nullptr;
   int device_;
+  Kind kind_ = Kind::empty;
 };
 
 }  // namespace allot::hip

@@ -57,11 +57,15 @@ SharedStream(DeviceType&) -> SharedStream<DeviceType>;
 namespace detail {
 
 /// Returns a key that differs for each stream of a device; null if the streams do their work at
-/// once, so that all are equivalent. A stream without a handle is identified by its address.
+/// once, so that all are equivalent. A stream without a key or a handle is identified by its address.
 template <class Stream>
 [[nodiscard]] const void* key_of(const Stream& stream) noexcept {
   if constexpr (std::is_empty_v<Stream>) {
     return nullptr;
+  } else if constexpr (requires {
+                         { stream.key() } -> std::convertible_to<const void*>;
+                       }) {
+    return stream.key();
   } else if constexpr (requires {
                          { stream.get() } -> std::convertible_to<const void*>;
                        }) {
