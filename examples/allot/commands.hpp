@@ -78,6 +78,9 @@ struct ReplayCommandOptions {
   std::string file;
   std::uint64_t capacity = 0;   // bytes to count refusals at; 0: none
   std::uint64_t alignment = 0;  // of every block, and the arenas' unit; 0: as recorded
+  std::string text;             // where to write an allot-trace 2 as text
+  std::string binary;           // the other way
+  bool force = false;
   bool json = false;
 };
 

@@ -308,5 +308,8 @@ void add_replay_options(CLI::App& command, ReplayCommandOptions& options) {
   add_size(
       command, "--alignment", options.alignment,
       "Of every block, and the unit of the arenas; otherwise what the recorder's allocator has");
+  command.add_option("--text", options.text, "Also write an allot-trace 2 as text");
+  command.add_option("--binary", options.binary, "Also write an allot-trace 2 in its binary form");
+  command.add_flag("--force", options.force, "Replace files that exist already");
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 }

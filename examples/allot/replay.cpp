@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include <allot/core/units.hpp>
+#include <allot/os/output_file.hpp>
 #include <allot/report/recommend.hpp>
 #include <allot/report/replay.hpp>
+#include <allot/report/trace_records.hpp>
+#include <allot/report/trace_text.hpp>
 
 #include <fmt/format.h>
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "commands.hpp"
@@ -40,8 +45,7 @@ Replayed replay_file(const ReplayCommandOptions& options) {
   if (options.alignment != 0) trace.alignment = options.alignment;
   replayed.facts = facts_of(trace);
   replayed.rows = replay_all(trace, {.capacity = options.capacity});
-  // What was there before cannot be placed: the figures are too low.
-  if (trace.unknown_frees != 0) return replayed;
+  if (!trace.is_complete()) return replayed;  // the figures are too low
   const std::span<const report::ReplayRow> rows = replayed.rows;
   replayed.for_memory = recommend(rows, report::Aim::memory);
   replayed.for_time = recommend(rows, report::Aim::time);
@@ -86,6 +90,10 @@ Json to_json(const ReplayCommandOptions& options, const Replayed& replayed) {
           {"unknown_frees", replayed.trace.unknown_frees},
           {"repeated", replayed.trace.repeated},
           {"empty", replayed.trace.empty},
+          {"refused", replayed.trace.refused},
+          {"lost", replayed.trace.lost},
+          {"sample", replayed.trace.sample},
+          {"cut_off", replayed.trace.is_cut_off},
           {"recommended", choice_json(replayed, replayed.for_memory)},
           {"recommended_for",
            {{"memory", choice_json(replayed, replayed.for_memory)},
@@ -111,10 +119,47 @@ void print_rows(const ReplayCommandOptions& options, const Replayed& replayed) {
   }
 }
 
+/// Writes an allot-trace 2 in one of its forms. Throws: `std::runtime_error`.
+void write_trace(const ReplayCommandOptions& options, const std::string& to, bool as_text) {
+  if (to.empty()) return;
+  if (!options.force) refuse_to_overwrite({to});
+  allot::os::OutputFile file{to};
+  const auto write = [&](std::string_view bytes) { file.write(std::as_bytes(std::span{bytes})); };
+  report::TraceEncoder encoder;
+  std::byte bytes[report::TraceEncoder::most_bytes];
+  std::string piece{as_text ? std::string{report::trace_text_mark} + "\n" : ""};
+  read_trace_records(ByteStream::of_file(options.file), options.file,
+                     [&](const report::TraceRecord& record) {
+                       if (as_text) {
+                         piece += to_text(record) + "\n";
+                       } else {
+                         const std::size_t count = encoder.encode(record, bytes);
+                         piece.append(reinterpret_cast<const char*>(bytes), count);
+                       }
+                       constexpr std::size_t most = std::size_t{1} << 20;
+                       if (piece.size() < most) return;
+                       write(piece);
+                       piece.clear();
+                     });
+  write(piece);
+  file.close(false);
+  file.commit();
+}
+
 void print_choice(const Replayed& replayed, const char* aim, std::optional<std::size_t> choice) {
   if (!choice) return;
   const report::ReplayRow& row = replayed.rows[*choice];
   print("  {:<7} {} arena{{{}}};\n", aim, row.type, row.capacity);
+}
+
+/// Requires: the trace is not complete.
+std::string what_is_missing(const report::AllocationTrace& trace) {
+  if (trace.unknown_frees != 0) {
+    return count_text(trace.unknown_frees) +
+           " frees of blocks that were there before the recording began";
+  }
+  if (trace.lost != 0) return count_text(trace.lost) + " events had no room in the recording";
+  return "One block in " + count_text(trace.sample) + " was recorded";
 }
 
 /// Why: by what margin, on which figure.
@@ -153,6 +198,8 @@ void replay(const ReplayCommandOptions& options) {
     throw std::runtime_error{fmt::format("alignment {} is not a power of two", options.alignment)};
   if (options.alignment > allot::GiB)
     throw std::runtime_error{fmt::format("alignment {} exceeds 1 GiB", options.alignment)};
+  write_trace(options, options.text, true);
+  write_trace(options, options.binary, false);
   const Replayed replayed = replay_file(options);
   if (options.json) {
     print("{}\n", to_json(options, replayed).dump(2));
@@ -169,13 +216,13 @@ void replay(const ReplayCommandOptions& options) {
   }
   if (replayed.trace.empty != 0)
     print("  {} allocations of no bytes: left out\n", count_text(replayed.trace.empty));
+  if (replayed.trace.refused != 0)
+    print("  {} requests were refused then\n", count_text(replayed.trace.refused));
+  if (replayed.trace.is_cut_off) print("  the file is cut off in its last event\n");
   print_rows(options, replayed);
   if (!replayed.for_memory) {
-    print(
-        "\n{} frees of blocks that were there before the recording began: these figures are too "
-        "low, "
-        "and nothing is recommended\n",
-        count_text(replayed.trace.unknown_frees));
+    print("\n{}: these figures are too low, and nothing is recommended\n",
+          what_is_missing(replayed.trace));
     return;
   }
   print("\nTo write, for least memory, least time, and both:\n");

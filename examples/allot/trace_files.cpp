@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "trace_files.hpp"
 
+#include <allot/report/trace_records.hpp>
+#include <allot/report/trace_text.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,6 +27,8 @@ namespace {
 
 using allot::report::AllocationTrace;
 using allot::report::TraceBuilder;
+using allot::report::TraceKind;
+using allot::report::TraceRecord;
 
 constexpr std::uint64_t pytorch_alignment = 512;
 constexpr std::uint64_t rmm_alignment = 256;
@@ -88,6 +93,100 @@ AllocationTrace parse_own(Lines lines) {
     }
   }
   return builder.take("allot-trace 1", alignment.value_or(1));
+}
+
+/// Puts the records of `allot-trace` 2 together.
+class RecordedTrace {
+ public:
+  /// Throws: `std::length_error`; `std::bad_alloc`.
+  void add(const TraceRecord& record) {
+    switch (record.kind) {
+      case TraceKind::start:
+        builder_.free_all();
+        builder_.trace().sample = std::max(builder_.trace().sample, record.sample);
+        device_ = 0;
+        stream_ = 0;
+        return;
+      case TraceKind::unit:
+        unit_ = std::min(unit_.value_or(record.value), record.value);
+        return;
+      case TraceKind::stream:
+        stream_ = record.value;
+        return;
+      case TraceKind::device:
+        device_ = record.value;
+        return;
+      case TraceKind::allocate:
+      case TraceKind::live:
+        return builder_.allocate(
+            place(record), {record.bytes, std::max<std::uint64_t>(record.alignment, 1), stream_});
+      case TraceKind::free:
+        return builder_.free(place(record));
+      case TraceKind::resize:
+        return builder_.resize(place(record), record.bytes);
+      case TraceKind::refuse:
+        ++builder_.trace().refused;
+        return;
+      case TraceKind::lost:
+        builder_.trace().lost += record.value;
+        return;
+      default:
+        return;
+    }
+  }
+
+  AllocationTrace take(bool is_cut_off) {
+    constexpr std::uint64_t most_unit = std::uint64_t{1} << 30;
+    builder_.trace().is_cut_off = is_cut_off;
+    return builder_.take("allot-trace 2", std::min(unit_.value_or(1), most_unit));
+  }
+
+ private:
+  /// Each device has offsets from 0.
+  [[nodiscard]] std::uint64_t place(const TraceRecord& record) const {
+    return record.offset ^ device_ * 0x9e37'79b9'7f4a'7c15U;
+  }
+
+  TraceBuilder<> builder_;
+  std::optional<std::uint64_t> unit_;
+  std::uint64_t device_ = 0;
+  std::uint64_t stream_ = 0;
+};
+
+/// Calls `visit(record)` for each record. Returns whether the last one is cut off.
+template <class Visit>
+bool read_records(ByteStream& input, const std::string& file, Visit visit) {
+  allot::report::TraceDecoder decoder;
+  using Status = allot::report::TraceDecoder::Status;
+  for (;;) {
+    const std::string_view bytes = input.peek(allot::report::TraceEncoder::most_bytes);
+    const auto read = decoder.decode(bytes);
+    if (read.status == Status::end) return !bytes.empty();
+    if (read.status == Status::malformed) {
+      throw std::runtime_error{
+          fmt::format("{}: byte {}: {}", printable(file), input.position(), read.error)};
+    }
+    if (read.status == Status::record) visit(read.record);
+    static_cast<void>(input.take(read.bytes));
+  }
+}
+
+template <class Visit>
+void read_record_lines(Lines lines, Visit visit) {
+  allot::report::TraceTextReader<> reader;
+  static_cast<void>(lines.next());
+  while (const auto line = lines.next()) {
+    if (line->starts_with('#')) continue;
+    TraceRecord record;
+    if (const char* const error = reader.read(*line, record))
+      lines.fail("{}: '{}'", error, printable(line->substr(0, 200)));
+    visit(record);
+  }
+}
+
+bool is_binary_trace(std::string_view text) {
+  return text.size() > 2 && text[1] == static_cast<char>(TraceKind::start) &&
+         text.substr(2).starts_with(allot::report::detail::trace_mark);
 }
 
 /// Columns by their names.
@@ -211,6 +310,16 @@ AllocationTrace parse_snapshot(ByteStream& input, const std::string& file) {
 
 }  // namespace
 
+bool read_trace_records(ByteStream input, const std::string& file,
+                        const std::function<void(const TraceRecord&)>& visit) {
+  if (is_binary_trace(input.peek(32))) return read_records(input, file, visit);
+  const std::string_view text = input.peek(32);
+  if (text.substr(0, text.find('\n')) != allot::report::trace_text_mark)
+    throw std::runtime_error{printable(file) + ": not an allot-trace 2; only these have two forms"};
+  read_record_lines({input, file}, visit);
+  return false;
+}
+
 AllocationTrace parse_trace(ByteStream input, const std::string& file) {
   constexpr std::size_t longest_header = 4096;
   const auto fail = [&](const std::string& what) {
@@ -221,6 +330,12 @@ AllocationTrace parse_trace(ByteStream input, const std::string& file) {
   if (text.empty()) fail("the file is empty");
   if (text.starts_with("\x1f\x8b")) fail("compressed by gzip; unpack it first: gunzip -k FILE");
   if (text.starts_with("# allot-trace 1")) return parse_own({input, file});
+  if (first_line == allot::report::trace_text_mark || is_binary_trace(text)) {
+    RecordedTrace trace;
+    const bool is_cut_off = read_trace_records(
+        std::move(input), file, [&](const TraceRecord& record) { trace.add(record); });
+    return trace.take(is_cut_off);
+  }
   if (first_line.starts_with("action,")) return parse_csv({input, file}, false);
   if (first_line.find("Action") != std::string_view::npos &&
       first_line.find("Pointer") != std::string_view::npos)
@@ -230,7 +345,8 @@ AllocationTrace parse_trace(ByteStream input, const std::string& file) {
   const auto opcode = static_cast<unsigned char>(text.front());
   if (opcode == 0x80 || opcode == '(' || opcode == '}') return parse_snapshot(input, file);
   fail(
-      "no format that is known: allot-trace 1, a PyTorch snapshot, PyTorch's events or RMM's log "
+      "no format that is known: allot-trace 1 or 2, a PyTorch snapshot, PyTorch's events or RMM's "
+      "log "
       "as CSV, Umpire's replay log");
   return {};
 }

@@ -5,6 +5,7 @@
 /// | format                   | begins with                                                      |
 /// |--------------------------|------------------------------------------------------------------|
 /// | `allot-trace 1`          | `# allot-trace 1`                                                |
+/// | `allot-trace` 2          | a `start` record; its text form: `# allot-trace 2`               |
 /// | PyTorch memory snapshot  | a pickle (`torch.cuda.memory._dump_snapshot`), protocols 0 to 5  |
 /// | PyTorch events as CSV    | `action,addr,size,stream`                                        |
 /// | RMM's log                | `Thread,Time,Action,Pointer,Size,Stream`                         |
@@ -12,7 +13,9 @@
 #pragma once
 
 #include <allot/report/allocation_trace.hpp>
+#include <allot/report/trace_records.hpp>
 
+#include <functional>
 #include <string>
 
 #include "byte_stream.hpp"
@@ -20,3 +23,8 @@
 /// Memory: what the trace takes, and 64 MiB; of a snapshot a byte besides for each value that it
 /// numbers. Throws: `std::runtime_error` naming the file, the line or byte, and what is wrong there.
 [[nodiscard]] allot::report::AllocationTrace parse_trace(ByteStream input, const std::string& file);
+
+/// Calls `visit` for each record of an `allot-trace` 2, in either form. Returns whether the last one
+/// is cut off. Throws: as `parse_trace`; what `visit` throws.
+bool read_trace_records(ByteStream input, const std::string& file,
+                        const std::function<void(const allot::report::TraceRecord&)>& visit);

@@ -42,7 +42,6 @@ class Arena {
   using Region = typename MemoryType::Region;
   using Range = detail::ByteRange<StrategyType, AlignmentType::value>;
   using Units = detail::RequestedUnits;
-
   static constexpr std::uint64_t unit = AlignmentType::value;
   static constexpr bool is_observed = !std::same_as<ObserverType, Unobserved>;
   static constexpr bool can_grow = Growable<StrategyType> && GrowableMemory<MemoryType>;
@@ -84,7 +83,7 @@ class Arena {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     if (const auto placement = range_.place(units, region_.alignment())) [[likely]]
       return made(request, *placement);
-    report_refusal(request, units);
+    report_refusal<true>(request, units);
     throw range_.refusal(request.bytes, units, region_.alignment());
   }
 
@@ -98,7 +97,7 @@ class Arena {
     [[maybe_unused]] const auto guard = synchronization_.guard();
     if (const auto placement = range_.template place<true>(units, region_.alignment())) [[likely]]
       return made(request, *placement);
-    report_refusal(request, units);
+    report_refusal<true>(request, units);
     throw range_.refusal(request.bytes, units, region_.alignment());
   }
 
@@ -224,7 +223,7 @@ class Arena {
 
   /// Grows a block in place, at its end, to at least `bytes` bytes; returns nothing if what follows
   /// it is used or too small. The block keeps its offset and handle. If its size changed, `block`
-  /// is stale: use the returned one. Observers see a block freed and one allocated. Complexity: the
+  /// is stale: use the returned one. Observers see a resize (`NotedOfResizes`). Complexity: the
   /// strategy's. Throws: `InvalidBlock`; `std::invalid_argument` for sizes of zero or that overflow.
   [[nodiscard]] std::optional<Block> try_expand(
       const Block& block, std::uint64_t bytes) requires Resizable<StrategyType> {
@@ -366,13 +365,14 @@ class Arena {
       if (now.size < before.size) region_.mark_free(now.offset + now.size, before.size - now.size);
       region_.mark_used(now.offset, now.size);
     }
-    observer_.deallocated(before);
-    observer_.allocated(now, Request{range_.requested(now)});
+    detail::notify_resized(observer_, before, now, Request{range_.requested(now)});
   }
 
+  template <bool is_thrown = false>
   void report_refusal(const Request& request, Units units) noexcept {
     if constexpr (is_observed)
       observer_.refused(request, range_.reason_for(units, region_.alignment()));
+    if constexpr (is_thrown) detail::notify_thrown(observer_);
   }
 
   /// Throws `InvalidBlock` unless the block is live; without exceptions returns whether it is.

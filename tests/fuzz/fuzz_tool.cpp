@@ -65,6 +65,27 @@ void check_trace(std::string_view text) {
   require(facts.allocations == facts.frees + facts.live_at_end, "each is freed at most once");
 }
 
+/// What is read of an allot-trace 2 says the same after bytes and after text.
+void check_forms(std::string_view text) {
+  using namespace allot::report;
+  std::string bytes;
+  std::string lines{std::string{trace_text_mark} + "\n"};
+  TraceEncoder encoder;
+  std::byte one[TraceEncoder::most_bytes];
+  try {
+    read_trace_records(ByteStream::of_text(text), "input", [&](const TraceRecord& record) {
+      bytes.append(reinterpret_cast<const char*>(one), encoder.encode(record, one));
+      lines += to_text(record) + "\n";
+    });
+  } catch (const std::runtime_error&) {
+    return;
+  }
+  std::string again;
+  read_trace_records(ByteStream::of_text(bytes), "bytes",
+                     [&](const TraceRecord& record) { again += to_text(record) + "\n"; });
+  require(lines.ends_with(again), "bytes say what was read");
+}
+
 void check_lifetimes_file(std::string_view text) {
   NamedLifetimes buffers;
   try {
@@ -91,6 +112,7 @@ void check_lifetimes_file(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text{reinterpret_cast<const char*>(data), size};
   check_trace(text);
+  check_forms(text);
   check_lifetimes_file(text);
   return 0;
 }

@@ -198,6 +198,16 @@ void seeds_of_texts(const fs::path& texts) {
         "c,3,5,9,,b,0\nd,0,5,40,128,,1\n");
   write(texts / "wrong", "\xef\xbb\xbfid, start,upper,size,gaps,memories\r\nx,1,0,-1,2-3,0 1\r\n");
   write(texts / "own", "# allot-trace 1 capacity=4096\na 0 100 256\na 1 7 16\nf 0\n");
+  write(
+      texts / "recorded",
+      "# allot-trace 2\nstart process=1 sample=1\nname value=1 text=a\nunit value=256\n"
+      "allocate time=9 offset=256 bytes=7 alignment=512 name=1\nresize time=9 offset=256 bytes=3\n"
+      "refuse time=9 bytes=99 value=1\nfree time=10 offset=256\n");
+  write(texts / "recorded-binary", std::string{"\x10\x01"
+                                               "allot-trace 2\x01\x01\x03\x02\x01"
+                                               "a\x03\x09\x80\x02"
+                                               "\x06\xc3\x09\x01\x07\x01\x09\x00\x03\x04\x01\x01",
+                                               37});
   write(texts / "events", "action,addr,size,stream\nalloc,7f00,100,0\nfree_completed,7f00,100,0\n");
   write(texts / "rmm",
         "Thread,Time,Action,Pointer,Size,Stream\n1,0,allocate,0x1,5,0x0\n1,1,free,0x1,5,0x0\n");

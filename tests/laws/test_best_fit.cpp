@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <allot/observer/address_index.hpp>
+#include <allot/report/recorder.hpp>
 #include <allot/strategy/best_fit.hpp>
 
 #include "laws.hpp"
@@ -11,6 +12,7 @@ ALLOT_TEST_LAWS(Arena<BestFit, AlignTo<1>>, Arena<BestFit, AlignTo<256>>,
                 Arena<BestFit, AlignTo<256>, Unsynchronized, HostMemory>,
                 Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, Ledger>,
                 Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, AddressIndex>,
+                Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, report::Recorder>,
                 Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly,
                       Observers<Ledger, Unobserved, Ledger>>,
                 Arena<WideBestFit, AlignTo<1>>, Arena<WideBestFit, AlignTo<256>>);

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: MIT
+#include <allot/arena.hpp>
+#include <allot/report/recorder.hpp>
+#include <allot/strategy/best_fit.hpp>
+
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 
 #include "system_allocations.hpp"
 
@@ -36,4 +42,27 @@ TEST_CASE("every way of asking the system allocator is counted") {
   delete static_cast<CacheLine*>(kept);
   CHECK(calls_of([] { kept = std::allocator<std::uint64_t>{}.allocate(8); }) == 1);
   std::allocator<std::uint64_t>{}.deallocate(static_cast<std::uint64_t*>(kept), 8);
+}
+
+TEST_CASE("a recorder's notices never ask the system allocator, whatever is full") {
+  using namespace allot;
+  using Watched = Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, report::Recorder>;
+  for (const report::Recording keeps :
+       {report::Recording::latest, report::Recording::first, report::Recording::everything}) {
+    Watched arena{
+        1 << 20,
+        {},
+        report::Recorder{
+            {.keeps = keeps, .file = "/dev/null", .events = 16, .blocks = 8, .names = 3}}};
+    arena.reserve(32);
+    std::array<Block, 20> blocks{};
+    constexpr std::array<std::string_view, 4> names{"a", "b", "c", "d"};
+    CHECK(calls_of([&] {
+            for (std::size_t i = 0; i < blocks.size(); ++i)
+              blocks[i] = arena.allocate({1000, 0, names[i % names.size()]});
+            for (Block& block : blocks) block = arena.shrink(block, 10);
+            static_cast<void>(arena.try_allocate(2 << 20));
+            for (const Block& block : blocks) arena.deallocate(block);
+          }) == 0);
+  }
 }

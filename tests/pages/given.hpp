@@ -171,6 +171,8 @@ struct docs_buffers {
 #if ALLOT_HAS_HIP
 struct docs_hip : Folder {};
 
+struct docs_traces : InNewFolder {};
+
 struct docs_weights : Folder {
   allot::gguf::File file{"model.gguf"};
   allot::HipDevice<> device{};

@@ -125,6 +125,42 @@ TEST_CASE("replay: a snapshot in protocol 0 and with several devices, as Python 
   CHECK(of_text["peak_bytes"] == 1536);
 }
 
+TEST_CASE("replay: an allot-trace 2, as text and in bytes, whole and cut off") {
+  const test::TemporaryFolder folder;
+  const std::string lines =
+      "# allot-trace 2\nstart process=4711 sample=1\nname value=1 text=weights\nunit value=256\n"
+      "allocate time=1000 offset=512 bytes=100 alignment=512 name=1\n"
+      "refuse time=1500 bytes=9999 value=1\nresize time=1500 offset=512 bytes=700\n"
+      "allocate time=1600 offset=2048 bytes=300\nfree time=2000 offset=512\n";
+  const std::string text = write_trace(folder, lines);
+  const std::string bytes = (folder.path() / "bytes").string();
+  const std::string back = (folder.path() / "back").string();
+  Json json = Json::parse(run_tool("replay --json " + text + " --binary " + bytes).out);
+  CHECK(json["format"] == "allot-trace 2");
+  CHECK(json["allocations"] == 3);
+  CHECK(json["peak_bytes"] == 1000);
+  CHECK(json["refused"] == 1);
+  CHECK(json["rows"][0]["unit"] == 256);
+  CHECK(json["recommended"].is_object());
+  json["file"] = "";
+  Json of_bytes = Json::parse(run_tool("replay --json " + bytes + " --text " + back).out);
+  CHECK(of_bytes["recommended"]["capacity"] == json["recommended"]["capacity"]);
+  CHECK(test::read_file(back) == lines);
+  CHECK(run_tool("replay " + bytes + " --text " + back).status == 1);
+
+  std::filesystem::resize_file(bytes, std::filesystem::file_size(bytes) - 1);
+  const Outcome cut = run_tool("replay " + bytes);
+  CHECK_MESSAGE(says(cut.out, "cut off in its last event"), cut.out);
+  CHECK(says(cut.out, "3 allocations, 1 frees"));  // the resized block's
+
+  const std::string second = "start process=4711 sample=64\nallocate time=0 offset=0 bytes=9\n";
+  const Json sampled = replayed(lines + second);
+  CHECK(sampled["sample"] == 64);
+  CHECK(sampled["frees"] == 3);  // the first recording's last block is gone
+  CHECK(sampled["recommended"] == nullptr);
+  CHECK(replayed(lines + "lost value=3\n")["lost"] == 3);
+}
+
 TEST_CASE("replay: allocations that were recorded twice, and equal rows, are mentioned") {
   const test::TemporaryFolder folder;
   const std::string file =
@@ -159,6 +195,10 @@ TEST_CASE("replay: what is malformed is one line, with its place, and status 1")
       {"# allot-trace 1\na 0 100 3\n", ":2: alignment 3 is not a power of two"},
       {"# allot-trace 1\na 0 -1 1\n", ":2: size '-1' is not a whole number"},
       {"# allot-trace 1\n", "no allocations"},
+      {"# allot-trace 2\nfree offset=0\n", ":2: the first record is not a start: 'free offset=0'"},
+      {"\x10\x01"
+       "allot-trace 2\x01\x01\x01\x03",
+       "byte 17: a record is shorter than its kind"},
       {"action,addr,size\nalloc,1,2\n", ":1: no column 'stream'"},
       {"action,addr,size,stream\nalloc,1,2\n", ":2: 3 fields"},
       {"action,addr,size,stream\nalloc,xyz,2,0\n", ":2: address 'xyz'"},

@@ -33,6 +33,22 @@ concept Observer = std::move_constructible<ObserverType> &&
   noexcept;
 };
 
+/// An observer that tells resizes in place from frees. Others see a block freed and one allocated.
+template <class ObserverType>
+concept NotedOfResizes = Observer<ObserverType> &&
+    requires(ObserverType o, const Block& block, const Request& request) {
+  { o.resized(block, block, request) }
+  noexcept;  // before, now, and the bytes that it holds now
+};
+
+/// An observer that tells refusals that are thrown from those that return nothing. It is notified
+/// after `refused`.
+template <class ObserverType>
+concept NotedOfThrows = Observer<ObserverType> && requires(ObserverType o) {
+  { o.refusal_thrown() }
+  noexcept;
+};
+
 /// An observer that finds blocks by offset: `AddressIndex`, or several observers with one. The arena
 /// then has `block_at`.
 template <class ObserverType>
@@ -52,5 +68,25 @@ struct Unobserved {
 };
 
 static_assert(Observer<Unobserved>);
+
+namespace detail {
+
+template <Observer ObserverType>
+constexpr void notify_resized(ObserverType& observer, const Block& before, const Block& now,
+                              const Request& request) noexcept {
+  if constexpr (NotedOfResizes<ObserverType>) {
+    observer.resized(before, now, request);
+  } else {
+    observer.deallocated(before);
+    observer.allocated(now, request);
+  }
+}
+
+template <Observer ObserverType>
+constexpr void notify_thrown(ObserverType& observer) noexcept {
+  if constexpr (NotedOfThrows<ObserverType>) observer.refusal_thrown();
+}
+
+}  // namespace detail
 
 }  // namespace allot

@@ -37,6 +37,17 @@ class Observers {
     std::apply([&](auto&... o) { (o.refused(request, reason), ...); }, observers_);
   }
 
+  /// Notifies each of a resize, or of a free and an allocation.
+  void resized(const Block& before, const Block& now, const Request& request) noexcept {
+    std::apply([&](auto&... o) { (detail::notify_resized(o, before, now, request), ...); },
+               observers_);
+  }
+
+  /// Notifies those that are `NotedOfThrows`.
+  void refusal_thrown() noexcept {
+    std::apply([](auto&... o) { (detail::notify_thrown(o), ...); }, observers_);
+  }
+
   /// Like `AddressIndex`'s, if one of the observers is one.
   [[nodiscard]] std::optional<Block> block_at_offset(std::uint64_t offset) const noexcept
       requires(IndexesBlocks<ObserverTypes> || ...) {

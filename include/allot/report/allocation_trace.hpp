@@ -36,6 +36,15 @@ struct AllocationTrace {
   std::uint64_t unknown_frees = 0;  ///< of blocks that were there before the recording began
   std::uint64_t repeated = 0;       ///< allocations that were recorded twice
   std::uint64_t empty = 0;          ///< allocations of no bytes, which take nothing
+  std::uint64_t refused = 0;        ///< requests that the recorded allocator refused
+  std::uint64_t lost = 0;           ///< events that the recorder had no room for
+  std::uint64_t sample = 1;         ///< one block in this many was recorded
+  bool is_cut_off = false;          ///< the file ends in the middle of an event
+
+  /// Returns whether all that was live at any time is in it, so that its figures are not too low.
+  [[nodiscard]] bool is_complete() const noexcept {
+    return unknown_frees == 0 && lost == 0 && sample == 1;
+  }
 };
 
 namespace detail {
@@ -130,6 +139,31 @@ class TraceBuilder {
   }
 
   /// Returns whether a block is live at an address.
+  /// The block has another size from here on, as a free and an allocation.
+  /// Throws: as `allocate`.
+  void resize(std::uint64_t address, std::uint64_t bytes) {
+    const auto live = live_.find(address);
+    if (live == live_.end()) {
+      ++trace_.unknown_frees;
+      return;
+    }
+    AllocationTrace::Block block = trace_.blocks[live->second];
+    block.bytes = bytes;
+    free(address);
+    allocate(address, block);
+  }
+
+  /// The program ended: what is live is gone.
+  void free_all() {
+    for (const auto& [address, number] : live_) trace_.events.push_back({number, true});
+    live_.clear();
+    empty_.clear();
+  }
+
+  /// For what is known besides: counts of what is not in the blocks.
+  [[nodiscard]] AllocationTrace& trace() noexcept { return trace_; }
+
+  /// Returns whether a block is live there. Complexity: constant in the mean.
   [[nodiscard]] bool is_live(std::uint64_t address) const { return live_.contains(address); }
 
   /// Ends the trace and returns it. \param alignment  of every block, at least

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `os::AppendFile`: a file that grows at its end, and keeps what was written if the program ends.
+#pragma once
+
+#include <allot/os/descriptor.hpp>
+#include <allot/os/file_error.hpp>
+#include <allot/os/path.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace allot::os {
+
+/// A file that is open for writing at its end, as it is then.
+class AppendFile {
+ public:
+  /// Opens a file, or makes it. Throws: `FileError` naming the file and the system's reason.
+  explicit AppendFile(Path path) {
+    const std::string text = std::move(path).text();
+    descriptor_ = Descriptor{::open(text.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
+    if (!descriptor_.is_open()) throw_file_error(text, 0, "cannot write");
+  }
+
+  /// Writes bytes at the end. Returns false if the system refuses some of them; the ones before may
+  /// be there. Never calls the system allocator.
+  [[nodiscard]] bool append(std::span<const std::byte> bytes) noexcept {
+    constexpr std::size_t most = std::size_t{1} << 30;
+    while (!bytes.empty()) {
+      const std::size_t wanted = bytes.size() < most ? bytes.size() : most;
+      const ::ssize_t put = ::write(descriptor_.number(), bytes.data(), wanted);
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) return false;
+      bytes = bytes.subspan(static_cast<std::size_t>(put));
+    }
+    return true;
+  }
+
+ private:
+  Descriptor descriptor_;
+};
+
+}  // namespace allot::os

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: MIT
+// What an arena does, recorded and read again.
+#include <allot/arena.hpp>
+#include <allot/observer/ledger.hpp>
+#include <allot/observer/observers.hpp>
+#include <allot/report/recorder.hpp>
+#include <allot/report/trace_text.hpp>
+#include <allot/strategy/best_fit.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "support/manual_clock.hpp"
+#include "support/random.hpp"
+#include "support/test_data.hpp"
+
+namespace {
+
+using namespace allot;
+using report::Recorder;
+using report::RecorderOptions;
+using report::Recording;
+using report::TraceDecoder;
+using report::TraceEncoder;
+using report::TraceKind;
+using report::TraceRecord;
+using test::ManualClock;
+
+template <class ObserverType = Recorder>
+using Watched = Arena<BestFit, AlignTo<256>, Unsynchronized, OffsetsOnly, ObserverType>;
+
+/// The records of a trace, with texts of their own.
+struct Decoded {
+  std::vector<TraceRecord> records;
+  std::vector<std::string> texts;
+  std::string error;
+  bool is_cut_off = false;
+};
+
+Decoded decoded(std::string_view bytes) {
+  Decoded all;
+  TraceDecoder decoder;
+  for (;;) {
+    const auto read = decoder.decode(bytes.substr(0, TraceEncoder::most_bytes));
+    if (read.status == TraceDecoder::Status::malformed) all.error = read.error;
+    if (read.status == TraceDecoder::Status::end) all.is_cut_off = !bytes.empty();
+    if (read.bytes == 0) return all;
+    if (read.status == TraceDecoder::Status::record) {
+      all.records.push_back(read.record);
+      all.records.back().text = {};
+      all.texts.emplace_back(read.record.text);
+    }
+    bytes.remove_prefix(read.bytes);
+  }
+}
+
+std::string text_of(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+template <class ArenaType>
+std::string recording_of(ArenaType& arena) {
+  return arena.with_observer([](const auto& recorder) { return text_of(recorder.recording()); });
+}
+
+std::string file_text(const std::filesystem::path& path) {
+  std::ifstream in{path, std::ios::binary};
+  std::ostringstream text;
+  text << in.rdbuf();
+  return std::move(text).str();
+}
+
+std::string encoded(const std::vector<TraceRecord>& records) {
+  std::string bytes;
+  TraceEncoder encoder;
+  std::byte one[TraceEncoder::most_bytes];
+  for (const TraceRecord& record : records)
+    bytes.append(reinterpret_cast<const char*>(one), encoder.encode(record, one));
+  return bytes;
+}
+
+/// What is live at the end of a recording: offsets and bytes. Every free must be of a known block.
+std::map<std::uint64_t, std::uint64_t> live_in(const Decoded& all) {
+  std::map<std::uint64_t, std::uint64_t> live;
+  for (const TraceRecord& record : all.records) {
+    switch (record.kind) {
+      case TraceKind::start:
+        live.clear();
+        break;
+      case TraceKind::live:
+      case TraceKind::allocate:
+        REQUIRE(live.emplace(record.offset, record.bytes).second);
+        break;
+      case TraceKind::resize:
+        REQUIRE(live.contains(record.offset));
+        live[record.offset] = record.bytes;
+        break;
+      case TraceKind::free:
+        REQUIRE(live.erase(record.offset) == 1);
+        break;
+      default:
+        break;
+    }
+  }
+  return live;
+}
+
+std::size_t count_of(const Decoded& all, TraceKind kind) {
+  std::size_t count = 0;
+  for (const TraceRecord& record : all.records) count += record.kind == kind;
+  return count;
+}
+
+/// Random calls; returns what is live at the end.
+template <class ArenaType>
+std::map<std::uint64_t, std::uint64_t> churn(ArenaType& arena, std::uint64_t seed, int steps) {
+  std::mt19937_64 random{seed};
+  std::map<std::uint64_t, std::uint64_t> requested;
+  std::vector<Block> live;
+  for (int i = 0; i < steps; ++i) {
+    const std::size_t at = live.empty() ? 0 : random() % live.size();
+    const std::uint64_t bytes = 1 + random() % 5000;
+    if (live.size() > 30 || (!live.empty() && random() % 3 == 0)) {
+      requested.erase(live[at].offset);
+      arena.deallocate(live[at]);
+      live.erase(live.begin() + static_cast<std::ptrdiff_t>(at));
+    } else if (!live.empty() && random() % 4 == 0) {
+      const auto expanded = arena.try_expand(live[at], bytes);
+      if (!expanded) continue;
+      live[at] = *expanded;
+      if (requested[live[at].offset] < bytes) requested[live[at].offset] = bytes;
+    } else if (const auto block = arena.try_allocate({bytes, 0, "block " + std::to_string(at)})) {
+      live.push_back(*block);
+      requested[block->offset] = bytes;
+    }
+  }
+  return requested;
+}
+
+}  // namespace
+
+TEST_CASE("a recording has every call with bytes, alignment, name, offset, thread and time") {
+  using Timed = report::RecorderOf<ManualClock>;
+  ManualClock::time = std::chrono::nanoseconds{1000};
+  Watched<Timed> arena{4096};
+  ManualClock::time += std::chrono::nanoseconds{5};
+  const Block first = arena.allocate({100, 0, "weights"});
+  const Block second = arena.allocate({300, 512, "scratch"});
+  ManualClock::time += std::chrono::nanoseconds{70};
+  CHECK_THROWS_AS(static_cast<void>(arena.allocate({5000, 256, "weights"})), OutOfMemory);
+  arena.deallocate(first);
+  const Block shrunk = arena.shrink(second, 200);
+  const Decoded all = decoded(recording_of(arena));
+  CHECK(all.error == "");
+  REQUIRE(all.records.size() == 10);
+  CHECK(all.records[0].kind == TraceKind::start);
+  CHECK(all.records[0].sample == 1);
+  CHECK(all.records[0].process != 0);
+  CHECK(all.texts[1] == "weights");
+  CHECK(all.records[2].value == 2);
+  CHECK(all.records[3] == TraceRecord{.kind = TraceKind::unit, .value = 256});
+  CHECK(all.records[4].kind == TraceKind::thread);
+  CHECK(all.records[5] ==
+        TraceRecord{.kind = TraceKind::allocate, .time = 5, .bytes = 100, .name = 1});
+  CHECK(all.records[6] == TraceRecord{.kind = TraceKind::allocate,
+                                      .time = 5,
+                                      .offset = 512,
+                                      .bytes = 300,
+                                      .alignment = 512,
+                                      .name = 2});
+  CHECK(all.records[7] ==
+        TraceRecord{.kind = TraceKind::refuse,
+                    .time = 75,
+                    .bytes = 5000,
+                    .alignment = 256,
+                    .name = 1,
+                    .value = static_cast<std::uint64_t>(RefusalReason::too_large)});
+  CHECK(all.records[8] == TraceRecord{.kind = TraceKind::free, .time = 75});
+  CHECK(all.records[9] ==
+        TraceRecord{.kind = TraceKind::resize, .time = 75, .offset = 512, .bytes = 200});
+  CHECK(arena.owns(shrunk));
+}
+
+TEST_CASE("the latest events begin with what was live before them") {
+  for (std::uint64_t seed = test::first_seed(); seed < test::first_seed() + 20; ++seed) {
+    INFO("ALLOT_SEED=" << seed);
+    for (const std::uint32_t events : {1U, 7U, 100U, 1000U}) {
+      Watched<> arena{100'000, {}, Recorder{{.events = events}}};
+      const auto live = churn(arena, seed, 300);
+      const Decoded all = decoded(recording_of(arena));
+      REQUIRE(all.error == "");
+      REQUIRE(live_in(all) == live);
+      REQUIRE(arena.with_observer([](auto& recorder) { return recorder.lost(); }) == 0);
+    }
+  }
+}
+
+TEST_CASE("the latest events are written once, when a refusal is first thrown") {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "refused.trace";
+  Watched<> arena{4096, {}, Recorder{{.file = file.string(), .events = 2}}};
+  static_cast<void>(arena.allocate(1000));
+  static_cast<void>(arena.allocate(1000));
+  CHECK(!arena.try_allocate(9999));
+  CHECK(!std::filesystem::exists(file));
+  CHECK_THROWS_AS(static_cast<void>(arena.allocate(8888)), OutOfMemory);
+  const std::string written = file_text(file);
+  const Decoded all = decoded(written);
+  CHECK(count_of(all, TraceKind::live) == 2);
+  REQUIRE(count_of(all, TraceKind::refuse) == 2);
+  CHECK(all.records.back().bytes == 8888);
+  CHECK_THROWS_AS(static_cast<void>(arena.allocate(7777)), OutOfMemory);
+  CHECK(file_text(file) == written);
+
+  Watched<> nowhere{4096, {}, Recorder{{.file = (folder.path() / "none" / "x").string()}}};
+  CHECK_THROWS_AS(static_cast<void>(nowhere.allocate(8888)), OutOfMemory);
+  CHECK(nowhere.with_observer([](auto& recorder) { return recorder.failed_writes(); }) == 1);
+}
+
+TEST_CASE("everything goes to a file, to which the next recording is appended") {
+  const test::TemporaryFolder folder;
+  const std::string file = (folder.path() / "all.trace").string();
+  for (int run = 0; run < 2; ++run) {
+    Watched<> arena{
+        100'000, {}, Recorder{{.keeps = Recording::everything, .file = file, .events = 16}}};
+    const auto live = churn(arena, 5, 200);
+    arena.with_observer([](auto& recorder) {
+      recorder.flush();
+      CHECK(recorder.lost() == 0);
+      CHECK_THROWS_AS(static_cast<void>(recorder.recording()), std::logic_error);
+    });
+    const Decoded all = decoded(file_text(file));
+    CHECK(all.error == "");
+    CHECK(!all.is_cut_off);
+    CHECK(count_of(all, TraceKind::start) == static_cast<std::size_t>(run + 1));
+    CHECK(live_in(all) == live);
+  }
+}
+
+TEST_CASE(
+    "a recording that is cut off anywhere is read up to there, in at most 16 bytes an event") {
+  Watched<> arena{100'000, {}, Recorder{{.events = 5000}}};
+  static_cast<void>(churn(arena, 7, 3000));
+  const std::string whole = recording_of(arena);
+  const std::uint64_t events =
+      arena.with_observer([](auto& recorder) { return recorder.events(); });
+  CHECK(whole.size() <= 16 * events);
+  const Decoded all = decoded(whole);
+  for (std::size_t length = 0; length < whole.size(); length += 1 + length / 50) {
+    const Decoded part = decoded(std::string_view{whole}.substr(0, length));
+    REQUIRE(part.error == "");
+    REQUIRE(part.records.size() < all.records.size());
+    REQUIRE(std::equal(part.records.begin(), part.records.end(), all.records.begin()));
+  }
+}
+
+TEST_CASE("a sample is of blocks, each with all of its events") {
+  Watched<> arena{1'000'000, {}, Recorder{{.sample = 4}}};
+  const auto live = churn(arena, 11, 4000);
+  const Decoded all = decoded(recording_of(arena));
+  CHECK(all.records[0].sample == 4);
+  const auto sampled = live_in(all);
+  for (const auto& [offset, bytes] : sampled) CHECK(live.at(offset) == bytes);
+  const std::size_t made = count_of(all, TraceKind::allocate);
+  CHECK(made > 200);
+  CHECK(made < 1000);
+}
+
+TEST_CASE("what has no room is counted, and the rest is right") {
+  Watched<> first{100'000, {}, Recorder{{.keeps = Recording::first, .events = 50}}};
+  static_cast<void>(churn(first, 3, 200));
+  const Decoded kept = decoded(recording_of(first));
+  CHECK(kept.records.back().kind == TraceKind::lost);
+  CHECK(kept.records.back().value > 0);
+  static_cast<void>(live_in(kept));
+
+  Watched<> few{100'000, {}, Recorder{{.blocks = 2, .names = 1}}};
+  for (int i = 0; i < 4; ++i) static_cast<void>(few.allocate({10, 0, std::to_string(i)}));
+  const Decoded some = decoded(recording_of(few));
+  CHECK(count_of(some, TraceKind::name) == 1);
+  CHECK(count_of(some, TraceKind::allocate) == 4);
+  CHECK(some.records.back().value >= 2);
+
+  CHECK_THROWS_AS(Recorder{{.events = 0}}, std::invalid_argument);
+  CHECK_THROWS_AS(Recorder{{.sample = 0}}, std::invalid_argument);
+  CHECK_THROWS_AS(Recorder{{.keeps = Recording::everything}}, std::invalid_argument);
+}
+
+TEST_CASE("several observers: each is notified of resizes and throws as it can be") {
+  Watched<Observers<Ledger, Recorder>> arena{100'000};
+  const Block block = arena.allocate(1000);
+  static_cast<void>(arena.shrink(block, 10));
+  arena.with_observer([](auto& both) {
+    CHECK(both.template get<Ledger>().allocations() == 2);
+    CHECK(both.template get<Recorder>().events() == 2);
+  });
+}
+
+TEST_CASE("records of every kind are the same after bytes and after text") {
+  const std::vector<TraceRecord> records{
+      {.kind = TraceKind::start, .process = 77, .sample = 3},
+      {.kind = TraceKind::name, .value = 1, .text = "a \\ name\nof two lines"},
+      {.kind = TraceKind::unit, .value = 512},
+      {.kind = TraceKind::thread, .value = 3},
+      {.kind = TraceKind::stream, .value = ~std::uint64_t{0}},
+      {.kind = TraceKind::device, .value = 1, .text = "gfx1100"},
+      {.kind = TraceKind::call_site, .value = 12, .text = "main.cpp"},
+      {.kind = TraceKind::live, .offset = 512, .bytes = 9, .alignment = 4096, .name = 1},
+      {.kind = TraceKind::allocate, .time = 10, .offset = std::uint64_t{1} << 50, .bytes = 1},
+      {.kind = TraceKind::resize, .time = 10, .offset = 512, .bytes = std::uint64_t{1} << 60},
+      {.kind = TraceKind::copy, .time = 11, .offset = 1024, .bytes = 4, .value = 2},
+      {.kind = TraceKind::refuse, .time = 12, .bytes = 4, .name = 1, .value = 1},
+      {.kind = TraceKind::failed_call, .time = 13, .value = 2, .text = "hipMalloc"},
+      {.kind = TraceKind::free, .time = 1'000'000'000'000, .offset = 512},
+      {.kind = TraceKind::lost, .value = 4},
+  };
+  const std::string bytes = encoded(records);
+  const Decoded all = decoded(bytes);
+  CHECK(all.error == "");
+  REQUIRE(all.records.size() == records.size());
+  report::TraceTextReader<> reader;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    TraceRecord read = all.records[i];
+    read.text = all.texts[i];
+    CHECK(read == records[i]);
+    const std::string line = report::to_text(read);
+    INFO(line);
+    CHECK(line.find('\n') == std::string::npos);
+    TraceRecord again;
+    CHECK(reader.read(line, again) == nullptr);
+    CHECK(again == records[i]);
+  }
+}
+
+TEST_CASE("docs/traces.md has the bytes of an event") {
+  const std::string bytes =
+      encoded({{.kind = TraceKind::start, .process = 1, .sample = 1},
+               {.kind = TraceKind::unit, .value = 256},
+               {.kind = TraceKind::allocate, .time = 1000, .offset = 512, .bytes = 100}});
+  CHECK(bytes.ends_with("\x05\x03\xe8\x07\x02\x64"));
+}
+
+TEST_CASE("kinds and fields of later versions are skipped, and what is wrong is refused") {
+  const std::string start = encoded({{.kind = TraceKind::start, .process = 1, .sample = 1}});
+  const auto error_of = [&](std::string_view bytes) {
+    return decoded(start + std::string{bytes}).error;
+  };
+  const Decoded later =
+      decoded(start + std::string{"\x03\x3e\x01\x02\0\x02\x08\x05\x04\x08\x05\x06\x07", 13});
+  CHECK(later.error == "");
+  CHECK(count_of(later, TraceKind::lost) == 2);
+
+  CHECK(decoded("\x02\x08\x05").error == "the first record is not a start");
+  CHECK(decoded("\x0f\x01"
+                "allot-trace 9\x01")
+            .error == "the recording is not of version 2 of allot-trace");
+  CHECK(error_of("\x01\x03") == "a record is shorter than its kind");
+  CHECK(error_of("\x0c\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x01") ==
+        "a number has more than 64 bits");
+  CHECK(error_of("\x02\x09\x03") == "a unit is not a power of two");
+  CHECK(error_of("\x04\x87\x01\x01\x40") == "an alignment has more than 64 bits");
+  CHECK(error_of("\x03\x09\x80\x08\x0b\x04\x01\xff\xff\xff\xff\xff\xff\xff\xff\x7f") ==
+        "an offset has more than 64 bits");
+
+  report::TraceTextReader<> reader;
+  TraceRecord record;
+  for (const std::pair<const std::string, std::string>& each : std::map<std::string, std::string>{
+           {"free offset=1", "the first record is not a start"},
+           {"start", "a start needs sample=N"},
+           {"padding", "does not begin with a kind"},
+           {"start sample=x", "not a whole number"},
+           {"start sample=18446744073709551616", "not a whole number"},
+           {"start size=1", "not key=value of a known key"},
+           {"start sample=1 offset=4", "does not have"},
+           {"start sample=1 text=\\x0", "does not have"}}) {
+    const std::string& line = each.first;
+    INFO(line);
+    const char* const error = reader.read(line, record);
+    REQUIRE(error != nullptr);
+    if (line.find("text") == std::string::npos)
+      CHECK(std::string_view{error}.find(each.second) != std::string_view::npos);
+  }
+  CHECK(reader.read("start sample=1", record) == nullptr);
+  CHECK(reader.read("unit value=256", record) == nullptr);
+  CHECK(reader.read("free time=9 offset=256", record) == nullptr);
+  CHECK(std::string_view{reader.read("free time=8 offset=256", record)} ==
+        "a time lies before that of the last event");
+  CHECK(std::string_view{reader.read("free time=9 offset=255", record)} ==
+        "an offset is not a multiple of the unit");
+  CHECK(std::string_view{reader.read("name value=1 text=\\y", record)} ==
+        "a backslash that begins no \\xNN");
+}
