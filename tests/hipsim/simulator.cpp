@@ -152,6 +152,7 @@ void Simulator::reset(const Options& wanted) {
   }
   for (const SimulatedDevice& device : devices) ::close(device.memory_file);
   for (hipStream_t stream : streams) delete stream;
+  for (const auto& [device, stream] : default_streams_) delete stream;
   for (hipEvent_t event : events) delete event;
   for (hipMemPool_t pool : pools) delete pool;
   allocations.clear();
@@ -477,10 +478,15 @@ hipStream_t Simulator::default_stream(int device) {
       return found->second;
   }
   hipStream_t const made = make_stream(device);
-  const std::scoped_lock lock{mutex};
-  default_streams_[device] = made;
-  streams.erase(made);  // the runtime's own: not counted as live
-  return made;
+  {
+    const std::scoped_lock lock{mutex};
+    if (default_streams_.emplace(device, made).second) {
+      streams.erase(made);  // the runtime's own: not counted as live
+      return made;
+    }
+  }
+  destroy_stream(made);  // another thread was first
+  return default_stream(device);
 }
 
 hipError_t Simulator::check_stream(hipStream_t stream, const char* what) {
