@@ -485,7 +485,7 @@ hipStream_t Simulator::default_stream(int device) {
       return made;
     }
   }
-  destroy_stream(made);  // another thread was first
+  static_cast<void>(destroy_stream(made));  // another thread was first
   return default_stream(device);
 }
 
