@@ -138,7 +138,6 @@ class TraceBuilder {
     }
   }
 
-  /// Returns whether a block is live at an address.
   /// The block has another size from here on, as a free and an allocation.
   /// Throws: as `allocate`.
   void resize(std::uint64_t address, std::uint64_t bytes) {
