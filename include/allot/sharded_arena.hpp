@@ -136,6 +136,7 @@ class ShardedArena {
     if (!part) return std::nullopt;
     return whole(*part, shard);
   }
+  /// The same by address.
   [[nodiscard]] std::optional<Block> block_at(const void* address) const requires
       IndexesBlocks<observer_type> && Addressable<memory_type> {
     return block_at_offset(reinterpret_cast<std::uintptr_t>(address) -
