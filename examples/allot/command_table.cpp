@@ -54,7 +54,7 @@ const std::vector<Command>& commands() {
        setup(add_merge_options, merge)},
       {"offsets", "Plan buffers whose lifetimes are known into one block",
        "  allot offsets graph.csv --svg graph.svg\n"
-       "  allot offsets graph.csv --capacity 64MiB             fits, or what to keep elsewhere\n"
+       "  allot offsets graph.csv --capacity 64MiB             what to keep elsewhere\n"
        "  allot offsets graph.csv --out placed.csv --work 3000000000\n",
        setup(add_offsets_options, offsets)},
       {"replay", "Run a recorded trace over every strategy, and name the arena to write",

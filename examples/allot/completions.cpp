@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -33,6 +34,16 @@ std::string command_names() {
   return names + "help";
 }
 
+/// What a list of options has room for: what comes before the values and the conditions.
+std::string short_description_of(const CLI::Option& option) {
+  const std::string& text = option.get_description();
+  std::size_t end = text.size();
+  for (const char* const after : {": ", "; ", ", as in "}) end = std::min(end, text.find(after));
+  return text.substr(0, end);
+}
+
+bool takes_file(const CLI::Option& option) { return value_of(option) == "FILE"; }
+
 /// The words of an argument without a name: those of `completions`, or file names.
 std::vector<std::string> positional_words(const CLI::App& parser) {
   for (const CLI::Option* option : positionals_of(parser)) {
@@ -41,41 +52,57 @@ std::vector<std::string> positional_words(const CLI::App& parser) {
   return {};
 }
 
+bool has_files(const CLI::App& parser) {
+  return !positionals_of(parser).empty() && positional_words(parser).empty();
+}
+
+/// `_allot_no_files`: names of files are not offered.
 std::string bash_command(const Command& command, const CLI::App& parser) {
   std::vector<std::string> all;
-  std::vector<std::string> free_values;
   std::string text = "    " + command.name + ")\n      case $last in\n";
   for (const CLI::Option* option : options_of(parser)) {
     const std::vector<std::string> names = names_of(*option);
     all.insert(all.end(), names.begin(), names.end());
     if (value_of(*option).empty()) continue;
-    if (const auto words = words_of(*option); !words.empty()) {
-      text += "        " + names.back() + ") words=" + shell_word(joined(words)) + " ;;\n";
+    text += "        " + names.back() + ") ";
+    const auto words = words_of(*option);
+    if (!words.empty()) {
+      text += "_allot_no_files; words=" + shell_word(joined(words));
     } else {
-      free_values.push_back(names.back());
+      text += takes_file(*option) ? "return" : "_allot_no_files; return";
     }
+    text += " ;;\n";
   }
-  for (const std::string& name : free_values) text += "        " + name + ") return ;;\n";
   text += "        *)\n          case $word in\n            -*) words=" + shell_word(joined(all)) +
           " ;;\n";
-  if (const auto words = positional_words(parser); !words.empty())
-    text += "            *) words=" + shell_word(joined(words)) + " ;;\n";
+  if (!has_files(parser))
+    text +=
+        "            *) _allot_no_files; words=" + shell_word(joined(positional_words(parser))) +
+        " ;;\n";
   return text + "          esac\n          ;;\n      esac\n      ;;\n";
 }
 
 std::string bash_completions(const CLI::App& tool) {
   std::string text =
       "# Completions of allot for bash, made by: allot completions bash\n"
+      "_allot_no_files() { compopt +o default 2>/dev/null; }\n"
       "_allot() {\n"
       "  local word=${COMP_WORDS[COMP_CWORD]} last=${COMP_WORDS[COMP_CWORD-1]} words=\n"
       "  COMPREPLY=()\n"
+      "  # bash takes --option=value for three words.\n"
+      "  if [ \"$word\" = = ]; then\n"
+      "    word=\n"
+      "  elif [ \"$last\" = = ] && [ \"$COMP_CWORD\" -gt 2 ]; then\n"
+      "    last=${COMP_WORDS[COMP_CWORD-2]}\n"
+      "  fi\n"
       "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+      "    _allot_no_files\n"
       "    words='" +
       command_names() +
       " --help --version'\n"
       "  else\n"
       "  case ${COMP_WORDS[1]} in\n"
-      "    help) words='" +
+      "    help) _allot_no_files; words='" +
       command_names() + "' ;;\n";
   for (const Command& command : commands())
     text += bash_command(command, *tool.get_subcommand(command.name));
@@ -95,23 +122,30 @@ std::string zsh_text(std::string text) {
 }
 
 std::string zsh_command(const Command& command, const CLI::App& parser) {
-  std::string text = "    " + command.name + ")\n      _arguments \\\n";
+  std::string text = "    " + command.name + ")\n      _arguments";
   for (const CLI::Option* option : options_of(parser)) {
     const std::string value = value_of(*option);
     const auto words = words_of(*option);
+    const bool is_repeated = option->get_expected_max() > 1;
     for (const std::string& name : names_of(*option)) {
-      std::string spec = name + (value.empty() || !name.starts_with("--") ? "" : "=") + "[" +
-                         zsh_text(description_of(*option)) + "]";
-      if (!value.empty())
-        spec += ":" + zsh_text(value) + ":" + (words.empty() ? "" : "(" + joined(words) + ")");
-      text += "        " + shell_word(spec) + " \\\n";
+      std::string spec = (is_repeated ? "*" : "") + name +
+                         (value.empty() || !name.starts_with("--") ? "" : "=") + "[" +
+                         zsh_text(short_description_of(*option)) + "]";
+      if (!value.empty()) {
+        spec += ":" + zsh_text(value) + ":";
+        if (!words.empty()) spec += "(" + joined(words) + ")";
+        if (takes_file(*option)) spec += "_files";
+      }
+      text += " \\\n        " + shell_word(spec);
     }
   }
-  const auto words = positional_words(parser);
-  const std::string files = words.empty() ? "_files" : "(" + joined(words) + ")";
-  return text + "        " + shell_word("*:argument:" + files) + "\n      ;;\n";
+  if (has_files(parser)) text += " \\\n        '*:file:_files'";
+  if (const auto words = positional_words(parser); !words.empty())
+    text += " \\\n        " + shell_word(":argument:(" + joined(words) + ")");
+  return text + "\n      ;;\n";
 }
 
+/// Both as a function that zsh finds in its `fpath`, and as a script that is sourced.
 std::string zsh_completions(const CLI::App& tool) {
   std::string text =
       "#compdef allot\n"
@@ -124,7 +158,9 @@ std::string zsh_completions(const CLI::App& tool) {
   text +=
       "      'help:Show the help of a command'\n"
       "    )\n"
+      "    local -a options=('--help:Show the commands' '--version:Show the version')\n"
       "    _describe command commands\n"
+      "    _describe -o option options\n"
       "    return\n"
       "  fi\n"
       "  local command=$words[2]\n"
@@ -135,31 +171,43 @@ std::string zsh_completions(const CLI::App& tool) {
       command_names() + " ;;\n";
   for (const Command& command : commands())
     text += zsh_command(command, *tool.get_subcommand(command.name));
-  return text + "  esac\n}\n_allot \"$@\"\n";
+  return text +
+         "  esac\n"
+         "}\n"
+         "if [[ $funcstack[1] == _allot ]]; then\n"
+         "  _allot \"$@\"\n"
+         "else\n"
+         "  compdef _allot allot\n"
+         "fi\n";
 }
 
 std::string fish_completions(const CLI::App& tool) {
-  std::string text = "# Completions of allot for fish, made by: allot completions fish\n";
-  const std::string first = "complete -c allot -n __fish_use_subcommand ";
+  std::string text =
+      "# Completions of allot for fish, made by: allot completions fish\n"
+      "function __allot_command_is\n"
+      "  set -l words (commandline -opc)\n"
+      "  contains -- \"$words[2]\" $argv\n"
+      "end\n";
+  const std::string first = "complete -c allot -n '__allot_command_is \"\"' -f ";
   for (const Command& command : commands())
-    text += first + "-f -a " + command.name + " -d " + shell_word(command.summary) + "\n";
-  text += first + "-f -a help -d 'Show the help of a command'\n" + first +
-          "-l version -d 'Show the version'\n";
+    text += first + "-a " + command.name + " -d " + shell_word(command.summary) + "\n";
+  text += first + "-a help -d 'Show the help of a command'\n" + first +
+          "-l help -d 'Show the commands'\n" + first + "-l version -d 'Show the version'\n" +
+          "complete -c allot -n '__allot_command_is help' -f -a '" + command_names() + "'\n";
   for (const Command& command : commands()) {
     const CLI::App& parser = *tool.get_subcommand(command.name);
-    const std::string within =
-        "complete -c allot -n '__fish_seen_subcommand_from " + command.name + "' ";
+    const std::string within = "complete -c allot -n '__allot_command_is " + command.name + "' ";
+    if (!has_files(parser))
+      text += within + "-f -a " + shell_word(joined(positional_words(parser))) + "\n";
     for (const CLI::Option* option : options_of(parser)) {
       std::string names;
       for (const std::string& name : option->get_snames()) names += "-s " + name + " ";
       for (const std::string& name : option->get_lnames()) names += "-l " + name + " ";
       const auto words = words_of(*option);
-      text += within + names + (value_of(*option).empty() ? "" : "-x ") +
-              (words.empty() ? "" : "-a " + shell_word(joined(words)) + " ") + "-d " +
-              shell_word(description_of(*option)) + "\n";
+      if (!value_of(*option).empty()) names += takes_file(*option) ? "-r -F " : "-x ";
+      text += within + names + (words.empty() ? "" : "-a " + shell_word(joined(words)) + " ") +
+              "-d " + shell_word(short_description_of(*option)) + "\n";
     }
-    if (const auto words = positional_words(parser); !words.empty())
-      text += within + "-f -a " + shell_word(joined(words)) + "\n";
   }
   return text;
 }

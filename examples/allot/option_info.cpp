@@ -23,11 +23,10 @@ std::vector<std::string> words_of(const CLI::Option& option) {
   const std::string type = value_of(option);
   std::vector<std::string> words;
   // A value that is not words alone, such as `last-row|every-row[:ELEMENTS]`, is none of them.
-  const bool are_words =
-      type.find('|') != std::string::npos && std::all_of(type.begin(), type.end(), [](char c) {
-        return std::islower(static_cast<unsigned char>(c)) != 0 || c == '|' || c == '-' ||
-               c == '_' || c == '.' || (c >= '0' && c <= '9');
-      });
+  const bool are_words = !type.empty() && std::all_of(type.begin(), type.end(), [](char c) {
+    return std::islower(static_cast<unsigned char>(c)) != 0 || c == '|' || c == '-' || c == '_' ||
+           c == '.' || (c >= '0' && c <= '9');
+  });
   if (!are_words) return words;
   for (std::size_t at = 0; at <= type.size();) {
     const std::size_t end = std::min(type.find('|', at), type.size());

@@ -292,8 +292,10 @@ void add_offsets_options(CLI::App& command, OffsetsOptions& options) {
              "Steps of the search, about 5 ns each; 300000000 by default", 1);
   add_size(command, "--stream-wait", options.stream_wait_bytes,
            "How much more a plan may take to save one wait of a stream for another");
-  command.add_option("--out", options.out, "Write the buffers with their offsets, as CSV");
-  command.add_option("--svg", options.svg, "Write a picture: time to the right, bytes upwards");
+  command.add_option("--out", options.out, "Write the buffers with their offsets, as CSV")
+      ->type_name("FILE");
+  command.add_option("--svg", options.svg, "Write a picture: time to the right, bytes upwards")
+      ->type_name("FILE");
   command.add_flag("--force", options.force, "Replace files that exist already");
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 }
