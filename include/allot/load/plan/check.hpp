@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -76,6 +77,50 @@ void check_bytes(const Plan& plan, std::uint64_t planned, const std::string* dev
                            what_to_cut(plan, device, deficit)};
 }
 
+/// Returns the plan with these options; nothing if it does not fit its devices, margin included.
+template <WeightPolicy Policy, Margin MarginType, GroupingPolicy Grouping>
+[[nodiscard]] std::optional<Plan> fitting_plan(const gguf::File& file, const PlanOptions& options,
+                                               const MarginType& margin, const Grouping& grouping) {
+  try {
+    Plan plan = make_plan<Policy>(file, options, grouping);
+    for (const PlannedDevice& device : options.devices) {
+      if (deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) != 0)
+        return std::nullopt;
+    }
+    return plan;
+  } catch (const InsufficientMemory&) {
+    return std::nullopt;
+  }
+}
+
+/// Returns the longest context that is tried: more tokens than any model has seen, if the engine
+/// can count them.
+template <class = void>
+[[nodiscard]] std::uint64_t most_tokens(const CacheOptions& cache) noexcept {
+  return smaller(std::uint64_t{1} << 32U, cache.engine->most_context) - 1;
+}
+
+/// Returns the largest number up to `most` for which `fits` returns true, 0 if there is none.
+/// Requires: if it returns false for a number, it does so for all larger ones. Calls it some sixty
+/// times.
+template <class Fits>
+[[nodiscard]] std::uint64_t largest_that(std::uint64_t most, Fits&& fits) {
+  std::uint64_t fitting = 0;
+  std::uint64_t refused = most + 1;
+  for (std::uint64_t tried = 1; tried <= most; tried *= 2) {
+    if (!fits(tried)) {
+      refused = tried;
+      break;
+    }
+    fitting = tried;
+  }
+  while (refused - fitting > 1) {
+    const std::uint64_t middle = fitting + (refused - fitting) / 2;
+    (fits(middle) ? fitting : refused) = middle;
+  }
+  return fitting;
+}
+
 }  // namespace detail
 
 /// Refuses a plan that, margin included, does not fit what each device has free.
@@ -107,34 +152,10 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
   if (!has_draft_cache && cache_items(file, *options.cache).empty()) {
     throw std::runtime_error{"the model keeps no KV cache, so any context fits; plan without one"};
   }
-  const auto fits = [&](std::uint64_t context) {
+  return detail::largest_that(detail::most_tokens(*options.cache), [&](std::uint64_t context) {
     options.cache->context = context;
-    try {
-      const Plan plan = make_plan<Policy>(file, options, grouping);
-      for (const PlannedDevice& device : options.devices) {
-        if (deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) != 0) return false;
-      }
-      return true;
-    } catch (const InsufficientMemory&) {
-      return false;
-    }
-  };
-  constexpr std::uint64_t many = std::uint64_t{1} << 32;  // more tokens than any model has seen
-  const std::uint64_t most = smaller(many, options.cache->engine->most_context);
-  std::uint64_t fitting = 0;
-  std::uint64_t refused = most;
-  for (std::uint64_t context = 1; context < most; context *= 2) {
-    if (!fits(context)) {
-      refused = context;
-      break;
-    }
-    fitting = context;
-  }
-  while (refused - fitting > 1) {
-    const std::uint64_t middle = fitting + (refused - fitting) / 2;
-    (fits(middle) ? fitting : refused) = middle;
-  }
-  return fitting;
+    return detail::fitting_plan<Policy>(file, options, margin, grouping).has_value();
+  });
 }
 
 }  // namespace allot::load

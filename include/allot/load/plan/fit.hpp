@@ -4,7 +4,6 @@
 /// of the two limits.
 #pragma once
 
-#include <allot/core/checked.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/check.hpp>
 #include <allot/load/plan/make_plan.hpp>
@@ -60,19 +59,23 @@ template <class = void>
   return true;
 }
 
-/// Returns true if a plan fits the devices of its options, margin included.
-template <WeightPolicy Policy, Margin MarginType, GroupingPolicy Grouping>
-[[nodiscard]] bool fits_devices(const gguf::File& file, const PlanOptions& options,
-                                const MarginType& margin, const Grouping& grouping) {
-  try {
-    const Plan plan = make_plan<Policy>(file, options, grouping);
-    for (const PlannedDevice& device : options.devices) {
-      if (deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) != 0) return false;
-    }
-    return true;
-  } catch (const InsufficientMemory&) {
-    return false;
+/// Returns which context to take and what limits it.
+/// \param most  the longest context that was tried
+template <class = void>
+[[nodiscard]] FittingContext context_of(const gguf::File& file, std::uint64_t fits_memory,
+                                        std::uint64_t most, bool beyond_training) {
+  FittingContext found{.trained = trained_context(file)};
+  found.fits_memory = fits_memory >= most ? FittingContext::any : fits_memory;
+  if (found.trained && !beyond_training && found.fits_memory >= *found.trained) {
+    found.context = *found.trained;
+    found.limited_by = LimitedBy::training;
+  } else if (found.fits_memory == FittingContext::any) {
+    found.context = found.trained.value_or(0);
+    found.limited_by = LimitedBy::nothing;
+  } else {
+    found.context = found.fits_memory;
   }
+  return found;
 }
 
 }  // namespace detail
@@ -86,27 +89,14 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
                                          bool beyond_training, const MarginType& margin = {},
                                          const Grouping& grouping = {}) {
   if (!options.cache) options.cache = CacheOptions{1};
-  FittingContext found{.trained = trained_context(file)};
-  const std::uint64_t most =
-      smaller(std::uint64_t{1} << 32U, options.cache->engine->most_context) - 1;
-  if (detail::is_independent_of_context(file, options)) {
-    const bool fits = detail::fits_devices<Policy>(file, options, margin, grouping);
-    found.fits_memory = fits ? FittingContext::any : 0;
-  } else {
-    found.fits_memory = largest_context<Policy>(file, std::move(options), margin, grouping);
-    if (found.fits_memory >= most) found.fits_memory = FittingContext::any;
+  const std::uint64_t most = detail::most_tokens(*options.cache);
+  if (!detail::is_independent_of_context(file, options)) {
+    const std::uint64_t fitting =
+        largest_context<Policy>(file, std::move(options), margin, grouping);
+    return detail::context_of(file, fitting, most, beyond_training);
   }
-  const bool has_any = found.fits_memory == FittingContext::any;
-  if (found.trained && !beyond_training && found.fits_memory >= *found.trained) {
-    found.context = *found.trained;
-    found.limited_by = LimitedBy::training;
-  } else if (has_any) {
-    found.context = found.trained.value_or(0);
-    found.limited_by = LimitedBy::nothing;
-  } else {
-    found.context = found.fits_memory;
-  }
-  return found;
+  const bool fits = detail::fitting_plan<Policy>(file, options, margin, grouping).has_value();
+  return detail::context_of(file, fits ? most : 0, most, beyond_training);
 }
 
 }  // namespace allot::load

@@ -34,26 +34,6 @@ template <class = void>
   });
 }
 
-/// Returns the largest number up to `most` for which `fits` holds, 0 if it does not hold for 1.
-/// Requires: where it does not hold, it does not for larger ones. Calls it some sixty times.
-template <class Fits>
-[[nodiscard]] std::uint64_t largest_that(std::uint64_t most, Fits&& fits) {
-  std::uint64_t fitting = 0;
-  std::uint64_t refused = most + 1;
-  for (std::uint64_t tried = 1; tried <= most; tried *= 2) {
-    if (!fits(tried)) {
-      refused = tried;
-      break;
-    }
-    fitting = tried;
-  }
-  while (refused - fitting > 1) {
-    const std::uint64_t middle = fitting + (refused - fitting) / 2;
-    (fits(middle) ? fitting : refused) = middle;
-  }
-  return fitting;
-}
-
 }  // namespace detail
 
 /// Returns the context that fits where the host is one of several devices: the one that the model
@@ -73,35 +53,14 @@ template <WeightPolicy Policy = DefaultWeights, Margin MarginType = UsualMargin,
   bool allows_layers = false;
   const auto fits = [&](std::uint64_t context) {
     options.cache->context = context;
-    try {
-      const Plan plan = make_plan<Policy>(file, options, grouping);
-      return (allows_layers || detail::host_has_experts_only(plan, options)) &&
-             std::all_of(
-                 options.devices.begin(), options.devices.end(), [&](const PlannedDevice& device) {
-                   return deficit_of(plan.bytes_on(device.name), device.free_bytes, margin) == 0;
-                 });
-    } catch (const InsufficientMemory&) {
-      return false;
-    }
+    const auto plan = detail::fitting_plan<Policy>(file, options, margin, grouping);
+    return plan && (allows_layers || detail::host_has_experts_only(*plan, options));
   };
-  FittingContext found{.trained = trained_context(file)};
-  const std::uint64_t most =
-      smaller(std::uint64_t{1} << 32U, options.cache->engine->most_context) - 1;
   if (!fits(1)) allows_layers = true;
+  const std::uint64_t most = detail::most_tokens(*options.cache);
   const bool is_fixed = detail::is_independent_of_context(file, options);
-  found.fits_memory =
-      is_fixed ? (fits(1) ? FittingContext::any : 0) : detail::largest_that(most, fits);
-  if (found.fits_memory >= most) found.fits_memory = FittingContext::any;
-  if (found.trained && !beyond_training && found.fits_memory >= *found.trained) {
-    found.context = *found.trained;
-    found.limited_by = LimitedBy::training;
-  } else if (found.fits_memory == FittingContext::any) {
-    found.context = found.trained.value_or(0);
-    found.limited_by = LimitedBy::nothing;
-  } else {
-    found.context = found.fits_memory;
-  }
-  return found;
+  const std::uint64_t fitting = is_fixed ? (fits(1) ? most : 0) : detail::largest_that(most, fits);
+  return detail::context_of(file, fitting, most, beyond_training);
 }
 
 }  // namespace allot::load
