@@ -112,9 +112,54 @@ TEST_CASE("a lenient file lists what it cannot describe whole, and refuses only 
   gguf::Writer writer;
   writer.add_tensor("a", gguf::TensorType::I8, {10}, test::fill_with_offsets);
   writer.write(folder.path() / "whole.gguf");
-  const gguf::File whole{folder.path() / "whole.gguf", Reading::lenient};
+  gguf::File whole{folder.path() / "whole.gguf", Reading::lenient};
   CHECK(whole.partial_tensors().empty());
   CHECK_NOTHROW(gguf::require_complete(whole));
+  CHECK_THROWS_WITH_AS(whole.add(file, "x:"), doctest::Contains("tensor newer"),
+                       std::invalid_argument);
+  CHECK(whole.find("x:plain") == nullptr);
+}
+
+TEST_CASE("a file that was replaced or changed its size is not opened again") {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "m.gguf";
+  const auto write = [](const fs::path& to, const std::string& name, std::uint64_t size) {
+    gguf::Writer writer;
+    writer.add_tensor(name, gguf::TensorType::I8, {size}, test::fill_with_offsets);
+    writer.write(to);
+  };
+  write(path, "a", 10);
+  const gguf::File file{path};
+  CHECK(file.shards()[0].opened_again().size() == file.shards()[0].size());
+  const auto error_of_opening = [&] {
+    try {
+      static_cast<void>(file.shards()[0].opened_again());
+      return std::string{};
+    } catch (const gguf::ParseError& error) {
+      return std::string{error.what()};
+    }
+  };
+  const auto has = [](const std::string& text, const char* what) {
+    INFO(text);
+    return text.find(what) != std::string::npos;
+  };
+
+  fs::create_hard_link(path, folder.path() / "same.gguf");
+  write(path, "b", 10);  // replaces it: a file of the same size under its name
+  REQUIRE(fs::file_size(path) == file.shards()[0].size());
+  CHECK(has(error_of_opening(), "was replaced"));
+  write(folder.path() / "joined.gguf", "c", 10);
+  gguf::File joined{folder.path() / "joined.gguf"};
+  CHECK_THROWS_WITH_AS(joined.add(file, "x:"), doctest::Contains("was replaced"), gguf::ParseError);
+  CHECK(joined.find("x:a") == nullptr);
+  CHECK(joined.shards().size() == 1);
+
+  fs::rename(folder.path() / "same.gguf", path);
+  CHECK(error_of_opening().empty());
+  fs::resize_file(path, 100);
+  CHECK(has(error_of_opening(), "100 bytes"));
+  fs::remove(path);
+  CHECK(has(error_of_opening(), "No such file"));
 }
 
 TEST_CASE("a lenient file is checked as far as it can be") {

@@ -21,6 +21,7 @@
 #include "gguf/big_endian.hpp"
 #include "gguf/files.hpp"
 #include "gguf/values.hpp"
+#include "gguf/work.hpp"
 #include "support/test_data.hpp"
 
 namespace {
@@ -617,6 +618,66 @@ TEST_CASE("a file keeps its mode and its link when it is rewritten") {
   CHECK(gguf::File{path}.tensors().empty());
   CHECK(fs::status(path).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
   CHECK(files_in(folder.path()) == 2);
+}
+
+TEST_CASE("a file whose permissions a new one cannot get is not replaced") {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "file";
+  write_file(path, "secret");
+  fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+  for (const auto partial : {os::OutputFile::Partial::named, os::OutputFile::Partial::unnamed}) {
+    test::refuse_permissions(true);
+    std::string message;
+    try {
+      const os::OutputFile out{path, partial};
+    } catch (const std::runtime_error& error) {
+      message = error.what();
+    }
+    test::refuse_permissions(false);
+    CHECK(message == "cannot write " + path.string() +
+                         ": a new file cannot get the permissions of the old one (Operation not "
+                         "permitted); write to another path");
+    CHECK(files_in(folder.path()) == 1);
+    CHECK(read_file(path) == "secret");
+  }
+  {
+    os::OutputFile out{path};
+    out.close(false);
+    out.commit();
+  }
+  const ::mode_t before = ::umask(0);
+  fs::permissions(path, static_cast<fs::perms>(0666));
+  test::refuse_permissions(true);  // a new file has them by itself
+  CHECK_NOTHROW(os::OutputFile{path});
+  test::refuse_permissions(false);
+  ::umask(before);
+}
+
+TEST_CASE("a tensor that there was no memory for can be added again") {
+  const std::string name(60, 'n');  // longer than what a string holds without memory
+  bool added = false;
+  for (std::size_t refused = 1; !added; ++refused) {
+    gguf::Writer writer;
+    writer.add_tensor("first", TensorType::I8, {10}, test::fill_with_offsets);
+    const auto add = [&] {
+      writer.add_tensor(name, TensorType::I8, {10}, test::fill_with_offsets);
+    };
+    test::refuse_allocation(refused);
+    try {
+      add();
+      added = true;
+    } catch (const std::bad_alloc&) {
+    }
+    test::refuse_allocation(0);
+    if (added) {
+      CHECK(refused > 2);
+    } else {
+      CHECK(writer.data_bytes() == 10);
+      CHECK_NOTHROW(add());
+    }
+    CHECK(writer.data_bytes() == 42);
+    CHECK_THROWS_AS(add(), std::invalid_argument);
+  }
 }
 
 TEST_CASE("progress goes up to all of it, and may end the writing") {

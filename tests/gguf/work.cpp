@@ -4,11 +4,15 @@
 #include <malloc.h>
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstddef>
+#include <new>
 
 namespace {
 
 thread_local allot::test::Work work;
+thread_local std::size_t refused_allocation = 0;
+thread_local bool refuses_permissions = false;
 
 }  // namespace
 
@@ -27,6 +31,7 @@ void* __wrap_realloc(void* memory, std::size_t bytes) {
 }
 void* __real__Znwm(std::size_t bytes);
 void* __wrap__Znwm(std::size_t bytes) {
+  if (refused_allocation != 0 && --refused_allocation == 0) throw std::bad_alloc{};
   work.allocated += bytes;
   return __real__Znwm(bytes);
 }
@@ -57,6 +62,14 @@ int __wrap_bcmp(const void* a, const void* b, std::size_t bytes) {
   ++work.comparisons;
   return __real_bcmp(a, b, bytes);
 }
+int __real_fchmod(int file, ::mode_t mode);
+int __wrap_fchmod(int file, ::mode_t mode) {
+  if (!refuses_permissions) return __real_fchmod(file, mode);
+  errno = EPERM;
+  return -1;
+}
 }
 
 allot::test::Work allot::test::work_so_far() noexcept { return work; }
+void allot::test::refuse_allocation(std::size_t number) noexcept { refused_allocation = number; }
+void allot::test::refuse_permissions(bool refuse) noexcept { refuses_permissions = refuse; }

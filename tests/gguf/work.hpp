@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Counts what this program asks the system and the C library for, by this thread.
+/// Counts what this thread asks the system and the C library for, and refuses it on demand.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace allot::test {
@@ -21,5 +22,10 @@ struct Work {
 
 /// All of it so far.
 [[nodiscard]] Work work_so_far() noexcept;
+
+/// Makes the call of operator new with this number throw, counted from 1 and from now on; 0: none.
+void refuse_allocation(std::size_t number) noexcept;
+/// Makes `fchmod` fail, as on file systems without permissions.
+void refuse_permissions(bool refuse) noexcept;
 
 }  // namespace allot::test

@@ -98,13 +98,6 @@ class File {
   void add(const File& other, std::string_view prefix) {
     require_complete(*this);
     require_complete(other);
-    for (const File* file : {&other, static_cast<const File*>(this)}) {
-      if (file->partial_tensors().empty()) continue;
-      throw std::invalid_argument{file->shards().front().path() +
-                                  " has a tensor that cannot be loaded, " +
-                                  std::string{file->partial_tensors().front().name} +
-                                  ", so it is not joined with another file"};
-    }
     AddedFile added{{}, static_cast<std::uint32_t>(shards().size())};
     std::vector<TensorInfo> tensors = named(other, prefix, added.names);
     std::vector<Shard> opened;

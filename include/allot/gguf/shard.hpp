@@ -52,19 +52,23 @@ class Shard {
   }
 
   /// Returns the same file, opened again.
-  /// Throws: `ParseError` if it cannot be opened, is another one now, or has another size.
+  /// Throws: `ParseError` if it cannot be opened, was replaced by another, or has another size.
   [[nodiscard]] Shard opened_again() const {
     try {
       Shard again{os::InputFile{path()}, data_offset_, byte_order_};
       if (again.file().id() != file().id()) {
         throw ParseError{path(), 0,
-                         "the file is another one than when it was opened; open it again"};
+                         "the file was replaced by another after it was opened; "
+                         "open the model again"};
       }
       if (again.size() == size()) return again;
+      throw ParseError{path(), 0,
+                       "the file had " + std::to_string(size()) +
+                           " bytes when it was opened, and " + std::to_string(again.size()) +
+                           " bytes now; open the model again"};
     } catch (const os::FileError& error) {
       throw ParseError{error};
     }
-    throw ParseError{path(), 0, "the file has another size than when it was opened"};
   }
 
   /// The whole file, mapped on first use. A file that is truncated later faults when touched;

@@ -53,8 +53,7 @@ class OutputFile {
     } else {
       if (partial == Partial::unnamed) open_unnamed();
       if (!descriptor_.is_open()) open_named();
-      // The new file has the permissions of the old one.
-      if (descriptor_.is_open() && is_there) ::fchmod(descriptor_.number(), old.st_mode & 07777);
+      if (descriptor_.is_open() && is_there) set_permissions(old.st_mode & 07777);
     }
     if (!descriptor_.is_open()) {
       partial_.clear();
@@ -186,6 +185,18 @@ class OutputFile {
       descriptor_ =
           Descriptor{::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
     } while (!descriptor_.is_open() && errno == EEXIST);
+  }
+
+  /// The new file has the permissions of the old one, which may be secret.
+  void set_permissions(::mode_t permissions) {
+    struct stat own = {};
+    const bool has_them =
+        ::fstat(descriptor_.number(), &own) == 0 && (own.st_mode & 07777) == permissions;
+    if (has_them || ::fchmod(descriptor_.number(), permissions) == 0) return;
+    const std::string why = reason();
+    if (!partial_.empty()) ::unlink(partial_.c_str());
+    fail("a new file cannot get the permissions of the old one (" + why +
+         "); write to another path");
   }
 
   void close_descriptor() {

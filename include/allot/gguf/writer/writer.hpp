@@ -107,15 +107,16 @@ class BasicWriter {
   }
 
   /// Adds a tensor whose bytes `fill` provides when the file is written.
-  /// Throws: `std::invalid_argument` for dimensions that do not make whole blocks, or overflow, and
-  /// for a name that is empty, too long, contains NUL or exists already.
+  /// Throws: `std::invalid_argument` for dimensions that do not make whole blocks or overflow, a name
+  /// that is empty, too long, contains NUL or exists already; nothing has changed then.
   void add_tensor(std::string name, TensorType type, const Shape& shape, Fill fill) {
     const std::uint64_t bytes = detail::bytes_of(name, type, shape);
     const auto padded = checked_align_up(data_bytes_, alignment_);
     const auto end = padded ? checked_add(*padded, bytes) : std::nullopt;
     if (!end) throw std::invalid_argument{"tensor " + name + " takes the file beyond 2^64 bytes"};
     check_free(names_, "tensor name", name, limits::tensor_name_bytes);
-    names_.add(name);
+    if (tensors_.size() == tensors_.capacity()) tensors_.reserve(2 * tensors_.size() + 1);
+    names_.add(name);  // the last step that can throw
     tensors_.push_back({std::move(name), type, shape, *padded, bytes, std::move(fill)});
     data_bytes_ = *end;
   }
@@ -188,8 +189,7 @@ class BasicWriter {
     std::vector<os::OutputFile> files;
     std::vector<std::string> paths;
     files.reserve(parts.size());
-    // Unnamed files stay open, and a process has a limited number of descriptors.
-    constexpr std::size_t most_open = 128;
+    constexpr std::size_t most_open = 128;  // unnamed files keep their descriptors
     const auto partial = parts.size() > most_open ? os::OutputFile::Partial::named
                                                   : os::OutputFile::Partial::unnamed;
     for (const Part& part : parts) {
