@@ -18,11 +18,11 @@ enum class Remembers : std::uint8_t { in_a_cache, nowhere, in_states, in_both };
 enum class StateLayers : std::uint8_t {
   without_kv_heads,        // those whose head_count_kv is 0
   without_anything_else,   // those whose head_count_kv and feed_forward_length are 0
-  between_full_attention,  // all but every so manyth
+  between_full_attention,  // all but every Nth
   every,                   // all, beside their attention
 };
 
-/// Which keys tell a state's size.
+/// Which keys give a state's size.
 enum class StateKeys : std::uint8_t {
   whichever_are_there,
   state_space,        // ssm.*
@@ -57,16 +57,16 @@ enum class Windows : std::uint8_t {
 inline constexpr std::uint8_t every_layer_has_a_window = 255;
 
 struct Architecture {
-  std::string_view name;
+  std::string_view name{};
   Remembers remembers = Remembers::in_a_cache;
   StateKeys state_keys = StateKeys::whichever_are_there;
 
   Windows windows = Windows::never;
   std::uint32_t window = 0;        // tokens
-  std::uint8_t window_period = 0;  // the last of so many layers keeps all; 0: the file lists them
-  bool full_layer_first = false;   // the first of them does
+  std::uint8_t window_period = 0;  // layers, of which the last keeps all; 0: the file lists them
+  bool full_layer_first = false;   // the first keeps all, not the last
   bool is_chunked = false;
-  std::uint16_t windows_with_layers = 0;  // only models of so many layers have windows
+  std::uint16_t windows_with_layers = 0;  // windows only in models of that many layers; 0: in all
 
   StateLayers state_layers = StateLayers::without_kv_heads;
   std::uint8_t full_attention_interval = 0;  // unless the file says otherwise
@@ -90,9 +90,28 @@ struct Architecture {
   bool is_draft = false;                   // shares memory with the model that it drafts for
 };
 
+/// Facts that several architectures share.
+inline constexpr Architecture states_between_full_attention{
+    .remembers = Remembers::in_both,
+    .state_keys = StateKeys::state_space,
+    .state_layers = StateLayers::between_full_attention,
+    .full_attention_interval = 4,
+    .has_state_groups = true,
+    .predicts = true};
+inline constexpr Architecture latent_with_delta_attention{.remembers = Remembers::in_both,
+                                                          .state_keys = StateKeys::delta_attention,
+                                                          .is_latent = true,
+                                                          .keeps_prediction_layers = true};
+
+/// Returns the facts under a name.
+[[nodiscard]] constexpr Architecture with_name(std::string_view name, Architecture facts) noexcept {
+  facts.name = name;
+  return facts;
+}
+
 /// Architectures about which there is something to say.
 inline constexpr Architecture architectures[] = {
-    // Encoders and diffusion models: every step sees all tokens anew.
+    // Encoders and diffusion models: every step computes all tokens again.
     {.name = "bert", .remembers = Remembers::nowhere},
     {.name = "modern-bert", .remembers = Remembers::nowhere},
     {.name = "nomic-bert", .remembers = Remembers::nowhere},
@@ -239,27 +258,9 @@ inline constexpr Architecture architectures[] = {
      .has_state_groups = true,
      .predicts = true,
      .keeps_prediction_layers = true},
-    {.name = "qwen3next",
-     .remembers = Remembers::in_both,
-     .state_keys = StateKeys::state_space,
-     .state_layers = StateLayers::between_full_attention,
-     .full_attention_interval = 4,
-     .has_state_groups = true,
-     .predicts = true},
-    {.name = "qwen35",
-     .remembers = Remembers::in_both,
-     .state_keys = StateKeys::state_space,
-     .state_layers = StateLayers::between_full_attention,
-     .full_attention_interval = 4,
-     .has_state_groups = true,
-     .predicts = true},
-    {.name = "qwen35moe",
-     .remembers = Remembers::in_both,
-     .state_keys = StateKeys::state_space,
-     .state_layers = StateLayers::between_full_attention,
-     .full_attention_interval = 4,
-     .has_state_groups = true,
-     .predicts = true},
+    with_name("qwen3next", states_between_full_attention),
+    with_name("qwen35", states_between_full_attention),
+    with_name("qwen35moe", states_between_full_attention),
     {.name = "qwen4exp",
      .remembers = Remembers::in_both,
      .state_keys = StateKeys::state_space,
@@ -272,16 +273,8 @@ inline constexpr Architecture architectures[] = {
      .state_keys = StateKeys::heads,
      .state_layers = StateLayers::between_full_attention,
      .full_attention_interval = 8},
-    {.name = "kimi-linear",
-     .remembers = Remembers::in_both,
-     .state_keys = StateKeys::delta_attention,
-     .is_latent = true,
-     .keeps_prediction_layers = true},
-    {.name = "kimi-k3",
-     .remembers = Remembers::in_both,
-     .state_keys = StateKeys::delta_attention,
-     .is_latent = true,
-     .keeps_prediction_layers = true},
+    with_name("kimi-linear", latent_with_delta_attention),
+    with_name("kimi-k3", latent_with_delta_attention),
     {.name = "bailingmoe3",
      .remembers = Remembers::in_both,
      .state_keys = StateKeys::delta_attention,
