@@ -136,12 +136,7 @@ class ShardedArena {
     if (!part) return std::nullopt;
     return whole(*part, shard);
   }
-<<<<<<< Updated upstream
   /// The same by address.
-=======
-  /// Likewise, at an address.
->>>>>>> Stashed changes
-  /// Likewise, at an address.
   [[nodiscard]] std::optional<Block> block_at(const void* address) const requires
       IndexesBlocks<observer_type> && Addressable<memory_type> {
     return block_at_offset(reinterpret_cast<std::uintptr_t>(address) -
