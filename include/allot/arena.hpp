@@ -242,7 +242,7 @@ class Arena {
     return blocks <= Range::most_blocks &&
            detail::completes([&] { range_.strategy().reserve(blocks); });
   }
-  /// Likewise for `grow`.
+  /// Like `grow`, but returns false on failure.
   [[nodiscard]] bool try_grow(std::uint64_t capacity_bytes) requires can_grow {
     const std::uint64_t units = Range::units_in(capacity_bytes);
     [[maybe_unused]] const auto guard = synchronization_.guard();
@@ -288,7 +288,7 @@ class Arena {
     const std::optional<Block> block = observer_.block_at_offset(offset);
     return block || observer_.untracked() == 0 ? block : range_.live_at(offset);
   }
-  /// Likewise, at an address.
+  /// Returns the live block that starts at an address. Otherwise as `block_at_offset`.
   [[nodiscard]] std::optional<Block> block_at(const void* address) const requires
       IndexesBlocks<ObserverType> && Addressable<MemoryType> {
     return block_at_offset(reinterpret_cast<std::uintptr_t>(address) -

@@ -136,7 +136,7 @@ class ShardedArena {
     if (!part) return std::nullopt;
     return whole(*part, shard);
   }
-  /// The same by address.
+  /// Returns the live block that starts at an address. One shard is asked.
   [[nodiscard]] std::optional<Block> block_at(const void* address) const requires
       IndexesBlocks<observer_type> && Addressable<memory_type> {
     return block_at_offset(reinterpret_cast<std::uintptr_t>(address) -

@@ -320,20 +320,20 @@ class KvCache {
   }
 
   [[nodiscard]] const KvLayout& layout() const noexcept { return state_->layout(); }
-  /// Returns where the keys, or the values, of a block's tokens begin in a layer. Throws:
+  /// Returns where the keys of a block's tokens begin in a layer. Throws:
   /// `std::invalid_argument` for an unknown block, `std::out_of_range` for an unknown layer.
   [[nodiscard]] void* keys(std::uint32_t block, KvLayer layer) const {
     return place(block, layer, layout().key_offset(layer, 0));
   }
-  /// Likewise for values.
+  /// Returns where the values of a block's tokens begin in a layer. Throws: as `keys`.
   [[nodiscard]] void* values(std::uint32_t block, KvLayer layer) const {
     return place(block, layer, layout().value_offset(layer, 0));
   }
-  /// The same for one token.
+  /// Returns where the key of one token is. Throws: as `keys`.
   [[nodiscard]] void* key(const KvSlot& slot, KvLayer layer) const {
     return place(slot.block, layer, layout().key_offset(layer, slot.token));
   }
-  /// Likewise for its value.
+  /// Returns where the value of one token is. Throws: as `keys`.
   [[nodiscard]] void* value(const KvSlot& slot, KvLayer layer) const {
     return place(slot.block, layer, layout().value_offset(layer, slot.token));
   }

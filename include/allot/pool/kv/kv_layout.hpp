@@ -77,7 +77,7 @@ class KvLayout {
   [[nodiscard]] std::uint64_t block_tokens() const noexcept { return block_tokens_; }
   /// Bytes of one token in one layer: all its heads.
   [[nodiscard]] std::uint64_t key_bytes() const noexcept { return key_bytes_; }
-  /// Likewise for values; 0 if none are kept.
+  /// Bytes of one token's values in one layer; 0 if none are kept.
   [[nodiscard]] std::uint64_t value_bytes() const noexcept { return value_bytes_; }
   /// Bytes of one token in all layers, without padding for alignment.
   [[nodiscard]] std::uint64_t token_bytes() const noexcept {
@@ -93,7 +93,7 @@ class KvLayout {
   [[nodiscard]] std::uint64_t key_offset(KvLayer layer, std::uint64_t token) const noexcept {
     return layer.number * layer_bytes_ + token * key_bytes_;
   }
-  /// Likewise for its value.
+  /// Returns where the value of a token begins in the block. Requires: as `key_offset`.
   [[nodiscard]] std::uint64_t value_offset(KvLayer layer, std::uint64_t token) const noexcept {
     return layer.number * layer_bytes_ + value_offset_ + token * value_bytes_;
   }
