@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,15 @@ Tokens counted(std::uint32_t first, std::size_t count) {
   for (std::uint32_t& token : tokens) token = first++;
   return tokens;
 }
+
+// A block's or a token's number does not pass for a layer's.
+static_assert(!std::is_convertible_v<std::uint32_t, KvLayer> &&
+              std::is_constructible_v<KvLayer, std::uint32_t>);
+static_assert(
+    std::is_invocable_v<decltype(&KvLayout::key_offset), KvLayout, KvLayer, std::uint64_t>);
+static_assert(
+    !std::is_invocable_v<decltype(&KvLayout::key_offset), KvLayout, std::uint32_t, std::uint64_t>);
+static_assert(!std::is_invocable_v<decltype(&Cache::keys), Cache, std::uint32_t, std::uint32_t>);
 
 }  // namespace
 
