@@ -227,6 +227,10 @@ TEST_CASE(
   const test::TemporaryFolder folder;
   const std::string file = test::write_llama(folder.path() / "llama.gguf").string();
   const std::string out = (folder.path() / "out").string();
+  const std::string graph = (folder.path() / "graph.csv").string();
+  const std::string trace = (folder.path() / "trace").string();
+  std::ofstream{graph} << "id,lower,upper,size\na,0,1,100\n";
+  std::ofstream{trace} << "# allot-trace 1\na 0 100 256\nf 0\n";
   const std::string commands[] = {"inspect --kv " + file,
                                   "inspect --json --tensors " + file,
                                   "plan " + file,
@@ -235,6 +239,10 @@ TEST_CASE(
                                   "load --json --margin none " + file,
                                   "split --force --max-tensors 5 " + file + " " + out,
                                   "merge --force " + file + " " + out + ".gguf",
+                                  "offsets " + graph,
+                                  "offsets --json " + graph,
+                                  "replay " + trace,
+                                  "replay --json " + trace,
                                   "--help",
                                   "plan --help",
                                   "--version",
