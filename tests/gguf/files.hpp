@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <span>
 #include <sstream>
@@ -56,6 +57,11 @@ inline std::string read_file(const std::filesystem::path& path) {
 
 inline void write_file(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream{path, std::ios::binary} << bytes;
+}
+
+inline std::size_t files_in(const std::filesystem::path& folder) {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{folder},
+                                                std::filesystem::directory_iterator{}));
 }
 
 /// Tensor data that a wrong offset shows in: a `gguf::Writer`'s fill function.

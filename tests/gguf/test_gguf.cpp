@@ -3,7 +3,9 @@
 #include <allot/gguf/writer/writer.hpp>
 
 #include <doctest/doctest.h>
+#if !defined(_WIN32)
 #include <sys/stat.h>
+#endif
 
 #include <algorithm>
 #include <cstring>
@@ -233,6 +235,7 @@ TEST_CASE("every malformed file has the verdict that is expected of it, by the r
   CHECK(rejected == std::size(test::refusals));
 }
 
+#if !defined(_WIN32)
 TEST_CASE("what is not a regular file is refused, and a pipe does not block") {
   const test::TemporaryFolder folder;
   const fs::path pipe = folder.path() / "pipe.gguf";
@@ -240,6 +243,7 @@ TEST_CASE("what is not a regular file is refused, and a pipe does not block") {
   CHECK_THROWS_WITH_AS(gguf::File{pipe}, doctest::Contains("not a regular file"), gguf::ParseError);
   CHECK_THROWS_AS(gguf::File{"/dev/zero"}, gguf::ParseError);
 }
+#endif
 
 TEST_CASE("a file that is replaced while it is open is still read as it was") {
   const test::TemporaryFolder folder;

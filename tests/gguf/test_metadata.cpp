@@ -86,13 +86,15 @@ TEST_CASE("the elements of an array are a range of values, which need not be ali
   const float numbers[] = {1.5F, -2, 8, 0.25F};
   std::memcpy(bytes + 1, numbers, sizeof numbers);
   const gguf::Elements<float> elements{bytes + 1, 4};
-  CHECK(std::ranges::equal(elements, numbers));
-  CHECK(std::ranges::max(elements) == 8);
+  CHECK(std::equal(elements.begin(), elements.end(), std::begin(numbers), std::end(numbers)));
+  float largest = elements[0];
+  for (const float element : elements) largest = std::max(largest, element);
+  CHECK(largest == 8);
   CHECK(elements.end() - elements.begin() == 4);
   CHECK(elements.begin()[2] == 8);
   CHECK(*(elements.end() - 1) == 0.25F);
   CHECK(elements[3] == 0.25F);
-  CHECK(*std::ranges::find(elements, -2.0F) == -2);
+  CHECK(*std::find(elements.begin(), elements.end(), -2.0F) == -2);
   CHECK(elements.begin() < elements.end());
   CHECK(gguf::Elements<float>{nullptr, 0}.empty());
 }

@@ -12,9 +12,14 @@
 #include <random>
 #include <set>
 #include <stdexcept>
-#include <stop_token>
 #include <string>
 #include <vector>
+
+#if __has_include(<stop_token>)
+#include <stop_token>
+#else
+#include <memory>
+#endif
 
 #include "offsets/check_plan.hpp"
 #include "offsets/graphs.hpp"
@@ -24,6 +29,28 @@ namespace {
 
 using namespace allot;
 using Verdict = OffsetFit::Verdict;
+
+#if __has_include(<stop_token>)
+using StopSource = std::stop_source;
+#else
+/// What older libc++ lacks.
+class StopSource {
+ public:
+  class Token {
+   public:
+    explicit Token(std::shared_ptr<const bool> asked) : asked_{std::move(asked)} {}
+    [[nodiscard]] bool stop_requested() const noexcept { return *asked_; }
+
+   private:
+    std::shared_ptr<const bool> asked_;
+  };
+  [[nodiscard]] Token get_token() const { return Token{asked_}; }
+  void request_stop() { *asked_ = true; }
+
+ private:
+  std::shared_ptr<bool> asked_ = std::make_shared<bool>(false);
+};
+#endif
 
 /// Whether two that are alive together may have one place.
 bool may_share(const std::vector<Lifetime>& all, std::size_t a, std::size_t b) {
@@ -385,7 +412,7 @@ TEST_CASE("a search says how far it is, and ends when it is asked to") {
   }
   for (const bool has_rules : {false, true}) {
     if (has_rules) all[0].fixed_offset = 0;
-    std::stop_source source;
+    StopSource source;
     std::vector<OffsetProgress> seen;
     const OffsetPlan plan = plan_offsets(all, {.work = 20'000'000,
                                                .stop = source.get_token(),

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: MIT
+// What is POSIX's or Linux's own; test_files.cpp has what every system has.
 #include <allot/core/units.hpp>
 #include <allot/os/descriptor.hpp>
-#include <allot/os/direct_file.hpp>
-#include <allot/os/file_error.hpp>
-#include <allot/os/file_mapping.hpp>
+#include <allot/os/detail/shell_pattern.hpp>
 #include <allot/os/host_memory_info.hpp>
-#include <allot/os/input_file.hpp>
 #include <allot/os/monitor.hpp>
 #include <allot/os/mutex.hpp>
-#include <allot/os/pages.hpp>
-#include <allot/os/path.hpp>
 #include <allot/os/pattern.hpp>
-#include <allot/os/peak_memory.hpp>
 #include <allot/os/random.hpp>
 #include <allot/os/recursive_mutex.hpp>
 #include <allot/os/video_memory_info.hpp>
@@ -24,13 +19,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -38,6 +31,7 @@
 #include <utility>
 #include <vector>
 
+#include "gguf/files.hpp"
 #include "support/test_data.hpp"
 
 namespace {
@@ -45,34 +39,9 @@ namespace {
 using namespace allot;
 namespace fs = std::filesystem;
 
-void write_file(const fs::path& path, std::string_view text) {
-  std::ofstream{path, std::ios::binary} << text;
-}
-
-std::string text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+using test::write_file;
 
 }  // namespace
-
-TEST_CASE("a path is taken as text or as std::filesystem::path") {
-  const auto taken = [](const os::Path& path) { return path.text(); };
-  CHECK(taken("a/b") == "a/b");
-  CHECK(taken(std::string{"a/b"}) == "a/b");
-  CHECK(taken(std::string_view{"a/b"}) == "a/b");
-  CHECK(taken(fs::path{"a"} / "b") == "a/b");
-  static_assert(!std::is_convertible_v<int, os::Path>);
-  static_assert(!std::is_convertible_v<std::vector<char>, os::Path>);
-}
-
-TEST_CASE("a file's name stands behind the last slash, its folder before") {
-  CHECK(os::file_name_of("a/b/c.txt") == "c.txt");
-  CHECK(os::folder_of("a/b/c.txt") == "a/b/");
-  CHECK(os::file_name_of("c.txt") == "c.txt");
-  CHECK(os::folder_of("c.txt").empty());
-  CHECK(os::folder_of("/c.txt") == "/");
-  CHECK(os::file_name_of("a/").empty());
-}
 
 TEST_CASE("a descriptor is closed once, by whichever object has it last") {
   const auto is_open = [](int number) { return ::fcntl(number, F_GETFD) != -1; };
@@ -94,112 +63,6 @@ TEST_CASE("a descriptor is closed once, by whichever object has it last") {
   CHECK(closed.close());
   CHECK(!closed.is_open());
   CHECK(!is_open(number));
-}
-
-TEST_CASE("a file is read from any offset, and its end is an error that says how much is missing") {
-  const test::TemporaryFolder folder;
-  const fs::path path = folder.path() / "file";
-  write_file(path, "0123456789");
-  os::InputFile file{path};
-  CHECK(file.size() == 10);
-  CHECK(file.path() == path);
-  std::array<std::byte, 4> into;
-  file.read(3, into);
-  CHECK(text_of(into) == "3456");
-  try {
-    file.read(8, into);
-    FAIL("read beyond the end");
-  } catch (const os::FileError& error) {
-    CHECK(error.path() == path);
-    CHECK(error.offset() == 10);
-    CHECK(std::string_view{error.what()}.find("2 bytes short") != std::string_view::npos);
-  }
-  const os::InputFile moved{std::move(file)};
-  moved.read(0, into);
-  CHECK(text_of(into) == "0123");
-}
-
-TEST_CASE("a file is still the one that was opened if its name goes to another") {
-  const test::TemporaryFolder folder;
-  const fs::path path = folder.path() / "file";
-  write_file(path, "old");
-  const os::InputFile file{path};
-  write_file(folder.path() / "new", "new");
-  fs::rename(folder.path() / "new", path);
-  std::array<std::byte, 3> into;
-  file.read(0, into);
-  CHECK(text_of(into) == "old");
-  CHECK(text_of(os::FileMapping{file}.bytes()) == "old");
-}
-
-TEST_CASE("what is not there or is not a regular file cannot be opened, and the error says why") {
-  const test::TemporaryFolder folder;
-  const auto problem_of = [](const fs::path& path) -> std::string {
-    try {
-      os::InputFile file{path};
-    } catch (const os::FileError& error) {
-      CHECK(error.path() == path);
-      return error.what();
-    }
-    return "opened";
-  };
-  CHECK(problem_of(folder.path() / "none") == "cannot open: No such file or directory");
-  CHECK(problem_of(folder.path()) == "a folder; name a file in it");
-}
-
-TEST_CASE("a mapping has the file's bytes, and one of an empty file has none") {
-  const test::TemporaryFolder folder;
-  write_file(folder.path() / "file", "0123456789");
-  write_file(folder.path() / "empty", "");
-  os::FileMapping mapping{os::InputFile{folder.path() / "file"}};
-  CHECK(text_of(mapping.bytes()) == "0123456789");
-  const os::FileMapping moved{std::move(mapping)};
-  CHECK(text_of(moved.bytes()) == "0123456789");
-  const os::FileMapping empty{os::InputFile{folder.path() / "empty"}};
-  CHECK(empty.bytes().empty());
-  CHECK(!os::FileMapping{}.is_mapped());
-}
-
-TEST_CASE("direct reads give any range of a file, and say if the file is too short") {
-  const test::TemporaryFolder folder;
-  const fs::path path = folder.path() / "file";
-  std::string bytes(3 * 4096 + 100, ' ');
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>('a' + i * 7 % 23);
-  write_file(path, bytes);
-  const os::InputFile file{path};
-  const os::DirectFile direct{file};
-  if (!direct.is_open()) return;  // the file system has no direct reads
-  const std::uint64_t room = os::DirectFile::room_for(bytes.size());
-  std::byte* const memory = os::map_pages(align_down(room + 4095, 4096), 4096);
-  REQUIRE(memory != nullptr);
-  const std::span buffer{memory, static_cast<std::size_t>(room)};
-  bool is_refused = false;
-  const std::pair<std::uint64_t, std::uint64_t> ranges[] = {
-      {0, 1}, {0, 4096}, {1, 4096}, {4095, 2}, {5000, 7388}, {12'287, 101}, {0, bytes.size()}};
-  for (const auto& range : ranges) {
-    const auto offset = range.first;  // a message captures no structured binding under clang++ 14
-    const auto size = range.second;
-    INFO(offset, " ", size);
-    const std::byte* const first = direct.read(offset, size, buffer);
-    is_refused = first == nullptr;  // if the file system has larger blocks
-    if (is_refused) break;
-    CHECK(text_of({first, static_cast<std::size_t>(size)}) == bytes.substr(offset, size));
-  }
-  if (!is_refused)
-    CHECK_THROWS_AS(static_cast<void>(direct.read(12'000, 1000, buffer)), os::FileError);
-  os::unmap_pages(memory, align_down(room + 4095, 4096));
-}
-
-TEST_CASE("pages are mapped at the alignment asked for, hold zeros, and can be filled at once") {
-  std::byte* const first = os::map_pages(4 * MiB, 2 * MiB);
-  REQUIRE(first != nullptr);
-  CHECK(reinterpret_cast<std::uintptr_t>(first) % (2 * MiB) == 0);
-  os::prefer_huge_pages(first, 4 * MiB);
-  os::populate_pages(first + 100, 1 * MiB);
-  CHECK(std::all_of(first, first + 4 * MiB, [](std::byte byte) { return byte == std::byte{0}; }));
-  first[4 * MiB - 1] = std::byte{1};
-  os::unmap_pages(first, 4 * MiB);
-  CHECK(os::map_pages(std::uint64_t{1} << 60, 2 * MiB) == nullptr);
 }
 
 TEST_CASE("a number in a file of the system ends at what is not a digit, and may be too large") {
@@ -408,21 +271,6 @@ TEST_CASE("the kernel's count of a GPU's memory counts only where it is the GPU'
   CHECK(!video_memory_info::left_in(folder.path(), 64'000));  // shares the host's memory
 }
 
-TEST_CASE("the system says what memory the host and this process have") {
-  const MemoryInfo memory = host_memory();
-  CHECK(memory.free > 0);
-  CHECK(memory.total > 0);
-  CHECK(os::peak_resident_bytes() > 0);
-  CHECK(os::random_seed() == os::random_seed());
-}
-
-TEST_CASE("patterns are those of a shell, and a slash is a letter like others") {
-  CHECK(os::matches("blk.*.attn_[qk].weight", "blk.12.attn_q.weight"));
-  CHECK(!os::matches("blk.*.attn_[qk].weight", "blk.12.attn_v.weight"));
-  CHECK(os::matches("a*c", "a/b/c"));
-  CHECK(os::matches("a?c", "abc"));
-}
-
 TEST_CASE("a monitor lets one thread at a time in") {
   os::Monitor monitor;
   int count = 0;
@@ -510,4 +358,25 @@ TEST_CASE("random bits fill every word, and differ each time") {
   CHECK(std::count(first.begin(), first.end(), 0U) == 0);
   CHECK(first != second);
   CHECK_NOTHROW(os::fill_with_random_bits(nullptr, 0));
+}
+
+TEST_CASE("where the system has no patterns, allot's own match what the system's match elsewhere") {
+  const auto words = [](std::string_view letters, std::size_t longest) {
+    std::vector<std::string> all{""};
+    for (std::size_t first = 0, length = 0; length < longest; ++length) {
+      for (const std::size_t end = all.size(); first < end; ++first)
+        for (const char letter : letters) all.push_back(all[first] + letter);
+    }
+    return all;
+  };
+  const std::vector<std::string> names = words("abc]", 3);
+  std::vector<std::string> differing;
+  for (const std::string& pattern : words("ab*?[]!-", 5)) {
+    for (const std::string& name : names) {
+      if (os::detail::matches_shell_pattern(pattern.c_str(), name.c_str()) !=
+          os::matches(pattern.c_str(), name.c_str()))
+        differing.push_back(pattern + " " + name);
+    }
+  }
+  CHECK(differing == std::vector<std::string>{});
 }

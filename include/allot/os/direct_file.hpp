@@ -6,17 +6,14 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/os/descriptor.hpp>
+#include <allot/os/detail/files.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/input_file.hpp>
-
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 
 namespace allot::os {
 
@@ -34,14 +31,12 @@ class DirectFile {
 
   /// \param file  must outlive this
   explicit DirectFile(const InputFile& file)
-      : file_{&file},
-        descriptor_{::open(("/proc/self/fd/" + std::to_string(file.descriptor())).c_str(),
-                           O_RDONLY | O_CLOEXEC | O_DIRECT)} {}
+      : file_{&file}, descriptor_{detail::open_direct(file.descriptor())} {}
   DirectFile(DirectFile&&) noexcept = default;
   DirectFile& operator=(DirectFile&&) = delete;
   ~DirectFile() = default;
 
-  /// Returns false if the file system does not support direct reads.
+  /// Returns false if the system, or this file's file system, does not support direct reads.
   [[nodiscard]] bool is_open() const noexcept { return descriptor_.is_open(); }
 
   /// Reads `bytes` bytes from `offset` on into `buffer`, which begins at a multiple of `alignment`
@@ -54,10 +49,8 @@ class DirectFile {
     const std::uint64_t wanted = align_down(front + bytes + alignment - 1, alignment);
     std::uint64_t at = 0;
     while (at < front + bytes) {
-      const ::ssize_t got =
-          ::pread(descriptor_.number(), buffer.data() + at, static_cast<std::size_t>(wanted - at),
-                  static_cast<::off_t>(first + at));
-      if (got < 0 && errno == EINTR) continue;
+      const std::int64_t got = detail::read_at(descriptor_.number(), buffer.data() + at,
+                                               static_cast<std::size_t>(wanted - at), first + at);
       if (got < 0 && errno == EINVAL) return nullptr;
       if (got < 0) throw_file_error(file_->path(), first + at, "cannot read");
       const std::uint64_t next = at + static_cast<std::uint64_t>(got);

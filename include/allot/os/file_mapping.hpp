@@ -4,10 +4,9 @@
 #pragma once
 
 #include <allot/core/version.hpp>
+#include <allot/os/detail/files.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/input_file.hpp>
-
-#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -25,9 +24,8 @@ class FileMapping {
   /// Throws: `FileError`.
   explicit FileMapping(const InputFile& file) : size_{static_cast<std::size_t>(file.size())} {
     if (size_ == 0) return;
-    void* const start = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.descriptor(), 0);
-    if (start == MAP_FAILED) throw_file_error(file.path(), 0, "cannot map");
-    start_ = static_cast<const std::byte*>(start);
+    start_ = detail::map_file(file.descriptor(), size_);
+    if (start_ == nullptr) throw_file_error(file.path(), 0, "cannot map");
   }
 
   FileMapping(FileMapping&& other) noexcept
@@ -38,7 +36,7 @@ class FileMapping {
     return *this;
   }
   ~FileMapping() {
-    if (start_ != nullptr) ::munmap(const_cast<std::byte*>(start_), size_);
+    if (start_ != nullptr) detail::unmap_file(start_, size_);
   }
 
   /// Also false for an empty file.

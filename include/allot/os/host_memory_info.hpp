@@ -22,10 +22,12 @@
 #include <allot/os/descriptor.hpp>
 #include <allot/os/path.hpp>
 
+#if defined(_WIN32)
+#include <allot/os/detail/windows.hpp>
+#else
 #include <fcntl.h>
-#include <unistd.h>
-#if !defined(_WIN32)
 #include <sys/resource.h>
+#include <unistd.h>
 #endif
 
 #include <cerrno>
@@ -35,14 +37,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#if defined(_WIN32)
-// As <windows.h> declares it, which defines thousands of macros besides.
-extern "C" {
-struct _MEMORYSTATUSEX;
-__declspec(dllimport) int __stdcall GlobalMemoryStatusEx(_MEMORYSTATUSEX*);
-}
-#endif
 
 namespace allot {
 

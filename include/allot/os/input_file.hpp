@@ -4,14 +4,10 @@
 #pragma once
 
 #include <allot/os/descriptor.hpp>
+#include <allot/os/detail/files.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/path.hpp>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -25,16 +21,14 @@ class InputFile {
  public:
   /// Throws: `FileError` if it cannot be opened, or is not a regular file.
   explicit InputFile(Path path) : path_{std::move(path).text()} {
-    // Opening a pipe without a writer would block forever; O_NONBLOCK does not affect regular
-    // files.
-    descriptor_ = Descriptor{::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    descriptor_ = Descriptor{detail::open_to_read(path_)};
     if (!descriptor_.is_open()) throw_file_error(path_, 0, "cannot open");
-    struct stat status = {};
-    if (::fstat(descriptor(), &status) != 0) throw_file_error(path_, 0, "cannot open");
-    if (S_ISDIR(status.st_mode)) throw FileError{path_, 0, "a folder; name a file in it"};
-    if (!S_ISREG(status.st_mode)) throw FileError{path_, 0, "not a regular file"};
-    size_ = static_cast<std::uint64_t>(status.st_size);
-    id_ = {status.st_dev, status.st_ino};
+    const auto status = detail::status_of(descriptor());
+    if (!status) throw_file_error(path_, 0, "cannot open");
+    if (status->kind == FileKind::folder) throw FileError{path_, 0, "a folder; name a file in it"};
+    if (status->kind != FileKind::regular) throw FileError{path_, 0, "not a regular file"};
+    size_ = status->bytes;
+    id_ = status->id;
   }
 
   InputFile(InputFile&&) noexcept = default;
@@ -57,8 +51,7 @@ class InputFile {
     std::byte* at = into.data();
     for (std::size_t left = into.size(); left != 0;) {
       const std::size_t wanted = left < most ? left : most;
-      const ::ssize_t got = ::pread(descriptor(), at, wanted, static_cast<::off_t>(offset));
-      if (got < 0 && errno == EINTR) continue;
+      const std::int64_t got = detail::read_at(descriptor(), at, wanted, offset);
       if (got < 0) throw_file_error(path_, offset, "cannot read");
       if (got == 0) throw_ended(offset, left);
       at += got;

@@ -17,7 +17,7 @@ class Monitor {
   Monitor() noexcept {
     ::pthread_condattr_t clock;
     ::pthread_condattr_init(&clock);
-#if !defined(__APPLE__)  // which has no such call: there, wait_once takes the time that is left
+#if !defined(__APPLE__) && !defined(_WIN32)  // they cannot: wait_once takes the time that is left
     ::pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 #endif
     ::pthread_cond_init(&changed_, &clock);
@@ -52,7 +52,7 @@ class Monitor {
     /// Waits until the monitor's waiting threads are woken, or until `end` of the system's monotonic
     /// clock; may return earlier. `os::wait_until` waits for a condition.
     void wait_once(const ::timespec& end) noexcept {
-#if defined(__APPLE__)
+#if defined(__APPLE__) || defined(_WIN32)
       ::timespec now{};
       ::clock_gettime(CLOCK_MONOTONIC, &now);
       ::timespec left{end.tv_sec - now.tv_sec, end.tv_nsec - now.tv_nsec};

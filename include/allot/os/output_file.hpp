@@ -4,17 +4,13 @@
 #pragma once
 
 #include <allot/os/descriptor.hpp>
+#include <allot/os/detail/files.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/path.hpp>
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -40,20 +36,19 @@ class OutputFile {
   explicit OutputFile(Path path, Partial partial = Partial::unnamed)
       : path_{std::move(path).text()} {
     if (const int number = number_in(path_); number >= 0) {
-      descriptor_ = Descriptor{::fcntl(number, F_DUPFD_CLOEXEC, 0)};
+      descriptor_ = Descriptor{detail::duplicate(number)};
       if (!descriptor_.is_open()) fail(reason());
       return;
     }
-    follow_link();
-    struct stat old = {};
-    const bool is_there = ::stat(path_.c_str(), &old) == 0;
-    if (is_there && S_ISDIR(old.st_mode)) fail("it is a folder");
-    if (is_there && !S_ISREG(old.st_mode)) {
-      descriptor_ = Descriptor{::open(path_.c_str(), O_WRONLY | O_CLOEXEC)};
+    path_ = detail::final_path(path_);  // a symbolic link stays, what it points to is replaced
+    const auto old = detail::status_of(path_);
+    if (old && old->kind == FileKind::folder) fail("it is a folder");
+    if (old && old->kind != FileKind::regular) {
+      descriptor_ = Descriptor{detail::open_to_write(path_)};
     } else {
       if (partial == Partial::unnamed) open_unnamed();
       if (!descriptor_.is_open()) open_named();
-      if (descriptor_.is_open() && is_there) set_permissions(old.st_mode & 07777);
+      if (descriptor_.is_open() && old) set_permissions(old->permissions);
     }
     if (!descriptor_.is_open()) {
       partial_.clear();
@@ -71,7 +66,7 @@ class OutputFile {
 
   ~OutputFile() {
     descriptor_ = Descriptor{};  // closed before it is removed: network file systems prefer that
-    if (!partial_.empty()) ::unlink(partial_.c_str());
+    if (!partial_.empty()) detail::remove_file(partial_);
   }
 
   /// Throws: `std::runtime_error`, for example if the disk is full.
@@ -79,8 +74,7 @@ class OutputFile {
     constexpr std::size_t most = std::size_t{1} << 30;
     while (!bytes.empty()) {
       const std::size_t wanted = bytes.size() < most ? bytes.size() : most;
-      const ::ssize_t put = ::write(descriptor_.number(), bytes.data(), wanted);
-      if (put < 0 && errno == EINTR) continue;
+      const std::int64_t put = detail::write_some(descriptor_.number(), bytes.data(), wanted);
       if (put < 0) fail(reason());
       bytes = bytes.subspan(static_cast<std::size_t>(put));
       written_ += static_cast<std::uint64_t>(put);
@@ -95,7 +89,7 @@ class OutputFile {
   /// Throws: `std::runtime_error`.
   void close(bool sync) {
     const bool is_regular = is_unnamed_ || !partial_.empty();
-    if (sync && is_regular && ::fsync(descriptor_.number()) != 0) fail(reason());
+    if (sync && is_regular && !detail::flush_to_disk(descriptor_.number())) fail(reason());
     if (!is_unnamed_) close_descriptor();
   }
 
@@ -103,9 +97,8 @@ class OutputFile {
   /// called. Throws: `std::runtime_error`.
   void give_name() {
     if (!is_unnamed_) return;
-    const std::string own = in_proc();
     std::string name = partial_name();
-    while (::linkat(AT_FDCWD, own.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+    while (!detail::give_name(descriptor_.number(), name)) {
       if (errno != EEXIST) fail(reason());
       name = partial_name();
     }
@@ -119,7 +112,7 @@ class OutputFile {
   void commit() {
     give_name();
     if (partial_.empty()) return;
-    if (::rename(partial_.c_str(), path_.c_str()) != 0) fail(reason());
+    if (!detail::replace_file(partial_, path_)) fail(reason());
     partial_.clear();
   }
 
@@ -130,8 +123,8 @@ class OutputFile {
 
   /// Returns the descriptor that a path names, -1 if it names none.
   [[nodiscard]] static int number_in(std::string_view path) noexcept {
-    if (path == "/dev/stdout") return STDOUT_FILENO;
-    if (path == "/dev/stderr") return STDERR_FILENO;
+    if (path == "/dev/stdout") return 1;
+    if (path == "/dev/stderr") return 2;
     const std::string_view folder = folder_of(path);
     const std::string_view digits = file_name_of(path);
     if (folder != "/dev/fd/" && folder != "/proc/self/fd/") return -1;
@@ -144,57 +137,32 @@ class OutputFile {
     return number;
   }
 
-  /// A symbolic link stays: the file that it points to is replaced.
-  void follow_link() {
-    struct stat own = {};
-    if (::lstat(path_.c_str(), &own) != 0 || !S_ISLNK(own.st_mode)) return;
-    if (char* const target = ::realpath(path_.c_str(), nullptr)) {
-      path_ = target;
-      std::free(target);
-    }
-  }
-
   /// Returns another name each time, a short one: the target's own may be as long as is allowed. It may
   /// exist: of a program that was killed, whose process id this one has now, as is usual in containers.
   [[nodiscard]] std::string partial_name() const {
     static unsigned next = 0;
     const unsigned number = __atomic_fetch_add(&next, 1U, __ATOMIC_RELAXED);
-    return std::string{folder_of(path_)} + ".allot-" + std::to_string(::getpid()) + "-" +
-           std::to_string(number);
-  }
-
-  /// The only path by which an ordinary user may link a file without a name.
-  [[nodiscard]] std::string in_proc() const {
-    return "/proc/self/fd/" + std::to_string(descriptor_.number());
+    return std::string{folder_of(path_)} + ".allot-" + std::to_string(detail::process_number()) +
+           "-" + std::to_string(number);
   }
 
   void open_unnamed() {
-#ifdef O_TMPFILE
-    const std::string_view folder = folder_of(path_);
-    descriptor_ = Descriptor{::open(folder.empty() ? "." : std::string{folder}.c_str(),
-                                    O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666)};
-    if (!descriptor_.is_open()) return;
-    is_unnamed_ = ::access(in_proc().c_str(), F_OK) == 0;
-    if (!is_unnamed_) descriptor_ = Descriptor{};  // no /proc here
-#endif
+    descriptor_ = Descriptor{detail::open_unnamed(std::string{folder_of(path_)})};
+    is_unnamed_ = descriptor_.is_open();
   }
 
   void open_named() {
     do {
       partial_ = partial_name();
-      descriptor_ =
-          Descriptor{::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+      descriptor_ = Descriptor{detail::open_new(partial_)};
     } while (!descriptor_.is_open() && errno == EEXIST);
   }
 
   /// The new file has the permissions of the old one, which may be secret.
-  void set_permissions(::mode_t permissions) {
-    struct stat own = {};
-    const bool has_them =
-        ::fstat(descriptor_.number(), &own) == 0 && (own.st_mode & 07777) == permissions;
-    if (has_them || ::fchmod(descriptor_.number(), permissions) == 0) return;
+  void set_permissions(unsigned permissions) {
+    if (detail::set_permissions(descriptor_.number(), permissions)) return;
     const std::string why = reason();
-    if (!partial_.empty()) ::unlink(partial_.c_str());
+    if (!partial_.empty()) detail::remove_file(partial_);
     fail("a new file cannot get the permissions of the old one (" + why +
          "); write to another path");
   }

@@ -3,22 +3,15 @@
 /// Functions that reserve, fill and release address space and its pages. None of them throws.
 #pragma once
 
-#if !defined(_WIN32)
+#if defined(_WIN32)
+#include <allot/os/detail/windows.hpp>
+#else
 #include <sys/mman.h>
 #include <unistd.h>
 #endif
 
 #include <cstddef>
 #include <cstdint>
-
-#if defined(_WIN32)
-// As <windows.h> declares them, which defines thousands of macros besides.
-extern "C" {
-__declspec(dllimport) void* __stdcall VirtualAlloc(void*, std::size_t, unsigned long,
-                                                   unsigned long);
-__declspec(dllimport) int __stdcall VirtualFree(void*, std::size_t, unsigned long);
-}
-#endif
 
 namespace allot::os {
 
@@ -28,6 +21,7 @@ namespace detail {
 
 inline constexpr unsigned long commit = 0x1000;
 inline constexpr unsigned long reserve = 0x2000;
+inline constexpr unsigned long reset = 0x80000;
 inline constexpr unsigned long release = 0x8000;
 inline constexpr unsigned long read_write = 0x04;
 
@@ -59,7 +53,16 @@ inline void unmap_pages(std::byte* first, std::uint64_t) noexcept {
 /// These are only advice, and nothing here.
 inline void prefer_huge_pages(std::byte*, std::uint64_t) noexcept {}
 inline void populate_pages(std::byte*, std::uint64_t) noexcept {}
-inline void return_pages(std::byte*, std::uint64_t) noexcept {}
+
+/// Tells the system that it may drop what the pages wholly in a range hold, instead of writing it to the
+/// page file. The range stays mapped.
+inline void return_pages(std::byte* first, std::uint64_t bytes) noexcept {
+  constexpr std::uint64_t page = 4096;
+  const std::uint64_t front = (0 - reinterpret_cast<std::uintptr_t>(first)) & (page - 1);
+  if (bytes < front + page) return;
+  static_cast<void>(VirtualAlloc(first + front, (bytes - front) & ~(page - 1), detail::reset,
+                                 detail::read_write));
+}
 
 #else
 

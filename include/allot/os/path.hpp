@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `os::Path`: a parameter type for file names, which accepts whatever type the caller has, without
-/// `<filesystem>`; and functions on names.
+/// `<filesystem>`; and functions on names. On Windows a name is UTF-8, and its folders end at either slash.
 #pragma once
 
 #include <allot/core/version.hpp>
+#include <allot/os/detail/files.hpp>
+#include <allot/os/file_status.hpp>
 
-#include <sys/stat.h>
-
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,6 +29,12 @@ class Path {
   requires requires(const OtherPath& path) { std::string{path.native()}; }
   Path(const OtherPath& path)  // NOLINT(google-explicit-constructor)
       : text_{path.native()} {}
+#if defined(_WIN32)
+  template <class OtherPath>
+  requires requires(const OtherPath& path) { std::wstring{path.native()}; }
+  Path(const OtherPath& path)  // NOLINT(google-explicit-constructor)
+      : text_{detail::narrowed(path.native())} {}
+#endif
 
   /// Returns the text.
   [[nodiscard]] const std::string& text() const& noexcept { return text_; }
@@ -41,36 +46,32 @@ class Path {
   std::string text_;
 };
 
+/// What a folder's name ends with.
+#if defined(_WIN32)
+inline constexpr std::string_view folder_ends = "/\\:";
+#else
+inline constexpr std::string_view folder_ends = "/";
+#endif
+
 /// Returns what follows the last slash.
 [[nodiscard]] constexpr std::string_view file_name_of(std::string_view path) noexcept {
-  return path.substr(path.rfind('/') + 1);
+  return path.substr(path.find_last_of(folder_ends) + 1);
 }
 
 /// Returns what precedes the file's name, the slash included; empty if there is no folder.
 [[nodiscard]] constexpr std::string_view folder_of(std::string_view path) noexcept {
-  return path.substr(0, path.rfind('/') + 1);
+  return path.substr(0, path.find_last_of(folder_ends) + 1);
 }
 
 /// Returns whether anything of that name exists.
-[[nodiscard]] inline bool exists(const std::string& path) noexcept {
-  struct stat status = {};
-  return ::stat(path.c_str(), &status) == 0;
+[[nodiscard]] inline bool exists(const std::string& path) {
+  return detail::status_of(path).has_value();
 }
 
-/// Which file it is, by whatever name: links to it and other mounts have the same.
-struct FileId {
-  std::uint64_t device = 0;  ///< that the file is on
-  std::uint64_t number = 0;  ///< of the file on the device
-
-  friend bool operator==(const FileId&, const FileId&) noexcept = default;
-};
-
 /// Returns whether a path leads to that file, links followed.
-[[nodiscard]] inline bool leads_to(const std::string& path, const FileId& file) noexcept {
-  struct stat status = {};
-  return ::stat(path.c_str(), &status) == 0 &&
-         FileId{static_cast<std::uint64_t>(status.st_dev),
-                static_cast<std::uint64_t>(status.st_ino)} == file;
+[[nodiscard]] inline bool leads_to(const std::string& path, const FileId& file) {
+  const auto status = detail::status_of(path);
+  return status && status->id == file;
 }
 
 }  // namespace allot::os

@@ -181,7 +181,10 @@ TEST_CASE_TEMPLATE_DEFINE("another stream gets it after the work that was given 
       }
     }
     const bool has_streams = !std::is_empty_v<typename T::Device::stream_type>;
-    CHECK(pool.stats().waits == (has_streams ? 9 : 0));
+    if (!has_streams) CHECK(pool.stats().waits == 0);
+    if (has_streams && is_shared) CHECK(pool.stats().waits == 9);
+    // The pool forgets a stream that it has no part in, if its work is done when another comes.
+    if (has_streams && !is_shared) CHECK(pool.stats().waits <= 9);
   }
 }
 

@@ -99,11 +99,12 @@ class CoreSearch {
     const std::vector<std::uint32_t> sections = by_total(packing);
     std::vector<std::uint32_t> ranks(sections.size());
     for (std::uint32_t i = 0; i < sections.size(); ++i) ranks[sections[i]] = i;
-    const std::uint64_t small = most_small(packing, sections[0], most_boxes);
+    const std::uint64_t small_bytes = most_small(packing, sections[0], most_boxes);
     const LeastRank least_rank{ranks};
     std::vector<std::pair<std::uint32_t, std::uint32_t>> boxes;  // rank, box
     for (std::uint32_t i = 0; i < packing.boxes.size(); ++i) {
-      if (packing.boxes[i].bytes > small) boxes.emplace_back(least_rank.of(packing.boxes[i]), i);
+      if (packing.boxes[i].bytes > small_bytes)
+        boxes.emplace_back(least_rank.of(packing.boxes[i]), i);
     }
     std::sort(boxes.begin(), boxes.end());
     std::size_t count = smaller(most_boxes, boxes.size());
@@ -111,7 +112,7 @@ class CoreSearch {
       while (count != 0 && boxes[count].first == boxes[count - 1].first) --count;
     }
     const std::size_t last_rank = count < boxes.size() ? boxes[count].first : sections.size();
-    return select(packing, boxes, count, ranks, last_rank, small);
+    return select(packing, boxes, count, ranks, last_rank, small_bytes);
   }
 
   /// The first of `boxes`, over all of their sections; the fullest sections are those before
@@ -119,7 +120,7 @@ class CoreSearch {
   [[nodiscard]] Packing select(const Packing& packing,
                                const std::vector<std::pair<std::uint32_t, std::uint32_t>>& boxes,
                                std::size_t count, const std::vector<std::uint32_t>& ranks,
-                               std::size_t last_rank, std::uint64_t small) {
+                               std::size_t last_rank, std::uint64_t small_bytes) {
     std::vector<PlainLifetime> lifetimes;
     lifetimes.reserve(count);
     std::vector<std::uint64_t> changes(ranks.size() + 1);  // of the core's bytes, modulo 2^64
@@ -133,7 +134,8 @@ class CoreSearch {
     for (std::size_t s = 0; s < ranks.size(); ++s) {
       total += changes[s];
       bound_ = larger(bound_, total);
-      if (small != 0 && ranks[s] < last_rank) kept_ = larger(kept_, packing.totals[s] - total);
+      if (small_bytes != 0 && ranks[s] < last_rank)
+        kept_ = larger(kept_, packing.totals[s] - total);
     }
     Packing core = make_packing(lifetimes);
     for (std::uint32_t& buffer : core.buffers) buffer = boxes[buffer].second;

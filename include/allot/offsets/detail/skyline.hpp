@@ -182,11 +182,11 @@ class Skyline {
     const Box& box = packing_.boxes[index];
     const auto holds = [&](std::uint32_t s) { return align(floors_[s], box) >= offset; };
     if (offset == 0) return;
-    for (std::uint32_t far = 0; far <= section - box.begin || section + far < box.end; ++far) {
-      if (far <= section - box.begin && holds(section - far))
-        return span.add({section - far, section - far + 1});
-      if (section + far < box.end && holds(section + far))
-        return span.add({section + far, section + far + 1});
+    for (std::uint32_t away = 0; away <= section - box.begin || section + away < box.end; ++away) {
+      if (away <= section - box.begin && holds(section - away))
+        return span.add({section - away, section - away + 1});
+      if (section + away < box.end && holds(section + away))
+        return span.add({section + away, section + away + 1});
     }
     span.add({box.begin, box.end});
   }

@@ -90,16 +90,16 @@ template <class Names>
   Near nearest[3];
   names.for_each([&](const auto& entry) {
     Near next{edit_distance(name, entry.name), entry.name};
-    for (Near& near : nearest) {
+    for (Near& held : nearest) {
       const bool is_nearer =
-          next.distance != near.distance ? next.distance < near.distance : next.name < near.name;
-      if (is_nearer) std::swap(near, next);
+          next.distance != held.distance ? next.distance < held.distance : next.name < held.name;
+      if (is_nearer) std::swap(held, next);
     }
   });
   std::string text;
-  for (const Near& near : nearest) {
-    if (near.distance == Near{}.distance) break;
-    text += (text.empty() ? "" : ", ") + in_quotes(near.name);
+  for (const Near& held : nearest) {
+    if (held.distance == Near{}.distance) break;
+    text += (text.empty() ? "" : ", ") + in_quotes(held.name);
   }
   return text;
 }
