@@ -20,10 +20,10 @@ enum class FileKind { regular, folder, other };
 
 /// What the system says of a file.
 struct FileStatus {
-  FileKind kind = FileKind::other;
-  std::uint64_t bytes = 0;  ///< in it
-  FileId id;
-  unsigned permissions = 0;  ///< as `chmod` takes them; 0 where the system has none
+  FileKind kind = FileKind::other;  ///< of what the name leads to
+  std::uint64_t bytes = 0;          ///< in it
+  FileId id;                        ///< which file it is
+  unsigned permissions = 0;         ///< as `chmod` takes them; 0 where the system has none
 };
 
 }  // namespace allot::os
