@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
-#include <latch>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -472,16 +471,19 @@ TEST_CASE_TEMPLATE_DEFINE("a pool and its last buffers go at once on three threa
     std::optional<typename T::Pool> pool{std::in_place, device, 64 * allot::KiB};
     auto buffer = pool->acquire(4096, stream);
     auto slice = pool->acquire(4096, stream).slice();
-    std::latch start{3};
+    std::atomic<int> ready = 0;  // no latch: where it has no futex, libstdc++ 12's may wait forever
+    const auto start = [&ready] {
+      for (++ready; ready != 3;) std::this_thread::yield();
+    };
     std::thread first{[&] {
-      start.arrive_and_wait();
+      start();
       buffer.release();
     }};
     std::thread second{[&] {
-      start.arrive_and_wait();
+      start();
       slice = {};
     }};
-    start.arrive_and_wait();
+    start();
     pool.reset();
     first.join();
     second.join();

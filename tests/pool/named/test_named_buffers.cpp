@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <future>
 #include <limits>
 #include <map>
 #include <memory>
@@ -530,12 +531,8 @@ TEST_CASE("freed memory is not used again before the copies that touch it are do
   NamedBuffers buffers{device, 64 * KiB};
   auto gate = device.make_event();
   auto gated = device.make_stream();
-  std::atomic<bool> opened = false;
-  gated->push([&] { opened.wait(false); });  // copies wait until the test opens the gate
-  const auto open = [&] {
-    opened = true;
-    opened.notify_all();
-  };
+  std::promise<void> opener;  // copies wait until the test opens the gate
+  gated->push([opened = opener.get_future().share()] { opened.wait(); });
   buffers.add<Int>("x", 4000, plain());
   buffers.add<Int>("wall", 1, plain());
   buffers.write<Int>("x", 0, numbers(4000));
@@ -545,7 +542,7 @@ TEST_CASE("freed memory is not used again before the copies that touch it are do
   buffers.free("x");
   CHECK(buffers.stats().waiting_bytes == 16'128 + 32'000);
   buffers.add<Int>("y", 4000, plain());  // fits beside all that is in flight
-  open();
+  opener.set_value();
   buffers.add<Int>("z", 8000, plain());  // fits only once the copy is done: it is waited for
   CHECK(buffers.stats().waiting_bytes == 0);
   CHECK(buffers.stats().arena.used == 256 + 16'128 + 32'000);
@@ -555,14 +552,13 @@ TEST_CASE("a buffer freed on a stream lives until the stream's work is done") {
   StagedHostDevice device;
   NamedBuffers buffers{device, 64 * KiB};
   auto stream = device.make_stream();
-  std::atomic<bool> opened = false;
+  std::promise<void> opener;
   buffers.add<Int>("x", 1000, plain());
-  stream->push([&] { opened.wait(false); });
+  stream->push([opened = opener.get_future().share()] { opened.wait(); });
   buffers.free("x", stream);
   CHECK(buffers.check_leaks().empty());
   CHECK(buffers.stats().waiting_bytes == 4096);
-  opened = true;
-  opened.notify_all();
+  opener.set_value();
   device.synchronize(stream);
   CHECK(buffers.stats().waiting_bytes == 0);
   CHECK(buffers.stats().arena.used == 0);
