@@ -125,7 +125,7 @@ class BasicWriter {
     const Shape shape = detail::shape_of(name, extents);
     add_tensor(std::move(name), type, shape, std::move(fill));
   }
-  /// \param bytes  the whole tensor; must exist until the file is written
+  /// \param bytes  the whole tensor; must exist until the file is written. Throws: as with a `Shape`
   void add_tensor(std::string name, TensorType type, std::initializer_list<std::uint64_t> extents,
                   std::span<const std::byte> bytes) {
     const Shape shape = detail::shape_of(name, extents);

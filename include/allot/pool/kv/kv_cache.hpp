@@ -161,9 +161,9 @@ class KvCache {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       return state_->table(slot_).dropped * state_->layout().block_tokens();
     }
-
     /// Returns another sequence with the same tokens and keys, in the same blocks; the one appended
     /// to first copies the last block, unless that is full. Complexity: linear in the blocks.
+    /// Throws: `std::out_of_range` for an unknown lane.
     [[nodiscard]] Sequence fork(std::size_t lane) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->pool().require_lane(lane);

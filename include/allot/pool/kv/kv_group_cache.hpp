@@ -113,11 +113,13 @@ class KvGroupCache {
 
     [[nodiscard]] std::uint64_t tokens() const { return parts_.front().tokens(); }
 
-    /// The blocks of a group, and the position of the first token in them: 0 without a window.
+    /// Returns the numbers of a group's blocks, in the order of the tokens from `first(group)` on.
+    /// Throws: `std::out_of_range` for an unknown group.
     [[nodiscard]] std::vector<std::uint32_t> block_table(std::size_t group) const {
       return parts_.at(group).block_table();
     }
-    /// Returns the first token that a group still has. Throws: `std::out_of_range`.
+    /// Returns the position of the first token whose block a group still has: 0 without a window.
+    /// Throws: `std::out_of_range` for an unknown group.
     [[nodiscard]] std::uint64_t first(std::size_t group) const { return parts_.at(group).first(); }
 
     /// Returns the place of a token in a group. Throws: `std::out_of_range`, also for a token that a
