@@ -166,6 +166,7 @@ class ShardedArena {
 
   /// Returns the sum of the shards' usage; `largest_free` is the largest of any, `peak_used` the
   /// sum of the peaks, which may have been at different times.
+  /// Complexity: the strategy's `largest_free`, for each shard.
   [[nodiscard]] Usage usage() const {
     Usage all{};
     for (const Shard& shard : shards_) all += shard.arena.usage();
@@ -177,7 +178,7 @@ class ShardedArena {
     return usage().fragmentation();
   }
 
-  /// Returns the bytes of bookkeeping on the heap, of all shards.
+  /// Returns the bytes of bookkeeping on the heap, of all shards. Complexity: linear in the shards.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires CountsBookkeeping<strategy_type> {
     std::uint64_t bytes = 0;
     for (const Shard& shard : shards_) bytes += shard.arena.bookkeeping_bytes();
@@ -202,7 +203,7 @@ class ShardedArena {
     return true;
   }
 
-  /// Frees every block, shard after shard.
+  /// Frees every block, shard after shard. Complexity: linear in the blocks.
   void reset() requires Resettable<strategy_type> {
     for (Shard& shard : shards_) shard.arena.reset();
   }
@@ -213,6 +214,7 @@ class ShardedArena {
   }
 
   /// Calls `function(observer)` for the observer of each shard, under its guard.
+  /// Complexity: linear in the shards.
   template <class Function>
   void with_observers(Function&& function) requires(!std::same_as<observer_type, Unobserved>) {
     for (Shard& shard : shards_) shard.arena.with_observer(function);

@@ -115,7 +115,7 @@ class File {
   }
 
   /// Returns the number of the file that a tensor was added from: 0 for this file's own, 1 for
-  /// those of the first that was added.
+  /// those of the first that was added. Complexity: linear in the files added.
   [[nodiscard]] std::uint32_t origin_of(const TensorInfo& tensor) const noexcept {
     std::uint32_t origin = 0;
     while (origin < added_.size() && added_[origin].first_shard <= tensor.shard) ++origin;

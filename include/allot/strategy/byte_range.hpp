@@ -124,7 +124,7 @@ class ByteRange {
     });
   }
 
-  /// Calls `visitor(block)` for every live block.
+  /// Calls `visitor(block)` for every live block. Complexity: linear in the records.
   template <class Visitor>
   void for_each_live(Visitor&& visitor) const {
     strategy_.for_each_live([&](const Placement& placement) { visitor(block_at(placement)); });
@@ -140,6 +140,7 @@ class ByteRange {
   }
 
   /// Calls `visitor(offset, size, used)` for every block in address order.
+  /// Complexity: linear in the blocks.
   template <class Visitor>
   void for_each(Visitor& visitor) const {
     strategy_.for_each([&visitor](std::uint64_t offset, std::uint64_t size, bool used) {

@@ -149,6 +149,7 @@ class Linear : public detail::BlockSequence {
   /// mark. (If a stack was below the mark in the meantime, a block across the mark stays.)
   /// `visitor(placement, word)` is called for each before it is freed.
   /// Returns false, and changes nothing, for a mark of another range.
+  /// Complexity: linear in the blocks that are freed.
   template <class Visitor>
   bool release_to(const Mark& mark, Visitor&& visitor) {
     if (mark.range != records_.first_generation()) return false;

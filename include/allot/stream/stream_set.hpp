@@ -79,7 +79,7 @@ class StreamSet {
 
   [[nodiscard]] std::size_t size() const noexcept { return streams_.size(); }
 
-  /// Returns the number of the stream with that role.
+  /// Returns the number of the stream with that role. Complexity: linear in the streams.
   /// Throws: `std::out_of_range` listing the existing roles.
   [[nodiscard]] std::size_t role(std::string_view name) const {
     for (std::size_t i = 0; i < roles_.size() && !name.empty(); ++i) {

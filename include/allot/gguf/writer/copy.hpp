@@ -40,6 +40,7 @@ void add_tensor(Writer& writer, const File& file, const TensorInfo& tensor) {
 /// Tensors follow one another without gaps, in the order of the file.
 /// \param file  must exist until the writing ends
 /// \param version  of the format
+/// Complexity: linear in pairs and tensors.
 /// Throws: `std::invalid_argument` for a file with partial tensors (`gguf::Reading::lenient`).
 template <class = void>
 Writer copy_of(const File& file, std::uint32_t version = 3) {

@@ -160,13 +160,13 @@ struct Plan {
   std::optional<PlannedCache> cache{};  ///< by groups of like layers, if a cache was asked for
   std::optional<PlannedCache> draft{};  ///< the draft model's, likewise
 
-  /// Returns the bytes that all arenas together reserve.
+  /// Returns the bytes that all arenas together reserve. Complexity: linear in the arenas.
   [[nodiscard]] std::uint64_t total_bytes() const noexcept {
     std::uint64_t total = 0;
     for (const PlannedArena& arena : arenas) total += arena.capacity;
     return total;
   }
-  /// Returns the bytes that are reserved on one device.
+  /// Returns the bytes that are reserved on one device. Complexity: linear in the arenas.
   template <class = void>
   [[nodiscard]] std::uint64_t bytes_on(const std::string& device) const noexcept {
     std::uint64_t total = 0;
@@ -174,6 +174,7 @@ struct Plan {
     return total;
   }
   /// Returns the bytes that all items of a purpose have, without those that are part of others.
+  /// Complexity: linear in the items.
   [[nodiscard]] std::uint64_t bytes_for(Purpose purpose) const noexcept {
     std::uint64_t total = 0;
     for (const Item& item : items)
@@ -181,6 +182,7 @@ struct Plan {
     return total;
   }
   /// Returns the bytes of all tensors in memory, each counted once.
+  /// Complexity: linear in the items.
   [[nodiscard]] std::uint64_t tensor_bytes() const noexcept {
     return bytes_for(Purpose::weight) + bytes_for(Purpose::fused);
   }
@@ -189,11 +191,12 @@ struct Plan {
   [[nodiscard]] std::uint32_t source_of(std::uint32_t item) const noexcept {
     return items[item].copy_of.value_or(item);
   }
-  /// Returns the number of the file's tensors that the plan loads.
+  /// Returns the number of the file's tensors that the plan loads. Complexity: linear in the items.
   [[nodiscard]] std::uint64_t tensor_count() const noexcept {
     return count_of(Purpose::weight) - left_out_count();
   }
   /// Returns the number of the file's tensors that it does not load.
+  /// Complexity: linear in the items.
   [[nodiscard]] std::uint64_t left_out_count() const noexcept {
     std::uint64_t count = 0;
     for (const Item& item : items) count += item.left_out ? 1 : 0;
@@ -207,6 +210,7 @@ struct Plan {
   }
   /// Returns what each rule of the grouping took, in the order of their first arena. A template: what
   /// it uses of the standard library is compiled only if it is called.
+  /// Complexity: linear in the items, and in arenas times rules.
   template <class = void>
   [[nodiscard]] std::vector<RuleCount> rules() const {
     std::vector<RuleCount> counts;

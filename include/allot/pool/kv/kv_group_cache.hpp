@@ -93,12 +93,14 @@ class KvGroupCache {
 
     /// Removes the last tokens, so that `tokens` are left. Throws: `std::out_of_range` if it has
     /// fewer, or a window has given back what the next token would look at.
+    /// Complexity: linear in the groups and the blocks released.
     void truncate(std::uint64_t tokens) {
       for (Part& part : parts_) require_window(part, tokens);
       for (Part& part : parts_) part.truncate(tokens);
     }
 
     /// Returns another sequence with the same tokens, in the same blocks.
+    /// Complexity: linear in the blocks of all groups.
     [[nodiscard]] Sequence fork() {
       Sequence other{groups_};
       other.parts_.reserve(parts_.size());
@@ -107,6 +109,7 @@ class KvGroupCache {
     }
 
     /// Lets sequences that begin with the same tokens share the full blocks.
+    /// Complexity: linear in the tokens since the last call, for each group.
     void publish() {
       for (Part& part : parts_) part.publish();
     }

@@ -60,7 +60,7 @@ struct NamedBuffersStats {
   std::vector<BufferStats> buffers;  ///< in no order
   Usage arena;                       ///< of the arena
 
-  /// Returns the buffer with that name, or null.
+  /// Returns the buffer with that name, or null. Complexity: linear in the buffers.
   [[nodiscard]] const BufferStats* find(std::string_view name) const noexcept {
     for (const BufferStats& buffer : buffers) {
       if (buffer.name == name) return &buffer;
@@ -107,6 +107,7 @@ class LeakList {
   [[nodiscard]] auto begin() const noexcept { return leaks_.begin(); }
   [[nodiscard]] auto end() const noexcept { return leaks_.end(); }
 
+  /// Returns the sum of their sizes, in bytes. Complexity: linear.
   [[nodiscard]] std::uint64_t bytes() const noexcept {
     std::uint64_t sum = 0;
     for (const Leak& leak : leaks_) sum += leak.bytes;
