@@ -135,15 +135,11 @@ class Arena {
 
   /// Extends the arena at its end to `capacity_bytes` in total, rounded down to whole units. Blocks
   /// stay where they are. Complexity: the strategy's.
-  /// Throws: `std::invalid_argument` for less than now, otherwise as the constructor; nothing has
-  /// changed.
+  /// Throws: `std::invalid_argument` for less than now, else as the constructor; nothing has changed.
   void grow(std::uint64_t capacity_bytes) requires can_grow {
     const std::uint64_t units = Range::checked_units_in(capacity_bytes);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (units * unit < capacity())
-      detail::reject(
-          "cannot grow an arena of # bytes to # bytes; give the new capacity, not the difference",
-          {capacity(), capacity_bytes});
+    if (units * unit < range_.capacity()) detail::reject_growth(range_.capacity(), capacity_bytes);
     region_.grow(units * unit);
     range_.strategy().grow(units);
   }
@@ -246,7 +242,7 @@ class Arena {
   [[nodiscard]] bool try_grow(std::uint64_t capacity_bytes) requires can_grow {
     const std::uint64_t units = Range::units_in(capacity_bytes);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (units * unit < capacity()) return false;
+    if (units * unit < range_.capacity()) return false;
     return detail::completes([&] {
       region_.grow(units * unit);
       range_.strategy().grow(units);
@@ -300,7 +296,11 @@ class Arena {
     return region_.address();
   }
   /// Returns the bytes in the arena: whole units.
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return range_.capacity(); }
+  [[nodiscard]] std::uint64_t capacity() const noexcept {
+    if constexpr (!can_grow) return range_.capacity();
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    return range_.capacity();
+  }
   /// Returns the bytes of bookkeeping on the heap, all of them host memory. Complexity: constant.
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const requires CountsBookkeeping<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
@@ -344,7 +344,7 @@ class Arena {
  private:  // nothing below enters the critical section
   Arena(Region&& region, ObserverType&& observer, std::uint64_t units)
       : range_{units}, region_{std::move(region)}, observer_{std::move(observer)} {
-    detail::mark_all_free<MemoryType>(region_, capacity());
+    detail::mark_all_free<MemoryType>(region_, range_.capacity());
   }
 
   [[nodiscard]] Block made(const Request& request, const Placement& placement) noexcept {

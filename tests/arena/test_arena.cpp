@@ -208,6 +208,23 @@ TEST_CASE("two threads share a locked arena") {
   CHECK(arena.with_observer([](const Ledger& l) { return l.allocations() == l.deallocations(); }));
 }
 
+TEST_CASE("the capacity of a locked arena can be asked for while another thread lets it grow") {
+  // It is the thread sanitizer that finds a race here.
+  Arena<BestFit, AlignTo<256>, Locked<>> arena{1 * KiB};
+  std::thread other{[&] {
+    for (std::uint64_t capacity = 2 * KiB; capacity <= 10 * MiB; capacity += KiB)
+      arena.grow(capacity);
+  }};
+  std::uint64_t last = 0;
+  while (last != 10 * MiB) {
+    const std::uint64_t now = arena.capacity();
+    REQUIRE(now >= last);
+    REQUIRE(now % KiB == 0);
+    last = now;
+  }
+  other.join();
+}
+
 TEST_CASE("messages carry the figures in readable units") {
   Null arena{1 * MiB};
   try {

@@ -192,6 +192,11 @@ inline void reject_budget(std::uint64_t budget, std::uint64_t chunk) {
       {budget, chunk});
 }
 
+inline void reject_growth(std::uint64_t capacity, std::uint64_t bytes) {
+  reject("cannot grow an arena of # bytes to # bytes; give the new capacity, not the difference",
+         {capacity, bytes});
+}
+
 /// Rejects an alignment that is not a power of two. Without exceptions, makes it a request of zero
 /// bytes, which no arena accepts.
 [[nodiscard]] inline Request request_of(std::uint64_t bytes, std::uint64_t alignment) {
