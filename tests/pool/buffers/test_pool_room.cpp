@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -18,6 +19,38 @@ namespace {
 using namespace allot;
 template <class Classes = FourSteps>
 using PoolOf = BufferPool<HostDevice, Classes>;
+
+/// Host memory of a system that has `left` bytes more.
+struct ScarceMemory {
+  static constexpr bool host_accessible = true;
+  static constexpr bool device_accessible = false;
+
+  struct GiveBack {
+    std::uint64_t bytes;
+    void operator()(std::uint64_t* of) const noexcept { *of += bytes; }
+  };
+  struct Region {
+    HostMemory::Region memory;
+    std::unique_ptr<std::uint64_t, GiveBack> taken;
+    [[nodiscard]] void* address() const noexcept { return memory.address(); }
+    [[nodiscard]] std::uint64_t alignment() const noexcept { return memory.alignment(); }
+  };
+  [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) const {
+    if (bytes > *left) throw OutOfMemory{RefusalReason::source, bytes, alignment, *left, *left, 0};
+    Region made{HostMemory{}.acquire(bytes, alignment), {left, GiveBack{bytes}}};
+    *left -= bytes;
+    return made;
+  }
+
+  std::uint64_t* left;
+};
+struct ScarceDevice : HostDevice {
+  using memory_type = ScarceMemory;
+  explicit ScarceDevice(std::uint64_t& bytes) : left{&bytes} {}
+  [[nodiscard]] ScarceMemory memory() const noexcept { return {left}; }
+
+  std::uint64_t* left;
+};
 
 }  // namespace
 
@@ -53,6 +86,30 @@ TEST_CASE("only as many idle chunks as are needed go, and none that a buffer use
   CHECK(pool.stats().capacity == 9 * MiB);
   CHECK_THROWS_AS(static_cast<void>(pool.acquire(5 * MiB)), OutOfMemory);
   CHECK(pool.stats().capacity == 9 * MiB);
+  CHECK(pool.validate());
+}
+
+TEST_CASE("idle chunks go if the system has too little for a larger one, whatever the limit") {
+  std::uint64_t left = 10 * MiB;
+  BufferPool<ScarceDevice> pool{ScarceDevice{left}, 2 * MiB, {.growth = 1 * MiB}};
+  const auto used = pool.acquire(2 * MiB);
+  {
+    const auto a = pool.acquire(3 * MiB);
+    const auto b = pool.acquire(4 * MiB);
+  }
+  CHECK(left == 1 * MiB);
+  CHECK(pool.acquire(6 * MiB).capacity() == 6 * MiB);
+  CHECK(pool.stats().chunks == 2);
+  CHECK(left == 2 * MiB);
+  try {
+    static_cast<void>(pool.acquire(10 * MiB));
+    FAIL("the system has as much");
+  } catch (const OutOfMemory& error) {
+    CHECK(error.reason() == RefusalReason::source);
+    CHECK(error.requested() == 10 * MiB);
+  }
+  CHECK(pool.acquire(8 * MiB).capacity() == 8 * MiB);
+  CHECK(left == 0);
   CHECK(pool.validate());
 }
 
@@ -192,6 +249,44 @@ TEST_CASE("a warm-up is given what there is, too, and its promise holds") {
   capped.on_miss(Misses::are_errors);
   CHECK(!capped.acquire(450 * KiB).empty());
   CHECK(capped.stats().cached_buffers == 1);
+}
+
+TEST_CASE("a warm-up keeps the buffers that are large enough for it, and no shorter one instead") {
+  // Of one class, 512 KiB, one in a chunk of its own and one of 460 KiB.
+  const auto cache_both = [](auto& pool) {
+    auto whole = pool.acquire(450 * KiB);
+    auto short_one = pool.acquire(450 * KiB);
+    REQUIRE(whole.capacity() == 512 * KiB);
+    REQUIRE(short_one.capacity() == 460 * KiB);
+    whole.release();  // the longest unused
+    short_one.release();
+  };
+  const auto serves = [](auto& pool, std::uint64_t bytes) {
+    pool.on_miss(Misses::are_errors);
+    CHECK(pool.acquire(bytes).size() == bytes);
+    CHECK(pool.validate());
+  };
+  for (const std::uint64_t other : {128 * KiB, 256 * KiB}) {
+    PoolOf<PowersOfTwo> pool{
+        HostDevice{}, 460 * KiB, {.growth = 64 * KiB, .max_capacity = 460 * KiB + 512 * KiB}};
+    cache_both(pool);
+    pool.warm_up({500 * KiB, other});  // the whole one is there; the short one makes room
+    pool.on_miss(Misses::are_errors);
+    const auto first = pool.acquire(500 * KiB);
+    CHECK(pool.acquire(other).size() == other);
+    CHECK(pool.validate());
+  }
+  // The chunk of the short one is idle, that of the one that is kept is not.
+  PoolOf<> grows{HostDevice{}, 460 * KiB, {.growth = 64 * KiB, .max_capacity = 1023 * KiB}};
+  cache_both(grows);
+  grows.warm_up({500 * KiB, 510 * KiB});
+  CHECK(grows.stats().capacity == (512 + 510) * KiB);
+  serves(grows, 510 * KiB);
+  // One that is too short makes room, too.
+  PoolOf<> only{HostDevice{}, 460 * KiB, {.growth = 64 * KiB, .max_capacity = 600 * KiB}};
+  only.acquire(450 * KiB).release();
+  only.warm_up({500 * KiB});
+  serves(only, 500 * KiB);
 }
 
 TEST_CASE("buffers in use and cached never exceed the limit, whatever is short") {

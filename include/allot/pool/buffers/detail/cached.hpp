@@ -40,8 +40,14 @@ struct PoolClass {
   PoolClass* next = nullptr;       // of its bucket, if classes are hashed
   std::uint64_t wanted = 0;        // buffers, while a warm-up counts them
   std::uint64_t wanted_bytes = 0;  // the most of any of these
-  std::uint64_t kept = 0;          // cached buffers that must stay, while a warm-up makes others
-  std::uint64_t surplus = 0;       // others, while idle chunks are looked for
+  // While a warm-up makes others, of the cached buffers of at least `kept_bytes` the largest `kept`
+  // must stay.
+  std::uint64_t kept = 0;
+  std::uint64_t kept_bytes = PoolOptions::unlimited;
+  // While idle chunks are looked for: the bytes of the smallest that must stay, and how many others
+  // have as many.
+  std::uint64_t least_kept = PoolOptions::unlimited;
+  std::uint64_t surplus = 0;
 };
 
 /// Finds classes by their size: in an array if they can be numbered, else in a hash table that is
@@ -202,6 +208,27 @@ class CachedEntries {
         count += entry->capacity >= bytes ? 1 : 0;
     }
     return count;
+  }
+
+  /// Returns true if a warm-up of the class does not need this cached buffer.
+  [[nodiscard]] static bool is_surplus(const Entry& entry) noexcept {
+    const Class& of = class_of(entry);
+    return entry.capacity < of.kept_bytes || count(of, entry.capacity) > of.kept;
+  }
+
+  /// Finds out which buffers of a class must stay: see `least_kept`.
+  static void count_surplus(Class& of) noexcept {
+    of.least_kept = of.kept_bytes;
+    of.surplus = 0;
+    if (of.kept == 0) return;
+    for (const auto& list : of.lanes) {
+      for (const Entry* entry = list.first(); entry != nullptr; entry = list.after(*entry)) {
+        if (entry->capacity > of.least_kept && count(of, entry->capacity) >= of.kept)
+          of.least_kept = entry->capacity;
+      }
+    }
+    const std::uint64_t large = count(of, of.least_kept);
+    of.surplus = large - smaller(large, of.kept);
   }
 
   void add(Entry& entry) noexcept {

@@ -29,6 +29,7 @@ class MakingBuffers {
   ~MakingBuffers() {
     of_.wanted = of_.wanted_bytes = 0;
     of_.kept -= wanted_;
+    if (of_.kept == 0) of_.kept_bytes = PoolOptions::unlimited;
     streams_.release(lane_);
     --of_.in_making;
     cached_.forget_if_empty(of_);
@@ -37,11 +38,12 @@ class MakingBuffers {
   [[nodiscard]] Class& of() const noexcept { return of_; }
 
   /// Takes over the buffers that a warm-up has counted in the class; until the end, as many that
-  /// are cached stay.
+  /// are cached and large enough stay.
   void take_wanted() noexcept {
     wanted_ = std::exchange(of_.wanted, 0);
     bytes_ = std::exchange(of_.wanted_bytes, 0);
     of_.kept += wanted_;
+    if (wanted_ != 0) of_.kept_bytes = smaller(of_.kept_bytes, bytes_);
   }
   [[nodiscard]] std::uint64_t wanted() const noexcept { return wanted_; }
   /// The most bytes of any of them.

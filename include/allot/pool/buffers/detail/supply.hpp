@@ -169,10 +169,7 @@ class BufferSupply {
     return &entry;
   }
 
-  bool evict_unless_kept(Entry& entry) {
-    const Class& of = Cached::class_of(entry);
-    return of.stats.cached > of.kept && evict(entry);
-  }
+  bool evict_unless_kept(Entry& entry) { return Cached::is_surplus(entry) && evict(entry); }
 
   /// Returns true if all cached buffers of a chunk could be freed, and no other is in it.
   [[nodiscard]] bool empty(Chunk& chunk) {
@@ -187,13 +184,14 @@ class BufferSupply {
   /// chunks and classes.
   void count_evictable() noexcept {
     chunks_.for_each([](Chunk& chunk) { chunk.evictable = 0; });
-    for (const auto& each : cached_.classes())
-      each->surplus = each->stats.cached - smaller(each->kept, each->stats.cached);
+    for (const auto& each : cached_.classes()) Cached::count_surplus(*each);
     for (Entry* entry = cached_.by_age().first(); entry != nullptr;
          entry = cached_.by_age().after(*entry)) {
       Class& of = Cached::class_of(*entry);
-      if (of.surplus == 0 || !streams_.timeline().can_order(entry->returned)) continue;
-      --of.surplus;
+      const bool is_least = entry->capacity == of.least_kept;
+      if (entry->capacity > of.least_kept || (is_least && of.surplus == 0)) continue;
+      if (!streams_.timeline().can_order(entry->returned)) continue;
+      if (is_least) --of.surplus;
       ++chunk_of(*entry).evictable;
     }
   }
