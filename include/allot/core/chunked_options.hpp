@@ -35,19 +35,18 @@ namespace detail {
   return largest > std::uint64_t{1} << 62 ? std::uint64_t{1} << 63 : std::bit_ceil(largest);
 }
 
-/// Says why chunks refuse a request. All in bytes.
-/// \param least  of the block that it needs; 0: there is none
-/// \param room   the most that a new chunk may have
+/// Returns the error for a request that chunks refuse. All in bytes.
+/// \param least  of the block that it needs; 0: no block has as many
+/// \param room   the most that a new chunk may have: together with `all.capacity` within the budget
 [[nodiscard]] inline OutOfMemory chunk_refusal(const Usage& all, std::uint64_t requested,
                                                std::uint64_t alignment, std::uint64_t least,
                                                std::uint64_t room, std::uint64_t budget) {
   const std::uint64_t fits = larger(all.largest_free, room);
-  RefusalReason reason = RefusalReason::alignment;
-  if (least == 0 || (least > all.free && least - all.free > room)) {
-    reason = RefusalReason::too_large;
-  } else if (least > fits) {
-    reason = RefusalReason::fragmented;
-  }
+  const bool is_too_large = least == 0 || least > all.free + room;  // which is within the budget
+  const bool is_too_long = least > fits;
+  const RefusalReason reason = is_too_large  ? RefusalReason::too_large
+                               : is_too_long ? RefusalReason::fragmented
+                                             : RefusalReason::alignment;
   return {reason,
           requested,
           alignment,
@@ -56,7 +55,7 @@ namespace detail {
           all.capacity,
           budget,
           0,
-          least > fits && requested <= fits ? least : 0};
+          is_too_long && requested <= fits ? least : 0};
 }
 
 }  // namespace detail

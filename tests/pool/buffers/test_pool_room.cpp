@@ -4,6 +4,7 @@
 #include <allot/pool/buffers/buffer_pool.hpp>
 #include <allot/sharded_arena.hpp>
 #include <allot/strategy/buddy.hpp>
+#include <allot/strategy/fixed_blocks.hpp>
 #include <allot/synchronization/locked.hpp>
 
 #include <doctest/doctest.h>
@@ -332,6 +333,20 @@ TEST_CASE("a chunk is as large as the strategy's block, and an error names that 
       "bytes), aligned to 256 B; free 500 KiB, largest free block 256 KiB, capacity 500 KiB; free "
       "neighboring blocks, or ask for smaller pieces",
       OutOfMemory);
+}
+
+TEST_CASE("a chunk of fixed blocks has room for one, however little the pool grows by") {
+  BufferPool<HostDevice, ExactSizes, FixedBlocks<16>> pool{
+      HostDevice{}, 4 * KiB, {.growth = 256, .max_capacity = 9 * KiB}};
+  const auto first = pool.acquire(1000);
+  const auto second = pool.acquire(1000);
+  CHECK(pool.stats().capacity == 8 * KiB);
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(pool.acquire(1000)),
+      "out of memory (too large): requested 1000 B (1000 bytes) aligned to 256 B; free 0 B, "
+      "largest free block 0 B, capacity 8 KiB; free blocks first, or give the arena more capacity",
+      OutOfMemory);
+  CHECK(pool.validate());
 }
 
 TEST_CASE("an arena's error names what a buddy was rounded up to, if that is the cause") {

@@ -11,6 +11,7 @@
 #include <allot/os/mutex.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/buffers/stats.hpp>
+#include <allot/strategy/rounding.hpp>
 #include <allot/synchronization/synchronization.hpp>
 
 #include <cstddef>
@@ -33,11 +34,13 @@ struct PoolChunk {
 template <Device DeviceType, Strategy StrategyType, Alignment AlignmentType>
 class PoolChunks {
  public:
+  using ChunkArena =
+      Arena<StrategyType, AlignmentType, Unsynchronized, typename DeviceType::memory_type>;
   struct Chunk : PoolChunk {
     Chunk(std::uint64_t capacity, typename DeviceType::memory_type memory)
         : arena{capacity, std::move(memory)} {}
 
-    Arena<StrategyType, AlignmentType, Unsynchronized, typename DeviceType::memory_type> arena;
+    ChunkArena arena;
   };
 
   struct Place {
@@ -197,13 +200,9 @@ class PoolChunks {
   }
 
  private:
-  /// Returns what the strategy takes for a block of `needed` bytes, whole units.
+  /// Returns what the strategy takes for a block of `needed` bytes.
   [[nodiscard]] static std::uint64_t block_bytes(std::uint64_t needed) noexcept {
-    if constexpr (Rounding<StrategyType>) {
-      const std::uint64_t units = StrategyType::rounded(needed / AlignmentType::value);
-      return larger(needed, checked_multiply(units, AlignmentType::value).value_or(0));
-    }
-    return needed;
+    return larger(needed, block_bytes_for<ChunkArena>(needed));
   }
 
   [[nodiscard]] static Place place_of(Chunk& chunk, const Block& block) {
