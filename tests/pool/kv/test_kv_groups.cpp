@@ -278,3 +278,22 @@ TEST_CASE("keys of a prompt's positions stay with the groups' blocks until they 
   CHECK(cache.start(prompt).cached == 0);  // without keys it is another prompt
   CHECK(cache.start(prompt, {.positions = {{0, 16, KvContent{2}}}}).cached == 0);
 }
+
+TEST_CASE("groups that had room keep a prompt's keys if another has none for its tokens") {
+  GroupCache cache{HostDevice{}, groups_config(64, 1, 16)};
+  const TokenList prompt(16, 7);
+  auto sequence = cache.start(prompt, {.positions = {{0, 16, KvContent{1}}}}).sequence;
+  {
+    const auto all = cache.cache(2).start(tokens_from(0, 64)).sequence;
+    CHECK_THROWS_AS(sequence.append(prompt), OutOfBlocks);
+  }
+  CHECK(sequence.tokens() == 0);
+  sequence.append(prompt);
+  sequence.publish();
+  for (std::size_t group = 0; group < cache.groups(); ++group) {
+    auto& one = cache.cache(group);
+    CHECK(one.start_shared(prompt).cached == 0);
+    CHECK(one.start_shared(prompt, {.positions = {{0, 16, KvContent{1}}}}).cached == 12);
+    CHECK(one.validate());
+  }
+}

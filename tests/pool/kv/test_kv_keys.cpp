@@ -189,6 +189,26 @@ TEST_CASE("positions outside of the tokens that they come with are refused, and 
   CHECK(cache.validate());
 }
 
+TEST_CASE(
+    "an append that finds no room leaves all keys: of what is there and of what is to follow") {
+  Cache cache{HostDevice{}, small_cache(8)};
+  const KvPositions image{.first = 2, .count = 8, .key = KvContent{1}};
+  auto sequence = cache.start_shared(same_tokens, {.positions = {image}}).sequence;
+  sequence.append(Tokens(4, 7));
+  const KvPositions other{.first = 0, .count = 40, .key = KvContent{2}};
+  CHECK(!sequence.try_append(Tokens(40, 7), {other}));
+  CHECK(!sequence.try_append(Tokens(40, 7)));
+  CHECK_THROWS_AS(sequence.append(Tokens(40, 7), {other}), OutOfBlocks);
+  CHECK(sequence.tokens() == 4);
+  CHECK(cache.stats(KvContent{1}).sequences == 1);
+  CHECK(cache.stats(KvContent{2}).sequences == 0);
+  CHECK(sequence.try_append(Tokens(9, 7)));
+  sequence.publish();
+  CHECK(run(cache, same_tokens) == 0);
+  CHECK(run(cache, same_tokens, {.positions = {image}}) == 12);
+  CHECK(cache.validate());
+}
+
 TEST_CASE("statistics by key count what has it, and end with the last of it") {
   Cache cache{HostDevice{}, small_cache(12)};
   const KvPromptKeys first{.keys = {KvAdapter{1}, KvTenant{"a"}},

@@ -113,19 +113,16 @@ class KvCache {
 
     /// Makes room for more tokens. Copies the last block first if other sequences use it.
     /// Complexity: linear in the tokens.
-    /// Throws: `OutOfBlocks` with the number of missing blocks; what the device throws. The
-    /// sequence is then as it was; prefixes may have been evicted.
-    void append(std::span<const Token> tokens) {
-      [[maybe_unused]] const auto guard = state_->synchronization.guard();
-      state_->append(slot_, tokens, lane_);
-    }
-    void append(Token token) { append(std::span{&token, 1}); }
-    /// The same, with keys for some of the tokens, such as an image's placeholders. Throws also:
-    /// `std::invalid_argument` for positions outside of these tokens.
-    void append(std::span<const Token> tokens, const std::vector<KvPositions>& positions) {
+    /// \param positions  keys for some of these tokens, such as an image's placeholders
+    /// Throws: `OutOfBlocks` with the number of missing blocks; `std::invalid_argument` for positions
+    /// outside of these tokens; what the device throws. The sequence is then as it was; prefixes may
+    /// have been evicted.
+    void append(std::span<const Token> tokens, const std::vector<KvPositions>& positions = {}) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       state_->append(slot_, tokens, positions, lane_);
     }
+    /// A single token.
+    void append(Token token) { append(std::span{&token, 1}); }
 
     /// As `append`, but returns false if there is no room.
     [[nodiscard]] bool try_append(std::span<const Token> tokens,
@@ -139,12 +136,13 @@ class KvCache {
     }
 
     /// Removes the last tokens, so that `tokens` are left: for drafts that were not accepted.
+    /// \param keeps_keys  true if tokens that follow are to have the keys that `start_shared` took
     /// Throws: `std::out_of_range` if it has fewer.
-    void truncate(std::uint64_t tokens) {
+    void truncate(std::uint64_t tokens, bool keeps_keys = false) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       require(tokens, state_->table(slot_).tokens);
       require_kept(tokens);
-      state_->truncate(slot_, tokens, lane_);
+      state_->truncate(slot_, tokens, lane_, keeps_keys);
     }
 
     /// Gives back the blocks of which every token comes before a position: for layers with a window,

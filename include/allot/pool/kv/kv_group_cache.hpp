@@ -85,7 +85,7 @@ class KvGroupCache {
       try {
         for (; done < parts_.size(); ++done) parts_[done].append(tokens);
       } catch (...) {
-        while (done-- != 0) parts_[done].truncate(had);
+        while (done-- != 0) parts_[done].truncate(had, true);
         throw;
       }
     }

@@ -83,18 +83,21 @@ class KeyTable {
   /// `check` has passed. Throws: `std::bad_alloc`; nothing has changed then.
   void add(Keys& keys, std::uint64_t at, std::span<const KvPositions> positions) {
     keys.spans.reserve(keys.spans.size() + positions.size());
+    std::vector<Number> added;
+    added.reserve(positions.size());
     try {
-      for (const KvPositions& one : positions) {
-        const Number key = add(one.key);
-        if (!has(keys, key)) ++figures_[key].sequences;
-        const std::uint64_t first = at + one.first;
-        auto place = keys.spans.end();
-        while (place != keys.spans.begin() && (place - 1)->first > first) --place;
-        keys.spans.insert(place, {first, first + one.count, 0, one.offset, key});
-      }
+      for (const KvPositions& one : positions) added.push_back(add(one.key));
     } catch (...) {
-      cut(keys, at);
+      for (const Number key : added) release_key(key);
       throw;
+    }
+    for (std::size_t i = 0; i < added.size(); ++i) {
+      const KvPositions& one = positions[i];
+      if (!has(keys, added[i])) ++figures_[added[i]].sequences;
+      const std::uint64_t first = at + one.first;
+      auto place = keys.spans.end();
+      while (place != keys.spans.begin() && (place - 1)->first > first) --place;
+      keys.spans.insert(place, {first, first + one.count, 0, one.offset, added[i]});
     }
     update_furthest_ends(keys);
   }

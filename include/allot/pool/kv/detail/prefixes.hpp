@@ -34,7 +34,7 @@ class Prefixes : public PrefixIndex {
 
   /// Adds the keys of tokens that follow the first `tokens`.
   void add(Keys& keys, std::uint64_t tokens, std::span<const KvPositions> positions) {
-    if (exists()) keys_.add(keys, tokens, positions);
+    if (exists() && !positions.empty()) keys_.add(keys, tokens, positions);
   }
   void cut(Keys& keys, std::uint64_t tokens) noexcept { keys_.cut(keys, tokens); }
 

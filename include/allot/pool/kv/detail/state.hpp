@@ -156,22 +156,22 @@ class KvState {
   /// The same, with keys for some of the tokens. Throws also: `std::invalid_argument`.
   void append(std::uint32_t slot, std::span<const Token> tokens,
               std::span<const KvPositions> positions, std::size_t lane) {
-    if (positions.empty()) return append(slot, tokens, lane);  // keys of what follows stay
     KeyTable::check(positions, tokens.size());
-    Table& into = table(slot);
-    index_.add(into.keys, into.tokens, positions);
+    const std::uint64_t had = table(slot).tokens;
+    append(slot, tokens, lane);
     try {
-      append(slot, tokens, lane);
+      index_.add(table(slot).keys, had, positions);
     } catch (...) {
-      index_.cut(into.keys, into.tokens);
+      truncate(slot, had, lane, true);
       throw;
     }
   }
 
   /// Removes the tokens from `tokens` on. Requires: there are at least that many.
-  void truncate(std::uint32_t slot, std::uint64_t tokens, std::size_t lane) {
+  /// \param keeps_keys  true if keys that were given for later tokens stay
+  void truncate(std::uint32_t slot, std::uint64_t tokens, std::size_t lane, bool keeps_keys) {
     Table& from = table(slot);
-    index_.cut(from.keys, tokens);
+    if (!keeps_keys) index_.cut(from.keys, tokens);
     drop_blocks(from, layout_.blocks_for(tokens) - from.dropped, lane);
     from.tokens = tokens;
     const auto full = static_cast<std::size_t>(tokens / layout_.block_tokens());
