@@ -105,7 +105,7 @@ struct Scratch {
 
 /// Pinned slots for copies of files. 4 MiB is above any size at which the runtime changes how it
 /// copies (1 MiB, later 64 KiB: ROCm/clr, rocclr/device/rocm/rocsettings.cpp), and slots begin at
-/// pages, as direct reads require. A reader needs a slot of its own: sixteen let sixteen read.
+/// pages, as direct reads require. Each reader needs a slot: sixteen let sixteen read.
 struct Staging {
   static constexpr std::uint64_t slot_bytes = 4 * MiB;  ///< of each slot
   static constexpr std::uint32_t slots = 16;            ///< of the ring

@@ -17,7 +17,7 @@ namespace allot {
 struct ChunkedOptions {
   std::uint64_t chunk_bytes;                            ///< of a chunk
   std::uint64_t budget_bytes = OutOfMemory::unlimited;  ///< the most in all chunks together
-  /// A larger request gets a chunk of its own, of its size, as long as the budget has room for one.
+  /// A larger request gets a separate chunk of its size, as long as the budget has room for one.
   std::uint64_t own_chunk_above = OutOfMemory::unlimited;
 };
 

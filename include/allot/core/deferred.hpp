@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `Deferred<Type, Parameter>`: a type that a template's body uses without compiling anything for it
-/// until the template is instantiated. docs/internals.md, "What a header compiles", tells when to use
+/// until the template is instantiated. docs/internals.md, "What a header compiles", says when to use
 /// it.
 #pragma once
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `MemoryInfo`: the size of a device's memory and how much of it is free. `MemorySource`: who says
-/// so.
+/// `MemoryInfo`: the size of a device's memory and how much of it is free. `MemorySource`: which
+/// limit that is.
 #pragma once
 
 #include <allot/core/version.hpp>

@@ -100,7 +100,7 @@ constexpr void append_form(char* buffer, std::size_t capacity, std::size_t& leng
 template <std::size_t Capacity>
 class FixedText {
  public:
-  /// Appends a text, cut off where there is no more room.
+  /// Appends a text, cut off when there is no more room.
   constexpr FixedText& operator<<(const char* text) noexcept {
     detail::append(text_, Capacity, length_, text);
     return *this;

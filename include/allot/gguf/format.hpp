@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Formatters of tensor types, value types and shapes: for {fmt}, if its header was included before
-/// this one, and for `std::format`, where the library has it.
+/// this one, and for `std::format`, if the library has it.
 ///
 ///     #include <fmt/format.h>
 ///     #include <allot/gguf/format.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `gguf::MetadataRules`: how strictly metadata are read. By default a file's own keys decide, and
-/// what they leave open is assumed and said; an engine has rules of its own.
+/// what they leave open is assumed and reported; an engine has other rules.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace allot::gguf {
 
 /// How metadata are read. The default: as the model's makers meant them.
 struct MetadataRules {
-  std::string_view engine{};              ///< whose rules they are; empty: nobody's
+  std::string_view engine{};              ///< whose rules they are; empty: no engine's
   bool only_known_architectures = false;  ///< others are refused
   bool only_32_bit_counts = false;        ///< a count of another type is refused
   bool lists_match_layers = false;        ///< a list for each layer with another length is refused

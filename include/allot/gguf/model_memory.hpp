@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `gguf::model_memory_of`: what each layer of a model keeps between tokens, from the file's
-/// metadata. `docs/memory.md` tells each scheme and its formula.
+/// metadata. `docs/memory.md` has each scheme and its formula.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -64,14 +64,14 @@ class MemoryReader {
     return std::string{value->template as<std::string_view>()};
   }
 
-  /// Returns false for what has no memory of its own, such as an adapter.
+  /// Returns false for what needs no such memory, such as an adapter.
   bool is_a_model() {
     if (architecture_.empty()) return keys_.fail_with("general.architecture is missing");
     const std::string type = text_of("general.type");
     const bool is_beside_one = type == "adapter" || type == "mmproj" || architecture_ == "clip";
     if (is_beside_one) {
       if (rules_.is_an_engine())
-        keys_.fail_with("the file is no model of its own (general.type " + type + ", " +
+        keys_.fail_with("the file is not a model by itself (general.type " + type + ", " +
                         architecture_ + ")");
       return false;
     }

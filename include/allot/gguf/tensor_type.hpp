@@ -144,7 +144,7 @@ inline constexpr auto type_places = [] {
                               "with `gguf::find_type`"};
 }
 
-/// Returns a type's name: `Q4_K`; `?` for a number that is no type.
+/// Returns a type's name: `Q4_K`; `?` for a number that is not a type.
 [[nodiscard]] constexpr std::string_view type_name(TensorType type) noexcept {
   return type_info(type).name;
 }

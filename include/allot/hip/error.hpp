@@ -40,11 +40,11 @@ class Error : public std::runtime_error {
   [[nodiscard]] const char* call() const noexcept { return call_; }
 
  protected:
-  /// A whole message, where the usual one says too little.
+  /// A whole message, if the usual one says too little.
   struct Message {
     std::string text;  ///< all of it
   };
-  /// For errors with a message of their own.
+  /// For errors with another message.
   Error(hipError_t code, const char* call, const Message& message)
       : std::runtime_error{message.text}, code_{code}, call_{call} {}
 
@@ -119,7 +119,7 @@ inline CleanUpErrorHandler set_clean_up_error_handler(CleanUpErrorHandler handle
       handler != nullptr ? handler : &detail::print_clean_up_error);
 }
 
-/// Passes a failure to the handler for clean-up errors. Returns true for `hipSuccess`, and where HIP
+/// Passes a failure to the handler for clean-up errors. Returns true for `hipSuccess`, and if HIP
 /// has been shut down, as when static objects are destroyed: nothing is left to release then.
 inline bool check_clean_up(hipError_t code, const char* call, const char* attempted) noexcept {
   if (code == hipSuccess) [[likely]]

@@ -19,7 +19,7 @@ namespace allot {
 /// The arena outlives the containers. A container that is moved or swapped takes its allocator along;
 /// one that is copied or assigned to keeps it. With the observer `AddressIndex` in the arena, all
 /// allocators of it are equal and have the size of a pointer; without it, an allocator keeps an index
-/// of its own, of 43 to 86 bytes a block, which it shares with its copies: only they are equal.
+/// of 43 to 86 bytes a block, which it shares with its copies: only they are equal.
 ///
 /// \tparam T  what the container allocates
 template <class T, class ArenaType>

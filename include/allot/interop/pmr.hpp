@@ -16,7 +16,7 @@ namespace allot::pmr {
 ///
 /// The arena outlives the resource, and the resource outlives what was allocated from it. With the
 /// observer `AddressIndex` in the arena, a call costs the arena's own and a search; without it, the
-/// resource keeps an index of its own, of 43 to 86 bytes a block, and is equal only to itself.
+/// resource keeps an index, of 43 to 86 bytes a block, and is equal only to itself.
 ///
 /// Errors: `allocate` throws what the arena throws, `OutOfMemory` as a rule, which is a
 /// `std::bad_alloc`; `deallocate` throws `InvalidBlock` for an address where no live block starts.

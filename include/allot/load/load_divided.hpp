@@ -174,7 +174,7 @@ template <Device... DeviceTypes>
 
 }  // namespace detail
 
-/// Compares every tensor of a divided model with its file: in place where the host may touch it,
+/// Compares every tensor of a divided model with its file: in place if the host may touch it,
 /// otherwise read back from its device.
 /// Throws: `gguf::ParseError`; `OutOfMemory` for buffers; what the devices throw;
 /// `std::logic_error` for a device that is not among those given.

@@ -20,7 +20,7 @@ using allot::ProgressCallback;
 using allot::StreamChoice;
 
 /// How to transfer bytes. The defaults suit a disk of a few GiB/s and a GPU on PCIe: a slot is as
-/// small as a copy engine can be kept busy with, as a reader needs a slot of its own and one thread
+/// small as a copy engine can be kept busy with, as each reader needs a slot and one thread
 /// reads far less than a link carries (docs/benchmarks.md, "Onto a GPU").
 struct LoadOptions {
   std::uint64_t slot_bytes = 4 * MiB;  ///< of one pinned staging slot

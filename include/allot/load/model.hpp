@@ -212,8 +212,8 @@ class Model : public ModelTensors<Tensor<AccessOf<typename SharedArena::memory_t
     }
   }
 
-  /// Returns a copy of a tensor in an allocation of its own, which the caller owns; the model keeps
-  /// its own. Waits until the bytes are there.
+  /// Returns a copy of a tensor in a separate allocation, which the caller owns; the model keeps its
+  /// tensor. Waits until the bytes are there.
   /// \param device  the one that the tensor is on, or any for a tensor that the host may touch
   /// Throws: `std::out_of_range`, as `operator[]`; `OutOfMemory`; what the device throws.
   template <Device DeviceType>

@@ -33,7 +33,7 @@ concept Observer = std::move_constructible<ObserverType> &&
   noexcept;
 };
 
-/// An observer that tells resizes in place from frees. Others see a block freed and one allocated.
+/// An observer that distinguishes resizes in place from frees. Others see a block freed and one allocated.
 template <class ObserverType>
 concept NotedOfResizes = Observer<ObserverType> &&
     requires(ObserverType o, const Block& block, const Request& request) {
@@ -41,7 +41,7 @@ concept NotedOfResizes = Observer<ObserverType> &&
   noexcept;  // before, now, and the bytes that it holds now
 };
 
-/// An observer that tells refusals that are thrown from those that return nothing. It is notified
+/// An observer that distinguishes refusals that are thrown from those that return nothing. It is notified
 /// after `refused`.
 template <class ObserverType>
 concept NotedOfThrows = Observer<ObserverType> && requires(ObserverType o) {

@@ -25,7 +25,7 @@ enum class PlanOrder {
   improved,  ///< one of these, and then what lay on top moved
   corners,   ///< a search from below, corner by corner
   core,      ///< such a search for what decides the height, the rest into the gaps
-  rules,     ///< in an order that places of their own, shared places, memories and streams decided
+  rules,     ///< in an order that separate places, shared places, memories and streams decided
 };
 
 [[nodiscard]] constexpr const char* to_text(PlanOrder order) noexcept {

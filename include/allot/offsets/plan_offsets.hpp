@@ -94,7 +94,7 @@ template <class = void>
   if (detail::has_rules(lifetimes, options)) {
     OffsetPlanOptions search = options;
     // One capacity is compared with the plan: plans beyond it are made lower, rather than refused. Not
-    // where waits have a price, as a plan may then be higher than it must.
+    // if waits have a price, as a plan may then be higher than it must.
     if (search.capacities.size() == 1 && search.stream_wait_bytes == 0)
       search.capacities.front() = largest_of<std::uint64_t>;
     detail::RulePlanner<> planner{lifetimes, search, 0};

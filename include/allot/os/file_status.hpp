@@ -23,7 +23,7 @@ struct FileStatus {
   FileKind kind = FileKind::other;  ///< of what the name leads to
   std::uint64_t bytes = 0;          ///< in it
   FileId id;                        ///< which file it is
-  unsigned permissions = 0;         ///< as `chmod` takes them; 0 where the system has none
+  unsigned permissions = 0;         ///< as `chmod` takes them; 0 if the system has none
 };
 
 }  // namespace allot::os

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `os::ForkMark`: tells a process that was forked that an object is its parent's. Threads do not
-/// follow into a forked child, and a mutex that one of them held stays locked there: whoever waits
-/// for either waits forever.
+/// `os::ForkMark`: a forked process finds out by it that an object is its parent's. Threads do not
+/// follow into a forked child, and a mutex that one of them held stays locked there: a thread that
+/// waits for either waits forever.
 #pragma once
 
 #if !defined(_WIN32)

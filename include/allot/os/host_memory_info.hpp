@@ -87,7 +87,7 @@ namespace host_memory_info {
   return kib ? checked_multiply(*kib, 1024) : std::nullopt;
 }
 
-/// Returns a field of a control group's `memory.stat`: `NAME NUMBER` in a line of its own.
+/// Returns a field of a control group's `memory.stat`: a line `NAME NUMBER`.
 [[nodiscard]] inline std::optional<std::uint64_t> stat_field(std::string_view stat,
                                                              std::string_view name) {
   const std::string key = "\n" + std::string{name} + " ";

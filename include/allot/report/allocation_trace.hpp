@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `AllocationTrace`: what a program allocated and freed, in order, whoever recorded it.
+/// `AllocationTrace`: what a program allocated and freed, in order, whichever tool recorded it.
 #pragma once
 
 #include <allot/core/checked.hpp>

@@ -23,7 +23,7 @@ namespace allot::report {
 /// The allocators that are simulated.
 enum class CachingRule {
   /// PyTorch's CUDACachingAllocator: sizes of whole 512 bytes; requests of up to 1 MiB from segments
-  /// of 2 MiB, below 10 MiB from segments of 20 MiB, others from segments of their own in whole
+  /// of 2 MiB, below 10 MiB from segments of 20 MiB, others each from one segment in whole
   /// 2 MiB; the tightest free block of the same stream and kind, split if 512 bytes (of small ones)
   /// or more than 1 MiB (of others) are left, merged with free neighbours.
   segments,
@@ -46,7 +46,7 @@ enum class CachingRule {
 /// What came of it.
 struct Simulated {
   std::uint64_t reserved = 0;  ///< the most bytes held of the driver
-  bool fits = true;            ///< within the limit, cached segments released where that was needed
+  bool fits = true;            ///< within the limit, cached segments released if that was needed
 };
 
 namespace detail {

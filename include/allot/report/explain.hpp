@@ -39,7 +39,7 @@ struct Explanation {
 
 namespace detail {
 
-/// What a request needs of a range: so many bytes from a multiple of `step` on.
+/// What a request needs of a range: N bytes from a multiple of `step` on.
 struct NeededPlace {
   std::uint64_t bytes = 0;  ///< 0: no range of the strategy has room for it
   std::uint64_t step = 1;

@@ -181,7 +181,7 @@ class RecorderOf {
     state.first = state.noted;
   }
 
-  /// Writes what is kept into a file of its own, which takes its place when it is whole.
+  /// Writes what is kept into a separate file, which takes its place when it is whole.
   /// Throws: `std::logic_error` for `everything`, which has a file; `std::runtime_error`.
   void write(os::Path path) const {
     os::OutputFile file{std::move(path)};

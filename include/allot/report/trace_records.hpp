@@ -7,7 +7,7 @@
 /// |----------------|---------------------------------------------------------------------|
 /// | `TraceRecord`  | one event, or what following events have in common                  |
 /// | `TraceEncoder` | makes bytes of records, in memory that the caller has               |
-/// | `TraceDecoder` | makes records of bytes, whoever wrote them                          |
+/// | `TraceDecoder` | makes records of bytes, whichever program wrote them                |
 #pragma once
 
 #include <allot/core/checked.hpp>

@@ -12,7 +12,7 @@
 namespace allot::detail {
 
 /// Returns the bytes of the block that an arena takes for `bytes`, in whole units and as its strategy
-/// rounds them; 0 if no block has so many.
+/// rounds them; 0 if no block has as many.
 template <class ArenaType>
 [[nodiscard]] constexpr std::uint64_t block_bytes_for(std::uint64_t bytes) noexcept {
   using StrategyType = typename ArenaType::strategy_type;

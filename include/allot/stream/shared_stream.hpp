@@ -40,7 +40,7 @@ class SharedStream {
   [[nodiscard]] stream_type* operator->() const noexcept { return stream_.get(); }
   /// Returns what keeps the stream alive.
   [[nodiscard]] const std::shared_ptr<stream_type>& owner() const noexcept { return stream_; }
-  /// The same, where a workspace, a cache or a set of streams asks for the owner of a stream.
+  /// The same, if a workspace, a cache or a set of streams asks for the owner of a stream.
   operator const std::shared_ptr<stream_type>&()
       const noexcept {  // NOLINT(google-explicit-constructor)
     return stream_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What files do not say about their models: facts about architectures, as a table. Where a file's
+/// What files do not say about their models: facts about architectures, as a table. If a file's
 /// keys do say it, the keys are right. Source: llama.cpp v0.5.0, `src/models/` and
 /// `llama_model::create_memory`.
 #pragma once

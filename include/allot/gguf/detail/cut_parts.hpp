@@ -70,7 +70,7 @@ struct PartName {
   return number;
 }
 
-/// Removes `part` or `split` from the end. Returns whether one was there, as a word of its own.
+/// Removes `part` or `split` from the end. Returns whether one was there, as a separate word.
 [[nodiscard]] constexpr bool take_word(std::string_view& text) noexcept {
   for (const std::string_view word : {std::string_view{"part"}, std::string_view{"split"}}) {
     if (!ends_with(text, word)) continue;
@@ -160,7 +160,7 @@ class CutParts {
     }
   }
 
-  /// Returns what to do about it; empty if the file is no such part.
+  /// Returns what to do about it; empty if the file is not such a part.
   [[nodiscard]] std::string advice() const {
     if (!part_ || indexes_.empty() || !is_sure()) return {};
     std::string text = "a part of a file that was cut by size; ";

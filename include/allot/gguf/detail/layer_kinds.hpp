@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Which layers of a model keep what: windows, states, shared caches. Read from metadata, with the
-/// facts about architectures where those say nothing.
+/// facts about architectures if those say nothing.
 #pragma once
 
 #include <allot/gguf/detail/architectures.hpp>
@@ -33,7 +33,7 @@ struct LayerKinds {
   std::uint64_t window = 0;  ///< tokens
   Remembers remembers = Remembers::in_a_cache;
   StateLayers state_layers = StateLayers::without_kv_heads;
-  std::uint64_t own_cache = 0;  ///< the first so many layers have a cache of their own
+  std::uint64_t own_cache = 0;  ///< that many of the first layers have their own cache
 };
 
 /// \tparam Caller  until what has it is compiled, no part of this is
@@ -296,8 +296,8 @@ class LayerKindsReader {
     return !rules_.is_an_engine() || check_shared(kinds);
   }
 
-  /// The last layer with a cache of its own keeps all, the one before it a window: the layers that
-  /// share use one of the two. An engine ends where that is not so.
+  /// The last layer with its own cache keeps all, the one before it a window: the layers that
+  /// share use one of the two. An engine ends if that is not so.
   bool check_shared(const LayerKinds& kinds) {
     if (!facts_.shares_last_layers) return true;
     const std::uint64_t own = kinds.own_cache;

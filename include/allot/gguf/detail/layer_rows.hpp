@@ -74,7 +74,7 @@ class LayerRows {
     return !keys_.has_failed() && check_heads();
   }
 
-  /// Returns the length of a head that no key tells: a share of the embedding.
+  /// Returns the length of a head if no key gives it: a share of the embedding.
   [[nodiscard]] std::uint64_t usual_head() {
     const bool is_told = keys_.has("attention.key_length") && keys_.has("attention.value_length");
     const std::uint64_t heads = first_heads();
@@ -243,7 +243,7 @@ class LayerRows {
     if (!has_index_.empty() && has_index_[i]) to.push_back(index_of(i));
     if (!ratios_.empty()) add_compressed(to, layer);
     if (!kinds_.has_decoder || rules_.caches_what_is_unused) return;
-    LayerMemory cross = cache_of(i, kinds_.has_window[i]);  // also where the cache is shared
+    LayerMemory cross = cache_of(i, kinds_.has_window[i]);  // also if the cache is shared
     cross.kind = Keeps::cross;
     to.push_back(cross);
   }

@@ -120,7 +120,7 @@ class LayerStates {
     return count == 0 ? 0 : count - 1;
   }
 
-  /// Returns the heads of layer 0, or where no engine asks, of the first layer that has some.
+  /// Returns the heads of layer 0, or if no engine asks, of the first layer that has some.
   [[nodiscard]] std::uint64_t first_heads() const noexcept {
     for (const std::uint64_t heads : kinds_.heads) {
       if (heads != 0 || rules_.heads_from_first_layer) return heads;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Copies one tensor's bytes into memory of its own on a device.
+/// Copies one tensor's bytes into a separate allocation on a device.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -32,7 +32,7 @@ void copy_from_host(DeviceType& device, std::byte* to, const std::byte* from, st
   }
 }
 
-/// Returns a copy of `bytes` bytes in an arena of their own on `device`.
+/// Returns a copy of `bytes` bytes in a separate arena on `device`.
 /// \param is_on_host    the host may touch the source
 /// \param is_on_device  the source is memory of that device
 /// Throws: `OutOfMemory`; what the device throws; `std::invalid_argument` if they are on another one.

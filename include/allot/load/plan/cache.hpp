@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// The size of a model's caches, states and scratch memory, from its metadata. What each layer keeps
-/// is told in `gguf/model_memory.hpp`, how many cells it gets in `engine.hpp`.
+/// is said in `gguf/model_memory.hpp`, how many cells it gets in `engine.hpp`.
 #pragma once
 
 #include <allot/gguf/file.hpp>
@@ -55,7 +55,7 @@ template <class = void>
   const auto broken = [&](const char* what, std::uint64_t length, gguf::TensorType type) {
     if (length % block(type) == 0) return std::string{};
     return std::string{"a head's "} + what + " of " + std::to_string(length) +
-           " elements is no whole number of blocks of " + std::to_string(block(type)) + " (" +
+           " elements is not a whole number of blocks of " + std::to_string(block(type)) + " (" +
            name(type) + ")";
   };
   for (const gguf::HeadLengths& head : memory.heads) {
@@ -84,7 +84,7 @@ template <class = void>
   return options.prediction ? memory.prediction_problem : std::string{};
 }
 
-/// A model's caches: groups for those who read, entries for those who reserve.
+/// A model's caches: groups for readers, entries for what reserves them.
 struct CacheSizes {
   gguf::ModelMemory memory;
   PlannedCache planned;

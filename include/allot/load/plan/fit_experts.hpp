@@ -36,7 +36,7 @@ template <class = void>
 
 }  // namespace detail
 
-/// Returns the context that fits where the host is one of several devices: the one that the model
+/// Returns the context that fits if the host is one of several devices: the one that the model
 /// was made for, with the experts on the host that make room for it; less only if that does not fit
 /// with all experts there. Whole layers go to the host only if not even one token fits otherwise.
 /// \param options  as for the plan with the context found; `move_experts` is taken as set

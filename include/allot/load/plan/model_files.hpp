@@ -2,7 +2,7 @@
 /// \file
 /// `ModelFiles`: a model and the files that share its memory, planned and loaded as one.
 ///
-/// | kind        | told from                                                   | its tensors     |
+/// | kind        | known from                                                  | its tensors     |
 /// |-------------|-------------------------------------------------------------|-----------------|
 /// | `model`     | it is the first                                             | `NAME`          |
 /// | `projector` | `general.type` = `mmproj`, or `clip.*` keys                 | `mmproj:NAME`   |
@@ -91,7 +91,7 @@ class ModelFiles {
     join(file, kind);
   }
 
-  /// Adds a draft model: its tensors, and a cache of its own where the plan has one.
+  /// Adds a draft model: its tensors, and its cache if the plan has caches.
   /// Throws: `std::invalid_argument` for a projector, an adapter, or a second draft;
   /// `gguf::ParseError`. Nothing is added then.
   template <class = void>

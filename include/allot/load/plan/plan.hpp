@@ -42,7 +42,7 @@ struct PlannedDevice {
   std::string name = "host";                             ///< as the device's `name()`
   std::uint64_t free_bytes = largest_of<std::uint64_t>;  ///< what the plan may take
   Transfer transfer = Transfer::direct;                  ///< how bytes get there
-  std::vector<MemorySource> sources{};  ///< what `free_bytes` is the least of, where that is known
+  std::vector<MemorySource> sources{};  ///< what `free_bytes` is the least of, if that is known
   /// The most that a plan may take when it divides a model; empty: all that is free.
   std::optional<std::uint64_t> usable_bytes{};
 
@@ -152,11 +152,11 @@ struct RuleCount {
 /// A model's memory. Items are the file's tensors in file order, then fused ones, then copies, then
 /// the cache, then scratch.
 struct Plan {
-  std::vector<PlannedArena> arenas;  ///< one device allocation each
-  std::vector<Item> items;           ///< all of them, those left in the file included
-  std::vector<Step> steps;           ///< what is read, and where it goes
-  std::vector<Fusion> fusions{};     ///< layer by layer, if fusing was asked for
-  std::vector<std::string> notes{};  ///< what was assumed where the file does not say, in sentences
+  std::vector<PlannedArena> arenas;     ///< one device allocation each
+  std::vector<Item> items;              ///< all of them, those left in the file included
+  std::vector<Step> steps;              ///< what is read, and where it goes
+  std::vector<Fusion> fusions{};        ///< layer by layer, if fusing was asked for
+  std::vector<std::string> notes{};     ///< what was assumed if the file does not say, in sentences
   std::optional<PlannedCache> cache{};  ///< by groups of like layers, if a cache was asked for
   std::optional<PlannedCache> draft{};  ///< the draft model's, likewise
 

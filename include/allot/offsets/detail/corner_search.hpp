@@ -50,7 +50,7 @@ class CornerSearch {
     for (const Box& box : packing.boxes) run_cost_ += digits + (box.end - box.begin) / 16;
   }
 
-  /// \param attempt  choices are tried in an order of its own for each
+  /// \param attempt  choices are tried in another order for each
   /// \param most_nodes  of the tree
   /// \param most_work  units, of about 20 ns
   [[nodiscard]] SearchResult run(std::uint64_t capacity, std::uint64_t attempt,

@@ -32,7 +32,7 @@ class FitSearch {
     for (const std::uint64_t bytes : options.capacities)
       sum = checked_add(sum, bytes).value_or(largest_of<std::uint64_t>);
     if (!options.capacities.empty()) capacity_ = smaller(capacity_, sum);
-    // Of one memory `capacity_` says it: plans beyond it are made lower, rather than refused. Not where
+    // Of one memory `capacity_` says it: plans beyond it are made lower, rather than refused. Not if
     // waits have a price, as a plan may then be higher than it must.
     if (options_.capacities.size() == 1 && options_.stream_wait_bytes == 0)
       options_.capacities.front() = largest_of<std::uint64_t>;
@@ -102,7 +102,7 @@ class FitSearch {
       }
     }
     if (planner.lower_bound() <= capacity_) return false;
-    // Places of their own end beyond it.
+    // Places that are not shared end beyond it.
     fit.verdict = OffsetFit::Verdict::impossible;
     for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
       if (lifetimes[i].fixed_offset && lifetimes[i].bytes != 0) fit.buffers.push_back(i);

@@ -236,7 +236,7 @@ class RulePlacer {
         end = larger(end, other.end);
       }
       if (!best || prices_waits_) offer(end, capacity);
-      if (prices_waits_) offer(larger(end, height), capacity);  // nobody's before
+      if (prices_waits_) offer(larger(end, height), capacity);  // not used by any before
       if (best) return best;
     }
     return std::nullopt;

@@ -5,7 +5,7 @@
 /// The buffers are placed in the greedy orders; then, again and again, those that had no room or lie
 /// on top come earlier in the best order so far ("squeaky wheel" optimization, Joslin and Clements,
 /// 1999). What the search without rules can do better is left to it: buffers that share a place are
-/// one buffer to it, and what each memory holds is a plan of its own.
+/// one buffer to it, and what each memory holds is a separate plan.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -32,7 +32,7 @@ namespace allot::detail {
 template <class = void>
 class RulePlanner {
  public:
-  /// \param good_enough  a plan of so many bytes ends the search
+  /// \param good_enough  a plan of that many bytes ends the search
   RulePlanner(std::span<const Lifetime> lifetimes, const OffsetPlanOptions& options,
               std::uint64_t good_enough)
       : lifetimes_{lifetimes},

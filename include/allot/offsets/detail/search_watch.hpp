@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `SearchWatch`: tells the caller how far a search is, and whether it is to stop.
+/// `SearchWatch`: reports to the caller how far a search is, and asks whether to stop.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -30,7 +30,7 @@ class SearchWatch {
 
   const OffsetPlanOptions& options_;
   std::uint64_t total_;
-  std::uint64_t next_;  // work that is left when the caller is told again
+  std::uint64_t next_;  // work that is left when the caller is notified next
 };
 
 }  // namespace allot::detail

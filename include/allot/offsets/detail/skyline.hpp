@@ -5,7 +5,7 @@
 /// Each section has a floor: nothing that is still to be placed there can be lower. A placed box
 /// lifts it, and so does the decision to leave room empty. From the floors follow the least offset
 /// of each box, and a bound for each section: what is left there, one on the other, none before
-/// its least offset. Where a bound exceeds the capacity, the part of the plan leads nowhere, and
+/// its least offset. If a bound exceeds the capacity, the part of the plan leads nowhere, and
 /// `conflict` names sections that prove it: whatever does not change them does not help.
 ///
 /// Only plans are looked for whose offsets have the least sum. They rest: each box stands on the

@@ -8,7 +8,7 @@
 /// | `open_to_read`                | opens what there is; -1                                               |
 /// | `open_to_write`               | opens what there is, a device or pipe; -1                             |
 /// | `open_new`                    | makes a file that is not there yet; -1                                |
-/// | `open_unnamed`                | makes a file without a name in a folder; -1, also where there is none |
+/// | `open_unnamed`                | makes a file without a name in a folder; -1, also if there is none    |
 /// | `give_name`                   | gives such a file its name; false                                     |
 /// | `open_direct`                 | opens an open file again, past the page cache; -1                     |
 /// | `duplicate`                   | another number for what is open; -1                                   |
@@ -16,7 +16,7 @@
 /// | `final_path`                  | where a symbolic link leads; any other path as it is                  |
 /// | `read_at`                     | reads from an offset, by any thread; the bytes, 0 at the end; -1      |
 /// | `write_some`                  | writes, at least a byte; the bytes; -1                                |
-/// | `set_permissions`             | as `chmod` takes them, where the system has them; false               |
+/// | `set_permissions`             | as `chmod` takes them, if the system has them; false                  |
 /// | `flush_to_disk`               | waits until what was written is there; false                          |
 /// | `replace_file`, `remove_file` | by name; false                                                        |
 /// | `process_number`              | of this process                                                       |

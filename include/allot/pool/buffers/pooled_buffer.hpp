@@ -174,7 +174,7 @@ class PooledBuffer {
   [[nodiscard]] slice_type slice() const noexcept {
     return entry_ ? slice_type{entry_, entry_->address, size_} : slice_type{};
   }
-  /// The same, where a slice is asked for.
+  /// The same, if a slice is asked for.
   template <class Access>
   requires std::convertible_to<slice_type, Slice<Access>>
   operator Slice<Access>() const noexcept {  // NOLINT(google-explicit-constructor)

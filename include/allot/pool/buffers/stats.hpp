@@ -6,7 +6,7 @@
 /// |---------------|----------------------------------------------------------------|
 /// | `PoolOptions` | how much it keeps, whether it grows                            |
 /// | `Misses`      | what happens if no buffer of the class is cached               |
-/// | `Reuse`       | which buffer is taken if the stream has none of its own        |
+/// | `Reuse`       | which buffer is taken if the stream has returned none          |
 /// | `PoolStats`   | a snapshot: hits, misses, bytes, in total and for each class   |
 /// | `PoolMiss`    | the error for a miss, if misses are errors                     |
 #pragma once
@@ -30,7 +30,7 @@ enum class Misses {
 /// to come before: one that others have returned.
 enum class Reuse {
   idle_first,    ///< asks the device for one whose work is done; else new memory, if there is room
-                 ///< within `max_capacity` and `max_cached`; else waits for one. Where misses are
+                 ///< within `max_capacity` and `max_cached`; else waits for one. If misses are
                  ///< errors, and after a warm-up, waits rather than misses
   cached_first,  ///< waits for the one that was returned longest ago: the least memory, no queries
 };

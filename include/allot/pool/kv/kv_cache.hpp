@@ -256,7 +256,7 @@ class KvCache {
   }
 
   /// The same, with what decides keys and values besides the tokens: an adapter, a tenant, the
-  /// images of placeholders. Blocks are shared where all of it is equal up to their end.
+  /// images of placeholders. Blocks are shared if all of it is equal up to their end.
   ///
   ///     cache.start(prompt, {.keys = {KvAdapter{"fr"}, KvTenant{42}},
   ///                          .positions = {{.first = 5, .count = 256, .key = KvContent{digest}}}});

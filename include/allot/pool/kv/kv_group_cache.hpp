@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `KvGroupCache`: a paged cache of several groups of layers, each with its own rows and, where it
+/// `KvGroupCache`: a paged cache of several groups of layers, each with its own rows and, if it
 /// has a window, its own length, in one allocation. Windows give their blocks back as they slide.
 #pragma once
 

@@ -6,7 +6,7 @@
 /// | key                    | of                                                              |
 /// |------------------------|-----------------------------------------------------------------|
 /// | `KvAdapter`            | an adapter of the weights, such as a LoRA                       |
-/// | `KvTenant`             | a user who must not learn what others have asked                |
+/// | `KvTenant`             | a user, to be kept from learning what others have asked         |
 /// | `KvContent`            | what placeholders stand for: an image, a sound                  |
 /// | `KvKey<struct MyKind>` | a kind of your own                                              |
 #pragma once
@@ -61,7 +61,7 @@ class AnyKvKey {
 
   /// The kind's identity and the value, within this process.
   [[nodiscard]] const void* kind() const noexcept { return kind_; }
-  /// Returns the value, in a form that also tells numbers from bytes.
+  /// Returns the value, in a form in which numbers differ from bytes.
   [[nodiscard]] std::string_view value() const noexcept { return value_; }
 
  private:

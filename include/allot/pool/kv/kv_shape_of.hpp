@@ -4,8 +4,8 @@
 ///
 /// | function       | returns                                                                     |
 /// |----------------|-----------------------------------------------------------------------------|
-/// | `kv_shape_of`  | the shape of all layers, where they keep the same: for a `KvCache`          |
-/// | `kv_groups_of` | groups of layers, with the windows of their own: for a `KvGroupCache`       |
+/// | `kv_shape_of`  | the shape of all layers, if they keep the same: for a `KvCache`             |
+/// | `kv_groups_of` | groups of layers, each with its window: for a `KvGroupCache`                |
 #pragma once
 
 #include <allot/gguf/file.hpp>

@@ -65,7 +65,7 @@ concept FreeIndex = requires(Index i, const Index ci, const typename Index::Foun
 
 /// The free block at the end of the range, the tail, is not in the index: while blocks are only
 /// allocated, the index is not touched at all. `prefers` says whether it is the better choice.
-/// What a member does is said by `Strategy` and the concepts of the capabilities; where it needs
+/// What a member does is said by `Strategy` and the concepts of the capabilities; if it needs
 /// bookkeeping, it throws `std::bad_alloc` and nothing has changed.
 template <FreeIndex Index>
 class CoalescingRange : public BlockSequence {

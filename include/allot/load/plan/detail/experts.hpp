@@ -4,9 +4,9 @@
 /// fewest bytes a token are read. Of a tensor of experts a token reads a few, so its cost is the
 /// bytes of one expert.
 ///
-/// The choice is a knapsack turned around: at least so many bytes for the least cost. Models have
+/// The choice is a knapsack turned around: at least N bytes for the least cost. Models have
 /// few different sizes, all multiples of a large number, so the table of the classic dynamic program
-/// has thousands of entries, not billions. Where it would be larger, a search over the number
+/// has thousands of entries, not billions. If it would be larger, a search over the number
 /// of tensors of each size goes as far as its budget, the cheapest first.
 #pragma once
 

@@ -131,7 +131,7 @@ void require_some(const std::vector<ItemLayout>& tensors, const std::vector<std:
                               " tensors; use patterns such as blk.*.attn_*"};
 }
 
-/// Adds copies of embeddings for outputs that have no weights of their own; dividing the model says
+/// Adds copies of embeddings for outputs without weights; dividing the model says
 /// which of them are needed.
 void add_copies(std::vector<ItemLayout>& items, const std::same_as<gguf::File> auto& file,
                 const TransformOptions& transforms) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Tied embeddings: models whose output has no weights of its own multiply with the embedding's. If
+/// Tied embeddings: models whose output has no weights multiply with the embedding's. If
 /// these are on another device than the output's norm, the output's device gets a copy.
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace allot::load::detail {
 
-/// An output without weights of its own.
+/// An output without weights.
 struct TiedOutput {
   std::uint32_t embedding;  // the tensor's number
   std::string name;         // that its copy has

@@ -199,7 +199,7 @@ class CachedEntries {
     return oldest;
   }
 
-  /// Returns how many buffers of a class have at least so many bytes.
+  /// Returns how many cached buffers of a class have at least `bytes` bytes.
   [[nodiscard]] static std::uint64_t count(const Class& of, std::uint64_t bytes) noexcept {
     if (of.short_ones == 0) return of.stats.cached;
     std::uint64_t count = 0;
@@ -270,7 +270,7 @@ class CachedEntries {
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
  private:
-  /// Returns the first of a list that has so many bytes, or null.
+  /// Returns the first of a list that has at least `bytes` bytes, or null.
   [[nodiscard]] static Entry* first_of(const Class& of, const ClassList<DeviceType>& list,
                                        std::uint64_t bytes) noexcept {
     Entry* entry = list.first();
@@ -279,7 +279,7 @@ class CachedEntries {
     return entry;
   }
 
-  /// Returns the last of the smallest that have so many bytes, or null.
+  /// Returns the last of the smallest that have at least `bytes` bytes, or null.
   [[nodiscard]] static Entry* least_of(const ClassList<DeviceType>& list,
                                        std::uint64_t bytes) noexcept {
     Entry* least = nullptr;

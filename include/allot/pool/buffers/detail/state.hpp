@@ -281,7 +281,7 @@ class PoolState final : public PoolBase<DeviceType> {
   }
 
   /// Uses a cached buffer that is not ready without a call to the device: one whose work is done;
-  /// else one to wait for, unless memory of its own is to be looked for first. Else makes one.
+  /// else one to wait for, unless new memory is to be looked for first. Else makes one.
   [[gnu::noinline]] [[nodiscard]] Entry& acquire_not_ready(os::Lock<std::mutex>& lock, Class& of,
                                                            std::uint64_t bytes, std::uint32_t lane,
                                                            stream_type& stream) {

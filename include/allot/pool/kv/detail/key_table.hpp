@@ -258,7 +258,7 @@ class KeyTable {
     }
   }
 
-  /// Returns true if a sequence has a key, of its own or of a span.
+  /// Returns true if a sequence or one of its spans has a key.
   [[nodiscard]] bool has(const Keys& keys, Number key) const noexcept {
     for (const Keys::Span& span : keys.spans) {
       if (span.key == key) return true;
