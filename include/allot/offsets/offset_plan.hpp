@@ -74,11 +74,11 @@ struct OffsetPlan {
 struct Spill {
   std::vector<std::uint32_t> buffers{};  ///< in the order given
   std::uint64_t bytes = 0;               ///< of these buffers
-  /// Whether no other choice has fewer bytes, nor as many in fewer buffers.
+  /// True if no other choice has fewer bytes, nor as many in fewer buffers.
   bool is_proven = false;
 };
 
-/// Whether buffers fit a capacity.
+/// Says whether buffers fit a capacity.
 struct OffsetFit {
   /// The answer.
   enum class Verdict {

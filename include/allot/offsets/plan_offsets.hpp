@@ -112,7 +112,8 @@ template <class = void>
   return plan;
 }
 
-/// Whether buffers fit a block of that many bytes, with several memories: all of them together.
+/// Finds out whether buffers fit a block of that many bytes; with several memories, all of them
+/// together.
 /// The search is only for that, and ends with it: for a plan of few bytes ask `plan_offsets`.
 /// "Impossible" is a proof: more is alive at a step than the capacity, or no arrangement of
 /// `buffers` is left to try. What does not fit comes with the fewest bytes to keep elsewhere.

@@ -29,7 +29,7 @@ namespace allot::os {
 /// `.allot-PROCESS-NUMBER`, in the same folder.
 class OutputFile {
  public:
-  /// Whether the new file may be without a name. It then stays open until it is given one.
+  /// A new file may be without a name. It then stays open until it is given one.
   enum class Partial { unnamed, named };
 
   /// Throws: `std::runtime_error` naming the file and the system's reason.

@@ -28,7 +28,7 @@ struct SplitOptions : WriteOptions {
   std::uint64_t max_bytes = largest_of<std::uint64_t>;
   /// The most tensors in a shard.
   std::uint64_t max_tensors = largest_of<std::uint64_t>;
-  /// Whether the first shard has only metadata.
+  /// If true, the first shard has only metadata.
   bool no_tensor_first_split = false;
 };
 

@@ -28,7 +28,7 @@ class CapacitySearch {
     low_ = least - least % unit_;
   }
 
-  /// Whether no plan of less than `bytes` is left to find.
+  /// Returns whether no plan of less than `bytes` is left to find.
   [[nodiscard]] bool is_exhausted(std::uint64_t bytes) const noexcept { return low_ >= bytes; }
 
   /// The sections whose boxes do not fit the last capacity that was refuted.

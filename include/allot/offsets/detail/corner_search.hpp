@@ -345,7 +345,7 @@ class CornerSearch {
                      [&](std::uint32_t a, std::uint32_t b) { return exact(a) > exact(b); });
   }
 
-  /// Whether a box like this one was tried before it.
+  /// Returns whether a box like this one was tried before it.
   [[nodiscard]] bool is_repeated(std::size_t first, std::size_t i) const noexcept {
     const Box& box = packing_.boxes[choices_[i]];
     for (; first < i; ++first) {

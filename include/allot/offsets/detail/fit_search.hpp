@@ -64,8 +64,8 @@ class FitSearch {
     return fit;
   }
 
-  /// Whether what is alive at one step exceeds the memories that it may be in: all of them, or, if
-  /// they are few, some.
+  /// Returns whether what is alive at one step exceeds the memories that it may be in: all of
+  /// them, or, if they are few, some.
   [[nodiscard]] bool is_beyond(std::span<const Lifetime> lifetimes, const RulePlanner<>& planner,
                                OffsetFit& fit) const {
     const PlanRules<>& rules = planner.rules();

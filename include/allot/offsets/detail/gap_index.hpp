@@ -109,7 +109,7 @@ class GapIndex {
     return offset;
   }
 
-  /// Whether that changed anything.
+  /// Returns whether that changed anything.
   bool add(Runs& runs, Run run) {
     work_ += 2;
     auto first =

@@ -56,7 +56,7 @@ class LifetimeIndex {
     }
   }
 
-  /// Whether the buffer is placed.
+  /// Returns whether the buffer is placed.
   [[nodiscard]] bool contains(std::uint32_t buffer) const noexcept {
     return latest_[leaves_ + rank_[buffer]].is_any;
   }

@@ -57,7 +57,7 @@ class OffsetPlanner {
     return std::move(best_);
   }
 
-  /// Whether a plan has at most that many bytes.
+  /// Finds out whether a plan has at most that many bytes.
   [[nodiscard]] OffsetFit fit(std::uint64_t capacity) {
     OffsetFit fit;
     if (best_.lower_bound > capacity) {
@@ -118,7 +118,7 @@ class OffsetPlanner {
     }
   }
 
-  /// Whether that is the best plan so far.
+  /// Returns whether that is the best plan so far.
   bool keep(std::optional<Offsets> plan, PlanOrder name) {
     if (!plan || (has_plan_ && plan->bytes >= best_.bytes)) return false;
     best_.offsets = std::move(plan->offsets);

@@ -20,7 +20,7 @@
 
 namespace allot::detail {
 
-/// Whether lifetimes ask for anything beyond size, time and alignment, in one memory.
+/// Returns whether lifetimes ask for anything beyond size, time and alignment, in one memory.
 template <class = void>
 [[nodiscard]] bool has_rules(std::span<const Lifetime> lifetimes,
                              const OffsetPlanOptions& options) {
@@ -65,7 +65,7 @@ class PlanRules {
     check_places_are_apart();
   }
 
-  /// Whether buffers that may share a place are all there is.
+  /// Returns whether buffers that may share a place are all there is.
   [[nodiscard]] bool are_replacements_only() const noexcept {
     return !has_places_ && !has_streams_ && capacities_.size() == 1;
   }
@@ -104,7 +104,7 @@ class PlanRules {
         [](const Replacer& a, const Replacer& b) { return a.replaced < b.replaced; });
     return {begin, end};
   }
-  /// Whether these may be at one place.
+  /// Returns whether these may be at one place.
   [[nodiscard]] bool may_share(std::uint32_t a, std::uint32_t b) const noexcept {
     return replaced_by(a) == b || replaced_by(b) == a;
   }
@@ -257,7 +257,7 @@ class PlanRules {
     }
   }
 
-  /// Whether places of which `a` has the lower one, or the same, do not overlap.
+  /// Returns whether places of which `a` has the lower one, or the same, do not overlap.
   [[nodiscard]] bool are_apart(std::uint32_t a, std::uint32_t b) const noexcept {
     const std::uint64_t low = *lifetimes_[a].fixed_offset;
     const std::uint64_t high = *lifetimes_[b].fixed_offset;

@@ -83,7 +83,7 @@ class Skyline {
   [[nodiscard]] bool is_unplaced(std::uint32_t box) const noexcept {
     return (unplaced_[box / 64] >> box % 64 & 1) != 0;
   }
-  /// Whether a box that is still to be placed is alive in this section and in the next one.
+  /// Returns whether a box that is still to be placed is alive in this section and in the next one.
   [[nodiscard]] bool is_crossed(std::uint32_t section) const noexcept {
     return crossing_[section] != 0;
   }
@@ -103,7 +103,7 @@ class Skyline {
     return visit_common(alive_.row(section), unplaced_, visit);
   }
 
-  /// Whether the box, at its least offset, would stand on something.
+  /// Returns whether the box, at its least offset, would stand on something.
   [[nodiscard]] bool is_supported(std::uint32_t box) const noexcept {
     return rest(box) == least_[box];
   }
@@ -164,7 +164,7 @@ class Skyline {
     std::fill(changed_.begin(), changed_.end(), 0);
   }
 
-  /// Whether anything since `mark` changed these sections.
+  /// Returns whether anything since `mark` changed these sections.
   [[nodiscard]] bool has_changed(Mark mark, SectionSpan sections) const noexcept {
     for (std::size_t i = mark; i < changes_.size(); ++i) {
       const Change& change = changes_[i];
@@ -280,7 +280,7 @@ class Skyline {
     return true;
   }
 
-  /// Whether what is left of a section may fit; lifts its floor to the least offset there.
+  /// Returns whether what is left of a section may fit; lifts its floor to the least offset there.
   bool check(std::uint32_t section) {
     if (left_[section] == 0) {
       set(section, capacity_, capacity_);
@@ -305,7 +305,7 @@ class Skyline {
     return true;
   }
 
-  /// Whether the boxes fit on each other, none below its least offset.
+  /// Returns whether the boxes fit on each other, none below its least offset.
   bool fits_released() {
     std::sort(released_.begin(), released_.end(),
               [](const Released& a, const Released& b) { return a.offset < b.offset; });
@@ -337,7 +337,8 @@ class Skyline {
     return align(top, box);
   }
 
-  /// Whether a box would have room below what is left empty, were `section` empty up to `height`.
+  /// Returns whether a box would have room below what is left empty, if `section` were empty up
+  /// to `height`.
   [[nodiscard]] bool fits_hole(std::uint32_t index, std::uint32_t section,
                                std::uint64_t height) const noexcept {
     const Box& box = packing_.boxes[index];
@@ -348,7 +349,7 @@ class Skyline {
     return rest(index) + box.bytes <= roof;
   }
 
-  /// Whether a box still to be placed would have room below this one.
+  /// Returns whether a box still to be placed would have room below this one.
   [[nodiscard]] bool leaves_hole(std::uint32_t index) const noexcept {
     const Box& box = packing_.boxes[index];
     const std::uint64_t roof = least_[index];
