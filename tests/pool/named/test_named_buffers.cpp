@@ -331,6 +331,26 @@ TEST_CASE("a limit holds on every path, and a resize counts once") {
   CHECK(buffers.stats().peak_bytes == 100'000);
 }
 
+TEST_CASE("an error for a buffer that its minimum raises names what was asked for, too") {
+  NamedBuffers limited{HostDevice{}, 1 * MiB, MemoryLimit::bytes(3000)};
+  CHECK(
+      message_of([&] { limited.add<Int>("small", 250); }) ==
+      "buffer \"small\" of 1000 bytes, raised by BufferConfig::minimum: 4 KiB (4096 bytes) exceed "
+      "the limit of 2.92 KiB (3000 bytes); free buffers, or raise the limit over all of them");
+  NamedBuffers full{HostDevice{}, 4 * KiB};
+  full.add<Int>("first", 250, plain());
+  try {
+    full.add<Int>("small", 250);
+    FAIL("4 KiB were granted");
+  } catch (const OutOfMemory& error) {
+    CHECK(error.requested() == 1000);
+    CHECK(error.rounded() == 4 * KiB);
+    CHECK(error.free() == 3 * KiB);
+  }
+  CHECK(!full.contains("small"));
+  full.add<Int>("small", 250, plain());
+}
+
 TEST_CASE("a limit is 6 GiB, bytes, or a share of the device's memory") {
   const HostDevice device;
   CHECK(NamedBuffers{device, 1 * MiB}.stats().limit_bytes == 6 * GiB);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 #include <allot/pool/named/config.hpp>
 #include <allot/pool/named/element_type.hpp>
@@ -43,7 +44,7 @@ class LimitExceeded : public std::bad_alloc {
 
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
 
-  /// Returns the bytes that were asked for.
+  /// Returns the bytes that were asked for, or to which the buffer's minimum raised them.
   [[nodiscard]] std::uint64_t requested() const noexcept { return requested_; }
   /// Returns the bytes in use.
   [[nodiscard]] std::uint64_t used() const noexcept { return used_; }
@@ -114,6 +115,19 @@ template <class Names>
             (names.size() == 1 ? " buffer: " : " buffers: ") + nearest_names(name, names);
   }
   throw std::out_of_range{text};
+}
+
+/// Throws the exception that is being handled again; an `OutOfMemory` as one for `asked` bytes, if
+/// the buffer's minimum raised them to `bytes`.
+[[noreturn]] inline void rethrow_raised(std::uint64_t asked, std::uint64_t bytes) {
+  try {
+    throw;
+  } catch (const OutOfMemory& error) {
+    if (asked == bytes) throw;
+    throw OutOfMemory{error.reason(), asked,           error.alignment(),
+                      error.free(),   error.largest(), error.capacity(),
+                      error.limit(),  error.cached(),  larger(error.rounded(), bytes)};
+  }
 }
 
 [[noreturn]] inline void throw_wrong_type(std::string_view name, const ElementType& held,

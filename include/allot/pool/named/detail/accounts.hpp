@@ -37,16 +37,21 @@ class BufferAccounts {
   void take(std::uint64_t bytes) noexcept { budget_.take(bytes); }
   void give_back(std::uint64_t bytes) noexcept { budget_.give_back(bytes); }
 
+  /// \param asked  what `bytes` was before the buffer's minimum raised it
   /// Throws: `LimitExceeded`.
-  void require_left(std::string_view name, std::uint64_t bytes) const {
+  void require_left(std::string_view name, std::uint64_t bytes, std::uint64_t asked) const {
     if (bytes <= budget_.left()) return;
-    throw LimitExceeded{"buffer " + in_quotes(name), bytes, budget_.used(), budget_.limit(),
+    throw LimitExceeded{"buffer " + in_quotes(name) +
+                            (asked == bytes ? std::string{}
+                                            : " of " + std::to_string(asked) +
+                                                  " bytes, raised by BufferConfig::minimum"),
+                        bytes, budget_.used(), budget_.limit(),
                         "free buffers, or raise the limit over all of them"};
   }
 
   /// Counts external bytes. Throws: `LimitExceeded`; `std::bad_alloc`.
   [[nodiscard]] typename Externals::iterator add_external(External external) {
-    require_left(external.name, external.bytes);
+    require_left(external.name, external.bytes, external.bytes);
     externals_.push_front(std::move(external));
     const External& added = externals_.front();
     budget_.take(added.bytes);

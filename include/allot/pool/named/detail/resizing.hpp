@@ -102,7 +102,7 @@ class BufferResizing {
       require_below_maximum(each.buffer->name, entry.config, each.needed);
       const std::uint64_t extra = entry.bytes_of(each.needed) - entry.bytes();
       more = checked_add(more, extra).value_or(OutOfMemory::unlimited);
-      accounts.require_left(each.buffer->name, more);
+      accounts.require_left(each.buffer->name, more, more);
     }
     std::uint64_t spare = accounts.budget().left() - more;
     for (Each& each : all_) {

@@ -159,8 +159,7 @@ class UntypedBuffers {
 
   /// Returns what was not freed by name, and external memory that is still counted; in no
   /// particular order. Empty once everything is freed. Complexity: linear in them, with two
-  /// allocations.
-  /// Throws: `std::bad_alloc`.
+  /// allocations. Throws: `std::bad_alloc`.
   [[nodiscard]] LeakList check_leaks() const {
     const std::lock_guard lock{mutex()};
     const auto now = Clock::now();
@@ -211,7 +210,8 @@ class UntypedBuffers {
     require_below_maximum(name, config, elements);
     const std::uint64_t capacity = config.first_capacity(elements);
     const std::uint64_t bytes = capacity * config.bytes_per_element;
-    accounts_->require_left(name, bytes);
+    const std::uint64_t asked = elements * config.bytes_per_element;
+    accounts_->require_left(name, bytes, asked);
     Named& added = table_.add(name);
     Entry& entry = added.value;
     try {
@@ -219,7 +219,7 @@ class UntypedBuffers {
       entry.piece = memory_->allocate({bytes, alignment, name});
     } catch (...) {
       table_.erase(added);
-      throw;
+      rethrow_raised(asked, bytes);
     }
     entry.type = type;
     entry.alignment = alignment;
