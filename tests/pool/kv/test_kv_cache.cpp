@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -183,6 +184,24 @@ TEST_CASE("prompts that begin alike share the full blocks, but never their last 
   CHECK(first.sequence.block_table()[1] == second.sequence.block_table()[1]);
   CHECK(first.sequence.block_table()[2] != second.sequence.block_table()[2]);
   CHECK(cache.stats().hits == 2 + 3 + 1);
+  CHECK(cache.validate());
+}
+
+TEST_CASE("a block table is copied into memory of the caller's, and has room for tokens to come") {
+  Cache cache{HostDevice{}, small_cache(20)};
+  auto sequence = cache.start(counted(0, 9)).sequence;
+  std::vector<std::uint32_t> blocks(4, 99);
+  CHECK(sequence.block_table(blocks) == 3);
+  CHECK(std::equal(blocks.begin(), blocks.begin() + 3, sequence.block_table().begin()));
+  CHECK(blocks[3] == 99);
+  CHECK(cache.start().sequence.block_table(std::span<std::uint32_t>{}) == 0);
+  CHECK_THROWS_AS(sequence.block_table(std::span{blocks}.first(2)), std::length_error);
+  CHECK(blocks[0] == sequence.block_table()[0]);
+
+  sequence.reserve(40);
+  sequence.reserve(~std::uint64_t{0});  // no more than the cache has
+  for (std::uint32_t token = 0; token < 31; ++token) sequence.append(token);
+  CHECK(sequence.tokens() == 40);
   CHECK(cache.validate());
 }
 

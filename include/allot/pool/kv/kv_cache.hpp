@@ -140,8 +140,8 @@ class KvCache {
     /// Throws: `std::out_of_range` if it has fewer.
     void truncate(std::uint64_t tokens, bool keeps_keys = false) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
-      require(tokens, state_->table(slot_).tokens);
-      require_kept(tokens);
+      detail::require_tokens(tokens, state_->table(slot_).tokens);
+      detail::require_kept(tokens, state_->table(slot_), state_->layout().block_tokens());
       state_->truncate(slot_, tokens, lane_, keeps_keys);
     }
 
@@ -150,7 +150,7 @@ class KvCache {
     /// Complexity: linear in the blocks. Throws: `std::out_of_range` if it has fewer tokens.
     void slide(std::uint64_t position) {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
-      require(position, state_->table(slot_).tokens);
+      detail::require_tokens(position, state_->table(slot_).tokens);
       state_->slide(slot_, position, lane_);
     }
 
@@ -203,15 +203,28 @@ class KvCache {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
       return state_->table(slot_).blocks;
     }
+    /// The same into memory of the caller's, without an allocation. Returns how many there are.
+    /// Throws: `std::length_error` if they are more than `into` has room for.
+    std::size_t block_table(std::span<std::uint32_t> into) const {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      return state_->table(slot_).copy_blocks(into);
+    }
+
+    /// Makes room in the table for that many tokens: appending up to there asks the system for no
+    /// memory. Throws: `std::bad_alloc`; nothing has changed then.
+    void reserve(std::uint64_t tokens) {
+      [[maybe_unused]] const auto guard = state_->synchronization.guard();
+      state_->table(slot_).reserve(state_->layout().blocks_for(tokens), state_->pool().capacity());
+    }
 
     /// Returns the place of the token at a position. Throws: `std::out_of_range`.
     [[nodiscard]] KvSlot slot(std::uint64_t position) const {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
-      require(position + (position != ~std::uint64_t{0} ? 1 : 0), state_->table(slot_).tokens);
-      require_kept(position);
+      const auto& table = state_->table(slot_);
+      detail::require_tokens(position + (position != ~std::uint64_t{0} ? 1 : 0), table.tokens);
       const std::uint64_t each = state_->layout().block_tokens();
-      const std::uint64_t block = position / each - state_->table(slot_).dropped;
-      return {state_->table(slot_).blocks[static_cast<std::size_t>(block)],
+      detail::require_kept(position, table, each);
+      return {table.blocks[static_cast<std::size_t>(position / each - table.dropped)],
               static_cast<std::uint32_t>(position % each)};
     }
 
@@ -219,23 +232,6 @@ class KvCache {
     friend KvCache;
     Sequence(std::shared_ptr<State> state, std::uint32_t slot, std::size_t lane) noexcept
         : state_{std::move(state)}, slot_{slot}, lane_{lane} {}
-
-    static void require(std::uint64_t tokens, std::uint64_t there_are) {
-      if (tokens <= there_are) return;
-      throw std::out_of_range{(FixedText<128>{} << "a sequence of " << there_are
-                                                << " tokens has fewer than " << tokens
-                                                << "; append more first")
-                                  .c_str()};
-    }
-
-    void require_kept(std::uint64_t position) const {
-      const std::uint64_t first = state_->table(slot_).dropped * state_->layout().block_tokens();
-      if (position >= first) return;
-      throw std::out_of_range{(FixedText<128>{} << "the tokens before " << first
-                                                << " were given back as the window slid; "
-                                                << position << " is one of them")
-                                  .c_str()};
-    }
 
     std::shared_ptr<State> state_;
     std::uint32_t slot_;

@@ -121,6 +121,10 @@ class KvGroupCache {
     [[nodiscard]] std::vector<std::uint32_t> block_table(std::size_t group) const {
       return parts_.at(group).block_table();
     }
+    /// The same into memory of the caller's: returns how many there are. Throws: also `std::length_error`.
+    std::size_t block_table(std::size_t group, std::span<std::uint32_t> into) const {
+      return parts_.at(group).block_table(into);
+    }
     /// Returns the position of the first token whose block a group still has: 0 without a window.
     /// Throws: `std::out_of_range` for an unknown group.
     [[nodiscard]] std::uint64_t first(std::size_t group) const { return parts_.at(group).first(); }

@@ -3,14 +3,34 @@
 /// `Tables`: the block tables of all sequences.
 #pragma once
 
+#include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
 #include <allot/pool/kv/detail/key_table.hpp>
 #include <allot/pool/kv/detail/prefix_index.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
+#include <stdexcept>
 #include <vector>
 
 namespace allot::detail {
+
+inline void require_tokens(std::uint64_t tokens, std::uint64_t there_are) {
+  if (tokens <= there_are) return;
+  throw std::out_of_range{(FixedText<128>{} << "a sequence of " << there_are
+                                            << " tokens has fewer than " << tokens
+                                            << "; append more first")
+                              .c_str()};
+}
+
+[[noreturn]] inline void throw_no_room_for_table(std::size_t blocks, std::size_t room) {
+  throw std::length_error{(FixedText<160>{} << "a block table of " << blocks
+                                            << " blocks does not fit the caller's " << room
+                                            << "; give room for `layout().blocks_for(tokens)`")
+                              .c_str()};
+}
 
 /// A sequence. `published` blocks of it were looked up or entered in the index, under `prefix`.
 /// `blocks` has those from number `dropped` on: the ones before were given back.
@@ -22,7 +42,28 @@ struct Table {
   std::uint64_t published = 0;
   std::uint64_t prefix = PrefixIndex::no_prefix;
   KeyTable::Keys keys{};
+
+  void reserve(std::uint64_t wanted, std::uint64_t there_are) {
+    blocks.reserve(static_cast<std::size_t>(smaller(wanted, there_are)));
+  }
+
+  /// Returns how many there are. Throws: `std::length_error` if there is no room for them.
+  std::size_t copy_blocks(std::span<std::uint32_t> into) const {
+    if (blocks.size() > into.size()) throw_no_room_for_table(blocks.size(), into.size());
+    if (!blocks.empty())
+      std::memcpy(into.data(), blocks.data(), blocks.size() * sizeof(std::uint32_t));
+    return blocks.size();
+  }
 };
+
+inline void require_kept(std::uint64_t position, const Table& table, std::uint64_t block_tokens) {
+  const std::uint64_t first = table.dropped * block_tokens;
+  if (position >= first) return;
+  throw std::out_of_range{(FixedText<128>{} << "the tokens before " << first
+                                            << " were given back as the window slid; " << position
+                                            << " is one of them")
+                              .c_str()};
+}
 
 /// Tables by slots, which are used again.
 class Tables {

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+#include "math.hpp"
+
+#include <allot/gguf/dequantize.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <span>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define LLAMA_AVX2 1
+#else
+#define LLAMA_AVX2 0
+#endif
+
+namespace llama {
+namespace {
+
+#if defined(__GNUC__)
+#define LLAMA_INLINE [[gnu::always_inline]] inline
+#else
+#define LLAMA_INLINE inline
+#endif
+
+/// Sixteen sums side by side, as wide as registers are, and the same wherever they are narrower.
+LLAMA_INLINE float sum_of_products(const float* a, const float* b, std::uint64_t count) noexcept {
+  constexpr std::uint64_t lanes = 16;
+  float sums[lanes] = {};
+  std::uint64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    for (std::uint64_t k = 0; k < lanes; ++k) sums[k] += a[i + k] * b[i + k];
+  }
+  for (std::uint64_t k = 0; i + k < count; ++k) sums[k] += a[i + k] * b[i + k];
+  for (std::uint64_t half = lanes / 2; half != 0; half /= 2) {
+    for (std::uint64_t k = 0; k < half; ++k) sums[k] += sums[k + half];
+  }
+  return sums[0];
+}
+
+LLAMA_INLINE void add_products(float* to, const float* from, float factor,
+                               std::uint64_t count) noexcept {
+  for (std::uint64_t i = 0; i < count; ++i) to[i] += factor * from[i];
+}
+
+#if LLAMA_AVX2
+/// Without FMA: a product is rounded before it is added, as elsewhere.
+[[gnu::target("avx2")]] float dot_avx2(const float* a, const float* b,
+                                       std::uint64_t count) noexcept {
+  return sum_of_products(a, b, count);
+}
+[[gnu::target("avx2")]] void add_avx2(float* to, const float* from, float factor,
+                                      std::uint64_t count) noexcept {
+  add_products(to, from, factor, count);
+}
+const bool has_avx2 = __builtin_cpu_supports("avx2");
+#endif
+
+}  // namespace
+
+float dot(const float* a, const float* b, std::uint64_t count) noexcept {
+#if LLAMA_AVX2
+  if (has_avx2) return dot_avx2(a, b, count);
+#endif
+  return sum_of_products(a, b, count);
+}
+
+void add(float* to, const float* from, float factor, std::uint64_t count) noexcept {
+#if LLAMA_AVX2
+  if (has_avx2) return add_avx2(to, from, factor, count);
+#endif
+  add_products(to, from, factor, count);
+}
+
+void rms_norm(float* to, const float* from, const float* weight, float epsilon,
+              std::uint64_t count) noexcept {
+  const float mean = dot(from, from, count) / static_cast<float>(count);
+  const float scale = 1 / std::sqrt(mean + epsilon);
+  for (std::uint64_t i = 0; i < count; ++i) to[i] = from[i] * scale * weight[i];
+}
+
+void softmax(float* values, std::uint64_t count) noexcept {
+  float most = values[0];
+  for (std::uint64_t i = 1; i < count; ++i) most = values[i] > most ? values[i] : most;
+  float sum = 0;
+  for (std::uint64_t i = 0; i < count; ++i) sum += values[i] = std::exp(values[i] - most);
+  for (std::uint64_t i = 0; i < count; ++i) values[i] /= sum;
+}
+
+void gate(float* gate, const float* up, std::uint64_t count) noexcept {
+  for (std::uint64_t i = 0; i < count; ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+}
+
+void rope(float* head, std::uint64_t position, const float* frequencies, std::uint64_t count,
+          bool halves) noexcept {
+  for (std::uint64_t i = 0; i < count; ++i) {
+    float& a = head[halves ? i : 2 * i];
+    float& b = head[halves ? i + count : 2 * i + 1];
+    const float angle = static_cast<float>(position) * frequencies[i];
+    const float cosine = std::cos(angle);
+    const float sine = std::sin(angle);
+    const float turned = a * cosine - b * sine;
+    b = a * sine + b * cosine;
+    a = turned;
+  }
+}
+
+const float* floats_of(const Matrix& matrix, std::uint64_t row, float* scratch) {
+  const std::byte* const bytes = matrix.rows + row * matrix.row_bytes;
+  if (matrix.type == allot::gguf::TensorType::F32) return reinterpret_cast<const float*>(bytes);
+  const allot::gguf::TypeInfo type = allot::gguf::type_info(matrix.type);
+  allot::gguf::dequantize(matrix.type,
+                          std::span{bytes, matrix.columns / type.block_elements * type.block_bytes},
+                          std::span{scratch, matrix.columns});
+  return scratch;
+}
+
+void multiply(Threads& threads, const Projection& projection, Rows in, Rows out,
+              std::uint64_t count, Scratch scratch) {
+  std::uint64_t outputs = 0;
+  for (const Matrix& matrix : projection.matrices) {
+    threads.run(matrix.count,
+                [&, first = outputs](std::size_t begin, std::size_t end, std::size_t thread) {
+                  for (std::size_t i = begin; i < end; ++i) {
+                    const float* const weights = floats_of(matrix, i, scratch.of(thread));
+                    for (std::uint64_t row = 0; row < count; ++row)
+                      out[row][first + i] = dot(weights, in[row], matrix.columns);
+                  }
+                });
+    outputs += matrix.count;
+  }
+  for (const Bias& bias : projection.biases) {
+    for (std::uint64_t row = 0; row < count; ++row)
+      add(out[row] + bias.first, bias.values, 1, bias.count);
+  }
+}
+
+}  // namespace llama
