@@ -22,8 +22,8 @@ namespace llama {
 
 struct Job {
   std::vector<Token> prompt;
-  std::uint64_t tokens = 64;  ///< at most, of each sequence
-  std::optional<Token> end;   ///< a sequence ends before this token
+  std::uint64_t tokens = 64;   ///< at most, of each sequence
+  std::optional<Token> end{};  ///< a sequence ends before this token
   double temperature = 0;
   std::uint64_t seed = 0;  ///< of the first sequence; the next ones have the next seeds
 };
