@@ -38,7 +38,7 @@ TensorType type_named(const std::string& name) {
   for (const NamedType& one : cache_types) {
     if (one.name == name) return one.type;
   }
-  throw std::logic_error{"no cache type " + name};
+  throw std::logic_error{"unknown cache type " + name};
 }
 
 std::vector<std::string> type_names() {
@@ -90,18 +90,21 @@ void add_engine_options(CLI::App& command, CacheChoice& choice) {
   of_engine(command.add_flag("--kv-unified", choice.unified, "One cache for all sequences"));
   of_engine(add_number(command, "--ubatch-size", choice.micro_batch,
                        "Tokens computed at once (512 if not given)", 1, most_batch));
-  of_engine(command.add_flag("--swa-full", choice.full_windows, "Windows keep every token, too"));
+  of_engine(command.add_flag("--swa-full", choice.full_windows, "Windows also keep every token"));
   of_engine(add_choice(command, "--flash-attn", choice.flash_attention, {"on", "off", "auto"},
                        "Flash attention; auto counts as on"));
-  of_engine(command.add_flag("--mtp", choice.prediction,
-                             "Also the second context, of layers that predict further tokens"));
+  of_engine(
+      command.add_flag("--mtp", choice.prediction,
+                       "Also plan the second context, of layers that predict further tokens"));
   const auto amount = "How much";
   add_number(command, "--sequences", choice.sequences,
-             "A cache for each of so many sequences (1 if not given)", 1, most_sequences)
+             "How many sequences have a cache of that context each (1 if not given)", 1,
+             most_sequences)
       ->excludes(engine)
       ->group(amount);
   add_number(command, "--batch", choice.batch,
-             "Tokens computed at once: a window keeps as many more (1 if not given)", 1, most_batch)
+             "Tokens computed at once: a window keeps that many more (1 if not given)", 1,
+             most_batch)
       ->excludes(engine)
       ->group(amount);
 }

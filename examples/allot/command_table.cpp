@@ -42,6 +42,7 @@ const std::vector<Command>& commands() {
       {"load", "Load a model, with one allocation a device",
        "  allot load model.gguf --verify                       and compare every byte\n"
        "  allot load model.gguf --device hip --context 8192\n"
+       "  allot load model.gguf --device hip,host --fit        the context that fits\n"
        "  allot load model.gguf --dequantize '*attn*=f16'      some tensors as floats\n",
        setup(add_load_options, load)},
       {"split", "Write a model as several files",

@@ -142,7 +142,8 @@ std::string joined(const std::set<std::uint64_t>& numbers) {
 void add_layers(const Placement& placement, LlamaOptions& out) {
   const std::vector<std::uint64_t> layers = placement.layers();
   if (layers.empty()) {
-    out.notes.emplace_back("the model has no layers named blk.N: nothing says where they go");
+    out.notes.emplace_back(
+        "the model has no layers named blk.N, so no option can say where they go");
     return;
   }
   const std::string output = placement.of_output();

@@ -48,6 +48,7 @@ void print_json(const MemoryOptions& options, const allot::load::ModelFiles& fil
                     {"arenas", arenas_json(result.plan)},
                     {"rules", rules_json(result.plan)},
                     {"fusions", fusions_json(result.plan)},
+                    {"context", result.plan.cache ? result.plan.cache->context : 0},
                     {"cache_bytes", kept.cache},
                     {"state_bytes", kept.state},
                     {"files", files_json(files)},
@@ -70,7 +71,8 @@ void print_text(const MemoryOptions& options, const allot::load::ModelFiles& fil
         size_text(tensors_of_model(result.plan).bytes));
   print_files(files);
   if (const auto bytes = result.plan.bytes_for(allot::load::Purpose::cache); bytes != 0)
-    print("  KV cache           {} for a context of {}\n", size_text(bytes), options.context);
+    print("  KV cache           {} for a context of {}\n", size_text(bytes),
+          result.plan.cache->context);
   if (const auto bytes = result.plan.bytes_for(allot::load::Purpose::scratch); bytes != 0)
     print("  scratch            {}\n", size_text(bytes));
   print("  device allocations {}\n", report.device_allocations);

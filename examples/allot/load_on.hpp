@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "devices.hpp"
+#include "fitting.hpp"
 #include "output.hpp"
 #include "planning.hpp"
 
@@ -36,8 +37,9 @@ template <class Policy, class D>
 Result load_with(const MemoryOptions& options, const allot::gguf::File& file,
                  std::vector<allot::load::PlannedDevice> planned, D& devices) {
   leave_margins(options, planned);
-  const allot::load::Plan plan =
-      make_plan(options, file, plan_options(options, std::move(planned)));
+  allot::load::PlanOptions wanted = plan_options(options, std::move(planned));
+  if (options.fit()) fit(options, file, wanted);
+  const allot::load::Plan plan = make_plan(options, file, wanted);
   allot::load::check(plan, devices, ChosenMargin{options.margin});
 
   const auto model = [&] {

@@ -152,6 +152,14 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
              "Also reserve a KV cache for this many tokens, sized by the model's metadata", 1,
              std::uint64_t{1} << 32)
       ->group(amount);
+  command
+      .add_flag(
+          "--fit{trained}", options.fit_limit,
+          "Find the largest context that fits, but no more than the model was made for; "
+          "--fit=memory: the largest that there is room for. With the host beside others, move the "
+          "experts there that cost the fewest bytes a token; --context N --fit keeps N")
+      ->check(CLI::IsMember({"trained", "memory"}))
+      ->group(amount);
   add_size(command, "--scratch", options.scratch_bytes,
            "Also reserve this much working memory on each device, as in 256MiB")
       ->group(amount);
@@ -229,13 +237,6 @@ void add_inspect_options(CLI::App& command, InspectOptions& options) {
 void add_plan_options(CLI::App& command, MemoryOptions& options) {
   add_memory_options(command, options);
   add_emit_option(command, options.placing);
-  command
-      .add_flag("--fit{trained}", options.fit_limit,
-                "Find the largest context that fits, but no more than the model was made for; "
-                "--fit=memory: what there is room for. With the host beside others, move the "
-                "experts there that cost the fewest bytes a token; --context N --fit keeps N")
-      ->check(CLI::IsMember({"trained", "memory"}))
-      ->group("How much");
   add_sizes(command, "--memory", options.memory,
             "Free memory of each device, instead of asking the device, as in 24GiB,16GiB")
       ->group("Where");
@@ -286,8 +287,8 @@ void add_offsets_options(CLI::App& command, OffsetsOptions& options) {
       ->required();
   add_sizes(
       command, "--capacity", options.capacities,
-      "Whether all fits so many bytes, and if not, what to keep elsewhere; several for several "
-      "memories, as in 1MiB,4MiB");
+      "Check whether all fits in this many bytes, and if not, what to keep elsewhere; several for "
+      "several memories, as in 1MiB,4MiB");
   add_number(command, "--work", options.work,
              "Steps of the search, about 5 ns each; 300000000 by default", 1);
   add_size(command, "--stream-wait", options.stream_wait_bytes,
@@ -310,8 +311,10 @@ void add_replay_options(CLI::App& command, ReplayCommandOptions& options) {
   add_size(
       command, "--alignment", options.alignment,
       "Of every block, and the unit of the arenas; otherwise what the recorder's allocator has");
-  command.add_option("--text", options.text, "Also write an allot-trace 2 as text");
-  command.add_option("--binary", options.binary, "Also write an allot-trace 2 in its binary form");
+  command.add_option("--text", options.text, "Also write an allot-trace 2 as text")
+      ->type_name("FILE");
+  command.add_option("--binary", options.binary, "Also write an allot-trace 2 in its binary form")
+      ->type_name("FILE");
   command.add_flag("--force", options.force, "Replace files that exist already");
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 }

@@ -78,7 +78,7 @@ void add_placing_options(CLI::App& command, PlacingChoice& choice) {
       ->take_all()
       ->allow_extra_args(false)
       ->group("What else");
-  command.add_option("--draft", choice.draft, "Also a draft model, with a cache of its own")
+  command.add_option("--draft", choice.draft, "Also a draft model, with its own cache")
       ->type_name("FILE")
       ->group("What else");
 }
@@ -90,7 +90,7 @@ void check_placing(const PlacingChoice& choice, const std::string& device) {
                           (rule.device == "hip:0" && devices.find(",hip,") != std::string::npos);
     if (is_there) continue;
     throw CLI::ValidationError{"--place", rule.device + " (" + rule.names +
-                                              ") is none of --device " + device + "; add it there"};
+                                              ") is not in --device " + device + "; add it there"};
   }
 }
 
@@ -141,9 +141,9 @@ void print_places(const PlacingChoice& choice, const loading::Plan& plan) {
   const std::vector<Placed> placed = placed_by(choice, plan);
   for (std::size_t i = 0; i < placed.size(); ++i) {
     const loading::PlaceRule& rule = choice.rules[i];
-    print("    {:<16} {} on {}, {}\n", printable(rule.names),
-          placed[i].items == 0 ? "no item has such a name:" : count_text(placed[i].items),
-          rule.device, size_text(placed[i].bytes));
+    print("    {:<16} {} on {}, {}{}\n", printable(rule.names), count_text(placed[i].items),
+          rule.device, size_text(placed[i].bytes),
+          placed[i].items == 0 ? "; no item has such a name" : "");
   }
 }
 

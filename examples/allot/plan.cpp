@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
-#include <allot/gguf/model_shape.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/plan/cache.hpp>
 #include <allot/load/plan/fit.hpp>
-#include <allot/load/plan/fit_experts.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>
 #include <allot/os/host_memory_info.hpp>
@@ -21,6 +19,7 @@
 #include "cache_choice.hpp"
 #include "commands.hpp"
 #include "emit_llama.hpp"
+#include "fitting.hpp"
 #include "output.hpp"
 #include "planning.hpp"
 
@@ -249,40 +248,9 @@ void print_text(const MemoryOptions& options, const Plan& plan, const Context& c
         options.alignment, plan.steps.size(), plan.steps.size() == 1 ? "" : "s");
 }
 
-/// Returns what is said of a file that has no cache, or does not say how many layers keep one.
-std::optional<std::string> why_no_cache(const allot::gguf::File& file) {
-  const allot::load::FileKind kind = allot::load::file_kind_of(file);
-  if (kind != allot::load::FileKind::model)
-    return std::string{"no cache is planned: the file is "} +
-           (kind == allot::load::FileKind::adapter ? "an adapter" : "a projector") +
-           ", which keeps nothing between tokens";
-  const allot::gguf::ModelShape shape = allot::gguf::model_shape_of(file);
-  if (shape.block_count) return std::nullopt;
-  return "no cache is planned: the file does not say how many layers it has (" +
-         (shape.architecture.empty() ? "ARCHITECTURE" : shape.architecture) +
-         ".block_count is missing)";
-}
-
-/// Returns the context that fits, and what limits it.
-/// \param planned  a plan with a cache
-allot::load::FittingContext fitting_context(const MemoryOptions& options,
-                                            const allot::gguf::File& file,
-                                            const allot::load::PlanOptions& planned) {
-  return with_alignment(options.alignment, [&]<class Policy>() {
-    if (is_beside_host(options)) {
-      return allot::load::fit_beside_host<Policy>(file, planned, options.fit_limit == "memory",
-                                                  ChosenMargin{options.margin},
-                                                  grouping_of(options, file));
-    }
-    return allot::load::fit_context<Policy>(file, planned, options.fit_limit == "memory",
-                                            ChosenMargin{options.margin},
-                                            grouping_of(options, file));
-  });
-}
-
 /// Looks for the context, and changes the plan's to it.
-void fit(const MemoryOptions& options, const allot::gguf::File& file,
-         allot::load::PlanOptions& planned, Context& context) {
+void find_context(const MemoryOptions& options, const allot::gguf::File& file,
+                  allot::load::PlanOptions& planned, Context& context) {
   const allot::load::FittingContext found = fitting_context(options, file, planned);
   context.tokens = found.context;
   context.limited_by = found.limited_by;
@@ -360,7 +328,7 @@ void plan(const MemoryOptions& asked) {
   if (refused) {
     planned.cache.reset();
   } else if (looks_for_context && !no_cache) {
-    fit(options, file, planned, context);
+    find_context(options, file, planned, context);
   }
   Plan made = make_plan_anyway(options, file, planned);
   if (no_cache) {

@@ -33,6 +33,14 @@ inline std::string read_file(const std::filesystem::path& path) {
   return text.str();
 }
 
+/// Writes a file and returns its path.
+inline std::string write_text(const TemporaryFolder& folder, const char* name,
+                              const std::string& text) {
+  const std::filesystem::path path = folder.path() / name;
+  std::ofstream{path, std::ios::binary} << text;
+  return path.string();
+}
+
 /// \param program  what the environment names: a program, with variables set before it
 inline Outcome run_program(const std::string& program, const std::string& arguments) {
   const TemporaryFolder folder;

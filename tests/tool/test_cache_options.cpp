@@ -94,3 +94,82 @@ TEST_CASE("--fit stays within what the model was made for, and says both and wha
   }
   CHECK(says(run_tool("plan --fit " + model("bert.gguf")).out, "the model keeps nothing"));
 }
+
+TEST_CASE("--fit says so if not one token fits beside the weights") {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_llama(folder.path() / "llama.gguf").string();
+  const auto weights = Json::parse(run_tool("plan --json " + file).out)["total_bytes"];
+  const std::string plan = "plan --margin none --fit " + file + " --memory " + weights.dump();
+  const Outcome text = run_tool(plan);
+  CHECK(text.status == 1);
+  CHECK(says(text.out, "none fits beside the weights"));
+  CHECK(test::is_one_line(text.error));
+  CHECK(says(text.error, "short of"));
+  CHECK(says(text.error, "not even a context of 1 fits"));
+  const Outcome outcome = run_tool(plan + " --json");
+  CHECK(outcome.status == 1);
+  const Json json = Json::parse(outcome.out);
+  CHECK(json["fits"] == false);
+  CHECK(json["short_of"] > 0);
+  CHECK(json["context"] == 0);
+  CHECK(json["fitting_context"] == 0);
+  CHECK(json["limited_by"] == "memory");
+  CHECK(Json::parse(run_tool(plan + "0 --json").out)["fitting_context"] > 0);
+}
+
+TEST_CASE("load --fit reserves the context that plan --fit finds") {
+  const test::TemporaryFolder folder;
+  const std::string file = test::write_llama(folder.path() / "llama.gguf").string();
+  for (const std::string arguments : {"", "--context 100 ", "--device staged-host,host "}) {
+    CAPTURE(arguments);
+    const bool is_given = arguments.starts_with("--context");
+    const Outcome loaded =
+        run_tool("load --json --verify " + arguments + (is_given ? "" : "--fit ") + file);
+    REQUIRE_MESSAGE(loaded.status == 0, loaded.error);
+    const Json json = Json::parse(loaded.out);
+    CHECK(json["context"] == (is_given ? 100 : 4096));
+    CHECK(json["cache_bytes"] == json["context"].get<std::uint64_t>() * 1024);
+    CHECK(json["verified"] == true);
+  }
+  CHECK(says(run_tool("load --fit " + file).out, "for a context of 4096"));
+  CHECK(Json::parse(run_tool("load --json " + file).out)["context"] == 0);
+  CHECK(run_tool("load --fit --context 8 " + file).status == 2);
+  if (!test::data_dir()) return;
+  const Outcome states = run_tool("load --json --fit " + model("mamba.gguf"));
+  CHECK(states.status == 0);
+  CHECK(Json::parse(states.out)["state_bytes"] > 0);
+}
+
+TEST_CASE("load --json has a model's states apart from its caches") {
+  if (!test::data_dir()) return;
+  for (const char* const name : {"mamba.gguf", "jamba.gguf"}) {
+    const std::string arguments = "--json --context 64 " + model(name);
+    const Json planned = Json::parse(run_tool("plan " + arguments).out);
+    const Json loaded = Json::parse(run_tool("load " + arguments).out);
+    CHECK(loaded["state_bytes"] > 0);
+    CHECK((loaded["cache_bytes"] == 0) == (std::string{name} == "mamba.gguf"));
+    for (const char* const key : {"state_bytes", "cache_bytes", "context", "tensor_bytes"})
+      CHECK_MESSAGE(loaded[key] == planned[key], key);
+  }
+}
+
+TEST_CASE("a draft model that the engine refuses is named, by plan and by load") {
+  if (!test::data_dir()) return;
+  const std::string draft = model("llama-head16-kv2.gguf");
+  const std::string arguments = " --for llama.cpp --context 64 --cache-type q8_0 " +
+                                model("gemma3.gguf") + " --draft " + draft;
+  const Outcome text = run_tool("plan" + arguments);
+  CHECK(text.status == 1);
+  CHECK(test::is_one_line(text.error));
+  CHECK(says(text.error, "llama.cpp refuses this: the draft model: a head's key of 16"));
+  const Outcome planned = run_tool("plan --json" + arguments);
+  CHECK(planned.status == 1);
+  const Json json = Json::parse(planned.out);
+  CHECK(says(json["refused"].get<std::string>(), "the draft model: "));
+  CHECK(says(json["draft"]["refused"].get<std::string>(), "blocks of 32"));
+  CHECK(json["fits"].is_null());
+  const Outcome loaded = run_tool("load" + arguments);
+  CHECK(loaded.status == 1);
+  CHECK(test::is_one_line(loaded.error));
+  CHECK(says(loaded.error, "llama.cpp refuses the cache of " + draft));
+}

@@ -22,9 +22,7 @@ using test::run_tool;
 using test::says;
 
 std::string write_graph(const test::TemporaryFolder& folder, const std::string& text) {
-  const std::filesystem::path path = folder.path() / "graph.csv";
-  std::ofstream{path, std::ios::binary} << text;
-  return path.string();
+  return test::write_text(folder, "graph.csv", text);
 }
 
 constexpr const char* graph =

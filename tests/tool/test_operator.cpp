@@ -306,7 +306,7 @@ TEST_CASE("a mistyped command or option is answered with the nearest one") {
       {"plan m.gguf --contxt=8", "did you mean --context?"},
       {"plan m.gguf -json", "did you mean --json?"},
       {"load m.gguf --verfy", "did you mean --verify?"},
-      {"load m.gguf --fit", "plan has it"},
+      {"load m.gguf --emit llama", "plan has it"},
       {"--tensors m.gguf", "inspect has it"},
       {"plan m.gguf --purple", "see allot plan --help"},
       {"plan m.gguf n.gguf", "n.gguf is one too many"},
@@ -361,7 +361,8 @@ TEST_CASE("completions and the man page have every command and option that help 
   CHECK(complete("allot pl", 1) == "plan ");
   CHECK(complete("allot plan --dev", 2) == "--device ");
   CHECK(complete("allot plan --placement se", 3) == "selective ");
-  CHECK(complete("allot load --fi", 2) == " ");
+  CHECK(complete("allot load --fi", 2) == "--fit ");
+  CHECK(complete("allot load --emi", 2) == " ");
   CHECK(says(complete("allot load --", 2), "--verify "));
 }
 

@@ -170,6 +170,13 @@ TEST_CASE("plan --emit llama prints the options of llama.cpp that do the same") 
                  std::to_string(layer + end) + ",1GiB --emit llama " + file)
             .out == "-m " + file + " -ngl 2\n");
   CHECK(run_tool("plan --emit llama " + file).out == "-m " + file + " -ngl 0\n");
+  // Of several GPUs the one with the first layers comes first, whatever its number.
+  const std::string gpus = "plan --margin none --emit llama " + file + " --memory " +
+                           std::to_string(4 * layer) + "," + std::to_string(2 * layer) + " ";
+  CHECK(run_tool(gpus + "--device hip:1,hip:0").out ==
+        "-m " + file + " -ngl 5 -dev ROCm1,ROCm0 -ts 3,2\n");
+  CHECK(run_tool(gpus + "--device hip:0,hip:2").out ==
+        "-m " + file + " -ngl 5 -dev ROCm0,ROCm2 -ts 3,2\n");
   CHECK(run_tool("plan --emit vllm " + file).status == 2);
 }
 

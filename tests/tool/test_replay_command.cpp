@@ -22,9 +22,7 @@ using test::run_tool;
 using test::says;
 
 std::string write_trace(const test::TemporaryFolder& folder, const std::string& text) {
-  const std::filesystem::path path = folder.path() / "trace";
-  std::ofstream{path, std::ios::binary} << text;
-  return path.string();
+  return test::write_text(folder, "trace", text);
 }
 
 Json replayed(const std::string& text) {

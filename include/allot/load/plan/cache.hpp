@@ -188,8 +188,8 @@ template <class = void>
   detail::CacheSizes sizes;
   detail::size_caches(file, options, sizes);
   if (!sizes.planned.refused.empty()) {
-    throw std::runtime_error{std::string{options.engine->name} +
-                             " refuses the model's cache: " + sizes.planned.refused};
+    throw std::runtime_error{std::string{options.engine->name} + " refuses the cache of " +
+                             file.shards().front().path() + ": " + sizes.planned.refused};
   }
   std::vector<ItemLayout> items;
   detail::add_cache_items(sizes.entries, "", items);

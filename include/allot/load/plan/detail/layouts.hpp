@@ -193,9 +193,10 @@ template <class = void>
     for (auto& item : items) layouts.items.push_back(std::move(item));
   }
   if (cache && draft != nullptr) {
+    const std::uint32_t draft_file = file_of_draft(layouts.items);
     for (ItemLayout& item : cache_items(*draft, draft_cache(*cache))) {
       item.name.insert(0, "draft:");
-      item.file = file_of_draft(layouts.items);
+      item.file = draft_file;
       layouts.items.push_back(std::move(item));
     }
   }
