@@ -141,7 +141,14 @@ inline void walk_data(const gguf::File& file, const gguf::TensorInfo& tensor) {
   keep(static_cast<std::uint64_t>(data.back()));
 }
 
-inline void walk_tensors(const gguf::File& file) {
+/// Checks a tensor's name, of which a lenient reading allows longer ones.
+inline void check_name(std::string_view name, std::uint64_t longest) {
+  require(!name.empty() && name.size() <= longest && name.find('\0') == std::string_view::npos,
+          "a tensor's name is a text within the limits");
+}
+
+/// \param longest_name  bytes
+inline void walk_tensors(const gguf::File& file, std::uint64_t longest_name) {
   struct Range {
     std::uint32_t shard;
     std::uint64_t first;
@@ -149,9 +156,7 @@ inline void walk_tensors(const gguf::File& file) {
   };
   std::vector<Range> ranges;
   for (const gguf::TensorInfo& tensor : file.tensors()) {
-    require(!tensor.name.empty() && tensor.name.size() <= gguf::limits::tensor_name_bytes &&
-                tensor.name.find('\0') == std::string_view::npos,
-            "a tensor's name is a text within the limits");
+    check_name(tensor.name, longest_name);
     require(file.find(tensor.name) == &tensor, "names are unique, and found");
     require(tensor.shard < file.shards().size(), "a tensor is in one of the shards");
     require(bytes_of(tensor) == tensor.bytes, "a tensor has the bytes that its description gives");
@@ -171,13 +176,34 @@ inline void walk_tensors(const gguf::File& file) {
   }
 }
 
-inline void walk(const gguf::File& file) {
+/// Checks the tensors of which a lenient reading cannot say all.
+inline void walk_partial_tensors(const gguf::File& file) {
+  for (const gguf::PartialTensor& tensor : file.partial_tensors()) {
+    check_name(tensor.name, gguf::limits::key_bytes);
+    require(file.find(tensor.name) == nullptr, "a partial tensor is not found as a complete one");
+    require(tensor.shard < file.shards().size(), "a partial tensor is in one of the shards");
+    require(!tensor.bytes || tensor.dimensions.size() > gguf::limits::dimensions,
+            "a partial tensor has an unknown type or more than 4 dimensions");
+    require(tensor.why_partial().find(tensor.name) != std::string::npos,
+            "what cannot be loaded is named");
+    const bool is_empty = std::any_of(tensor.dimensions.begin(), tensor.dimensions.end(),
+                                      [](std::uint64_t dimension) { return dimension == 0; });
+    const gguf::Shard& shard = file.shards()[tensor.shard];
+    const Wide end = Wide{shard.data_offset()} + tensor.offset + tensor.bytes.value_or(1);
+    require(is_empty || end <= shard.size(),
+            "a partial tensor lies in its shard, as far as its size is known");
+  }
+}
+
+/// \param longest_name  of a tensor, in bytes
+inline void walk(const gguf::File& file,
+                 std::uint64_t longest_name = gguf::limits::tensor_name_bytes) {
   require(file.version() >= 1 && file.version() <= 3, "the version is 1, 2 or 3");
   require(std::has_single_bit(file.alignment()) && file.alignment() <= gguf::limits::alignment,
           "the alignment is a power of two up to 1 MiB");
   require(!file.shards().empty(), "there is a shard");
   walk_metadata(file.metadata());
-  walk_tensors(file);
+  walk_tensors(file, longest_name);
   require(file.find("") == nullptr && file.metadata().find("") == nullptr, "nothing has no name");
 }
 
