@@ -338,6 +338,21 @@ TEST_CASE("no choice of experts reads fewer bytes a token on the host than the o
   }
 }
 
+TEST_CASE("experts of 200,000 sizes are chosen without as many calls on the stack") {
+  std::vector<load::detail::Movable> movable;
+  std::uint64_t total = 0;
+  for (std::uint32_t i = 0; i < 200'000; ++i) {
+    movable.push_back({i, 1000 + i, 2000 - i % 1000});
+    total += movable.back().bytes;
+  }
+  const auto moved = load::detail::cheapest_to_move(movable, total - 5'000'000, total);
+  REQUIRE(moved);
+  std::uint64_t bytes = 0;
+  for (const std::uint32_t item : *moved) bytes += movable[item].bytes;
+  CHECK(bytes >= total - 5'000'000);
+  CHECK(bytes < total);
+}
+
 TEST_CASE("experts go to the host only as far as the rest needs their room") {
   std::vector<ItemLayout> items{named("token_embd.weight", 100), named("output.weight", 100)};
   for (int i = 0; i < 4; ++i) {

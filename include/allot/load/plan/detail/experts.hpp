@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Which experts to keep on the host so that the rest of a model fits elsewhere: those of which the
-/// fewest bytes a token are read. Of a tensor of experts a token reads a few, so its cost is the
-/// bytes of one expert.
+/// fewest bytes a token are read. A token reads a few experts of each tensor, so a tensor's cost is
+/// the bytes of one expert.
 ///
-/// The choice is a knapsack turned around: at least N bytes for the least cost. Models have
-/// few different sizes, all multiples of a large number, so the table of the classic dynamic program
-/// has thousands of entries, not billions. If it would be larger, a search over the number
-/// of tensors of each size goes as far as its budget, the cheapest first.
+/// The choice is a covering knapsack: at least N bytes at the least cost. Models have few different
+/// sizes, all multiples of a large number, so the table of the dynamic program has thousands of
+/// entries, not billions. If it would be larger, a search over the number of tensors of each size
+/// goes as far as its budget, the cheapest first.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -44,30 +44,29 @@ struct MovableKind {
   std::vector<std::uint32_t> items;
 };
 
-/// Returns the tensors by size and cost, the cheapest a byte first.
+/// Returns the tensors by size and cost, the cheapest a byte first. Complexity: O(n log n).
 /// \tparam Movables  a vector of `Movable`; this is compiled only where it is called
 template <class Movables>
-[[nodiscard]] std::vector<MovableKind> kinds_of(const Movables& movable) {
-  std::vector<MovableKind> kinds;
-  for (const auto& one : movable) {
-    std::size_t same = 0;
-    while (same < kinds.size() && (kinds[same].bytes != one.bytes || kinds[same].cost != one.cost))
-      ++same;
-    if (same == kinds.size()) kinds.push_back({one.bytes, one.cost, {}});
-    kinds[same].items.push_back(one.item);
-  }
-  sort_stably(kinds, [](const MovableKind& a, const MovableKind& b) {
+[[nodiscard]] std::vector<MovableKind> kinds_of(Movables movable) {
+  sort_stably(movable, [](const Movable& a, const Movable& b) {
     const double first = static_cast<double>(a.cost) / static_cast<double>(a.bytes);
     const double second = static_cast<double>(b.cost) / static_cast<double>(b.bytes);
-    return first != second ? first < second : a.bytes > b.bytes;
+    if (first != second) return first < second;
+    return a.bytes != b.bytes ? a.bytes > b.bytes : a.cost < b.cost;
   });
+  std::vector<MovableKind> kinds;
+  for (const Movable& one : movable) {
+    if (kinds.empty() || kinds.back().bytes != one.bytes || kinds.back().cost != one.cost)
+      kinds.push_back({one.bytes, one.cost, {}});
+    kinds.back().items.push_back(one.item);
+  }
   return kinds;
 }
 
 /// How many tensors of each kind.
 using KindCounts = std::vector<std::size_t>;
 
-/// Fills a table: for each number of units, the least cost of tensors that together have it.
+/// A table: for each number of units, the least cost of tensors that take that many together.
 template <class Kinds>
 class CostTable {
  public:
@@ -133,48 +132,70 @@ class CostTable {
   std::vector<std::vector<bool>> taken_;  // by bundle
 };
 
-/// Tries numbers of each kind, depth first, the most of the cheapest kind first.
+/// Tries numbers of each kind, depth first, the most of the cheapest kind first. Does not recurse: a
+/// file may have any number of kinds.
 template <class Kinds>
 class CountSearch {
  public:
   CountSearch(const Kinds& kinds, std::uint64_t least, std::uint64_t most)
-      : kinds_{kinds}, most_{most}, counts_(kinds.size(), 0) {
-    try_kind(0, least, 0, 0);
+      : kinds_{kinds}, most_{most}, states_(kinds.size() + 1), counts_(kinds.size(), 0) {
+    std::size_t kind = 0;
+    if (!enter(kind, {least, 0, 0})) return;
+    while (true) {
+      if (counts_[kind] != 0) {
+        if (enter(kind + 1, after(states_[kind], kinds[kind], --counts_[kind]))) ++kind;
+      } else if (kind-- == 0) {
+        return;
+      }
+    }
   }
 
   [[nodiscard]] std::optional<KindCounts> best() const { return best_; }
 
  private:
-  void try_kind(std::size_t kind, std::uint64_t missing, std::uint64_t moved, std::uint64_t cost) {
-    if (missing == 0) {
-      if (moved <= most_ && (!best_ || cost < best_cost_)) {
+  /// What the kinds before one have come to.
+  struct State {
+    std::uint64_t missing;
+    std::uint64_t moved;
+    std::uint64_t cost;
+  };
+
+  [[nodiscard]] static State after(const State& state, const MovableKind& kind,
+                                   std::uint64_t count) noexcept {
+    const std::uint64_t bytes = kind.bytes * count;
+    return {state.missing - smaller(state.missing, bytes), state.moved + bytes,
+            state.cost + kind.cost * count};
+  }
+
+  /// Begins with a kind: `counts_` of it is one more than the first number to try. Returns false if
+  /// there is nothing to try.
+  [[nodiscard]] bool enter(std::size_t kind, const State& state) {
+    if (state.missing == 0) {
+      if (state.moved <= most_ && (!best_ || state.cost < best_cost_)) {
         best_ = counts_;
-        best_cost_ = cost;
+        best_cost_ = state.cost;
       }
-      return;
+      return false;
     }
-    if (kind == kinds_.size() || budget_ == 0) return;
+    if (kind == kinds_.size() || budget_ == 0) return false;
     --budget_;
     const auto& here = kinds_[kind];
-    if (best_ && static_cast<double>(cost) + static_cast<double>(missing) /
-                                                 static_cast<double>(here.bytes) *
-                                                 static_cast<double>(here.cost) >=
+    if (best_ && static_cast<double>(state.cost) + static_cast<double>(state.missing) /
+                                                       static_cast<double>(here.bytes) *
+                                                       static_cast<double>(here.cost) >=
                      static_cast<double>(best_cost_)) {
-      return;  // not even parts of this kind, the cheapest that is left, would be cheaper
+      return false;  // not even parts of this kind, the cheapest that is left, would be cheaper
     }
-    const std::uint64_t enough = missing / here.bytes + (missing % here.bytes != 0 ? 1 : 0);
-    for (std::uint64_t count = smaller<std::uint64_t>(here.items.size(), enough) + 1;
-         count-- != 0;) {
-      const std::uint64_t bytes = here.bytes * count;
-      counts_[kind] = static_cast<std::size_t>(count);
-      try_kind(kind + 1, missing - smaller(missing, bytes), moved + bytes,
-               cost + here.cost * count);
-    }
-    counts_[kind] = 0;
+    const std::uint64_t enough =
+        state.missing / here.bytes + (state.missing % here.bytes != 0 ? 1 : 0);
+    states_[kind] = state;
+    counts_[kind] = static_cast<std::size_t>(smaller<std::uint64_t>(here.items.size(), enough)) + 1;
+    return true;
   }
 
   const Kinds& kinds_;
   std::uint64_t most_;
+  std::vector<State> states_;  // before each kind
   KindCounts counts_;
   std::optional<KindCounts> best_;
   std::uint64_t best_cost_ = 0;
