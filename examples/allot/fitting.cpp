@@ -6,6 +6,7 @@
 #include <allot/load/plan/model_files.hpp>
 
 #include "cache_choice.hpp"
+#include "output.hpp"
 #include "planning.hpp"
 
 std::optional<std::string> why_no_cache(const allot::gguf::File& file) {
