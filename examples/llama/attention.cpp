@@ -4,6 +4,7 @@
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/float16.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 
@@ -24,12 +25,6 @@ void write(TensorType type, std::byte* to, const float* from, std::uint64_t coun
       std::memcpy(to + 2 * i, &bits, 2);
     }
   }
-}
-
-const float* read(TensorType type, const std::byte* from, std::uint64_t count, float* scratch) {
-  if (type == TensorType::F32) return reinterpret_cast<const float*>(from);
-  allot::gguf::dequantize(type, std::span{from, 2 * count}, std::span{scratch, count});
-  return scratch;
 }
 
 std::uint64_t bytes_of(TensorType type) noexcept { return type == TensorType::F32 ? 4 : 2; }
@@ -57,21 +52,37 @@ void attend(const CacheView& cache, allot::KvLayer layer, Place at, std::uint64_
   const std::uint64_t each = cache.layout.block_tokens();
   const std::uint64_t key = kv_head * cache.key_length * bytes_of(cache.type);
   const std::uint64_t value = kv_head * cache.value_length * bytes_of(cache.type);
-  float* const weights =
-      scratch + (cache.key_length > cache.value_length ? cache.key_length : cache.value_length);
-  for (std::uint64_t i = 0; i < tokens; ++i) {
-    const std::byte* const from = block_of(cache, at, i) + cache.layout.key_offset(layer, i % each);
-    weights[i] = scale * dot(query, read(cache.type, from + key, cache.key_length, scratch),
-                             cache.key_length);
-  }
+  float* const weights = scratch + std::max(cache.key_length, cache.value_length);
+  // A block's rows at once if they are floats, otherwise one by one.
+  const auto for_rows = [&](std::uint64_t length, const auto& offset_of, const auto& visit) {
+    for (std::uint64_t i = 0, rows = 1; i < tokens; i += rows) {
+      const std::byte* const from = block_of(cache, at, i) + offset_of(i % each);
+      if (cache.type == TensorType::F32) {
+        rows = std::min(each, tokens - i);
+        visit(i, reinterpret_cast<const float*>(from), rows);
+      } else {
+        allot::gguf::dequantize(cache.type, std::span{from, 2 * length},
+                                std::span{scratch, length});
+        visit(i, scratch, rows);
+      }
+    }
+  };
+  for_rows(
+      cache.key_length,
+      [&](std::uint64_t token) { return key + cache.layout.key_offset(layer, token); },
+      [&](std::uint64_t i, const float* rows, std::uint64_t count) {
+        dots(weights + i, query, rows, cache.kv_heads * cache.key_length, count, cache.key_length,
+             scale);
+      });
   softmax(weights, tokens);
   for (std::uint64_t i = 0; i < cache.value_length; ++i) out[i] = 0;
-  for (std::uint64_t i = 0; i < tokens; ++i) {
-    const std::byte* const from =
-        block_of(cache, at, i) + cache.layout.value_offset(layer, i % each);
-    add(out, read(cache.type, from + value, cache.value_length, scratch), weights[i],
-        cache.value_length);
-  }
+  for_rows(
+      cache.value_length,
+      [&](std::uint64_t token) { return value + cache.layout.value_offset(layer, token); },
+      [&](std::uint64_t i, const float* rows, std::uint64_t count) {
+        add_rows(out, rows, cache.kv_heads * cache.value_length, weights + i, count,
+                 cache.value_length);
+      });
 }
 
 }  // namespace llama

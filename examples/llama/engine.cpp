@@ -155,7 +155,7 @@ void Engine<DeviceType>::run_layer(allot::KvLayer number, const Layer& layer, Sc
       rms_norm(to[row], residual[row], weight, shape.epsilon, shape.width);
   };
   const auto add_to_residual = [&](Rows from) {
-    for (std::size_t row = 0; row < count; ++row) add(residual[row], from[row], 1, shape.width);
+    for (std::size_t row = 0; row < count; ++row) add(residual[row], from[row], shape.width);
   };
 
   const Rows normed = rows_of(Buffer::normed);

@@ -135,6 +135,14 @@ void run_on(DeviceType device, const allot::gguf::File& file, const Tokenizer& t
               {"tokens_per_s", speed}});
 }
 
+/// Prints one line, whatever a file's names hold.
+void print_error(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char one) { return static_cast<unsigned char>(one) < ' '; },
+      ' ');
+  fmt::print(stderr, "llama: {}\n", text);
+}
+
 void run(Options options) {
   const allot::gguf::File file{options.file};
   const Tokenizer tokenizer{file};
@@ -157,8 +165,8 @@ void run(Options options) {
 void add_options(CLI::App& app, Options& options) {
   Settings& settings = options.settings;
   const auto number = [&](const char* name, std::uint64_t& value, const char* help,
-                          std::uint64_t least = 1) {
-    app.add_option(name, value, help)->check(CLI::Range(least, std::uint64_t{1} << 31));
+                          std::uint64_t least = 1, std::uint64_t most = std::uint64_t{1} << 31) {
+    app.add_option(name, value, help)->check(CLI::Range(least, most));
   };
   app.add_option("model", options.file, "a GGUF file: llama, qwen2 or qwen3")->required();
   auto* const prompt = app.add_option("--prompt", options.prompt, "text to continue");
@@ -167,8 +175,8 @@ void add_options(CLI::App& app, Options& options) {
   number("--tokens", options.job.tokens, "new tokens, at most (64)");
   app.add_option("--device", options.device, "host or staged-host (host)")
       ->check(CLI::IsMember({"host", "staged-host"}));
-  number("--sequences", settings.sequences, "continuations of the prompt, at once (1)");
-  number("--threads", settings.threads, "threads that compute (1)");
+  number("--sequences", settings.sequences, "continuations of the prompt, at once (1)", 1, 65536);
+  number("--threads", settings.threads, "threads that compute, up to 64 (1)", 1, 64);
   number("--context", settings.context,
          "tokens that a sequence has room for (prompt and new ones)");
   number("--batch", settings.batch, "tokens of the prompt computed at once (32)");
@@ -200,14 +208,14 @@ int main(int argc, char** argv) {
     fmt::print("{}", app.help());
     return 0;
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "llama: {}\n", error.what());
+    print_error(error.what());
     return 2;
   }
   try {
     run(std::move(options));
     if (std::fflush(stdout) != 0) throw std::runtime_error{"cannot write to standard output"};
   } catch (const std::exception& error) {
-    fmt::print(stderr, "llama: {}\n", error.what());
+    print_error(error.what());
     return 1;
   }
 }

@@ -26,9 +26,13 @@ struct Scratch {
   [[nodiscard]] float* of(std::size_t thread) const noexcept { return data + thread * floats; }
 };
 
-[[nodiscard]] float dot(const float* a, const float* b, std::uint64_t count) noexcept;
-/// Adds `factor` times `from`.
-void add(float* to, const float* from, float factor, std::uint64_t count) noexcept;
+/// to[i] = factor * (vector . row i)
+void dots(float* to, const float* vector, const float* rows, std::uint64_t stride,
+          std::uint64_t count, std::uint64_t length, float factor) noexcept;
+/// Adds the sum of factors[i] * row i.
+void add_rows(float* to, const float* rows, std::uint64_t stride, const float* factors,
+              std::uint64_t count, std::uint64_t length) noexcept;
+void add(float* to, const float* from, std::uint64_t count) noexcept;
 void rms_norm(float* to, const float* from, const float* weight, float epsilon,
               std::uint64_t count) noexcept;
 void softmax(float* values, std::uint64_t count) noexcept;
