@@ -84,11 +84,6 @@ class Cells {
     return windows ? checked_add(*windows, batch_).value_or(context_) : context_;
   }
 
-  template <class Number>
-  [[nodiscard]] static constexpr Number smaller(Number a, Number b) noexcept {
-    return a < b ? a : b;
-  }
-
   const EngineRules& rules_;
   const CacheOptions& options_;
   std::uint64_t context_;
