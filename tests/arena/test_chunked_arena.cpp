@@ -17,6 +17,8 @@
 #include <thread>
 #include <vector>
 
+#include "support/in_threads.hpp"
+
 namespace {
 
 using namespace allot;
@@ -233,16 +235,11 @@ TEST_CASE("threads allocate in chunks, and free each other's blocks") {
   ChunksOnHost arena{2 * MiB, 64 * MiB};
   constexpr std::size_t threads = 4;
   std::vector<std::vector<Block>> made(threads);
-  const auto in_threads = [](auto f) {
-    std::vector<std::thread> running;
-    for (std::size_t t = 0; t < threads; ++t) running.emplace_back(f, t);
-    for (std::thread& thread : running) thread.join();
-  };
-  in_threads([&](std::size_t t) {
+  test::in_threads(threads, [&](std::size_t t) {
     for (std::size_t i = 0; i < 200; ++i) made[t].push_back(arena.allocate(256 * (1 + i % 64)));
   });
   CHECK(arena.usage().live_blocks == threads * 200);
-  in_threads([&](std::size_t t) {
+  test::in_threads(threads, [&](std::size_t t) {
     for (const Block& block : made[(t + 1) % threads]) arena.deallocate(block);
   });
   CHECK(arena.usage().used == 0);

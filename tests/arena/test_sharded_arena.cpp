@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include "support/in_threads.hpp"
+
 namespace {
 
 using namespace allot;
@@ -206,18 +208,13 @@ TEST_CASE("threads allocate, and free each other's blocks") {
   constexpr std::size_t threads = 4;
   constexpr std::size_t each = 500;
   std::vector<std::vector<Block>> made(threads);
-  const auto in_threads = [](auto f) {
-    std::vector<std::thread> running;
-    for (std::size_t t = 0; t < threads; ++t) running.emplace_back(f, t);
-    for (std::thread& thread : running) thread.join();
-  };
-  in_threads([&](std::size_t t) {
+  test::in_threads(threads, [&](std::size_t t) {
     for (std::size_t i = 0; i < each; ++i)
       made[t].push_back(arena.allocate(256 * (1 + t + i % 16)));
   });
   CHECK(arena.usage().live_blocks == threads * each);
   check_identities(arena);
-  in_threads([&](std::size_t t) {
+  test::in_threads(threads, [&](std::size_t t) {
     for (const Block& block : made[(t + 1) % threads]) {
       arena.deallocate(block);
       if (block.size % 512 == 0) arena.deallocate(arena.allocate(block.size));

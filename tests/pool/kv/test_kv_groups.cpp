@@ -63,7 +63,7 @@ void write_keys(GroupCache& cache, const GroupCache::Sequence& sequence, const T
   }
 }
 
-/// Whether each group has the tokens that the next one looks at.
+/// Returns true if each group has the tokens that the next one looks at.
 bool has_what_it_needs(GroupCache& cache, const GroupCache::Sequence& sequence,
                        const TokenList& all) {
   for (std::size_t group = 0; group < cache.groups(); ++group) {
@@ -235,11 +235,15 @@ TEST_CASE("a file's layers make groups: windows, all tokens, rows of keys alone"
     writer.write(folder.path() / "m.gguf");
     return load::kv_groups_of(gguf::File{folder.path() / "m.gguf"});
   };
-  const auto gemma = groups("gemma3", [](gguf::Writer& writer, const std::string& prefix) {
-    writer.add(prefix + "block_count", std::uint32_t{7});
+  const auto add_layers = [](gguf::Writer& writer, const std::string& prefix, std::uint32_t count,
+                             std::uint32_t kv_heads) {
+    writer.add(prefix + "block_count", count);
     writer.add(prefix + "embedding_length", std::uint32_t{64});
     writer.add(prefix + "attention.head_count", std::uint32_t{4});
-    writer.add(prefix + "attention.head_count_kv", std::uint32_t{2});
+    writer.add(prefix + "attention.head_count_kv", kv_heads);
+  };
+  const auto gemma = groups("gemma3", [&](gguf::Writer& writer, const std::string& prefix) {
+    add_layers(writer, prefix, 7, 2);
     writer.add(prefix + "attention.sliding_window", std::uint32_t{64});
   });
   REQUIRE(gemma.size() == 2);
@@ -249,11 +253,8 @@ TEST_CASE("a file's layers make groups: windows, all tokens, rows of keys alone"
   CHECK(gemma[0].shape.key_dimension == 16);
   CHECK(gemma[1].window == 0);
   CHECK(gemma[1].layers == std::vector<std::uint32_t>{5});
-  const auto latent = groups("deepseek2", [](gguf::Writer& writer, const std::string& prefix) {
-    writer.add(prefix + "block_count", std::uint32_t{2});
-    writer.add(prefix + "embedding_length", std::uint32_t{64});
-    writer.add(prefix + "attention.head_count", std::uint32_t{4});
-    writer.add(prefix + "attention.head_count_kv", std::uint32_t{1});
+  const auto latent = groups("deepseek2", [&](gguf::Writer& writer, const std::string& prefix) {
+    add_layers(writer, prefix, 2, 1);
     writer.add(prefix + "attention.key_length", std::uint32_t{96});
     writer.add(prefix + "attention.value_length", std::uint32_t{64});
     writer.add(prefix + "attention.key_length_mla", std::uint32_t{48});

@@ -150,9 +150,9 @@ class Workspace {
     return SharedStream<DeviceType>{state_->stream};
   }
 
-  /// Returns the bytes in use now, or the most that ever were, including padding for alignment.
+  /// Returns the bytes in use now, including padding for alignment.
   [[nodiscard]] std::uint64_t used() const noexcept { return state_->stack.used(); }
-  /// Returns the most that ever were in use.
+  /// Returns the most bytes that were ever in use.
   [[nodiscard]] std::uint64_t high_water() const noexcept { return state_->stack.high_water(); }
   /// Returns the bytes taken from the device, without those that wait for the stream.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return state_->stack.capacity(); }
