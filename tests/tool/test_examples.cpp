@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -107,4 +108,46 @@ TEST_CASE("plan_graph: a plan at its bound, run twice without a buffer overwritt
   CHECK(bytes_of("planned") < bytes_of("best fit, as it runs"));
   CHECK(bytes_of("best fit, as it runs") < bytes_of("one allocation each"));
   check_refused(run_example("plan_graph", "0"), 2, "usage: plan_graph");
+}
+
+TEST_CASE("llama: one object with tokens, text and memory, which is what --plan printed") {
+  const auto model = real_model();
+  if (!model) return;
+  const std::string prompt = *model + " --prompt 'Once upon a time' --tokens 8 ";
+  const Outcome outcome = run_example("llama/llama", prompt + "--json");
+  CHECK_MESSAGE(outcome.status == 0, outcome.error);
+  const auto made = nlohmann::json::parse(outcome.out);
+  CHECK(made["prompt"] == nlohmann::json{1, 403, 407, 261, 378});
+  CHECK(made["tokens"] == nlohmann::json{432, 383, 286, 261, 376, 298, 315, 421});
+  CHECK(made["text"] == ", there was a little girl");
+  const Outcome planned = run_example("llama/llama", prompt + "--json --plan");
+  CHECK_MESSAGE(planned.status == 0, planned.error);
+  const auto plan = nlohmann::json::parse(planned.out);
+  for (const char* const part : {"weights", "cache", "activations", "scratch"}) {
+    CAPTURE(part);
+    CHECK(made["memory"][part]["planned"] == plan["memory"][part]["planned"]);
+    CHECK(made["memory"][part]["reserved"] == plan["memory"][part]["planned"]);
+    CHECK(made["memory"][part]["used"] == plan["memory"][part]["planned"]);
+  }
+  const Outcome text = run_example("llama/llama", prompt + "--device staged-host --threads 2");
+  CHECK(text.out.starts_with("Once upon a time, there was a little girl\n"));
+  const Outcome several = run_example(
+      "llama/llama", *model + " --ids 1,403,407,261,378 --tokens 8 --sequences 2 --json");
+  CHECK(nlohmann::json::parse(several.out)["sequences"] ==
+        nlohmann::json{made["tokens"], made["tokens"]});
+}
+
+TEST_CASE("llama: what cannot be run ends with 1 and one line, wrong usage with 2") {
+  check_refused(run_example("llama/llama", "/dev/null --ids 1"), 1, "llama: /dev/null");
+  check_refused(run_example("llama/llama", "/no/such/file --ids 1"), 1, "/no/such/file");
+  check_refused(run_example("llama/llama"), 2, "model is required");
+  const auto model = real_model();
+  if (!model) return;
+  check_refused(run_example("llama/llama", *model), 2, "--prompt or --ids");
+  check_refused(run_example("llama/llama", *model + " --ids 1,x"), 2, "--ids");
+  check_refused(run_example("llama/llama", *model + " --ids 1 --device hip"), 2, "--device");
+  check_refused(run_example("llama/llama", *model + " --ids 1,512"), 1, "there is no token 512");
+  check_refused(run_example("llama/llama", *model + " --ids 1 --context 8"), 1, "--context 65");
+  check_refused(run_example("llama/llama", *model + " --ids 1 --cache-blocks 1"), 1,
+                "out of blocks");
 }
