@@ -359,7 +359,7 @@ TEST_CASE("whichever call fails, a pool ends in an error or goes on, and all is 
   CHECK(errors > 80);
 }
 
-TEST_CASE("where HIP has been shut down, what is left goes without a word") {
+TEST_CASE("if HIP has been shut down, what is left goes without a word") {
   test::CleanUpErrors told;
   hipsim::reset();
   {

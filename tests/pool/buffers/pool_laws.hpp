@@ -260,7 +260,7 @@ TEST_CASE_TEMPLATE_DEFINE("a buffer can be returned on the stream that used it l
   CHECK(pool.stats().waits == 0);
 }
 
-TEST_CASE_TEMPLATE_DEFINE("where misses are errors, a loop that was warmed up has none", T,
+TEST_CASE_TEMPLATE_DEFINE("if misses are errors, a loop that was warmed up has none", T,
                           pool_misses) {
   const typename T::Scope scope;
   typename T::Device device;
@@ -373,7 +373,7 @@ TEST_CASE_TEMPLATE_DEFINE("cached bytes stay under the cap, the oldest are freed
   CHECK(pool.validate());
 }
 
-TEST_CASE_TEMPLATE_DEFINE("trimming frees down to so many bytes, or what was idle for long", T,
+TEST_CASE_TEMPLATE_DEFINE("trimming frees down to a number of bytes, or what was idle for long", T,
                           pool_trim) {
   const typename T::Scope scope;
   typename T::Device device;
@@ -395,7 +395,7 @@ TEST_CASE_TEMPLATE_DEFINE("trimming frees down to so many bytes, or what was idl
   CHECK(pool.validate());
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a pool grows where it was asked to, up to its limit", T, pool_growth) {
+TEST_CASE_TEMPLATE_DEFINE("a pool grows if it was asked to, up to its limit", T, pool_growth) {
   const typename T::Scope scope;
   typename T::Device device;
   typename T::Pool pool{
@@ -412,7 +412,7 @@ TEST_CASE_TEMPLATE_DEFINE("a pool grows where it was asked to, up to its limit",
   CHECK(pool.validate());
 }
 
-TEST_CASE_TEMPLATE_DEFINE("a pool gives idle memory back where its device has too little", T,
+TEST_CASE_TEMPLATE_DEFINE("a pool gives idle memory back if its device has too little", T,
                           pool_reclaim) {
   const typename T::Scope scope;
   typename T::Device device;

@@ -75,7 +75,7 @@ TEST_CASE("sizes above the largest class have none") {
   CHECK(FourSteps::index_of(top / 4 * 7) == 255);
 }
 
-TEST_CASE("what is no set of size classes is refused") {
+TEST_CASE("what is not a set of size classes is refused") {
   struct Signed {
     static int round_up(std::uint64_t units) { return static_cast<int>(units); }
   };

@@ -114,7 +114,7 @@ TEST_CASE("a stream's own buffer costs no query, and neither does one whose orde
   CHECK(at.device.counts().calls == before);
 }
 
-TEST_CASE("where misses are errors, a busy one comes before a miss, and an idle one before it") {
+TEST_CASE("if misses are errors, a busy one comes before a miss, and an idle one before it") {
   Busy at;
   at.pool.on_miss(Misses::are_errors);
   ManualDevice::finish(*at.second);
