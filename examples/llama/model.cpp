@@ -97,7 +97,7 @@ void check_tensors(const gguf::File& file, const Shape& shape) {
 /// Finds the tensors of a plan by name.
 class Finder {
  public:
-  explicit Finder(const std::vector<Placed>& placed) : placed_{placed} {
+  explicit Finder(const std::vector<Placed>& placed) {
     for (const Placed& one : placed) by_name_[one.item->name] = &one;
   }
 
@@ -125,9 +125,13 @@ class Finder {
     const Placed* last = nullptr;
     for (const char* const role : roles) {
       const Placed& part = *find(layer + role + ".weight");
-      const auto& whole = part.item->part_of ? placed_[part.item->part_of->item] : part;
-      if (&whole != last) made.matrices.push_back(matrix(whole));
-      last = &whole;
+      const Matrix own = matrix(part);
+      if (last != nullptr && continues(*last, part)) {
+        made.matrices.back().count += own.count;
+      } else {
+        made.matrices.push_back(own);
+      }
+      last = &part;
       if (const float* const bias = floats(layer + role + ".bias"))
         made.biases.push_back({bias, outputs, part.item->shape.extent[1]});
       outputs += part.item->shape.extent[1];
@@ -136,7 +140,14 @@ class Finder {
   }
 
  private:
-  const std::vector<Placed>& placed_;
+  /// Returns whether a part of a fused tensor begins where the one before it ends.
+  [[nodiscard]] static bool continues(const Placed& last, const Placed& part) {
+    const auto& before = last.item->part_of;
+    const auto& after = part.item->part_of;
+    return before && after && before->item == after->item &&
+           before->offset + last.item->shape.extent[1] * last.item->strides[1] == after->offset;
+  }
+
   std::unordered_map<std::string_view, const Placed*> by_name_;
 };
 
