@@ -184,6 +184,43 @@ TEST_CASE("the same tokens, and bit for bit the same logits, whatever way they a
 }
 
 TEST_CASE(
+    "tensors of mixed types, of which only some are fused, give the same logits as unfused ones") {
+  const auto data = test::data_dir();
+  if (!data) return;
+  const gguf::File file{story(*data)};
+  const std::set<std::string_view> halved{"blk.0.attn_k.weight", "blk.1.attn_v.weight",
+                                          "blk.2.attn_q.weight", "blk.3.ffn_gate.weight"};
+  gguf::Writer writer;
+  for (const gguf::Value& value : file.metadata()) writer.add(value);
+  for (const gguf::TensorInfo& tensor : file.tensors()) {
+    const auto bytes = file.data(tensor);
+    if (!halved.contains(tensor.name)) {
+      writer.add_tensor(std::string{tensor.name}, tensor.type, tensor.shape,
+                        [bytes](std::uint64_t offset, std::span<std::byte> piece) {
+                          std::memcpy(piece.data(), bytes.data() + offset, piece.size());
+                        });
+      continue;
+    }
+    writer.add_tensor(std::string{tensor.name}, gguf::TensorType::F16, tensor.shape,
+                      [bytes](std::uint64_t offset, std::span<std::byte> piece) {
+                        std::vector<gguf::Float16> values(piece.size() / 2);
+                        gguf::dequantize(gguf::TensorType::F32,
+                                         bytes.subspan(2 * offset, 2 * piece.size()),
+                                         std::span{values});
+                        std::memcpy(piece.data(), values.data(), piece.size());
+                      });
+  }
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "mixed.gguf";
+  writer.write(path);
+  const Trace plain = run(story(*data), once_upon_a_time, 12);
+  const Trace fused = run(path, once_upon_a_time, 12);
+  CHECK(fused.logits == run(path, once_upon_a_time, 12, {.fuse = false}).logits);
+  CHECK(fused.logits != plain.logits);
+  CHECK(fused.tokens == plain.tokens);
+}
+
+TEST_CASE(
     "sequences that give up their blocks go on with the same tokens when there is room again") {
   const auto data = test::data_dir();
   if (!data) return;
