@@ -6,14 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
-#include <system_error>
 #include <unordered_map>
 #include <utility>
 
+#include "numbers.hpp"
 #include "printable.hpp"
 #include "text_files.hpp"
 
@@ -124,13 +123,9 @@ class LifetimesParser {
 
   template <class Number>
   Number number(std::string_view text, std::string_view what) const {
-    Number value{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error == std::errc::result_out_of_range)
-      fail("{} '{}' is too large for {} bits", what, printable(text), 8 * sizeof(Number));
-    if (error != std::errc{} || end != text.data() + text.size())
-      fail("{} '{}' is not a whole number of at least 0", what, printable(text));
-    return value;
+    const FieldNumber read = read_field_number(text, 10, 8 * sizeof(Number));
+    if (!read.problem.empty()) fail("{} '{}' {}", what, printable(text), read.problem);
+    return static_cast<Number>(read.value);
   }
 
   void read_buffer(std::string_view line) {

@@ -23,11 +23,9 @@ std::string_view take_digits(std::string_view& text) noexcept {
 }
 
 /// Returns nothing if the digits are none, or a number of 2^64 or more.
-std::optional<std::uint64_t> number_of(std::string_view digits) noexcept {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
-  return number;
+std::optional<std::uint64_t> number_of(std::string_view digits) {
+  const FieldNumber number = read_field_number(digits);
+  return number.problem.empty() ? std::optional{number.value} : std::nullopt;
 }
 
 /// Returns the bytes of a unit; nothing if there is no such unit.
@@ -99,4 +97,14 @@ std::uint64_t read_number(std::string_view text, std::uint64_t least, std::uint6
   const auto number = number_of(digits);
   if (!number || *number < least || *number > most) fail(text, "is not " + allowed);
   return *number;
+}
+
+FieldNumber read_field_number(std::string_view text, int base, unsigned bits) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error == std::errc::invalid_argument || end != text.data() + text.size())
+    return {0, "is not a whole number of at least 0"};
+  if (error != std::errc{} || (bits < 64 && value >> bits != 0))
+    return {0, "is too large for " + std::to_string(bits) + " bits"};
+  return {value};
 }

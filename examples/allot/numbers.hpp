@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Reads the sizes and numbers of the command line: the one place that says what they may look like.
+/// Reads the sizes and numbers of the command line and of files: the one place that says what they may
+/// look like.
 #pragma once
 
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <string_view>
 
 /// Reads a size in bytes: `512`, `64KiB`, `1.5G`, `24GB`. K, M, G, T and KiB to TiB count in 1024s;
@@ -17,3 +19,13 @@
 [[nodiscard]] std::uint64_t read_number(
     std::string_view text, std::uint64_t least = 0,
     std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
+
+/// A number in a file, or why it is none: "is too large for 32 bits".
+struct FieldNumber {
+  std::uint64_t value = 0;
+  std::string problem{};  // empty: none
+};
+
+/// Reads a number of a file: digits of the base and nothing else, below 2^bits.
+[[nodiscard]] FieldNumber read_field_number(std::string_view text, int base = 10,
+                                            unsigned bits = 64);

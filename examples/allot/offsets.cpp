@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include <allot/core/checked.hpp>
 #include <allot/offsets/plan_offsets.hpp>
-#include <allot/os/terminal.hpp>
 
 #include <fmt/core.h>
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "commands.hpp"
 #include "lifetimes_csv.hpp"
@@ -24,25 +26,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// One line on a terminal, redrawn.
-class SearchLine {
- public:
-  ~SearchLine() {
-    if (drawn_) fmt::print(stderr, "\r\x1b[K");
-  }
-
-  void draw(const allot::OffsetProgress& at) {
-    if (!allot::os::has_terminal() || at.total_work == 0) return;
-    drawn_ = true;
-    const double share = 100 * static_cast<double>(at.work) / static_cast<double>(at.total_work);
-    fmt::print(stderr, "\r{:3.0f} %, {} bytes, bound {}\x1b[K", share, at.bytes, at.lower_bound);
-    std::fflush(stderr);
-  }
-
- private:
-  bool drawn_ = false;
-};
-
 /// What the search came to.
 struct Found {
   allot::OffsetPlan plan;
@@ -54,7 +37,7 @@ struct Found {
 Found search(const NamedLifetimes& buffers, const OffsetsOptions& options) {
   Found found;
   const Interruptible interruptible;
-  SearchLine line;
+  ProgressBar bar;
   allot::OffsetPlanOptions how;
   if (options.work != 0) how.work = options.work;
   how.stream_wait_bytes = options.stream_wait_bytes;
@@ -62,7 +45,7 @@ Found search(const NamedLifetimes& buffers, const OffsetsOptions& options) {
     [[nodiscard]] bool stop_requested() const { return Interruptible::was_interrupted(); }
   };
   how.stop = Stop{};
-  how.progress = [&](const allot::OffsetProgress& at) { line.draw(at); };
+  how.progress = [&](const allot::OffsetProgress& at) { bar.draw(at); };
   const auto start = std::chrono::steady_clock::now();
   if (options.capacities.empty()) {
     found.plan = allot::plan_offsets(buffers.lifetimes, how);
@@ -169,16 +152,35 @@ void print_table(const OffsetsOptions& options, const NamedLifetimes& buffers, c
   print("  time         {:.3f} s\n", found.seconds);
 }
 
+/// Throws: `std::invalid_argument` if what is written would replace what is read, or the other output;
+/// a device or a pipe may be named twice.
+void refuse_to_write_twice(const std::string& input, const std::vector<std::string>& outputs) {
+  std::error_code none;
+  for (const std::string& output : outputs) {
+    if (std::filesystem::is_regular_file(input, none) &&
+        std::filesystem::equivalent(input, output, none))
+      throw std::invalid_argument{printable(output) +
+                                  " is the file that is read; write to another"};
+  }
+  const auto is_device = [&](const std::string& path) {
+    return std::filesystem::exists(path, none) && !std::filesystem::is_regular_file(path, none);
+  };
+  if (outputs.size() == 2 && !is_device(outputs[0]) &&
+      std::filesystem::weakly_canonical(outputs[0], none) ==
+          std::filesystem::weakly_canonical(outputs[1], none))
+    throw std::invalid_argument{"--out and --svg are both " + printable(outputs[0]) +
+                                "; give each a file"};
+}
+
 }  // namespace
 
 void offsets(const OffsetsOptions& options) {
-  if (!options.force) {
-    std::vector<std::string> outputs;
-    for (const std::string& path : {options.out, options.svg}) {
-      if (!path.empty()) outputs.push_back(path);
-    }
-    refuse_to_overwrite(outputs);
+  std::vector<std::string> outputs;
+  for (const std::string& path : {options.out, options.svg}) {
+    if (!path.empty()) outputs.push_back(path);
   }
+  refuse_to_write_twice(options.file, outputs);
+  if (!options.force) refuse_to_overwrite(outputs);
   const std::string text = read_text(options.file);
   const NamedLifetimes buffers = parse_lifetimes(text, options.file);
   for (const std::string& name : buffers.ignored_columns)

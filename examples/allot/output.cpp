@@ -222,18 +222,21 @@ ProgressBar::~ProgressBar() {
   if (drawn_) fmt::print(stderr, "\r\x1b[K");
 }
 
-void ProgressBar::draw(const allot::load::Progress& progress) {
-  if (!is_terminal_ || progress.total == 0) return;
+bool ProgressBar::is_due(std::uint64_t done, std::uint64_t total) {
+  if (!is_terminal_ || total == 0) return false;
   const auto now = Clock::now();
-  if (drawn_ && now - last_ < std::chrono::milliseconds{50} && progress.done != progress.total)
-    return;
+  if (drawn_ && now - last_ < std::chrono::milliseconds{50} && done != total) return false;
   drawn_ = true;
   last_ = now;
+  return true;
+}
+
+void ProgressBar::draw(const allot::load::Progress& progress) {
+  if (!is_due(progress.done, progress.total)) return;
   const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
-  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double seconds = std::chrono::duration<double>(last_ - start_).count();
   const double rate = seconds > 0 ? static_cast<double>(progress.done) / seconds : 0;
   const double left = rate > 0 ? static_cast<double>(progress.total - progress.done) / rate : 0;
-  // What matters least is left out first; what is left of the line is the bar.
   const std::string figures[] = {
       fmt::format(" {:3.0f} %", share * 100),
       fmt::format("  {:.1f} s left", left),
@@ -241,6 +244,23 @@ void ProgressBar::draw(const allot::load::Progress& progress) {
       fmt::format("  {} of {}", allot::ReadableBytes{progress.done}.c_str(),
                   allot::ReadableBytes{progress.total}.c_str()),
   };
+  show(share, figures);
+}
+
+void ProgressBar::draw(const allot::OffsetProgress& progress) {
+  if (!is_due(progress.work, progress.total_work)) return;
+  const double share =
+      static_cast<double>(progress.work) / static_cast<double>(progress.total_work);
+  const std::string figures[] = {
+      fmt::format(" {:3.0f} %", share * 100),
+      fmt::format("  {} bytes", progress.bytes),
+      fmt::format("  bound {}", progress.lower_bound),
+  };
+  show(share, figures);
+}
+
+// What matters least is left out first; what is left of the line is the bar.
+void ProgressBar::show(double share, std::span<const std::string> figures) {
   constexpr std::size_t least_bar = 12;
   const unsigned columns = allot::os::error_columns();
   const std::size_t room = (columns == 0 ? 80 : columns) - 1;  // the last column may wrap the line

@@ -7,6 +7,7 @@
 #include <allot/alignment/alignment.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/offsets/offset_plan.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/synchronization/locked.hpp>
 
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -69,9 +71,14 @@ class ProgressBar {
   ProgressBar& operator=(const ProgressBar&) = delete;
 
   void draw(const allot::load::Progress& progress);
+  /// Of a search: the share of the work, and what it has found.
+  void draw(const allot::OffsetProgress& progress);
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  [[nodiscard]] bool is_due(std::uint64_t done, std::uint64_t total);
+  void show(double share, std::span<const std::string> figures);
 
   bool is_terminal_;
   bool drawn_ = false;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "text_files.hpp"
 
+#include <allot/os/output_file.hpp>
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <stdexcept>
 
 #include "printable.hpp"
@@ -34,12 +37,10 @@ std::string read_text(const std::string& path) {
 }
 
 void write_text(const std::string& path, const std::string& text) {
-  errno = 0;
-  std::ofstream file{path, std::ios::binary};
-  file << text;
-  file.close();
-  if (!file)
-    throw std::runtime_error{"cannot write " + printable(path) + ": " + std::strerror(errno)};
+  allot::os::OutputFile file{path};
+  file.write(std::as_bytes(std::span{text}));
+  file.close(false);
+  file.commit();
 }
 
 std::string_view trimmed_text(std::string_view text) {

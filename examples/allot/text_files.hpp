@@ -12,6 +12,7 @@
 [[nodiscard]] std::ifstream open_to_read(const std::string& path);
 [[nodiscard]] std::string read_text(const std::string& path);
 
+/// Writes the whole file or leaves it as it was.
 /// Throws: `std::runtime_error` naming the file and why it cannot be written.
 void write_text(const std::string& path, const std::string& text);
 

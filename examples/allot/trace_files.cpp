@@ -8,17 +8,16 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <stdexcept>
-#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "byte_stream.hpp"
+#include "numbers.hpp"
 #include "pickle_reader.hpp"
 #include "printable.hpp"
 #include "text_files.hpp"
@@ -59,11 +58,9 @@ class Lines {
 
   std::uint64_t number(std::string_view text, std::string_view what, int base = 10) const {
     if (base == 16 && (text.starts_with("0x") || text.starts_with("0X"))) text.remove_prefix(2);
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-    if (error != std::errc{} || end != text.data() + text.size() || text.empty())
-      fail("{} '{}' is not a whole number of at least 0 below 2^64", what, printable(text));
-    return value;
+    const FieldNumber read = read_field_number(text, base);
+    if (!read.problem.empty()) fail("{} '{}' {}", what, printable(text), read.problem);
+    return read.value;
   }
 
  private:

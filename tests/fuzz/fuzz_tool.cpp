@@ -5,6 +5,7 @@
 #define FMT_HEADER_ONLY
 #include "../../examples/allot/byte_stream.cpp"
 #include "../../examples/allot/lifetimes_csv.cpp"
+#include "../../examples/allot/numbers.cpp"
 #include "../../examples/allot/pickle_reader.cpp"
 #include "../../examples/allot/text_files.cpp"
 #include "../../examples/allot/trace_files.cpp"

@@ -294,6 +294,28 @@ TEST_CASE("a proof counts the places that buffers may share in these memories") 
   if (fit.verdict == Verdict::fits) require_rules(all, options, fit.plan);
 }
 
+TEST_CASE(
+    "places that end beyond the capacity are a proof: the last of each memory, when most of it is "
+    "alive") {
+  std::vector<Lifetime> one{{10, 0, 1, 1, 0}, {20, 5, 7, 1, 90}, {30, 3, 9, 1}};
+  OffsetFit fit = fit_offsets(one, 100);
+  CHECK(fit.verdict == OffsetFit::Verdict::impossible);
+  CHECK(fit.buffers == std::vector<std::uint32_t>{1});
+  CHECK(fit.step == 5);
+  CHECK(fit_offsets(one, 110).verdict == OffsetFit::Verdict::fits);
+
+  std::vector<Lifetime> two{{10, 0, 1, 1, 60}, {20, 4, 6, 1, 60}, {30, 5, 9, 1, 0}};
+  two[0].memories = two[2].memories = {0};
+  two[1].memories = {1};
+  OffsetPlanOptions options;
+  options.capacities = {100, 100};
+  fit = fit_offsets(two, 120, options);
+  CHECK(fit.verdict == OffsetFit::Verdict::impossible);
+  CHECK(fit.buffers == std::vector<std::uint32_t>{0, 1});
+  CHECK(fit.step == 4);
+  CHECK(fit.plan.lower_bound == 150);
+}
+
 TEST_CASE("what is kept elsewhere is proven the least only if it is, with shared places too") {
   const std::vector<Lifetime> all{
       {100, 0, 1, 1}, {100, 0, 1, 1}, {100, 1, 2, 1, {}, 0}, {100, 1, 2, 1, {}, 1}, {60, 1, 1, 1}};

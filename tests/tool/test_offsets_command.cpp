@@ -63,6 +63,27 @@ TEST_CASE("offsets: places that another reader of the same format takes, and a p
   CHECK(run_tool("offsets " + file + " --force --out " + out).status == 0);
 }
 
+TEST_CASE("offsets never writes over what it reads, nor one output over the other") {
+  const test::TemporaryFolder folder;
+  const std::string file = write_graph(folder, graph);
+  const std::string same = (folder.path() / "." / "link.csv").string();
+  std::filesystem::create_symlink(file, same);
+  for (const std::string& options :
+       {"--out " + file, "--svg " + file, "--out " + same, "--svg " + same}) {
+    const Outcome onto_itself = run_tool("offsets --force " + file + " " + options);
+    CHECK(onto_itself.status != 0);
+    CHECK_MESSAGE(says(onto_itself.error, "is the file that is read"), onto_itself.error);
+    CHECK(test::is_one_line(onto_itself.error));
+  }
+  CHECK(test::read_file(file) == graph);
+  const std::string out = (folder.path() / "out").string();
+  const Outcome both = run_tool("offsets --force " + file + " --out " + out + " --svg " + out);
+  CHECK(both.status != 0);
+  CHECK_MESSAGE(says(both.error, "--out and --svg are both"), both.error);
+  CHECK(!std::filesystem::exists(out));
+  CHECK(run_tool("offsets " + file + " --out /dev/null --svg /dev/null").status == 0);
+}
+
 TEST_CASE("offsets --json: one object, with every key") {
   const test::TemporaryFolder folder;
   const Outcome outcome = run_tool("offsets --json " + write_graph(folder, graph));

@@ -92,11 +92,7 @@ template <class = void>
                                       const OffsetPlanOptions& options = {}) {
   detail::check_lifetimes(lifetimes);
   if (detail::has_rules(lifetimes, options)) {
-    OffsetPlanOptions search = options;
-    // One capacity is compared with the plan: plans beyond it are made lower, rather than refused. Not
-    // if waits have a price, as a plan may then be higher than it must.
-    if (search.capacities.size() == 1 && search.stream_wait_bytes == 0)
-      search.capacities.front() = largest_of<std::uint64_t>;
+    const OffsetPlanOptions search = detail::search_options(options);
     detail::RulePlanner<> planner{lifetimes, search, 0};
     auto plan = planner.plan();
     if (!plan) detail::throw_no_room(lifetimes, *planner.refused());

@@ -27,15 +27,11 @@ class FitSearch {
  public:
   FitSearch(std::span<const Lifetime> lifetimes, std::uint64_t capacity,
             const OffsetPlanOptions& options)
-      : lifetimes_{lifetimes}, capacity_{capacity}, options_{options} {
+      : lifetimes_{lifetimes}, capacity_{capacity}, options_{search_options(options)} {
     std::uint64_t sum = 0;
     for (const std::uint64_t bytes : options.capacities)
       sum = checked_add(sum, bytes).value_or(largest_of<std::uint64_t>);
     if (!options.capacities.empty()) capacity_ = smaller(capacity_, sum);
-    // Of one memory `capacity_` says it: plans beyond it are made lower, rather than refused. Not if
-    // waits have a price, as a plan may then be higher than it must.
-    if (options_.capacities.size() == 1 && options_.stream_wait_bytes == 0)
-      options_.capacities.front() = largest_of<std::uint64_t>;
   }
 
   [[nodiscard]] OffsetFit run() {
@@ -60,7 +56,6 @@ class FitSearch {
     if (auto plan = planner.plan()) fit.plan = std::move(*plan);
     if (!fit.plan.offsets.empty() && fit.plan.bytes <= capacity_)
       fit.verdict = OffsetFit::Verdict::fits;
-    fit.plan.lower_bound = planner.lower_bound();
     return fit;
   }
 
@@ -102,12 +97,15 @@ class FitSearch {
       }
     }
     if (planner.lower_bound() <= capacity_) return false;
-    // Places that are not shared end beyond it.
+    // Places that are given end beyond it.
     fit.verdict = OffsetFit::Verdict::impossible;
-    for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
-      if (lifetimes[i].fixed_offset && lifetimes[i].bytes != 0) fit.buffers.push_back(i);
+    fit.buffers = rules.last_places();
+    std::vector<PlainLifetime> last;
+    for (const std::uint32_t i : fit.buffers) {
+      const Lifetime& each = lifetimes[i];
+      last.push_back({each.bytes, each.first, each.last, each.alignment});
     }
-    if (!fit.buffers.empty()) fit.step = lifetimes[fit.buffers.front()].first;
+    fit.step = Breadth<>{last}.fullest();
     return true;
   }
   static constexpr std::size_t most_for_subsets = 6;

@@ -31,6 +31,17 @@ template <class = void>
   });
 }
 
+/// What to search with. A single memory's capacity is compared with the plan: plans beyond it are
+/// made lower, rather than refused. Not where waits have a price, as a plan may then be higher than
+/// it must.
+template <class = void>
+[[nodiscard]] OffsetPlanOptions search_options(const OffsetPlanOptions& options) {
+  OffsetPlanOptions search = options;
+  if (search.capacities.size() == 1 && search.stream_wait_bytes == 0)
+    search.capacities.front() = largest_of<std::uint64_t>;
+  return search;
+}
+
 /// Throws `std::invalid_argument`: "buffer 7 " and the rest.
 template <class... Parts>
 [[noreturn]] void throw_bad_rule(std::size_t buffer, const Parts&... rest) {
@@ -113,12 +124,30 @@ class PlanRules {
   /// Throws: `std::invalid_argument` beyond 64 bits.
   [[nodiscard]] std::uint64_t lower_bound() const {
     std::uint64_t placed = 0;
-    for (std::size_t m = 0; m < memories(); ++m) {
-      const auto sum = checked_add(placed, end_of_places(m));
+    for (const std::uint32_t i : last_places()) {
+      const auto sum = checked_add(placed, end_of_place(i));
       if (!sum) throw_plan_overflows(lifetimes_.size());
       placed = *sum;
     }
     return larger(placed, most_alive(all_).bytes);
+  }
+
+  /// Of those that have their place, the one that ends last in each memory: in the order given.
+  [[nodiscard]] std::vector<std::uint32_t> last_places() const {
+    std::vector<std::uint32_t> last;
+    for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
+      if (!has_place(i)) continue;
+      const auto other = std::find_if(last.begin(), last.end(), [&](std::uint32_t each) {
+        return memories_of(each).front() == memories_of(i).front();
+      });
+      if (other == last.end()) {
+        last.push_back(i);
+      } else if (end_of_place(*other) < end_of_place(i)) {
+        *other = i;
+      }
+    }
+    std::sort(last.begin(), last.end());
+    return last;
   }
 
   struct Most {
@@ -171,14 +200,12 @@ class PlanRules {
   }
 
  private:
-  [[nodiscard]] std::uint64_t end_of_places(std::size_t memory) const noexcept {
-    std::uint64_t end = 0;
-    for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
-      if (lifetimes_[i].fixed_offset && lifetimes_[i].bytes != 0 &&
-          memories_of(i).front() == memory)
-        end = larger(end, *lifetimes_[i].fixed_offset + lifetimes_[i].bytes);
-    }
-    return end;
+  [[nodiscard]] bool has_place(std::uint32_t buffer) const noexcept {
+    return lifetimes_[buffer].fixed_offset && lifetimes_[buffer].bytes != 0;
+  }
+  /// Requires: it has a place.
+  [[nodiscard]] std::uint64_t end_of_place(std::uint32_t buffer) const noexcept {
+    return *lifetimes_[buffer].fixed_offset + lifetimes_[buffer].bytes;
   }
 
   void check_memories(std::uint32_t buffer, std::size_t given) const {
@@ -235,7 +262,7 @@ class PlanRules {
     const std::vector<PlainLifetime> plain_lifetimes = plain(lifetimes_);
     for (const LifetimeChange& change : changes_of(std::span{plain_lifetimes})) {
       const std::uint32_t i = change.buffer;
-      if (!lifetimes_[i].fixed_offset || lifetimes_[i].bytes == 0) continue;
+      if (!has_place(i)) continue;
       const auto at = std::lower_bound(alive.begin(), alive.end(), i, is_before);
       if (!change.begins) {
         alive.erase(at);

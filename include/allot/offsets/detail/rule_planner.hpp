@@ -79,13 +79,18 @@ class RulePlanner {
   /// Turns without a better plan, after which more of them help little.
   static constexpr std::uint64_t most_idle_turns = 500;
 
+  /// Once the caller asks to stop, no work is left.
   [[nodiscard]] bool is_done() {
     if (best_ && best_->is_whole() && best_->bytes <= good_enough_ && best_->waits == 0)
       return true;
-    if (work_left_ != 0 && !is_stopped_)
-      is_stopped_ = watch_.stops(options_.work - (first_work_ - work_left_),
-                                 best_ ? best_->bytes : 0, lower_bound_);
-    return work_left_ == 0 || is_stopped_;
+    if (work_left_ != 0 &&
+        watch_.stops(work_after_wheel() + work_left_, best_ ? best_->bytes : 0, lower_bound_))
+      work_left_ = 0;
+    return work_left_ == 0;
+  }
+
+  [[nodiscard]] std::uint64_t work_after_wheel() const noexcept {
+    return options_.work - smaller(options_.work, most_wheel_work);
   }
 
   /// What buffers without room weigh most, then bytes with the price of waits.
@@ -168,7 +173,7 @@ class RulePlanner {
 
   [[nodiscard]] OffsetPlanOptions rest_of_work(std::uint64_t parts) const {
     OffsetPlanOptions options;
-    options.work = (options_.work - smaller(options_.work, most_wheel_work)) / parts;
+    options.work = work_after_wheel() / parts;
     options.stop = options_.stop;
     return options;
   }
@@ -231,13 +236,11 @@ class RulePlanner {
   std::uint64_t good_enough_;
   SearchWatch<> watch_;
   std::uint64_t work_left_;
-  std::uint64_t first_work_ = work_left_;
   RulePlacer<> placer_;
   std::optional<RulePlan> best_;
   RulePlan last_;
   std::vector<std::uint32_t> order_;  // that made `best_`
   std::uint64_t random_ = 1;
-  bool is_stopped_ = false;
 };
 
 }  // namespace allot::detail
