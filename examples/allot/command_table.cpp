@@ -60,8 +60,14 @@ const std::vector<Command>& commands() {
        setup(add_offsets_options, offsets)},
       {"replay", "Run a recorded trace over every strategy, and name the arena to write",
        "  allot replay snapshot.pickle\n"
-       "  allot replay rmm.csv --capacity 8GiB                 what is refused there\n",
+       "  allot replay rmm.csv --capacity 8GiB                 what is refused there\n"
+       "  allot replay requests.jsonl --blocks 10000           hits of a cache of prefixes\n",
        setup(add_replay_options, replay)},
+      {"map", "Draw a trace, an arena or a plan as a page for a browser",
+       "  allot map snapshot.pickle --out snapshot.html\n"
+       "  allot map model.gguf --context 8192 --out plan.html  what a model takes\n"
+       "  allot map arena.json --out arena.html                what report::dump wrote\n",
+       setup(add_map_options, map)},
       {"completions", "Print the completions of a shell: bash, zsh or fish",
        "  allot completions bash > ~/.local/share/bash-completion/completions/allot\n"
        "  allot completions zsh > ~/.zfunc/_allot\n"

@@ -78,10 +78,19 @@ struct ReplayCommandOptions {
   std::string file;
   std::uint64_t capacity = 0;   // bytes to count refusals at; 0: none
   std::uint64_t alignment = 0;  // of every block, and the arenas' unit; 0: as recorded
+  std::uint64_t blocks = 0;     // of requests: of the cache; 0: several
   std::string text;             // where to write an allot-trace 2 as text
   std::string binary;           // the other way
   bool force = false;
   bool json = false;
+};
+
+/// The options of `map`: for a plan, those of one.
+struct MapOptions : MemoryOptions {
+  std::string out;  // an HTML file
+  std::string svg;
+  std::string perfetto;
+  bool force = false;
 };
 
 void inspect(const InspectOptions& options);
@@ -93,3 +102,4 @@ void print_completions(const CompletionsOptions& options);
 void print_man_page(const ManOptions& options);
 void offsets(const OffsetsOptions& options);
 void replay(const ReplayCommandOptions& options);
+void map(const MapOptions& options);

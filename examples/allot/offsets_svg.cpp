@@ -22,29 +22,6 @@ constexpr double left = 90;
 constexpr double top = 50;
 constexpr double bottom = 40;
 
-std::string escaped(std::string_view text) {
-  std::string safe;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '<':
-        safe += "&lt;";
-        break;
-      case '>':
-        safe += "&gt;";
-        break;
-      case '&':
-        safe += "&amp;";
-        break;
-      case '"':
-        safe += "&quot;";
-        break;
-      default:
-        safe += c;
-    }
-  }
-  return safe;
-}
-
 /// Bytes alive from each step on at which that changes.
 std::vector<std::pair<std::uint64_t, std::uint64_t>> alive_over_time(
     const std::vector<allot::Lifetime>& lifetimes) {
@@ -105,7 +82,8 @@ std::string offsets_svg(const NamedLifetimes& buffers, const allot::OffsetPlan& 
                  ".fixed{{stroke-dasharray:4 2}}</style>\n"
                  "<rect width=\"{0}\" height=\"{1}\" fill=\"#fff\"/>\n",
                  width, height);
-  fmt::format_to(out, "<text x=\"{}\" y=\"20\" font-size=\"15\">{}</text>\n", left, escaped(title));
+  fmt::format_to(out, "<text x=\"{}\" y=\"20\" font-size=\"15\">{}</text>\n", left,
+                 xml_text(title));
   fmt::format_to(out,
                  "<text x=\"{}\" y=\"38\" fill=\"#555\">{} buffers, {} ({} bytes), lower bound {} "
                  "bytes</text>\n",
@@ -124,7 +102,7 @@ std::string offsets_svg(const NamedLifetimes& buffers, const allot::OffsetPlan& 
         "<rect class=\"b{}\" x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" "
         "fill=\"hsl({},55%,{}%)\"><title>{}: {} bytes at {}, steps {} to {}{}</title></rect>\n",
         each.fixed_offset ? " fixed" : "", x(begin), y_top, x(end) - x(begin), y(low) - y_top,
-        (i * 137) % 360, 62 + i % 4 * 6, escaped(buffers.ids[i]), each.bytes, plan.offsets[i],
+        (i * 137) % 360, 62 + i % 4 * 6, xml_text(buffers.ids[i]), each.bytes, plan.offsets[i],
         each.first, each.last,
         bases.size() > 1 ? fmt::format(", memory {}", memory) : std::string{});
   }

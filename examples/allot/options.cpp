@@ -311,10 +311,35 @@ void add_replay_options(CLI::App& command, ReplayCommandOptions& options) {
   add_size(
       command, "--alignment", options.alignment,
       "Of every block, and the unit of the arenas; otherwise what the recorder's allocator has");
+  add_number(command, "--blocks", options.blocks,
+             "Of a log of requests: how many blocks of prefixes the cache has", 1);
   command.add_option("--text", options.text, "Also write an allot-trace 2 as text")
       ->type_name("FILE");
   command.add_option("--binary", options.binary, "Also write an allot-trace 2 in its binary form")
       ->type_name("FILE");
   command.add_flag("--force", options.force, "Replace files that exist already");
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
+}
+
+void add_map_options(CLI::App& command, MapOptions& options) {
+  add_memory_options(command, options);
+  command.get_option("FILE")->description(
+      "A trace as of `allot replay`, what report::dump or VulkanMemoryAllocator wrote, or a "
+      "model: its plan");
+  add_sizes(command, "--memory", options.memory,
+            "Free memory of each device, instead of asking the device, as in 24GiB,16GiB")
+      ->group("Where");
+  command.add_option("--out", options.out, "Write a page of HTML, which needs nothing else")
+      ->type_name("FILE");
+  command.add_option("--svg", options.svg, "Write a picture")->type_name("FILE");
+  command
+      .add_option("--perfetto", options.perfetto,
+                  "Of a trace: write events for ui.perfetto.dev, one microsecond each")
+      ->type_name("FILE");
+  command.add_flag("--force", options.force, "Replace files that exist already");
+  command.callback([&options] {
+    if (options.out.empty() && options.svg.empty() && options.perfetto.empty())
+      throw CLI::ValidationError{
+          "map needs --out FILE.html, --svg FILE.svg or --perfetto FILE.json"};
+  });
 }

@@ -93,6 +93,29 @@ std::string printable(std::string_view text) {
   return safe;
 }
 
+std::string xml_text(std::string_view text) {
+  std::string safe;
+  for (const char c : printable(text)) {
+    switch (c) {
+      case '<':
+        safe += "&lt;";
+        break;
+      case '>':
+        safe += "&gt;";
+        break;
+      case '&':
+        safe += "&amp;";
+        break;
+      case '"':
+        safe += "&quot;";
+        break;
+      default:
+        safe += c;
+    }
+  }
+  return safe;
+}
+
 nlohmann::ordered_json arenas_json(const allot::load::Plan& plan) {
   auto arenas = nlohmann::ordered_json::array();
   for (const allot::load::PlannedArena& arena : plan.arenas) {

@@ -21,6 +21,7 @@
 
 #include "commands.hpp"
 #include "output.hpp"
+#include "replay_requests.hpp"
 #include "trace_files.hpp"
 
 namespace {
@@ -198,6 +199,11 @@ void replay(const ReplayCommandOptions& options) {
     throw std::runtime_error{fmt::format("alignment {} is not a power of two", options.alignment)};
   if (options.alignment > allot::GiB)
     throw std::runtime_error{fmt::format("alignment {} exceeds 1 GiB", options.alignment)};
+  if (is_request_log(std::string{ByteStream::of_file(options.file).peek(1 << 16)}))
+    return replay_requests(options);
+  if (options.blocks != 0)
+    throw std::runtime_error{
+        "--blocks is for logs of requests; an allocation trace has --capacity"};
   write_trace(options, options.text, true);
   write_trace(options, options.binary, false);
   const Replayed replayed = replay_file(options);

@@ -103,6 +103,11 @@ class RecordedTrace {
         builder_.trace().sample = std::max(builder_.trace().sample, record.sample);
         device_ = 0;
         stream_ = 0;
+        names_.clear();
+        return;
+      case TraceKind::name:
+        names_[record.value] = static_cast<std::uint32_t>(builder_.trace().names.size());
+        builder_.trace().names.emplace_back(record.text);
         return;
       case TraceKind::unit:
         unit_ = std::min(unit_.value_or(record.value), record.value);
@@ -116,7 +121,8 @@ class RecordedTrace {
       case TraceKind::allocate:
       case TraceKind::live:
         return builder_.allocate(
-            place(record), {record.bytes, std::max<std::uint64_t>(record.alignment, 1), stream_});
+            place(record), {record.bytes, std::max<std::uint64_t>(record.alignment, 1), stream_},
+            name_of(record));
       case TraceKind::free:
         return builder_.free(place(record));
       case TraceKind::resize:
@@ -144,7 +150,13 @@ class RecordedTrace {
     return record.offset ^ device_ * 0x9e37'79b9'7f4a'7c15U;
   }
 
+  [[nodiscard]] std::uint32_t name_of(const TraceRecord& record) const {
+    const auto found = names_.find(record.name);
+    return found == names_.end() ? AllocationTrace::no_name : found->second;
+  }
+
   TraceBuilder<> builder_;
+  std::unordered_map<std::uint64_t, std::uint32_t> names_;  // index by number
   std::optional<std::uint64_t> unit_;
   std::uint64_t device_ = 0;
   std::uint64_t stream_ = 0;

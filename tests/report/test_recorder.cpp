@@ -362,6 +362,12 @@ TEST_CASE("kinds and fields of later versions are skipped, and what is wrong is 
   CHECK(later.error == "");
   CHECK(count_of(later, TraceKind::lost) == 2);
 
+  const Decoded long_text = decoded(start + "\xf0\x02\x01" + std::string(238, 'n'));
+  CHECK(long_text.texts.back() == std::string(200, 'n'));
+  const Decoded aligned_to_one = decoded(start + std::string{"\x04\x87\x01\x01\0", 5});
+  CHECK(aligned_to_one.records.back() ==
+        TraceRecord{.kind = TraceKind::live, .offset = 1, .bytes = 1});
+
   CHECK(decoded("\x02\x08\x05").error == "the first record is not a start");
   CHECK(decoded("\x0f\x01"
                 "allot-trace 9\x01")

@@ -62,6 +62,8 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
   std::ofstream{boxes} << "id,lower,upper,size\na,0,2,8\nb,1,3,4\n";
   const std::string trace = (folder.path() / "calls.trace").string();
   std::ofstream{trace} << "# allot-trace 1\na 0 100 64\na 1 50 64\nf 0\n";
+  const std::string requests = (folder.path() / "requests.jsonl").string();
+  std::ofstream{requests} << "{\"hash_ids\": [1, 2]}\n{\"hash_ids\": [1, 3]}\n";
   // Commands, each after what it needs; those that do not fit print what is missing.
   const std::map<std::string, std::vector<std::string>> arguments{
       {"inspect", {file, file + " --kv --tensors --for llama.cpp"}},
@@ -73,7 +75,8 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
         file + " --place output.*=host --device host,staged-host"}},
       {"offsets",
        {boxes + " --stream-wait 1", boxes + " --capacity 8", boxes + " --capacity 12,12"}},
-      {"replay", {trace, trace + " --capacity 1KiB"}},
+      {"replay", {trace, trace + " --capacity 1KiB", requests}},
+      {"map", {trace + " --out " + out + ".html"}},
       {"load", {file + " --verify --fuse qkv --device staged-host"}},
       {"split", {file + " --max-tensors 5 " + out}},
       {"merge", {out + "-00001-of-*.gguf " + (folder.path() / "whole.gguf").string()}},
@@ -81,7 +84,7 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
   const std::map<std::string, Paths> page = keys_of_page();
   REQUIRE(page.size() == arguments.size());
   for (const std::string command :
-       {"inspect", "plan", "load", "offsets", "replay", "split", "merge"}) {
+       {"inspect", "plan", "load", "offsets", "replay", "map", "split", "merge"}) {
     CAPTURE(command);
     Paths found;
     for (const std::string& given : arguments.at(command)) {

@@ -183,10 +183,39 @@ TEST_CASE("replay: frees of what was never seen made are shown, and nothing is r
   CHECK(says(run_tool("replay " + file).out, "nothing is recommended"));
 }
 
+TEST_CASE("replay: requests with prefixes have the hit rates that are known of them") {
+  const Json small = replayed(
+      "{\"timestamp\": 0, \"hash_ids\": [1, 2]}\n{\"hash_ids\": [1, 3]}\n{\"hash_ids\": [1, 2]}\n");
+  CHECK(small["requests"] == 3);
+  CHECK(small["prompt_blocks"] == 6);
+  CHECK(small["different_blocks"] == 3);
+  CHECK(small["hit_rates"].back()["blocks"] == 3);
+  CHECK(small["hit_rates"].back()["least_recent"] == 0.5);
+
+  const auto data = test::data_dir();
+  if (!data) return;
+  const test::TemporaryFolder folder;
+  const std::string unpacked = (folder.path() / "requests").string();
+  const std::string packed =
+      (*data / "traces" / "mooncake" / "conversation_trace.jsonl.gz").string();
+  REQUIRE(std::system(("gunzip -c " + packed + " >" + unpacked).c_str()) == 0);
+  const Outcome outcome = run_tool("replay --json --blocks 10000 " + unpacked);
+  CHECK_MESSAGE(outcome.status == 0, outcome.error);
+  const Json json = Json::parse(outcome.out);
+  CHECK(json["prompt_blocks"] == 288'500);
+  CHECK(json["different_blocks"] == 182'790);
+  const Json& rates = json["hit_rates"][0];
+  CHECK(rates["least_recent"].get<double>() == doctest::Approx(0.2112).epsilon(0.0005));
+  CHECK(rates["clairvoyant"].get<double>() == doctest::Approx(0.3664).epsilon(0.0005));
+}
+
 TEST_CASE("replay: what is malformed is one line, with its place, and status 1") {
   const test::TemporaryFolder folder;
   const std::vector<std::pair<std::string, std::string>> cases{
       {"", "the file is empty"},
+      {"{\"hash_ids\": [1]}\n{\"hash_ids\": [-1]}\n", ":2: a hash id is not"},
+      {"{\"hash_ids\": [1]}\n{\"x\": 1}\n", ":2: no list 'hash_ids'"},
+      {"{\"hash_ids\": []}\n", "no blocks in it"},
       {"hello\n", "no format that is known"},
       {"\x1f\x8b\x08", "compressed by gzip"},
       {"# allot-trace 1\na 0 100\n", ":2: 'a 0 100' is neither"},
@@ -222,7 +251,9 @@ TEST_CASE("replay: what is malformed is one line, with its place, and status 1")
        "byte 21: an event has no 'action'"},
       {"\x80\x04" + std::string(300'000, 'N'), "more than 262,144 values wait"},
   };
-  for (const auto& [text, part] : cases) {
+  for (const auto& each : cases) {
+    const std::string& text = each.first;
+    const std::string& part = each.second;
     INFO(text);
     const Outcome outcome = run_tool("replay " + write_trace(folder, text));
     CHECK(outcome.status == 1);
@@ -260,13 +291,14 @@ TEST_CASE("replay: Umpire's own logs, with the peaks that are known of them") {
   const std::string unpacked = (folder.path() / "output.replay").string();
   const std::string command = "gunzip -c " + (logs / "output.replay.gz").string() + " >" + unpacked;
   REQUIRE(std::system(command.c_str()) == 0);
-  for (const auto& [file, peak] :
+  for (const auto& each :
        {std::pair{unpacked, 372}, std::pair{(logs / "tut_replay_log.json").string(), 32'880}}) {
+    const std::string& file = each.first;
     INFO(file);
     const Outcome outcome = run_tool("replay --json " + file);
     CHECK_MESSAGE(outcome.status == 0, outcome.error);
     const Json json = Json::parse(outcome.out);
-    CHECK(json["peak_bytes"] == peak);
+    CHECK(json["peak_bytes"] == each.second);
     CHECK(json["unknown_frees"] == 0);
     CHECK(json["recommended"].is_object());
   }

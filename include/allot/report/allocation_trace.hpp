@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -40,6 +41,17 @@ struct AllocationTrace {
   std::uint64_t lost = 0;           ///< events that the recorder had no room for
   std::uint64_t sample = 1;         ///< one block in this many was recorded
   bool is_cut_off = false;          ///< the file ends in the middle of an event
+
+  /// What a block without a name has in `name_of`.
+  static constexpr std::uint32_t no_name = largest_of<std::uint32_t>;
+  std::vector<std::string> names;      ///< of blocks
+  std::vector<std::uint32_t> name_of;  ///< index into `names`; empty if no block has a name
+
+  /// Returns a block's name, empty if none is known. Complexity: constant.
+  [[nodiscard]] std::string_view name(std::uint32_t block) const noexcept {
+    if (block >= name_of.size() || name_of[block] == no_name) return {};
+    return names[name_of[block]];
+  }
 
   /// Returns whether all that was live at any time is in it, so that its figures are not too low.
   [[nodiscard]] bool is_complete() const noexcept {
@@ -100,7 +112,9 @@ class TraceBuilder {
   /// there once more is taken for the same call, recorded twice.
   /// Throws: `std::length_error` for 2^32 - 1 blocks, for 2^60 bytes in all
   /// and for an alignment beyond 1 GiB; `std::bad_alloc`.
-  void allocate(std::uint64_t address, const AllocationTrace::Block& block) {
+  /// \param name  index into the trace's names
+  void allocate(std::uint64_t address, const AllocationTrace::Block& block,
+                std::uint32_t name = AllocationTrace::no_name) {
     if (block.bytes == 0) {  // may have the address of another block
       ++trace_.empty;
       ++empty_[address];
@@ -122,6 +136,10 @@ class TraceBuilder {
     const auto number = static_cast<std::uint32_t>(trace_.blocks.size());
     trace_.blocks.push_back(block);
     trace_.events.push_back({number, false});
+    if (name != AllocationTrace::no_name || !trace_.name_of.empty()) {
+      trace_.name_of.resize(number, AllocationTrace::no_name);
+      trace_.name_of.push_back(name);
+    }
     live_.emplace(address, number);
   }
 
@@ -148,8 +166,10 @@ class TraceBuilder {
     }
     AllocationTrace::Block block = trace_.blocks[live->second];
     block.bytes = bytes;
+    const std::uint32_t name =
+        trace_.name_of.empty() ? AllocationTrace::no_name : trace_.name_of[live->second];
     free(address);
-    allocate(address, block);
+    allocate(address, block, name);
   }
 
   /// The program ended: what is live is gone.

@@ -206,7 +206,8 @@ class TraceDecoder {
     if (fields.may_have_name && (kind & detail::has_name) != 0) record.name = take();
     if (fields.may_have_name && (kind & detail::has_alignment) != 0)
       record.alignment = take_alignment();
-    if (fields.text) record.text = rest_;  // of others, later versions may have more
+    if (fields.text) record.text = rest_.substr(0, detail::most_text);
+    // What is left is of a later version.
     if (record.kind == TraceKind::unit && error_ == nullptr) {
       if (!std::has_single_bit(record.value)) fail("a unit is not a power of two");
       state_.unit = record.value;
@@ -269,6 +270,7 @@ class TraceDecoder {
 
   std::uint64_t take_alignment() noexcept {
     const std::uint8_t power = take_byte();
+    if (power == 0) return 0;
     if (power < 64) return std::uint64_t{1} << power;
     fail("an alignment has more than 64 bits");
     return 1;
