@@ -47,7 +47,7 @@ nlohmann::json data_of(const Picture& picture) {
 }
 
 /// In a script element, `</script>` and `<!--` would end or change it.
-std::string as_script_data(const Json& json) {
+std::string as_script_data(const nlohmann::json& json) {
   std::string safe;
   for (const char c : json.dump()) {
     if (c == '<') {
