@@ -165,9 +165,10 @@ void refuse_to_write_twice(const std::string& input, const std::vector<std::stri
   const auto is_device = [&](const std::string& path) {
     return std::filesystem::exists(path, none) && !std::filesystem::is_regular_file(path, none);
   };
-  if (outputs.size() == 2 && !is_device(outputs[0]) &&
-      std::filesystem::weakly_canonical(outputs[0], none) ==
-          std::filesystem::weakly_canonical(outputs[1], none))
+  const auto place_of = [&](const std::string& path) {  // also of what is not there yet
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, none), none);
+  };
+  if (outputs.size() == 2 && !is_device(outputs[0]) && place_of(outputs[0]) == place_of(outputs[1]))
     throw std::invalid_argument{"--out and --svg are both " + printable(outputs[0]) +
                                 "; give each a file"};
 }
