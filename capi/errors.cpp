@@ -35,7 +35,7 @@ allot_status status_of_exception() noexcept {
   try {
     throw;
   } catch (const Failure& failure) {
-    return keep(failure.status, failure.text);
+    return keep(failure.status, failure.text.c_str());
   } catch (const OutOfMemory& error) {
     return keep(ALLOT_OUT_OF_MEMORY, error.what());
   } catch (const std::bad_alloc&) {

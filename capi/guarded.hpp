@@ -5,7 +5,7 @@
 
 #include <allot.h>
 
-#include <memory>
+#include <string>
 #include <utility>
 
 namespace allot::capi {
@@ -13,7 +13,7 @@ namespace allot::capi {
 /// A failure that has no exception type of its own.
 struct Failure {
   allot_status status;
-  const char* text;
+  std::string text;
 };
 
 /// Keeps the text of the exception that is being handled, and returns its status.

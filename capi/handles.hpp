@@ -46,7 +46,7 @@ class Handles {
     return slots_[index].object;
   }
 
-  /// Forgets the object; it is destroyed once no call uses it. Does nothing for what is no handle.
+  /// Forgets the object; it is destroyed once no call uses it. Does nothing if the number is not a handle.
   void remove(const Handle* handle) noexcept {
     std::shared_ptr<Object> last;  // destroyed after the lock is released
     const std::unique_lock lock{mutex_};

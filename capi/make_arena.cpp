@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Every combination of policies that the C interface offers. The memory is chosen at run time within one
-// policy, so that there are no more arenas than strategies times alignments.
+// Every combination of policies that the C interface offers. One memory policy covers all memories, which keeps
+// the number of arena types at strategies times alignments.
 #include <allot/arena.hpp>
 #include <allot/memory/host_memory.hpp>
 #include <allot/observer/address_index.hpp>
@@ -49,7 +49,7 @@ class ChosenMemory {
   explicit ChosenMemory(allot_memory kind) : kind_{kind} {
     if (kind != ALLOT_OFFSETS && kind != ALLOT_HOST)
       throw Failure{ALLOT_INVALID_ARGUMENT,
-                    "there is no such memory; use ALLOT_OFFSETS or ALLOT_HOST"};
+                    "the memory is not one of allot_memory; use ALLOT_OFFSETS or ALLOT_HOST"};
   }
 
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) const {
@@ -146,7 +146,8 @@ std::shared_ptr<AnyArena> make_arena(std::uint64_t capacity, const allot_arena_o
     case ALLOT_LINEAR:
       return make<Linear>(capacity, options);
   }
-  throw Failure{ALLOT_INVALID_ARGUMENT, "there is no such strategy; use one of allot_strategy"};
+  throw Failure{ALLOT_INVALID_ARGUMENT,
+                "the strategy is not one of allot_strategy; use ALLOT_BEST_FIT to ALLOT_LINEAR"};
 }
 
 }  // namespace allot::capi

@@ -72,10 +72,14 @@ auto value_of(const allot_gguf* file, const char* key, Read&& read) {
   require(key, "the key is null; give one");
   const auto open = object_of(files(), file);
   const gguf::Value* const value = open->file.metadata().find(key);
-  if (value == nullptr) throw Failure{ALLOT_NOT_FOUND, "the file has no value of that key"};
+  if (value == nullptr)
+    throw Failure{ALLOT_NOT_FOUND, "the file has no value " + std::string{key} +
+                                       "; allot inspect lists what it has"};
   auto result = read(*value);
   if (!result)
-    throw Failure{ALLOT_WRONG_TYPE, "the value of that key has another type; ask for that"};
+    throw Failure{ALLOT_WRONG_TYPE, "the value " + std::string{key} + " is " +
+                                        std::string{gguf::to_text(value->type())} +
+                                        ", which the result cannot hold; ask for another type"};
   return *result;
 }
 
@@ -146,8 +150,9 @@ allot_status allot_gguf_tensor(allot_gguf* file, uint64_t index, allot_tensor_in
     require(tensor, "the pointer to the tensor is null; give one");
     const auto open = object_of(files(), file);
     if (index >= open->names.size())
-      throw Failure{ALLOT_NOT_FOUND,
-                    "there is no tensor at that index; ask allot_gguf_tensor_count"};
+      throw Failure{ALLOT_NOT_FOUND, "there is no tensor " + std::to_string(index) +
+                                         "; the file has " + std::to_string(open->names.size()) +
+                                         ", numbered from 0"};
     *tensor = info_of(*open, static_cast<std::size_t>(index));
   });
 }
@@ -158,7 +163,9 @@ allot_status allot_gguf_find_tensor(allot_gguf* file, const char* name, allot_te
     require(tensor, "the pointer to the tensor is null; give one");
     const auto open = object_of(files(), file);
     const allot::gguf::TensorInfo* const found = open->file.find(name);
-    if (found == nullptr) throw Failure{ALLOT_NOT_FOUND, "the file has no tensor of that name"};
+    if (found == nullptr)
+      throw Failure{ALLOT_NOT_FOUND, "the file has no tensor " + std::string{name} +
+                                         "; allot inspect lists what it has"};
     *tensor = info_of(*open, static_cast<std::size_t>(found - open->file.tensors().data()));
   });
 }
@@ -217,7 +224,8 @@ allot_status allot_model_load(allot_gguf* file, const char* device, allot_progre
     require(model, "the pointer to the model is null; give one");
     const auto open = object_of(files(), file);
     if (std::string_view{device} != "host")
-      throw Failure{ALLOT_UNSUPPORTED, "the C interface loads onto \"host\" only"};
+      throw Failure{ALLOT_UNSUPPORTED, "the C interface loads onto \"host\", not onto \"" +
+                                           std::string{device} + "\""};
     allot::HostDevice host;
     const allot::load::Plan plan = allot::load::make_plan(open->file);
     allot::load::check(plan, host);
@@ -237,7 +245,9 @@ allot_status allot_model_tensor(allot_model* model, const char* name, void** add
     require(address, "the pointer to the address is null; give one");
     require(bytes, "the pointer to the number of bytes is null; give one");
     const auto* const tensor = object_of(models(), model)->find(name);
-    if (tensor == nullptr) throw Failure{ALLOT_NOT_FOUND, "the model has no tensor of that name"};
+    if (tensor == nullptr)
+      throw Failure{ALLOT_NOT_FOUND, "the model has no tensor " + std::string{name} +
+                                         "; allot_gguf_tensor lists what it has"};
     *address = tensor->address();
     *bytes = tensor->bytes();
   });

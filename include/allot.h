@@ -16,7 +16,7 @@
  * - Sizes, offsets and alignments are bytes.
  * - Structures that are passed in start as all zeros, which means the defaults; `reserved` stays zero.
  *
- * The library's version is `ALLOT_0.1`'s: symbols of later versions are added, none goes.
+ * Every symbol has the version `ALLOT_0.1`. Later versions add symbols and remove none.
  */
 #ifndef ALLOT_H
 #define ALLOT_H
@@ -158,7 +158,7 @@ typedef struct allot_tensor_info {
   uint32_t dimensions;
   uint64_t shape[4]; /**< elements, the fastest first; 1 beyond `dimensions` */
   uint64_t bytes;
-  uint64_t offset; /**< in the part's file */
+  uint64_t offset; /**< from the start of its part's tensor data */
 } allot_tensor_info;
 
 ALLOT_API allot_status allot_gguf_open(const char *path, allot_gguf **file);

@@ -96,7 +96,9 @@ TEST_CASE("values have their types, and what is missing is said") {
   CHECK(allot_gguf_uint(file.handle, "a", &count) == ALLOT_WRONG_TYPE);
   CHECK(allot_gguf_bool(file.handle, "a", &flag) == ALLOT_WRONG_TYPE);
   CHECK(allot_gguf_float(file.handle, "b", &number) == ALLOT_WRONG_TYPE);
+  CHECK(std::string{allot_last_error()}.find("the value b is bool") == 0);
   CHECK(allot_gguf_uint(file.handle, "e", &count) == ALLOT_NOT_FOUND);
+  CHECK(std::string{allot_last_error()}.find("the file has no value e; ") == 0);
   CHECK(allot_gguf_uint(file.handle, nullptr, &count) == ALLOT_INVALID_ARGUMENT);
   CHECK(allot_gguf_uint(file.handle, "c", nullptr) == ALLOT_INVALID_ARGUMENT);
   CHECK(count == 7);
