@@ -518,6 +518,7 @@ TEST_CASE_TEMPLATE_DEFINE("whatever is done to it, a pool keeps account", T, poo
   const typename T::Scope scope;
   typename T::Device device;
   std::mt19937_64 random{20};
+  allot::test::HostSide<typename T::Device> host{device, 64};  // outlives the streams' copies
   typename T::Pool pool{device,
                         256 * allot::KiB,
                         {.max_cached = 200 * allot::KiB,
@@ -526,7 +527,6 @@ TEST_CASE_TEMPLATE_DEFINE("whatever is done to it, a pool keeps account", T, poo
                          .max_idle_ticks = 20}};
   const std::array<typename T::Stream, 3> streams{
       typename T::Stream{device}, typename T::Stream{device}, typename T::Stream{device}};
-  allot::test::HostSide<typename T::Device> host{device, 64};
   std::vector<typename T::Pool::buffer_type> buffers;
   std::uint64_t acquired = 0;
   std::uint64_t refused = 0;
