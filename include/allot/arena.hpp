@@ -231,12 +231,10 @@ class Arena {
     return expanded;
   }
 
-  /// Like `reserve`, but returns false on failure. (Without exceptions, the program ends
-  /// if the host has no memory for bookkeeping.)
+  /// Like `reserve`, but returns false on failure.
   [[nodiscard]] bool try_reserve(std::uint64_t blocks) requires Reservable<StrategyType> {
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    return blocks <= Range::most_blocks &&
-           detail::completes([&] { range_.strategy().reserve(blocks); });
+    return range_.try_reserve(blocks);
   }
   /// Like `grow`, but returns false on failure.
   [[nodiscard]] bool try_grow(std::uint64_t capacity_bytes) requires can_grow {

@@ -12,7 +12,9 @@
 #include <allot/synchronization/locked.hpp>
 
 #include <doctest/doctest.h>
+#include <support/sanitizers.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -111,6 +113,32 @@ TEST_CASE("without exceptions bad arguments give nothing, null or false") {
   CHECK(arena->try_address(elsewhere) == nullptr);
   CHECK(arena->try_address(Block{}) == nullptr);
   CHECK(arena->usage() == usage);
+}
+
+TEST_CASE_TEMPLATE("without exceptions more bookkeeping than records can number is refused", S,
+                   Buddy, WideBuddy) {
+  const auto arena = Arena<S>::try_make((std::uint64_t{1} << 40) - 512);
+  CHECK(arena != nullptr);
+  if (arena == nullptr) return;
+  const auto block = arena->try_allocate(1000);
+  CHECK(block);
+  if (!block) return;
+  const Usage usage = arena->usage();
+  CHECK(!arena->try_reserve(0x7fff'0000));  // each block may need two records, and a few free ones
+  CHECK(arena->usage() == usage);
+  CHECK(arena->validate());
+  CHECK(arena->try_deallocate(*block));
+}
+
+TEST_CASE("without exceptions bookkeeping that the host has no memory for is refused" *
+          doctest::skip(test::is_sanitized) *
+          doctest::description("a sanitizer ends a program that asks for so much")) {
+  struct Large {
+    std::byte bytes[1 << 30];
+  };
+  detail::TrivialVector<Large> objects;
+  CHECK(!objects.try_ensure(std::uint64_t{1} << 32));  // 2^62 bytes
+  CHECK(objects.bytes() == 0);
 }
 
 TEST_CASE("without exceptions a block has an address that can be written, and grows in place") {

@@ -135,7 +135,7 @@ struct WholeIndex {
   };
   WholeIndex() = default;
   WholeIndex(detail::RecordSlab&, std::uint64_t) {}
-  void ensure(std::uint64_t) {}
+  [[nodiscard]] bool try_ensure(std::uint64_t) noexcept { return true; }
   void clear() noexcept {}
   void insert(std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
   void erase(std::uint32_t) noexcept {}

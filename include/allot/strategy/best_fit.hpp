@@ -54,9 +54,11 @@ class SizeBins {
     trees_.clear();
   }
 
-  /// Makes room for all the free blocks that a slab of `records` records can ever hold.
-  /// Throws: `std::bad_alloc`.
-  void ensure(std::uint64_t records) { trees_.ensure(Trees::nodes_for((records + 1) / 2, bins_)); }
+  /// Makes room for all the free blocks that a slab of `records` records can ever hold. Returns
+  /// false, and changes nothing, if that cannot be.
+  [[nodiscard]] bool try_ensure(std::uint64_t records) noexcept {
+    return trees_.try_ensure(Trees::nodes_for((records + 1) / 2, bins_));
+  }
 
   /// Complexity: O(log m), m being the blocks in the bin.
   ALLOT_ALWAYS_INLINE void insert(std::uint32_t record, std::uint64_t offset,

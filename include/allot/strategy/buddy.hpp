@@ -30,7 +30,7 @@ class BuddyRange : public BlockSequence {
   explicit BuddyRange(std::uint64_t capacity)
       : BlockSequence{capacity}, index_{records_, capacity} {
     records_.ensure(most_pieces);
-    index_.ensure(records_.capacity());
+    require_bookkeeping(index_.try_ensure(records_.capacity()));
     append(index_, 0, capacity);
   }
 
@@ -127,7 +127,10 @@ class BuddyRange : public BlockSequence {
   /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
   /// allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
-  void reserve(std::uint64_t blocks) {
+  void reserve(std::uint64_t blocks) { require_bookkeeping(try_reserve(blocks)); }
+
+  /// Like `reserve`, but returns false on failure.
+  [[nodiscard]] bool try_reserve(std::uint64_t blocks) noexcept {
     // A free block is the buddy of one that contains a live block, at one of the orders: the upper
     // orders have fewer blocks than `blocks`, the lower ones at most that many.
     const std::uint64_t most = smaller(blocks, most_blocks);
@@ -136,7 +139,7 @@ class BuddyRange : public BlockSequence {
     const std::uint64_t lower = orders - smaller(orders, upper);
     const std::uint64_t free = (std::uint64_t{1} << upper) + lower * most + orders;
     const std::uint64_t all = smaller(most + free, capacity_) + most_pieces;
-    ensure(index_, all - smaller(all, live_blocks_ + free_blocks_));
+    return try_ensure(index_, all - smaller(all, live_blocks_ + free_blocks_));
   }
 
   /// Complexity: constant.

@@ -109,6 +109,16 @@ class ByteRange {
     return resized(block, smaller(bytes, requested(block)));
   }
 
+  /// Returns false, and changes nothing, if the bookkeeping for so many blocks cannot be had.
+  [[nodiscard]] bool try_reserve(std::uint64_t blocks) noexcept {
+    if (blocks > most_blocks) return false;
+    if constexpr (requires { requires noexcept(strategy_.try_reserve(blocks)); }) {
+      return strategy_.try_reserve(blocks);
+    } else {
+      return completes([&] { strategy_.reserve(blocks); });
+    }
+  }
+
   void reset() {
     strategy_.reset();
     requested_ = 0;

@@ -75,8 +75,11 @@ class FixedBlocks : public detail::LiveBlocks {
   /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
   /// allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
-  void reserve(std::uint64_t blocks) {
-    if (blocks > live_blocks_) records_.ensure(blocks - live_blocks_);
+  void reserve(std::uint64_t blocks) { detail::require_bookkeeping(try_reserve(blocks)); }
+
+  /// Like `reserve`, but returns false on failure.
+  [[nodiscard]] bool try_reserve(std::uint64_t blocks) noexcept {
+    return blocks <= live_blocks_ || records_.try_ensure(blocks - live_blocks_);
   }
 
   /// Returns the units of the range.

@@ -139,6 +139,11 @@ class Linear : public detail::BlockSequence {
   /// Throws: `std::bad_alloc`; nothing has changed.
   void reserve(std::uint64_t blocks) { records_.ensure(records_for(blocks)); }
 
+  /// Like `reserve`, but returns false on failure.
+  [[nodiscard]] bool try_reserve(std::uint64_t blocks) noexcept {
+    return records_.try_ensure(records_for(blocks));
+  }
+
   /// Complexity: constant.
   [[nodiscard]] Mark mark() const noexcept {
     const std::uint64_t start = records_[gap_].offset;

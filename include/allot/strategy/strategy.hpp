@@ -96,7 +96,9 @@ concept Resettable = Strategy<StrategyType> &&
 };
 
 /// A strategy that can reserve its bookkeeping: after `s.reserve(blocks)`, and while at most
-/// `blocks` blocks are live, only `grow` calls the system allocator.
+/// `blocks` blocks are live, only `grow` calls the system allocator. It may also have
+/// `s.try_reserve(blocks)`, which returns whether it could, and throws nothing: without exceptions an
+/// arena's `try_reserve` needs that to return at all if there is no memory.
 template <class StrategyType>
 concept Reservable = Strategy<StrategyType> && requires(StrategyType s, std::uint64_t blocks) {
   { s.reserve(blocks) } -> std::same_as<void>;

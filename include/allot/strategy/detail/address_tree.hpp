@@ -27,9 +27,11 @@ class AddressTree {
 
   AddressTree(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, trees_{records} {}
 
-  /// Makes room for all the free blocks that a slab of `records` records can ever hold.
-  /// Throws: `std::bad_alloc`.
-  void ensure(std::uint64_t records) { trees_.ensure(Trees::nodes_for((records + 1) / 2, 1)); }
+  /// Makes room for all the free blocks that a slab of `records` records can ever hold. Returns
+  /// false, and changes nothing, if that cannot be.
+  [[nodiscard]] bool try_ensure(std::uint64_t records) noexcept {
+    return trees_.try_ensure(Trees::nodes_for((records + 1) / 2, 1));
+  }
 
   /// Forgets every block. Complexity: constant.
   void clear() noexcept {

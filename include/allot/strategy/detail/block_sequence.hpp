@@ -140,13 +140,19 @@ class BlockSequence : public LiveBlocks {
   }
 
   /// Makes room for `count` records, and in the index for all the free blocks that they can be.
-  /// Throws: `std::bad_alloc`; no block has changed.
+  /// Returns false if that cannot be; no block has changed.
+  template <class Index>
+  [[nodiscard]] bool try_ensure(Index& index, std::uint64_t count) noexcept {
+    if (records_.vacant() >= count) [[likely]]
+      return true;
+    return records_.can_number(count) && index.try_ensure(records_.capacity_for(count)) &&
+           records_.try_ensure(count);
+  }
+
+  /// The same. Throws: `std::bad_alloc`; no block has changed.
   template <class Index>
   void ensure(Index& index, std::uint64_t count) {
-    if (records_.vacant() >= count) [[likely]]
-      return;
-    index.ensure(records_.capacity_for(count));
-    records_.ensure(count);
+    require_bookkeeping(try_ensure(index, count));
   }
 
   /// Makes an index for a range of `capacity` units, with every free block in it but `left_out`.
@@ -154,7 +160,7 @@ class BlockSequence : public LiveBlocks {
   template <class Index>
   [[nodiscard]] Index make_index(std::uint64_t capacity, std::uint32_t left_out) {
     Index index{records_, capacity};
-    index.ensure(records_.capacity());
+    require_bookkeeping(index.try_ensure(records_.capacity()));
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
       if (!is_free(i) || i == left_out) continue;
       index.insert(i, records_[i].offset, size_of(records_, records_[i]));

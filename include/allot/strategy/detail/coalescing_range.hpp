@@ -24,7 +24,7 @@ namespace allot::detail {
 /// | expression                        | meaning                                                   |
 /// |-----------------------------------|-----------------------------------------------------------|
 /// | `I{records, capacity}`            | empty; may throw `std::bad_alloc`                         |
-/// | `i.ensure(count)`                 | makes room for the free blocks of a slab of `count` records; the only other one that may throw, with nothing changed |
+/// | `i.try_ensure(count)`             | makes room for the free blocks of a slab of `count` records; false if it cannot, with nothing changed |
 /// | `i.clear()`                       | forgets every block                                       |
 /// | `i.insert(record, offset, size)`  | adds a block; its record's state and union belong to the index until `erase` |
 /// | `i.erase(record)`                 | removes it                                                |
@@ -46,7 +46,8 @@ concept FreeIndex = requires(Index i, const Index ci, const typename Index::Foun
   static_cast<bool>(found);
   { found.record } -> std::same_as<const std::uint32_t&>;
   { found.size } -> std::same_as<const std::uint64_t&>;
-  { i.ensure(units) } -> std::same_as<void>;
+  { i.try_ensure(units) }
+  noexcept->std::same_as<bool>;
   requires noexcept(i = static_cast<Index&&>(i));
   requires noexcept(i.clear(), i.insert(record, units, units), i.rekey(record, units, units));
   requires noexcept(i.erase(record), i.erase(found), i.replace(found, record, units, units));
@@ -74,7 +75,7 @@ class CoalescingRange : public BlockSequence {
   /// Throws: `std::bad_alloc`.
   explicit CoalescingRange(std::uint64_t capacity)
       : BlockSequence{capacity}, index_{records_, capacity} {
-    index_.ensure(records_.capacity());
+    require_bookkeeping(index_.try_ensure(records_.capacity()));
     tail_ = insert_after(list_head, 0);
     make_free(tail_);
   }
@@ -168,7 +169,10 @@ class CoalescingRange : public BlockSequence {
     set_capacity(capacity);
   }
 
-  void reserve(std::uint64_t blocks) { ensure(index_, records_for(blocks)); }
+  void reserve(std::uint64_t blocks) { require_bookkeeping(try_reserve(blocks)); }
+  [[nodiscard]] bool try_reserve(std::uint64_t blocks) noexcept {
+    return try_ensure(index_, records_for(blocks));
+  }
 
   /// Complexity: the index's: O(log n); for lists, linear in the highest bin.
   [[nodiscard]] std::uint64_t largest_free() const noexcept {

@@ -33,6 +33,12 @@
 
 namespace allot::detail {
 
+/// Fails as the system's own refusal of memory would, also if exceptions are disabled, if bookkeeping
+/// could not be had.
+inline void require_bookkeeping(bool was_had) {
+  while (!was_had) [[unlikely]] static_cast<void>(::operator new (~std::size_t{0} / 2));
+}
+
 /// Memory for objects that grows by `std::realloc`, which moves the pages of large memory instead
 /// of copying them. It begins at a cache line.
 class GrowingMemory {
@@ -64,16 +70,15 @@ class GrowingMemory {
     return larger(count, capacity_ + larger<std::uint64_t>(capacity_ / 32, step_));
   }
 
-  /// Makes room for `count` objects in total. Invalidates references to objects.
-  /// Throws: `std::bad_alloc`; nothing has changed.
-  void ensure(std::uint64_t count) {
-    if (count <= capacity_) return;
+  /// Makes room for `count` objects in total. Invalidates references to objects. Returns false, and
+  /// changes nothing, if there cannot be as many or the host has no memory for them.
+  [[nodiscard]] bool try_ensure(std::uint64_t count) noexcept {
+    if (count <= capacity_) return true;
     const std::uint64_t grown = capacity_for(count);
+    if (grown > most_) return false;
     const auto before = static_cast<std::size_t>(begin_ - static_cast<std::byte*>(allocated_));
-    void* const memory =
-        grown > most_ ? nullptr : std::realloc(allocated_, grown * object_size_ + line);
-    // Fails as the system's own refusal would, also if exceptions are disabled.
-    while (memory == nullptr) static_cast<void>(::operator new (~std::size_t{0} / 2));
+    void* const memory = std::realloc(allocated_, grown * object_size_ + line);
+    if (memory == nullptr) return false;
     auto* const start = static_cast<std::byte*>(memory);
     const std::size_t shift = (0 - reinterpret_cast<std::uintptr_t>(memory)) % line;
     if (shift != before && capacity_ != 0)
@@ -81,9 +86,16 @@ class GrowingMemory {
     allocated_ = memory;
     begin_ = start + shift;
     capacity_ = grown;
+    return true;
   }
 
+  /// The same. Throws: `std::bad_alloc`; nothing has changed.
+  void ensure(std::uint64_t count) { require_bookkeeping(try_ensure(count)); }
+
  protected:
+  /// Returns whether there can be as many objects, if the host has memory for them.
+  [[nodiscard]] bool can_hold(std::uint64_t count) const noexcept { return count <= most_; }
+
   std::byte* begin_ = nullptr;
   std::uint64_t capacity_ = 0;
 
@@ -159,13 +171,22 @@ class RecordSlab : public GrowingMemory {
     return vacant_ >= count ? capacity_ : GrowingMemory::capacity_for(capacity_ + count - vacant_);
   }
 
-  /// Makes sure that the next `count` calls of `acquire` succeed.
-  /// Throws: `std::bad_alloc`; nothing has changed.
-  void ensure(std::uint64_t count) {
-    const std::uint64_t before = capacity_;
-    GrowingMemory::ensure(capacity_for(count));
-    vacant_ += capacity_ - before;
+  /// Returns whether `count` records can be vacant, if the host has memory for them.
+  [[nodiscard]] bool can_number(std::uint64_t count) const noexcept {
+    return can_hold(capacity_for(count));
   }
+
+  /// Makes sure that the next `count` calls of `acquire` succeed. Returns false, and changes
+  /// nothing, if that cannot be.
+  [[nodiscard]] bool try_ensure(std::uint64_t count) noexcept {
+    const std::uint64_t before = capacity_;
+    const bool has_room = GrowingMemory::try_ensure(capacity_for(count));
+    vacant_ += capacity_ - before;
+    return has_room;
+  }
+
+  /// The same. Throws: `std::bad_alloc`; nothing has changed.
+  void ensure(std::uint64_t count) { require_bookkeeping(try_ensure(count)); }
 
   /// Returns a vacant record, whose state is not set yet. Requires `ensure`. Complexity: constant.
   [[nodiscard]] std::uint32_t acquire() noexcept {

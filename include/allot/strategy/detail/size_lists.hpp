@@ -40,7 +40,7 @@ class SizeLists {
   }
 
   /// Does nothing: lists need no further memory.
-  static void ensure(std::uint64_t) noexcept {}
+  [[nodiscard]] static bool try_ensure(std::uint64_t) noexcept { return true; }
 
   void insert(std::uint32_t index, std::uint64_t, std::uint64_t size) noexcept {
     RecordSlab& records = *records_;
