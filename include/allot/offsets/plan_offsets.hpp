@@ -10,6 +10,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/offsets/detail/fit_search.hpp>
 #include <allot/offsets/detail/offset_planner.hpp>
@@ -44,7 +45,8 @@ namespace detail {
   throw std::invalid_argument{text.c_str()};
 }
 
-inline void check_lifetimes(std::span<const Lifetime> lifetimes) {
+template <class Owner>
+void check_lifetimes(DeferredSpan<const Lifetime, Owner> lifetimes) {
   if (lifetimes.size() >= largest_of<std::uint32_t>)
     throw std::length_error{"a plan has fewer than 2^32 - 1 buffers; plan parts of the graph"};
   for (std::size_t i = 0; i < lifetimes.size(); ++i) {
@@ -54,9 +56,9 @@ inline void check_lifetimes(std::span<const Lifetime> lifetimes) {
   }
 }
 
-[[noreturn]] inline void throw_no_room(std::span<const Lifetime> lifetimes, std::size_t buffer) {
+[[noreturn]] inline void throw_no_room(std::size_t buffer, std::uint64_t bytes) {
   FixedText<256> text;
-  text << "no plan found: buffer " << buffer << " of " << lifetimes[buffer].bytes
+  text << "no plan found: buffer " << buffer << " of " << bytes
        << " bytes has no room in any memory that may hold it; give more work, more capacity, or "
           "ask fit_offsets what to keep elsewhere";
   throw std::length_error{text.c_str()};
@@ -87,24 +89,27 @@ inline void check_lifetimes(std::span<const Lifetime> lifetimes) {
 /// and when what is alive at once exceeds 64 bits; `std::length_error` for 2^32 - 1 buffers and
 /// more, and if no plan was found for the capacities (`fit_offsets` says whether there is none);
 /// `std::bad_alloc`; what `options.progress` throws.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] OffsetPlan plan_offsets(std::span<const Lifetime> lifetimes,
                                       const OffsetPlanOptions& options = {}) {
-  detail::check_lifetimes(lifetimes);
-  if (detail::has_rules(lifetimes, options)) {
-    const OffsetPlanOptions search = detail::search_options(options);
-    detail::RulePlanner<> planner{lifetimes, search, 0};
+  detail::check_lifetimes<Owner>(lifetimes);
+  if (detail::has_rules<Owner>(lifetimes, options)) {
+    const auto search = detail::search_options<Owner>(options);
+    detail::RulePlanner<Owner> planner{lifetimes, search, 0};
     auto plan = planner.plan();
-    if (!plan) detail::throw_no_room(lifetimes, *planner.refused());
+    if (!plan) {
+      const auto buffer = *planner.refused();
+      detail::throw_no_room(buffer, lifetimes[buffer].bytes);
+    }
     if (options.capacities.size() == 1 && plan->bytes > options.capacities.front())
       detail::throw_beyond_capacity(*plan, options.capacities.front());
     return std::move(*plan);
   }
-  const auto all = detail::plain(lifetimes);
-  OffsetPlan plan = detail::OffsetPlanner<>{all, options}.plan();
+  const auto all = detail::plain<Owner>(lifetimes);
+  auto plan = detail::OffsetPlanner<Owner>{all, options}.plan();
   if (!options.capacities.empty() && plan.bytes > options.capacities.front())
     detail::throw_beyond_capacity(plan, options.capacities.front());
-  plan.stream_waits = detail::stream_waits<>(lifetimes, plan.offsets, plan.memories);
+  plan.stream_waits = detail::stream_waits<Owner>(lifetimes, plan.offsets, plan.memories);
   return plan;
 }
 
@@ -117,11 +122,11 @@ template <class = void>
 /// Complexity: as `plan_offsets`; what does not fit may take that once more for each try of what to
 /// keep elsewhere, with a quarter of the work.
 /// Throws: as `plan_offsets`, but not for capacities.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] OffsetFit fit_offsets(std::span<const Lifetime> lifetimes, std::uint64_t capacity,
                                     const OffsetPlanOptions& options = {}) {
-  detail::check_lifetimes(lifetimes);
-  return detail::FitSearch<>{lifetimes, capacity, options}.run();
+  detail::check_lifetimes<Owner>(lifetimes);
+  return detail::FitSearch<Owner>{lifetimes, capacity, options}.run();
 }
 
 }  // namespace allot

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/breadth.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/strategy/best_fit.hpp>
@@ -11,26 +12,25 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
-#include <vector>
 
 namespace allot::detail {
 
 /// Offsets of all buffers, and where the last of them ends.
+template <class Owner = void>
 struct Offsets {
-  std::vector<std::uint64_t> offsets;
+  DeferredVector<std::uint64_t, Owner> offsets;
   std::uint64_t bytes = 0;
 };
 
 /// What an arena of that granularity makes of them, or nothing beyond 64 bits. Complexity: n log n,
 /// whatever is alive together.
-template <class = void>
-[[nodiscard]] std::optional<Offsets> plan_best_fit(std::span<const PlainLifetime> lifetimes,
-                                                   std::uint64_t granularity) {
+template <class Owner = void>
+[[nodiscard]] std::optional<Offsets<Owner>> plan_best_fit(
+    DeferredSpan<const PlainLifetime, Owner> lifetimes, std::uint64_t granularity) {
   WideBestFit range{largest_of<std::uint64_t>};
-  std::vector<Handle> handles(lifetimes.size());
-  Offsets plan{std::vector<std::uint64_t>(lifetimes.size()), 0};
-  for (const LifetimeChange& change : changes_of(lifetimes)) {
+  DeferredVector<Handle, Owner> handles(lifetimes.size());
+  Offsets<Owner> plan{DeferredVector<std::uint64_t, Owner>(lifetimes.size()), 0};
+  for (const LifetimeChange& change : changes_of<Owner>(lifetimes)) {
     const PlainLifetime& lifetime = lifetimes[change.buffer];
     if (lifetime.bytes == 0) continue;
     if (!change.begins) {

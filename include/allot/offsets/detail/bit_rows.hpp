@@ -3,17 +3,19 @@
 /// `BitRows`: many sets of small numbers, of one size.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
+
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <vector>
 
 namespace allot::detail {
 
-using BitWords = std::span<const std::uint64_t>;
+template <class Owner = void>
+using BitWords = DeferredSpan<const std::uint64_t, Owner>;
 
 /// A table of bits.
+template <class Owner = void>
 class BitRows {
  public:
   BitRows(std::size_t rows, std::size_t columns)
@@ -27,18 +29,18 @@ class BitRows {
     for (std::size_t i = 0; i < words_; ++i)
       bits_[row * words_ + i] |= other.bits_[from * words_ + i];
   }
-  [[nodiscard]] BitWords row(std::size_t row) const noexcept {
+  [[nodiscard]] BitWords<Owner> row(std::size_t row) const noexcept {
     return {bits_.data() + row * words_, words_};
   }
 
  private:
   std::size_t words_;
-  std::vector<std::uint64_t> bits_;
+  DeferredVector<std::uint64_t, Owner> bits_;
 };
 
 /// Calls `visit` with each number that both sets have, in rising order, until it returns false.
-template <class Visit>
-bool visit_common(BitWords a, BitWords b, Visit visit) {
+template <class Owner, class Visit>
+bool visit_common(BitWords<Owner> a, BitWords<Owner> b, Visit visit) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     for (std::uint64_t word = a[i] & b[i]; word != 0; word &= word - 1) {
       if (!visit(static_cast<std::uint32_t>(i * 64 + std::size_t(std::countr_zero(word)))))

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/os/algorithm.hpp>
@@ -11,10 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <stdexcept>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
@@ -33,9 +32,10 @@ struct LifetimeChange {
 };
 
 /// All of them, by time: at one step, what begins is alive together with what ends.
-template <class = void>
-[[nodiscard]] std::vector<LifetimeChange> changes_of(std::span<const PlainLifetime> lifetimes) {
-  std::vector<LifetimeChange> changes;
+template <class Owner = void>
+[[nodiscard]] DeferredVector<LifetimeChange, Owner> changes_of(
+    DeferredSpan<const PlainLifetime, Owner> lifetimes) {
+  DeferredVector<LifetimeChange, Owner> changes;
   changes.reserve(2 * lifetimes.size());
   for (std::uint32_t i = 0; i < lifetimes.size(); ++i) {
     changes.push_back({lifetimes[i].first, i, true});
@@ -51,13 +51,14 @@ template <class = void>
 
 /// The most bytes alive at one step, and for each buffer the most of the steps that it begins at
 /// or that begin within it.
-template <class = void>
+template <class Owner = void>
 class Breadth {
  public:
   /// \param granularity  sizes are rounded up to multiples of it
-  explicit Breadth(std::span<const PlainLifetime> lifetimes, std::uint64_t granularity = 1) {
+  explicit Breadth(DeferredSpan<const PlainLifetime, Owner> lifetimes,
+                   std::uint64_t granularity = 1) {
     std::uint64_t alive = 0;
-    for (const LifetimeChange& change : changes_of(lifetimes)) {
+    for (const LifetimeChange& change : changes_of<Owner>(lifetimes)) {
       const auto bytes = checked_align_up(lifetimes[change.buffer].bytes, granularity);
       if (!change.begins) {
         alive -= *bytes;
@@ -78,18 +79,20 @@ class Breadth {
   [[nodiscard]] std::uint64_t fullest() const noexcept { return fullest_; }
 
   /// The most bytes alive while each buffer is. Complexity: n log n.
-  [[nodiscard]] std::vector<std::uint64_t> of(std::span<const PlainLifetime> lifetimes) const {
+  [[nodiscard]] DeferredVector<std::uint64_t, Owner> of(
+      DeferredSpan<const PlainLifetime, Owner> lifetimes) const {
     std::size_t levels = 1;
     while ((std::size_t{1} << levels) <= alive_.size()) ++levels;
-    std::vector<std::vector<std::uint64_t>> highest{alive_};  // of 1, 2, 4, ... neighbours
+    DeferredVector<DeferredVector<std::uint64_t, Owner>, Owner> highest{
+        alive_};  // of 1, 2, 4, ... neighbours
     for (std::size_t level = 1; level < levels; ++level) {
       const std::size_t half = std::size_t{1} << (level - 1);
-      const std::vector<std::uint64_t>& below = highest.back();
-      std::vector<std::uint64_t> row(below.size() > half ? below.size() - half : 0);
+      const DeferredVector<std::uint64_t, Owner>& below = highest.back();
+      DeferredVector<std::uint64_t, Owner> row(below.size() > half ? below.size() - half : 0);
       for (std::size_t i = 0; i < row.size(); ++i) row[i] = larger(below[i], below[i + half]);
       highest.push_back(std::move(row));
     }
-    std::vector<std::uint64_t> result(lifetimes.size());
+    DeferredVector<std::uint64_t, Owner> result(lifetimes.size());
     for (std::size_t i = 0; i < lifetimes.size(); ++i) {
       const auto from = std::lower_bound(steps_.begin(), steps_.end(), lifetimes[i].first);
       const auto to = std::upper_bound(from, steps_.end(), lifetimes[i].last);
@@ -104,8 +107,8 @@ class Breadth {
   }
 
  private:
-  std::vector<std::uint64_t> steps_;  // at which something begins
-  std::vector<std::uint64_t> alive_;  // bytes, then
+  DeferredVector<std::uint64_t, Owner> steps_;  // at which something begins
+  DeferredVector<std::uint64_t, Owner> alive_;  // bytes, then
   std::uint64_t most_ = 0;
   std::uint64_t fullest_ = 0;
 };

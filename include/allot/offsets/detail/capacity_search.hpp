@@ -10,18 +10,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
-#include <vector>
 
 namespace allot::detail {
 
 /// Asks for the least capacity that is not refuted, which most graphs fit, then, while it is refuted,
 /// for one further and further above it, and in turn for one nearer to what is known to fit. The runs get longer, and never depend on how much work is left:
 /// more work continues where less stops.
-template <class = void>
+template <class Owner = void>
 class CapacitySearch {
  public:
   /// \param least  the first to ask for, or if plans cannot have it, the next one below
-  CapacitySearch(const Packing& packing, std::uint64_t least)
+  CapacitySearch(const Packing<Owner>& packing, std::uint64_t least)
       : search_{packing}, nodes_{2 * packing.boxes.size()} {
     for (const Box& box : packing.boxes)
       unit_ = std::gcd(unit_, std::gcd(box.bytes, box.alignment));
@@ -76,7 +75,7 @@ class CapacitySearch {
     if (attempt_ % 4 == 0) nodes_ += nodes_ / 4;
   }
 
-  CornerSearch<> search_;
+  CornerSearch<Owner> search_;
   std::uint64_t unit_ = 0;    // plans that rest have multiples of it
   std::uint64_t low_ = 0;     // no plan of less is worth a try
   std::uint64_t stride_ = 0;  // doubled by each capacity that is refuted: one refutes all below

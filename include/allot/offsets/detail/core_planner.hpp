@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/best_fit_plan.hpp>
 #include <allot/offsets/detail/core_search.hpp>
 #include <allot/offsets/detail/eviction_search.hpp>
@@ -17,19 +18,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
-template <class = void>
+template <class Owner = void>
 class CorePlanner {
  public:
   /// \param orders  that the rest is placed in, one after another
   /// \param low  what to ask for first
-  CorePlanner(std::span<const PlainLifetime> lifetimes, const Packing& packing,
-              std::vector<std::vector<std::uint32_t>> orders, std::uint64_t low,
+  CorePlanner(DeferredSpan<const PlainLifetime, Owner> lifetimes, const Packing<Owner>& packing,
+              DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner> orders, std::uint64_t low,
               std::uint64_t& work_left)
       : lifetimes_{lifetimes},
         packing_{packing},
@@ -46,7 +45,7 @@ class CorePlanner {
 
   /// One try for less than `bytes`; the next one is for another core or capacity. Tries get longer,
   /// and do not depend on the work that is left.
-  [[nodiscard]] std::optional<Offsets> try_below(std::uint64_t bytes) {
+  [[nodiscard]] std::optional<Offsets<Owner>> try_below(std::uint64_t bytes) {
     const std::size_t steps = stays_low_ ? 1 : eases.size();
     const std::size_t size = try_ / steps % cores_.size();
     const unsigned ease = stays_low_ ? 0 : eases[try_ % eases.size()];
@@ -55,23 +54,23 @@ class CorePlanner {
     if (size != 0 && core(size - 1).boxes() == packing_.boxes.size()) return std::nullopt;
     const std::uint64_t high = bytes - 1;
     const std::uint64_t capacity = ease == 0 ? low_ : low_ + ((high - low_) >> ease);
-    CoreSearch<>& search = core(size);
+    CoreSearch<Owner>& search = core(size);
     const std::uint64_t before = search.work();
     const SearchResult result =
         search.run(capacity, attempt, (2 + attempt) * search.boxes() + 64, work_left_ / core_cost);
     spend(core_cost * (search.work() - before));
     if (result != SearchResult::found) return std::nullopt;
-    for (const std::vector<std::uint32_t>& order : orders_) {
+    for (const DeferredVector<std::uint32_t, Owner>& order : orders_) {
       if (auto plan = place_rest(search, order, capacity, 64 * (attempt + 1))) return plan;
     }
     return std::nullopt;
   }
 
   /// Moves buffers of a plan until they fit less, as far as it gets in some moves.
-  [[nodiscard]] std::optional<Offsets> lower(const Offsets& plan) {
-    EvictionSearch<> search{lifetimes_, plan.offsets};
+  [[nodiscard]] std::optional<Offsets<Owner>> lower(const Offsets<Owner>& plan) {
+    EvictionSearch<Owner> search{lifetimes_, plan.offsets};
     spend(search.work());
-    std::optional<Offsets> lowered;
+    std::optional<Offsets<Owner>> lowered;
     std::uint64_t bytes = plan.bytes;
     while (bytes > low_ && work_left_ != 0) {
       const std::uint64_t capacity = bytes - 1 - (bytes - 1 - low_) / 16;
@@ -91,17 +90,17 @@ class CorePlanner {
 
   void spend(std::uint64_t units) noexcept { work_left_ -= smaller(work_left_, units); }
 
-  [[nodiscard]] CoreSearch<>& core(std::size_t size) {
-    if (!cores_[size]) cores_[size] = std::make_unique<CoreSearch<>>(packing_, sizes[size]);
+  [[nodiscard]] CoreSearch<Owner>& core(std::size_t size) {
+    if (!cores_[size]) cores_[size] = std::make_unique<CoreSearch<Owner>>(packing_, sizes[size]);
     return *cores_[size];
   }
 
-  [[nodiscard]] std::optional<Offsets> place_rest(const CoreSearch<>& search,
-                                                  const std::vector<std::uint32_t>& order,
-                                                  std::uint64_t capacity, std::uint64_t moves) {
+  [[nodiscard]] std::optional<Offsets<Owner>> place_rest(
+      const CoreSearch<Owner>& search, const DeferredVector<std::uint32_t, Owner>& order,
+      std::uint64_t capacity, std::uint64_t moves) {
     const std::uint64_t before = gaps_.work();
     gaps_.clear();
-    std::vector<std::uint64_t> offsets(lifetimes_.size(), EvictionSearch<>::outside);
+    DeferredVector<std::uint64_t, Owner> offsets(lifetimes_.size(), EvictionSearch<Owner>::outside);
     search.visit([&](std::uint32_t box, std::uint64_t offset) {
       offsets[packing_.buffers[box]] = offset;
       gaps_.insert(packing_.boxes[box], offset);
@@ -112,7 +111,7 @@ class CorePlanner {
         offsets[buffer] = 0;
         continue;
       }
-      if (offsets[buffer] != EvictionSearch<>::outside) continue;
+      if (offsets[buffer] != EvictionSearch<Owner>::outside) continue;
       if (evicted > most_evicted || gaps_.work() - before > work_left_) break;
       const Box& box = packing_.boxes[box_of_[buffer]];
       if (const auto offset = gaps_.find(box, capacity)) {
@@ -125,21 +124,22 @@ class CorePlanner {
     const bool is_over = gaps_.work() - before > work_left_;
     spend(gaps_.work() - before + order.size());
     if (evicted > most_evicted || is_over) return std::nullopt;
-    EvictionSearch<> evictions{lifetimes_, offsets};
+    EvictionSearch<Owner> evictions{lifetimes_, offsets};
     spend(evictions.work());
     if (!finish(evictions, capacity, moves)) return std::nullopt;
     return offsets_of(evictions);
   }
 
-  [[nodiscard]] bool finish(EvictionSearch<>& search, std::uint64_t capacity, std::uint64_t moves) {
+  [[nodiscard]] bool finish(EvictionSearch<Owner>& search, std::uint64_t capacity,
+                            std::uint64_t moves) {
     const std::uint64_t before = search.work();
     const bool is_complete = search.run(capacity, moves, work_left_);
     spend(search.work() - before);
     return is_complete;
   }
 
-  [[nodiscard]] Offsets offsets_of(const EvictionSearch<>& search) const {
-    Offsets plan{{search.offsets().begin(), search.offsets().end()}, 0};
+  [[nodiscard]] Offsets<Owner> offsets_of(const EvictionSearch<Owner>& search) const {
+    Offsets<Owner> plan{{search.offsets().begin(), search.offsets().end()}, 0};
     for (std::size_t i = 0; i < lifetimes_.size(); ++i) {
       if (lifetimes_[i].bytes != 0)
         plan.bytes = larger(plan.bytes, plan.offsets[i] + lifetimes_[i].bytes);
@@ -147,12 +147,12 @@ class CorePlanner {
     return plan;
   }
 
-  std::span<const PlainLifetime> lifetimes_;
-  const Packing& packing_;
-  std::vector<std::vector<std::uint32_t>> orders_;
-  std::vector<std::uint32_t> box_of_;  // of each buffer that has bytes
-  GapIndex<> gaps_;
-  std::array<std::unique_ptr<CoreSearch<>>, sizes.size()> cores_;
+  DeferredSpan<const PlainLifetime, Owner> lifetimes_;
+  const Packing<Owner>& packing_;
+  DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner> orders_;
+  DeferredVector<std::uint32_t, Owner> box_of_;  // of each buffer that has bytes
+  GapIndex<Owner> gaps_;
+  std::array<std::unique_ptr<CoreSearch<Owner>>, sizes.size()> cores_;
   std::uint64_t low_;
   std::uint64_t& work_left_;
   std::size_t try_ = 0;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/corner_search.hpp>
 #include <allot/offsets/detail/packing.hpp>
 #include <allot/os/algorithm.hpp>
@@ -13,16 +14,15 @@
 #include <cstdint>
 #include <numeric>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
 /// The core: the fullest sections, with the largest boxes in them. The room that the small ones
 /// need is kept on top of it.
-template <class = void>
+template <class Owner = void>
 class CoreSearch {
  public:
-  CoreSearch(const Packing& packing, std::size_t most_boxes)
+  CoreSearch(const Packing<Owner>& packing, std::size_t most_boxes)
       : core_{make(packing, most_boxes)}, search_{core_} {}
   CoreSearch(const CoreSearch&) = delete;
   CoreSearch& operator=(const CoreSearch&) = delete;
@@ -49,7 +49,7 @@ class CoreSearch {
   /// The least rank in a row of sections.
   class LeastRank {
    public:
-    explicit LeastRank(const std::vector<std::uint32_t>& ranks)
+    explicit LeastRank(const DeferredVector<std::uint32_t, Owner>& ranks)
         : leaves_{ranks.size()}, least_(2 * ranks.size()) {
       std::copy(ranks.begin(), ranks.end(), least_.begin() + static_cast<std::ptrdiff_t>(leaves_));
       for (std::size_t i = leaves_; i-- > 1;) least_[i] = smaller(least_[2 * i], least_[2 * i + 1]);
@@ -67,12 +67,13 @@ class CoreSearch {
 
    private:
     std::size_t leaves_;
-    std::vector<std::uint32_t> least_;
+    DeferredVector<std::uint32_t, Owner> least_;
   };
 
   /// Sections by their total, the fullest first.
-  [[nodiscard]] static std::vector<std::uint32_t> by_total(const Packing& packing) {
-    std::vector<std::uint32_t> sections(packing.totals.size());
+  [[nodiscard]] static DeferredVector<std::uint32_t, Owner> by_total(
+      const Packing<Owner>& packing) {
+    DeferredVector<std::uint32_t, Owner> sections(packing.totals.size());
     std::iota(sections.begin(), sections.end(), 0U);
     std::stable_sort(sections.begin(), sections.end(), [&](std::uint32_t a, std::uint32_t b) {
       return packing.totals[a] > packing.totals[b];
@@ -81,9 +82,9 @@ class CoreSearch {
   }
 
   /// What a box of the core exceeds: half of the core is for the fullest section.
-  [[nodiscard]] static std::uint64_t most_small(const Packing& packing, std::uint32_t fullest,
-                                                std::size_t most_boxes) {
-    std::vector<std::uint64_t> sizes;
+  [[nodiscard]] static std::uint64_t most_small(const Packing<Owner>& packing,
+                                                std::uint32_t fullest, std::size_t most_boxes) {
+    DeferredVector<std::uint64_t, Owner> sizes;
     for (const Box& box : packing.boxes) {
       if (SectionSpan{box.begin, box.end}.contains(fullest)) sizes.push_back(box.bytes);
     }
@@ -94,14 +95,14 @@ class CoreSearch {
     return *middle;
   }
 
-  [[nodiscard]] Packing make(const Packing& packing, std::size_t most_boxes) {
+  [[nodiscard]] Packing<Owner> make(const Packing<Owner>& packing, std::size_t most_boxes) {
     if (packing.totals.empty()) return {};
-    const std::vector<std::uint32_t> sections = by_total(packing);
-    std::vector<std::uint32_t> ranks(sections.size());
+    const DeferredVector<std::uint32_t, Owner> sections = by_total(packing);
+    DeferredVector<std::uint32_t, Owner> ranks(sections.size());
     for (std::uint32_t i = 0; i < sections.size(); ++i) ranks[sections[i]] = i;
     const std::uint64_t small_bytes = most_small(packing, sections[0], most_boxes);
     const LeastRank least_rank{ranks};
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> boxes;  // rank, box
+    DeferredVector<std::pair<std::uint32_t, std::uint32_t>, Owner> boxes;  // rank, box
     for (std::uint32_t i = 0; i < packing.boxes.size(); ++i) {
       if (packing.boxes[i].bytes > small_bytes)
         boxes.emplace_back(least_rank.of(packing.boxes[i]), i);
@@ -117,13 +118,15 @@ class CoreSearch {
 
   /// The first of `boxes`, over all of their sections; the fullest sections are those before
   /// `last_rank`.
-  [[nodiscard]] Packing select(const Packing& packing,
-                               const std::vector<std::pair<std::uint32_t, std::uint32_t>>& boxes,
-                               std::size_t count, const std::vector<std::uint32_t>& ranks,
-                               std::size_t last_rank, std::uint64_t small_bytes) {
-    std::vector<PlainLifetime> lifetimes;
+  [[nodiscard]] Packing<Owner> select(
+      const Packing<Owner>& packing,
+      const DeferredVector<std::pair<std::uint32_t, std::uint32_t>, Owner>& boxes,
+      std::size_t count, const DeferredVector<std::uint32_t, Owner>& ranks, std::size_t last_rank,
+      std::uint64_t small_bytes) {
+    DeferredVector<PlainLifetime, Owner> lifetimes;
     lifetimes.reserve(count);
-    std::vector<std::uint64_t> changes(ranks.size() + 1);  // of the core's bytes, modulo 2^64
+    DeferredVector<std::uint64_t, Owner> changes(ranks.size() +
+                                                 1);  // of the core's bytes, modulo 2^64
     for (std::size_t i = 0; i < count; ++i) {
       const Box& box = packing.boxes[boxes[i].second];
       lifetimes.push_back({box.bytes, box.begin, box.end - 1, box.alignment});
@@ -137,15 +140,15 @@ class CoreSearch {
       if (small_bytes != 0 && ranks[s] < last_rank)
         kept_ = larger(kept_, packing.totals[s] - total);
     }
-    Packing core = make_packing(lifetimes);
+    Packing<Owner> core = make_packing<Owner>(lifetimes);
     for (std::uint32_t& buffer : core.buffers) buffer = boxes[buffer].second;
     return core;
   }
 
   std::uint64_t kept_ = 0;   // for the small ones
   std::uint64_t bound_ = 0;  // of the core's own
-  Packing core_;             // `buffers` are boxes of the whole
-  CornerSearch<> search_;
+  Packing<Owner> core_;      // `buffers` are boxes of the whole
+  CornerSearch<Owner> search_;
 };
 
 }  // namespace allot::detail

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/packing.hpp>
 #include <allot/offsets/detail/skyline.hpp>
 #include <allot/os/algorithm.hpp>
@@ -26,19 +27,18 @@
 #include <cstdint>
 #include <numeric>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
 enum class SearchResult { found, impossible, stopped };
 
-template <class = void>
+template <class Owner = void>
 class CornerSearch {
  public:
   /// Recursion and memory bound what it is for.
   static constexpr std::size_t most_boxes = 2048;
 
-  explicit CornerSearch(const Packing& packing)
+  explicit CornerSearch(const Packing<Owner>& packing)
       : packing_{packing},
         skyline_{packing},
         begins_(packing.totals.size()),
@@ -111,9 +111,9 @@ class CornerSearch {
   /// with places exchanged at random.
   void sort_choices(std::uint64_t attempt) {
     const std::size_t count = packing_.boxes.size();
-    std::vector<std::array<double, 3>> keys(count);
+    DeferredVector<std::array<double, 3>, Owner> keys(count);
     for (std::size_t i = 0; i < count; ++i) keys[i] = key_of(packing_.boxes[i], attempt % 4);
-    std::vector<std::uint32_t> order(count);
+    DeferredVector<std::uint32_t, Owner> order(count);
     std::iota(order.begin(), order.end(), 0U);
     std::stable_sort(order.begin(), order.end(),
                      [&](std::uint32_t a, std::uint32_t b) { return keys[a] > keys[b]; });
@@ -144,9 +144,9 @@ class CornerSearch {
   }
 
   /// Moves each by up to a sixth of the whole.
-  static void shuffle(std::vector<std::uint32_t>& order, std::uint64_t seed) {
+  static void shuffle(DeferredVector<std::uint32_t, Owner>& order, std::uint64_t seed) {
     std::uint64_t state = seed * 0x9E3779B97F4A7C15;
-    std::vector<std::pair<std::uint64_t, std::uint32_t>> places;
+    DeferredVector<std::pair<std::uint64_t, std::uint32_t>, Owner> places;
     places.reserve(order.size());
     for (std::size_t i = 0; i < order.size(); ++i) {
       state = state * 6364136223846793005U + 1442695040888963407U;
@@ -197,7 +197,7 @@ class CornerSearch {
     const std::size_t first = choices_.size();
     list_choices(corner, part);
     const std::size_t last = choices_.size();
-    const Skyline<>::Mark mark = skyline_.mark();
+    const typename Skyline<Owner>::Mark mark = skyline_.mark();
     // The last turn leaves the corner empty.
     for (std::size_t i = first; i <= last; ++i) {
       if (i != last && is_repeated(first, i)) continue;
@@ -357,13 +357,14 @@ class CornerSearch {
     return false;
   }
 
-  const Packing& packing_;
-  Skyline<> skyline_;
-  std::vector<std::vector<std::uint32_t>> begins_;  // boxes by their first section
-  std::vector<std::vector<std::uint32_t>> ends_;    // boxes by their last section
-  std::vector<std::uint32_t> choices_;              // of all open decisions
-  std::vector<Refuted> refuted_;                    // by hash
-  SectionSpan conflict_{0, 0};                      // the sections that prove the last failure
+  const Packing<Owner>& packing_;
+  Skyline<Owner> skyline_;
+  DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner>
+      begins_;  // boxes by their first section
+  DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner> ends_;  // boxes by their last section
+  DeferredVector<std::uint32_t, Owner> choices_;                      // of all open decisions
+  DeferredVector<Refuted, Owner> refuted_;                            // by hash
+  SectionSpan conflict_{0, 0};  // the sections that prove the last failure
   std::uint64_t nodes_left_ = 0;
   std::uint64_t last_work_ = 0;
   std::uint64_t run_cost_ = 0;  // of clearing and sorting, before the first node

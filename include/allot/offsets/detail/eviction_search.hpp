@@ -9,6 +9,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/lifetime_index.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/os/algorithm.hpp>
@@ -17,19 +18,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
-template <class = void>
+template <class Owner = void>
 class EvictionSearch {
  public:
   /// The offset of what has no place yet.
   static constexpr std::uint64_t outside = largest_of<std::uint64_t>;
 
-  EvictionSearch(std::span<const PlainLifetime> lifetimes, std::span<const std::uint64_t> offsets)
+  EvictionSearch(DeferredSpan<const PlainLifetime, Owner> lifetimes,
+                 DeferredSpan<const std::uint64_t, Owner> offsets)
       : lifetimes_{lifetimes},
         index_{lifetimes},
         offsets_{offsets.begin(), offsets.end()},
@@ -45,7 +45,9 @@ class EvictionSearch {
     }
   }
 
-  [[nodiscard]] std::span<const std::uint64_t> offsets() const noexcept { return offsets_; }
+  [[nodiscard]] DeferredSpan<const std::uint64_t, Owner> offsets() const noexcept {
+    return offsets_;
+  }
   [[nodiscard]] std::uint64_t work() const noexcept { return work_; }
 
   /// Lowers the capacity, and places what it takes out, in at most that many moves; returns whether
@@ -100,7 +102,7 @@ class EvictionSearch {
   [[nodiscard]] std::uint64_t find(std::uint32_t buffer) {
     const PlainLifetime& lifetime = lifetimes_[buffer];
     in_the_way_.clear();
-    const std::span<const PlacedRange> others = index_.alive_with(lifetime);
+    const DeferredSpan<const PlacedRange, Owner> others = index_.alive_with(lifetime);
     work_ += (others.size() + 1) * (4 + std::size_t(std::bit_width(others.size())));
     if (const auto gap = find_gap(lifetime, others)) return *gap;
     ++refusals_[buffer];
@@ -113,8 +115,8 @@ class EvictionSearch {
   }
 
   /// The tightest gap.
-  [[nodiscard]] std::optional<std::uint64_t> find_gap(const PlainLifetime& lifetime,
-                                                      std::span<const PlacedRange> others) const {
+  [[nodiscard]] std::optional<std::uint64_t> find_gap(
+      const PlainLifetime& lifetime, DeferredSpan<const PlacedRange, Owner> others) const {
     std::uint64_t end = 0;
     std::uint64_t tightest = largest_of<std::uint64_t>;
     std::optional<std::uint64_t> found;
@@ -134,7 +136,7 @@ class EvictionSearch {
   }
 
   [[nodiscard]] std::uint64_t find_cheapest(const PlainLifetime& lifetime,
-                                            std::span<const PlacedRange> others) {
+                                            DeferredSpan<const PlacedRange, Owner> others) {
     begins_.clear();
     ends_.clear();
     places_.clear();
@@ -172,15 +174,15 @@ class EvictionSearch {
     return best;
   }
 
-  std::span<const PlainLifetime> lifetimes_;
-  LifetimeIndex<> index_;
-  std::vector<std::uint64_t> offsets_;
-  std::vector<std::uint64_t> refusals_;  // of each buffer
-  std::vector<std::uint32_t> outside_;
-  std::vector<std::uint32_t> in_the_way_;
-  std::vector<Weighted> begins_;
-  std::vector<Weighted> ends_;
-  std::vector<std::uint64_t> places_;
+  DeferredSpan<const PlainLifetime, Owner> lifetimes_;
+  LifetimeIndex<Owner> index_;
+  DeferredVector<std::uint64_t, Owner> offsets_;
+  DeferredVector<std::uint64_t, Owner> refusals_;  // of each buffer
+  DeferredVector<std::uint32_t, Owner> outside_;
+  DeferredVector<std::uint32_t, Owner> in_the_way_;
+  DeferredVector<Weighted, Owner> begins_;
+  DeferredVector<Weighted, Owner> ends_;
+  DeferredVector<std::uint64_t, Owner> places_;
   std::uint64_t capacity_ = largest_of<std::uint64_t>;
   std::uint64_t work_;
 };

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/packing.hpp>
 #include <allot/os/algorithm.hpp>
 
@@ -15,13 +16,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 namespace allot::detail {
 
 /// Complexity: `insert` and `find` O(log n) nodes, and a binary search of one for each run passed.
 /// Memory: n log n at most.
-template <class = void>
+template <class Owner = void>
 class GapIndex {
  public:
   explicit GapIndex(std::size_t sections) {
@@ -68,7 +68,7 @@ class GapIndex {
     std::uint64_t offset;
     std::uint64_t end;
   };
-  using Runs = std::vector<Run>;
+  using Runs = DeferredVector<Run, Owner>;
 
   template <class Visit>
   void visit_nodes(const Box& box, Visit visit) {
@@ -130,8 +130,8 @@ class GapIndex {
   }
 
   std::size_t leaves_ = 1;
-  std::vector<Runs> own_;
-  std::vector<Runs> below_;
+  DeferredVector<Runs, Owner> own_;
+  DeferredVector<Runs, Owner> below_;
   std::array<const Runs*, 192> lists_{};  // two for each level, thrice
   std::size_t count_ = 0;
   std::uint64_t work_ = 0;

@@ -4,14 +4,13 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/os/algorithm.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
-#include <span>
-#include <vector>
 
 namespace allot::detail {
 
@@ -26,12 +25,12 @@ struct PlacedRange {
 /// passed over in whole subtrees.
 ///
 /// Complexity: `insert`, `erase` O(log n), `alive_with` O(k log n) for k results. Memory: linear.
-template <class = void>
+template <class Owner = void>
 class LifetimeIndex {
  public:
-  explicit LifetimeIndex(std::span<const PlainLifetime> lifetimes)
+  explicit LifetimeIndex(DeferredSpan<const PlainLifetime, Owner> lifetimes)
       : rank_(lifetimes.size()), first_(lifetimes.size()), placed_(lifetimes.size()) {
-    std::vector<std::uint32_t> order(lifetimes.size());
+    DeferredVector<std::uint32_t, Owner> order(lifetimes.size());
     std::iota(order.begin(), order.end(), 0U);
     std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
       return lifetimes[a].first < lifetimes[b].first;
@@ -73,7 +72,7 @@ class LifetimeIndex {
 
   /// The placed buffers that some step of the lifetime has alive, by offset. Valid until the next
   /// call.
-  [[nodiscard]] std::span<const PlacedRange> alive_with(const PlainLifetime& lifetime) {
+  [[nodiscard]] DeferredSpan<const PlacedRange, Owner> alive_with(const PlainLifetime& lifetime) {
     found_.clear();
     const auto end = static_cast<std::size_t>(
         std::upper_bound(first_.begin(), first_.end(), lifetime.last) - first_.begin());
@@ -101,11 +100,11 @@ class LifetimeIndex {
     collect(2 * node + 1, begin + width / 2, width / 2, end, first);
   }
 
-  std::vector<std::uint32_t> rank_;   // of each buffer, by first use
-  std::vector<std::uint64_t> first_;  // of each rank
-  std::vector<PlacedRange> placed_;   // of each rank
-  std::vector<Latest> latest_;        // a heap: node i has the children 2 i and 2 i + 1
-  std::vector<PlacedRange> found_;
+  DeferredVector<std::uint32_t, Owner> rank_;   // of each buffer, by first use
+  DeferredVector<std::uint64_t, Owner> first_;  // of each rank
+  DeferredVector<PlacedRange, Owner> placed_;   // of each rank
+  DeferredVector<Latest, Owner> latest_;        // a heap: node i has the children 2 i and 2 i + 1
+  DeferredVector<PlacedRange, Owner> found_;
   std::size_t leaves_ = 1;
 };
 

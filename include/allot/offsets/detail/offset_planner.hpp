@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/best_fit_plan.hpp>
 #include <allot/offsets/detail/breadth.hpp>
 #include <allot/offsets/detail/capacity_search.hpp>
@@ -20,20 +21,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <stdexcept>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
 /// The ways, and how they go on, never depend on how much work is left: more work continues where
 /// less stops, so that its plan is never worse. A template, as what it uses: the searches and sorts
 /// in it are compiled when a plan is made, not when this header is included.
-template <class = void>
+template <class Owner = void>
 class OffsetPlanner {
  public:
-  OffsetPlanner(std::span<const PlainLifetime> lifetimes, const OffsetPlanOptions& options)
+  OffsetPlanner(DeferredSpan<const PlainLifetime, Owner> lifetimes,
+                const OffsetPlanOptions& options)
       : lifetimes_{lifetimes},
         breadth_{lifetimes},
         watch_{options, options.work},
@@ -50,7 +50,7 @@ class OffsetPlanner {
   }
 
   /// The best plan there is, as far as the work reaches.
-  [[nodiscard]] OffsetPlan plan() {
+  [[nodiscard]] Deferred<OffsetPlan, Owner> plan() {
     run();
     if (!has_plan_) throw_plan_overflows(lifetimes_.size());
     best_.is_cut_short = !is_proven();
@@ -58,8 +58,8 @@ class OffsetPlanner {
   }
 
   /// Finds out whether a plan has at most that many bytes.
-  [[nodiscard]] OffsetFit fit(std::uint64_t capacity) {
-    OffsetFit fit;
+  [[nodiscard]] Deferred<OffsetFit, Owner> fit(std::uint64_t capacity) {
+    Deferred<OffsetFit, Owner> fit;
     if (best_.lower_bound > capacity) {
       fit.verdict = OffsetFit::Verdict::impossible;
       fit.step = breadth_.fullest();
@@ -84,9 +84,9 @@ class OffsetPlanner {
 
  private:
   void run() {
-    keep(plan_best_fit(lifetimes_, 1), PlanOrder::best_fit);
+    keep(plan_best_fit<Owner>(lifetimes_, 1), PlanOrder::best_fit);
     if (!is_done())
-      keep(plan_best_fit(lifetimes_, smaller<std::uint64_t>(best_.alignment, 256)),
+      keep(plan_best_fit<Owner>(lifetimes_, smaller<std::uint64_t>(best_.alignment, 256)),
            PlanOrder::best_fit);
     if (!is_done()) search();
   }
@@ -112,14 +112,14 @@ class OffsetPlanner {
     std::uint64_t lowest = best_.alignment;
     for (const PlainLifetime& lifetime : lifetimes_) lowest = smaller(lowest, lifetime.alignment);
     try {
-      return lowest == 1 ? breadth_.most() : Breadth<>{lifetimes_, lowest}.most();
+      return lowest == 1 ? breadth_.most() : Breadth<Owner>{lifetimes_, lowest}.most();
     } catch (const std::invalid_argument&) {  // beyond 64 bits
       return breadth_.most();
     }
   }
 
   /// Returns whether that is the best plan so far.
-  bool keep(std::optional<Offsets> plan, PlanOrder name) {
+  bool keep(std::optional<Offsets<Owner>> plan, PlanOrder name) {
     if (!plan || (has_plan_ && plan->bytes >= best_.bytes)) return false;
     best_.offsets = std::move(plan->offsets);
     best_.bytes = plan->bytes;
@@ -135,12 +135,12 @@ class OffsetPlanner {
   }
 
   void search() {
-    packing_ = make_packing(lifetimes_);
-    OrderPlacer<> placer{lifetimes_, packing_, work_left_};
-    const std::vector<std::uint64_t> breadths = breadth_.of(lifetimes_);
-    std::array<std::vector<std::uint32_t>, greedy_orders.size()> orders;
+    packing_ = make_packing<Owner>(lifetimes_);
+    OrderPlacer<Owner> placer{lifetimes_, packing_, work_left_};
+    const DeferredVector<std::uint64_t, Owner> breadths = breadth_.of(lifetimes_);
+    std::array<DeferredVector<std::uint32_t, Owner>, greedy_orders.size()> orders;
     for (std::size_t i = 0; i < orders.size() && !is_done(); ++i) {
-      orders[i] = order_of(lifetimes_, breadths, greedy_orders[i]);
+      orders[i] = order_of<Owner>(lifetimes_, breadths, greedy_orders[i]);
       keep(is_narrow() ? placer.place_lowest(orders[i], best_.bytes - 1)
                        : placer.place_lowest_wide(orders[i], limit()),
            greedy_orders[i]);
@@ -150,17 +150,18 @@ class OffsetPlanner {
     if (!is_fit_) good_enough_ = larger(good_enough_, best_.lower_bound + padding);
     if (is_done()) return;
     const bool has_core = is_narrow() && packing_.boxes.size() > most_without_core;
-    std::optional<CorePlanner<>> cores;
+    std::optional<CorePlanner<Owner>> cores;
     if (has_core) {
       cores.emplace(lifetimes_, packing_,
-                    std::vector<std::vector<std::uint32_t>>(orders.begin(), orders.end() - 1),
+                    DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner>(orders.begin(),
+                                                                                orders.end() - 1),
                     good_enough_, work_left_);
       if (is_fit_) cores->stay_low();
       plan_cores(*cores, core_tries);
     }
     for (std::size_t i = 0; i < orders.size() && !is_done(); ++i)
       keep(placer.place_tightest(orders[i], limit()), greedy_orders[i]);
-    if (!is_done() && is_narrow() && packing_.boxes.size() <= CornerSearch<>::most_boxes)
+    if (!is_done() && is_narrow() && packing_.boxes.size() <= CornerSearch<Owner>::most_boxes)
       search_corners();
     if (has_core) plan_cores(*cores, largest_of<std::size_t>);
   }
@@ -171,7 +172,7 @@ class OffsetPlanner {
 
   static constexpr std::size_t core_tries = 12;
 
-  void plan_cores(CorePlanner<>& cores, std::size_t tries) {
+  void plan_cores(CorePlanner<Owner>& cores, std::size_t tries) {
     for (; tries != 0 && !is_done(); --tries) {
       keep(cores.try_below(best_.bytes), PlanOrder::core);
       if (tries % core_tries == 1 && !is_done())
@@ -181,7 +182,7 @@ class OffsetPlanner {
 
   /// A search that finds the best plan of few buffers, and good ones of some more.
   void search_corners() {
-    CapacitySearch<> search{packing_, good_enough_};
+    CapacitySearch<Owner> search{packing_, good_enough_};
     while (!is_done()) {
       const std::uint64_t before = search.work();
       const bool is_found = is_fit_ ? search.run_lowest(work_left_ / corner_cost)
@@ -200,8 +201,9 @@ class OffsetPlanner {
   }
 
   /// The buffers with bytes that are alive at some of these steps.
-  [[nodiscard]] std::vector<std::uint32_t> alive(std::uint64_t first, std::uint64_t last) const {
-    std::vector<std::uint32_t> buffers;
+  [[nodiscard]] DeferredVector<std::uint32_t, Owner> alive(std::uint64_t first,
+                                                           std::uint64_t last) const {
+    DeferredVector<std::uint32_t, Owner> buffers;
     for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
       if (lifetimes_[i].bytes != 0 && lifetimes_[i].first <= last && first <= lifetimes_[i].last)
         buffers.push_back(i);
@@ -210,14 +212,15 @@ class OffsetPlanner {
   }
 
   /// The step with the most bytes of these alive.
-  [[nodiscard]] std::uint64_t first_fullest(const std::vector<std::uint32_t>& buffers) const {
-    std::vector<PlainLifetime> lifetimes;
+  [[nodiscard]] std::uint64_t first_fullest(
+      const DeferredVector<std::uint32_t, Owner>& buffers) const {
+    DeferredVector<PlainLifetime, Owner> lifetimes;
     for (const std::uint32_t buffer : buffers) lifetimes.push_back(lifetimes_[buffer]);
-    return Breadth<>{lifetimes}.fullest();
+    return Breadth<Owner>{lifetimes}.fullest();
   }
 
-  [[nodiscard]] Offsets offsets_of(const CapacitySearch<>& search) const {
-    Offsets plan{std::vector<std::uint64_t>(lifetimes_.size()), 0};
+  [[nodiscard]] Offsets<Owner> offsets_of(const CapacitySearch<Owner>& search) const {
+    Offsets<Owner> plan{DeferredVector<std::uint64_t, Owner>(lifetimes_.size()), 0};
     for (std::uint32_t i = 0; i < packing_.boxes.size(); ++i) {
       plan.offsets[packing_.buffers[i]] = search.offset(i);
       plan.bytes = larger(plan.bytes, search.offset(i) + packing_.boxes[i].bytes);
@@ -225,17 +228,17 @@ class OffsetPlanner {
     return plan;
   }
 
-  std::span<const PlainLifetime> lifetimes_;
-  Breadth<> breadth_;
-  Packing packing_;
-  SearchWatch<> watch_;
+  DeferredSpan<const PlainLifetime, Owner> lifetimes_;
+  Breadth<Owner> breadth_;
+  Packing<Owner> packing_;
+  SearchWatch<Owner> watch_;
   std::uint64_t work_left_;
   std::uint64_t good_enough_ = 0;
-  OffsetPlan best_;
+  Deferred<OffsetPlan, Owner> best_;
   bool has_plan_ = false;
   bool is_exhausted_ = false;  // whether no better plan exists
   bool is_fit_ = false;        // whether only `good_enough_` counts
-  std::vector<std::uint32_t> proof_;
+  DeferredVector<std::uint32_t, Owner> proof_;
 };
 
 }  // namespace allot::detail

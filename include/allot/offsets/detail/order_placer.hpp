@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/best_fit_plan.hpp>
 #include <allot/offsets/detail/gap_index.hpp>
 #include <allot/offsets/detail/lifetime_index.hpp>
@@ -15,17 +16,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
-template <class = void>
+template <class Owner = void>
 class OrderPlacer {
  public:
   /// \param work_left  units that may be spent, and are taken from it
-  OrderPlacer(std::span<const PlainLifetime> lifetimes, const Packing& packing,
+  OrderPlacer(DeferredSpan<const PlainLifetime, Owner> lifetimes, const Packing<Owner>& packing,
               std::uint64_t& work_left)
       : lifetimes_{lifetimes},
         packing_{packing},
@@ -37,10 +36,10 @@ class OrderPlacer {
   }
 
   /// Each to the lowest gap; nothing once one ends beyond `limit`, below 2^62.
-  [[nodiscard]] std::optional<Offsets> place_lowest(const std::vector<std::uint32_t>& order,
-                                                    std::uint64_t limit) {
+  [[nodiscard]] std::optional<Offsets<Owner>> place_lowest(
+      const DeferredVector<std::uint32_t, Owner>& order, std::uint64_t limit) {
     gaps_.clear();
-    Offsets plan{std::vector<std::uint64_t>(lifetimes_.size()), 0};
+    Offsets<Owner> plan{DeferredVector<std::uint64_t, Owner>(lifetimes_.size()), 0};
     for (const std::uint32_t buffer : order) {
       const PlainLifetime& lifetime = lifetimes_[buffer];
       if (lifetime.bytes == 0) continue;
@@ -58,24 +57,24 @@ class OrderPlacer {
   }
 
   /// Each to the tightest gap; nothing if one has no gap below `limit`.
-  [[nodiscard]] std::optional<Offsets> place_tightest(const std::vector<std::uint32_t>& order,
-                                                      std::uint64_t limit) {
+  [[nodiscard]] std::optional<Offsets<Owner>> place_tightest(
+      const DeferredVector<std::uint32_t, Owner>& order, std::uint64_t limit) {
     return place(order, limit, true);
   }
 
   /// `place_lowest` up to 2^64, but n^2 when all are alive together.
-  [[nodiscard]] std::optional<Offsets> place_lowest_wide(const std::vector<std::uint32_t>& order,
-                                                         std::uint64_t limit) {
+  [[nodiscard]] std::optional<Offsets<Owner>> place_lowest_wide(
+      const DeferredVector<std::uint32_t, Owner>& order, std::uint64_t limit) {
     return place(order, limit, false);
   }
 
  private:
   void spend(std::uint64_t units) noexcept { work_left_ -= smaller(work_left_, units); }
 
-  [[nodiscard]] std::optional<Offsets> place(const std::vector<std::uint32_t>& order,
-                                             std::uint64_t limit, bool tightest) {
+  [[nodiscard]] std::optional<Offsets<Owner>> place(
+      const DeferredVector<std::uint32_t, Owner>& order, std::uint64_t limit, bool tightest) {
     index_.clear();
-    Offsets plan{std::vector<std::uint64_t>(lifetimes_.size()), 0};
+    Offsets<Owner> plan{DeferredVector<std::uint64_t, Owner>(lifetimes_.size()), 0};
     for (const std::uint32_t buffer : order) {
       const PlainLifetime& lifetime = lifetimes_[buffer];
       if (lifetime.bytes == 0) continue;
@@ -91,7 +90,7 @@ class OrderPlacer {
 
   /// An offset that no buffer alive with this one has; nothing when it would exceed 64 bits.
   [[nodiscard]] std::optional<std::uint64_t> find(const PlainLifetime& lifetime, bool tightest) {
-    const std::span<const PlacedRange> others = index_.alive_with(lifetime);
+    const DeferredSpan<const PlacedRange, Owner> others = index_.alive_with(lifetime);
     spend((others.size() + 1) * (4 + std::size_t(std::bit_width(others.size()))));
     std::uint64_t end = 0;
     std::uint64_t least = largest_of<std::uint64_t>;
@@ -114,11 +113,11 @@ class OrderPlacer {
     return start;
   }
 
-  std::span<const PlainLifetime> lifetimes_;
-  const Packing& packing_;
-  std::vector<std::uint32_t> box_of_;  // of each buffer that has bytes
-  LifetimeIndex<> index_;
-  GapIndex<> gaps_;
+  DeferredSpan<const PlainLifetime, Owner> lifetimes_;
+  const Packing<Owner>& packing_;
+  DeferredVector<std::uint32_t, Owner> box_of_;  // of each buffer that has bytes
+  LifetimeIndex<Owner> index_;
+  GapIndex<Owner> gaps_;
   std::uint64_t& work_left_;
 };
 

@@ -7,13 +7,12 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/breadth.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <vector>
 
 namespace allot::detail {
 
@@ -40,19 +39,20 @@ struct SectionSpan {
 };
 
 /// The buffers that have bytes.
+template <class Owner = void>
 struct Packing {
-  std::vector<Box> boxes;
-  std::vector<std::uint32_t> buffers;  ///< of each box: which of the lifetimes it is
-  std::vector<std::uint64_t> totals;   ///< of each section: the bytes of its boxes
+  DeferredVector<Box, Owner> boxes;
+  DeferredVector<std::uint32_t, Owner> buffers;  ///< of each box: which of the lifetimes it is
+  DeferredVector<std::uint64_t, Owner> totals;   ///< of each section: the bytes of its boxes
 };
 
-template <class = void>
-[[nodiscard]] Packing make_packing(std::span<const PlainLifetime> lifetimes) {
-  Packing packing;
-  std::vector<std::uint32_t> box_of(lifetimes.size());
+template <class Owner = void>
+[[nodiscard]] Packing<Owner> make_packing(DeferredSpan<const PlainLifetime, Owner> lifetimes) {
+  Packing<Owner> packing;
+  DeferredVector<std::uint32_t, Owner> box_of(lifetimes.size());
   bool is_open = false;  // whether the last change began a lifetime
   std::uint64_t alive = 0;
-  for (const LifetimeChange& change : changes_of(lifetimes)) {
+  for (const LifetimeChange& change : changes_of<Owner>(lifetimes)) {
     const PlainLifetime& lifetime = lifetimes[change.buffer];
     if (lifetime.bytes == 0) continue;
     if (!change.begins) {

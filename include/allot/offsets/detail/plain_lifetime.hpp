@@ -3,11 +3,10 @@
 /// `PlainLifetime`: what every planner needs to know of a `Lifetime`, in half a cache line.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/lifetime.hpp>
 
 #include <cstdint>
-#include <span>
-#include <vector>
 
 namespace allot::detail {
 
@@ -18,9 +17,10 @@ struct PlainLifetime {
   std::uint64_t alignment;
 };
 
-template <class = void>
-[[nodiscard]] std::vector<PlainLifetime> plain(std::span<const Lifetime> lifetimes) {
-  std::vector<PlainLifetime> result;
+template <class Owner = void>
+[[nodiscard]] DeferredVector<PlainLifetime, Owner> plain(
+    DeferredSpan<const Lifetime, Owner> lifetimes) {
+  DeferredVector<PlainLifetime, Owner> result;
   result.reserve(lifetimes.size());
   for (const Lifetime& each : lifetimes)
     result.push_back({each.bytes, each.first, each.last, each.alignment});

@@ -3,6 +3,7 @@
 /// The orders that buffers are placed in.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/offsets/offset_plan.hpp>
 #include <allot/os/algorithm.hpp>
@@ -10,17 +11,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
 /// \param breadths  the most bytes alive while each buffer is
-template <class = void>
-[[nodiscard]] std::vector<std::uint32_t> order_of(std::span<const PlainLifetime> lifetimes,
-                                                  std::span<const std::uint64_t> breadths,
-                                                  PlanOrder name) {
+template <class Owner = void>
+[[nodiscard]] DeferredVector<std::uint32_t, Owner> order_of(
+    DeferredSpan<const PlainLifetime, Owner> lifetimes,
+    DeferredSpan<const std::uint64_t, Owner> breadths, PlanOrder name) {
   const auto key = [&](std::uint32_t buffer) -> std::pair<double, double> {
     const PlainLifetime& lifetime = lifetimes[buffer];
     const auto bytes = static_cast<double>(lifetime.bytes);
@@ -38,10 +37,10 @@ template <class = void>
         return {-static_cast<double>(lifetime.first), steps};
     }
   };
-  std::vector<std::pair<double, double>> keys;
+  DeferredVector<std::pair<double, double>, Owner> keys;
   keys.reserve(lifetimes.size());
   for (std::uint32_t i = 0; i < lifetimes.size(); ++i) keys.push_back(key(i));
-  std::vector<std::uint32_t> order(lifetimes.size());
+  DeferredVector<std::uint32_t, Owner> order(lifetimes.size());
   std::iota(order.begin(), order.end(), 0U);
   std::stable_sort(order.begin(), order.end(),
                    [&](std::uint32_t a, std::uint32_t b) { return keys[a] > keys[b]; });

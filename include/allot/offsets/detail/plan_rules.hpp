@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/offsets/detail/breadth.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
@@ -16,13 +17,12 @@
 #include <optional>
 #include <span>
 #include <stdexcept>
-#include <vector>
 
 namespace allot::detail {
 
 /// Returns whether lifetimes ask for anything beyond size, time and alignment, in one memory.
-template <class = void>
-[[nodiscard]] bool has_rules(std::span<const Lifetime> lifetimes,
+template <class Owner = void>
+[[nodiscard]] bool has_rules(DeferredSpan<const Lifetime, Owner> lifetimes,
                              const OffsetPlanOptions& options) {
   if (options.capacities.size() > 1) return true;
   return std::any_of(lifetimes.begin(), lifetimes.end(), [&](const Lifetime& each) {
@@ -34,9 +34,9 @@ template <class = void>
 /// What to search with. A single memory's capacity is compared with the plan: plans beyond it are
 /// made lower, rather than refused. Not where waits have a price, as a plan may then be higher than
 /// it must.
-template <class = void>
-[[nodiscard]] OffsetPlanOptions search_options(const OffsetPlanOptions& options) {
-  OffsetPlanOptions search = options;
+template <class Owner = void>
+[[nodiscard]] Deferred<OffsetPlanOptions, Owner> search_options(const OffsetPlanOptions& options) {
+  Deferred<OffsetPlanOptions, Owner> search = options;
   if (search.capacities.size() == 1 && search.stream_wait_bytes == 0)
     search.capacities.front() = largest_of<std::uint64_t>;
   return search;
@@ -51,10 +51,10 @@ template <class... Parts>
   throw std::invalid_argument{text.c_str()};
 }
 
-template <class = void>
+template <class Owner = void>
 class PlanRules {
  public:
-  PlanRules(std::span<const Lifetime> lifetimes, const OffsetPlanOptions& options)
+  PlanRules(DeferredSpan<const Lifetime, Owner> lifetimes, const OffsetPlanOptions& options)
       : lifetimes_{lifetimes}, capacities_{options.capacities} {
     if (capacities_.empty()) capacities_.push_back(largest_of<std::uint64_t>);
     for (std::size_t m = 0; m < capacities_.size(); ++m) all_.push_back(m);
@@ -89,8 +89,9 @@ class PlanRules {
     return capacities_[memory];
   }
   /// The memories that may hold a buffer, the preferred one first.
-  [[nodiscard]] std::span<const std::size_t> memories_of(std::uint32_t buffer) const noexcept {
-    const std::vector<std::size_t>& own = lifetimes_[buffer].memories;
+  [[nodiscard]] DeferredSpan<const std::size_t, Owner> memories_of(
+      std::uint32_t buffer) const noexcept {
+    const DeferredVector<std::size_t, Owner>& own = lifetimes_[buffer].memories;
     return own.empty() ? std::span{all_} : std::span{own};
   }
   /// The buffer whose place this one may take; both are alive at one step, and no longer.
@@ -109,7 +110,8 @@ class PlanRules {
     std::uint32_t buffer;
   };
   /// The buffers that may take the place of this one, the largest first.
-  [[nodiscard]] std::span<const Replacer> replacers_of(std::uint32_t buffer) const noexcept {
+  [[nodiscard]] DeferredSpan<const Replacer, Owner> replacers_of(
+      std::uint32_t buffer) const noexcept {
     const auto [begin, end] = std::equal_range(
         replacers_.begin(), replacers_.end(), Replacer{buffer, 0},
         [](const Replacer& a, const Replacer& b) { return a.replaced < b.replaced; });
@@ -133,8 +135,8 @@ class PlanRules {
   }
 
   /// Of those that have their place, the one that ends last in each memory: in the order given.
-  [[nodiscard]] std::vector<std::uint32_t> last_places() const {
-    std::vector<std::uint32_t> last;
+  [[nodiscard]] DeferredVector<std::uint32_t, Owner> last_places() const {
+    DeferredVector<std::uint32_t, Owner> last;
     for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
       if (!has_place(i)) continue;
       const auto other = std::find_if(last.begin(), last.end(), [&](std::uint32_t each) {
@@ -157,7 +159,7 @@ class PlanRules {
 
   /// The most bytes, at one step, of the buffers that can be in these memories only, each place
   /// counted once that buffers may share.
-  [[nodiscard]] Most most_alive(std::span<const std::size_t> memories) const {
+  [[nodiscard]] Most most_alive(DeferredSpan<const std::size_t, Owner> memories) const {
     const auto counts = [&](std::uint32_t buffer) {
       const auto allowed = memories_of(buffer);
       return std::all_of(allowed.begin(), allowed.end(), [&](std::size_t memory) {
@@ -166,7 +168,7 @@ class PlanRules {
     };
     // Of each buffer, the largest of those that count and may take its place: the others may be
     // elsewhere, and at most one of all takes it.
-    std::vector<std::uint32_t> sharer(lifetimes_.size(), largest_of<std::uint32_t>);
+    DeferredVector<std::uint32_t, Owner> sharer(lifetimes_.size(), largest_of<std::uint32_t>);
     for (const Replacer& each : replacers_) {
       if (sharer[each.replaced] == largest_of<std::uint32_t> && counts(each.buffer))
         sharer[each.replaced] = each.buffer;
@@ -176,8 +178,8 @@ class PlanRules {
     std::uint64_t shared = 0;  // of what is alive, at that step only
     std::uint64_t step = 0;    // at which the last buffer began
     bool is_open = false;      // whether nothing has ended since
-    const std::vector<PlainLifetime> plain_lifetimes = plain(lifetimes_);
-    for (const LifetimeChange& change : changes_of(std::span{plain_lifetimes})) {
+    const DeferredVector<PlainLifetime, Owner> plain_lifetimes = plain<Owner>(lifetimes_);
+    for (const LifetimeChange& change : changes_of<Owner>(plain_lifetimes)) {
       if (!counts(change.buffer)) continue;
       const std::uint64_t bytes = lifetimes_[change.buffer].bytes;
       if (!change.begins) {
@@ -209,7 +211,7 @@ class PlanRules {
   }
 
   void check_memories(std::uint32_t buffer, std::size_t given) const {
-    const std::vector<std::size_t>& memories = lifetimes_[buffer].memories;
+    const DeferredVector<std::size_t, Owner>& memories = lifetimes_[buffer].memories;
     for (std::size_t i = 0; i < memories.size(); ++i) {
       if (memories[i] >= given)
         throw_bad_rule(buffer, "names memory ", memories[i], ", but there are ", given,
@@ -258,9 +260,10 @@ class PlanRules {
         return *lifetimes_[a].fixed_offset < *lifetimes_[b].fixed_offset;
       return a < b;
     };
-    std::vector<std::uint32_t> alive;  // by place: all apart, but for those that share one
-    const std::vector<PlainLifetime> plain_lifetimes = plain(lifetimes_);
-    for (const LifetimeChange& change : changes_of(std::span{plain_lifetimes})) {
+    DeferredVector<std::uint32_t, Owner>
+        alive;  // by place: all apart, but for those that share one
+    const DeferredVector<PlainLifetime, Owner> plain_lifetimes = plain<Owner>(lifetimes_);
+    for (const LifetimeChange& change : changes_of<Owner>(plain_lifetimes)) {
       const std::uint32_t i = change.buffer;
       if (!has_place(i)) continue;
       const auto at = std::lower_bound(alive.begin(), alive.end(), i, is_before);
@@ -300,10 +303,10 @@ class PlanRules {
                    other.bytes, " bytes");
   }
 
-  std::span<const Lifetime> lifetimes_;
-  std::vector<std::uint64_t> capacities_;
-  std::vector<std::size_t> all_;
-  std::vector<Replacer> replacers_;  // by what they replace, then by size
+  DeferredSpan<const Lifetime, Owner> lifetimes_;
+  DeferredVector<std::uint64_t, Owner> capacities_;
+  DeferredVector<std::size_t, Owner> all_;
+  DeferredVector<Replacer, Owner> replacers_;  // by what they replace, then by size
   bool has_places_ = false;
   bool has_streams_ = false;
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/lifetime_index.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/offsets/detail/plan_rules.hpp>
@@ -14,18 +15,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
 /// What came of placing all buffers.
+template <class Owner = void>
 struct RulePlan {
-  std::vector<std::uint64_t> offsets;
-  std::vector<std::size_t> memories;
-  std::vector<std::uint64_t> memory_bytes;
-  std::vector<std::uint32_t> refused;  ///< for which no memory had room
+  DeferredVector<std::uint64_t, Owner> offsets;
+  DeferredVector<std::size_t, Owner> memories;
+  DeferredVector<std::uint64_t, Owner> memory_bytes;
+  DeferredVector<std::uint32_t, Owner> refused;  ///< for which no memory had room
   std::uint64_t refused_bytes = 0;
   std::uint64_t bytes = 0;  ///< of all memories
   std::uint64_t waits = 0;  ///< between streams, if they have a price
@@ -36,11 +36,11 @@ struct RulePlan {
 /// How often a buffer's stream waits for another one that had some of its bytes before, each once.
 /// \param memories  of each buffer; empty: all in one
 /// Complexity: n log n for each stream.
-template <class = void>
-[[nodiscard]] std::uint64_t stream_waits(std::span<const Lifetime> lifetimes,
-                                         std::span<const std::uint64_t> offsets,
-                                         std::span<const std::size_t> memories) {
-  std::vector<std::uint32_t> streams;
+template <class Owner = void>
+[[nodiscard]] std::uint64_t stream_waits(DeferredSpan<const Lifetime, Owner> lifetimes,
+                                         DeferredSpan<const std::uint64_t, Owner> offsets,
+                                         DeferredSpan<const std::size_t, Owner> memories) {
+  DeferredVector<std::uint32_t, Owner> streams;
   for (const Lifetime& each : lifetimes) {
     if (streams.empty() || each.stream != streams.back()) streams.push_back(each.stream);
   }
@@ -52,7 +52,7 @@ template <class = void>
   const auto place_of = [&](std::size_t i, std::uint64_t bytes) {
     return Place{memories.empty() ? 0 : memories[i], offsets[i] + bytes};
   };
-  std::vector<Place> places;
+  DeferredVector<Place, Owner> places;
   for (std::size_t i = 0; i < lifetimes.size(); ++i) {
     if (lifetimes[i].bytes == 0) continue;
     places.push_back(place_of(i, 0));
@@ -63,8 +63,8 @@ template <class = void>
   std::size_t leaves = 1;
   while (leaves < places.size()) leaves *= 2;
   // The earliest last use by one stream: of what covers a node, and of that and all below it.
-  std::vector<std::uint64_t> own(2 * leaves);
-  std::vector<std::uint64_t> below(2 * leaves);
+  DeferredVector<std::uint64_t, Owner> own(2 * leaves);
+  DeferredVector<std::uint64_t, Owner> below(2 * leaves);
   const auto visit_nodes = [&](std::size_t i, auto visit) {
     const auto leaf = [&](const Place& place) {
       return leaves + static_cast<std::size_t>(
@@ -103,24 +103,24 @@ template <class = void>
   return waits;
 }
 
-template <class = void>
+template <class Owner = void>
 class RulePlacer {
  public:
   /// \param work_left  units that may be spent, and are taken from it
-  RulePlacer(std::span<const Lifetime> lifetimes, const PlanRules<>& rules,
+  RulePlacer(DeferredSpan<const Lifetime, Owner> lifetimes, const PlanRules<Owner>& rules,
              std::uint64_t wait_bytes, std::uint64_t& work_left)
       : lifetimes_{lifetimes},
         rules_{rules},
-        plain_{plain(lifetimes)},
+        plain_{plain<Owner>(lifetimes)},
         wait_bytes_{rules.has_streams() ? wait_bytes : 0},
-        index_(rules.memories(), LifetimeIndex<>{plain_}),
+        index_(rules.memories(), LifetimeIndex<Owner>{plain_}),
         placed_(rules.memories()),
         work_left_{work_left} {}
 
   /// Those that have a place first, then the others in this order. Nothing if the work ends, unless
   /// `must_end` says that it may not.
-  [[nodiscard]] std::optional<RulePlan> place(const std::vector<std::uint32_t>& order,
-                                              bool shares_places, bool must_end) {
+  [[nodiscard]] std::optional<RulePlan<Owner>> place(
+      const DeferredVector<std::uint32_t, Owner>& order, bool shares_places, bool must_end) {
     for (auto& index : index_) index.clear();
     for (auto& placed : placed_) placed.clear();
     // Waits are priced by what is placed, n^2: not in a plan that must come to an end.
@@ -150,7 +150,7 @@ class RulePlacer {
     for (const std::uint64_t bytes : plan_.memory_bytes)
       plan_.bytes = checked_add(plan_.bytes, bytes).value_or(largest_of<std::uint64_t>);
     if (wait_bytes_ != 0) {
-      plan_.waits = stream_waits<>(lifetimes_, plan_.offsets, plan_.memories);
+      plan_.waits = stream_waits<Owner>(lifetimes_, plan_.offsets, plan_.memories);
       spend(lifetimes_.size());
     }
     return std::move(plan_);
@@ -173,8 +173,9 @@ class RulePlacer {
     if (prices_waits_) placed_[memory].push_back(buffer);
   }
 
-  [[nodiscard]] std::span<const PlacedRange> alive_with(std::uint32_t buffer, std::size_t memory) {
-    const std::span<const PlacedRange> others = index_[memory].alive_with(plain_[buffer]);
+  [[nodiscard]] DeferredSpan<const PlacedRange, Owner> alive_with(std::uint32_t buffer,
+                                                                  std::size_t memory) {
+    const DeferredSpan<const PlacedRange, Owner> others = index_[memory].alive_with(plain_[buffer]);
     spend((others.size() + 1) * (4 + std::size_t(std::bit_width(others.size()))));
     return others;
   }
@@ -264,15 +265,16 @@ class RulePlacer {
     return waits;
   }
 
-  std::span<const Lifetime> lifetimes_;
-  const PlanRules<>& rules_;
-  std::vector<PlainLifetime> plain_;
+  DeferredSpan<const Lifetime, Owner> lifetimes_;
+  const PlanRules<Owner>& rules_;
+  DeferredVector<PlainLifetime, Owner> plain_;
   std::uint64_t wait_bytes_;
   bool prices_waits_ = false;
-  std::vector<LifetimeIndex<>> index_;              // of each memory
-  std::vector<std::vector<std::uint32_t>> placed_;  // in each memory, if waits count
-  std::vector<std::uint32_t> streams_;
-  RulePlan plan_;
+  DeferredVector<LifetimeIndex<Owner>, Owner> index_;  // of each memory
+  DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner>
+      placed_;  // in each memory, if waits count
+  DeferredVector<std::uint32_t, Owner> streams_;
+  RulePlan<Owner> plan_;
   std::uint64_t& work_left_;
 };
 

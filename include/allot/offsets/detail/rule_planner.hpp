@@ -9,6 +9,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/breadth.hpp>
 #include <allot/offsets/detail/offset_planner.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
@@ -23,17 +24,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
-template <class = void>
+template <class Owner = void>
 class RulePlanner {
  public:
   /// \param good_enough  a plan of that many bytes ends the search
-  RulePlanner(std::span<const Lifetime> lifetimes, const OffsetPlanOptions& options,
+  RulePlanner(DeferredSpan<const Lifetime, Owner> lifetimes, const OffsetPlanOptions& options,
               std::uint64_t good_enough)
       : lifetimes_{lifetimes},
         options_{options},
@@ -44,20 +43,20 @@ class RulePlanner {
         work_left_{smaller(options.work, most_wheel_work)},
         placer_{lifetimes, rules_, options.stream_wait_bytes, work_left_} {}
 
-  [[nodiscard]] const PlanRules<>& rules() const noexcept { return rules_; }
+  [[nodiscard]] const PlanRules<Owner>& rules() const noexcept { return rules_; }
   [[nodiscard]] std::uint64_t lower_bound() const noexcept { return lower_bound_; }
 
   /// The best plan there is, as far as the work reaches; nothing if some buffer had no room.
-  [[nodiscard]] std::optional<OffsetPlan> plan() {
+  [[nodiscard]] std::optional<Deferred<OffsetPlan, Owner>> plan() {
     turn_the_wheel();
     if (!best_ || !best_->is_whole()) return std::nullopt;
     refine();
-    OffsetPlan plan;
+    Deferred<OffsetPlan, Owner> plan;
     plan.lower_bound = lower_bound_;
     plan.order = PlanOrder::rules;
     plan.bytes = best_->bytes;
     plan.is_cut_short = best_->bytes > good_enough_ || best_->waits != 0;
-    plan.stream_waits = stream_waits<>(lifetimes_, best_->offsets, best_->memories);
+    plan.stream_waits = stream_waits<Owner>(lifetimes_, best_->offsets, best_->memories);
     for (const Lifetime& each : lifetimes_) {
       if (each.bytes != 0) plan.alignment = larger(plan.alignment, each.alignment);
     }
@@ -94,17 +93,17 @@ class RulePlanner {
   }
 
   /// What buffers without room weigh most, then bytes with the price of waits.
-  [[nodiscard]] bool is_better(const RulePlan& a, const RulePlan& b) const {
+  [[nodiscard]] bool is_better(const RulePlan<Owner>& a, const RulePlan<Owner>& b) const {
     if (a.refused_bytes != b.refused_bytes) return a.refused_bytes < b.refused_bytes;
     return cost(a) < cost(b);
   }
-  [[nodiscard]] std::uint64_t cost(const RulePlan& plan) const {
+  [[nodiscard]] std::uint64_t cost(const RulePlan<Owner>& plan) const {
     const auto price = checked_multiply(plan.waits, options_.stream_wait_bytes);
     const auto cost = price ? checked_add(*price, plan.bytes) : std::nullopt;
     return cost.value_or(largest_of<std::uint64_t>);
   }
 
-  bool try_order(const std::vector<std::uint32_t>& order, bool shares_places) {
+  bool try_order(const DeferredVector<std::uint32_t, Owner>& order, bool shares_places) {
     auto plan = placer_.place(order, shares_places, !best_);  // there is a plan whatever the work
     if (!plan) return false;
     last_ = std::move(*plan);
@@ -115,19 +114,19 @@ class RulePlanner {
   }
 
   void turn_the_wheel() {
-    const std::vector<PlainLifetime> all = plain(lifetimes_);
-    const std::vector<std::uint64_t> breadths = Breadth<>{all}.of(all);
+    const DeferredVector<PlainLifetime, Owner> all = plain<Owner>(lifetimes_);
+    const DeferredVector<std::uint64_t, Owner> breadths = Breadth<Owner>{all}.of(all);
     for (const PlanOrder name : {PlanOrder::breadth, PlanOrder::size, PlanOrder::duration,
                                  PlanOrder::area, PlanOrder::time}) {
       for (const bool shares_places : {true, false}) {
         if (best_ && is_done()) return;
         const bool is_first = !best_;
-        const auto order = order_of(std::span<const PlainLifetime>{all}, breadths, name);
+        const auto order = order_of<Owner>(all, breadths, name);
         try_order(order, shares_places);
         if (is_first && rules_.has_streams() && !is_done()) try_order(order, shares_places);
       }
     }
-    std::vector<std::uint32_t> order = order_;
+    DeferredVector<std::uint32_t, Owner> order = order_;
     last_ = *best_;
     for (std::uint64_t idle = 0; idle < most_idle_turns && !is_done(); ++idle) {
       squeak(order);
@@ -140,8 +139,8 @@ class RulePlanner {
   }
 
   /// What had no room comes first, and what lies on top, or is one in some, earlier.
-  void squeak(std::vector<std::uint32_t>& order) {
-    std::vector<std::uint8_t> is_refused(lifetimes_.size());
+  void squeak(DeferredVector<std::uint32_t, Owner>& order) {
+    DeferredVector<std::uint8_t, Owner> is_refused(lifetimes_.size());
     for (const std::uint32_t i : last_.refused) is_refused[i] = 1;
     for (std::size_t at = 0; at < order.size(); ++at) {
       const std::uint32_t buffer = order[at];
@@ -171,8 +170,8 @@ class RulePlanner {
     if (!rules_.has_replacements() && !is_cut_short) plan_each_memory();
   }
 
-  [[nodiscard]] OffsetPlanOptions rest_of_work(std::uint64_t parts) const {
-    OffsetPlanOptions options;
+  [[nodiscard]] Deferred<OffsetPlanOptions, Owner> rest_of_work(std::uint64_t parts) const {
+    Deferred<OffsetPlanOptions, Owner> options;
     options.work = work_after_wheel() / parts;
     options.stop = options_.stop;
     return options;
@@ -180,9 +179,9 @@ class RulePlanner {
 
   /// Buffers that take each other's places are one buffer of the first one's size.
   void plan_shared_as_one() {
-    std::vector<std::uint32_t> one_of(lifetimes_.size());
-    std::vector<PlainLifetime> all = plain(lifetimes_);
-    std::vector<std::uint32_t> by_first(lifetimes_.size());
+    DeferredVector<std::uint32_t, Owner> one_of(lifetimes_.size());
+    DeferredVector<PlainLifetime, Owner> all = plain<Owner>(lifetimes_);
+    DeferredVector<std::uint32_t, Owner> by_first(lifetimes_.size());
     for (std::uint32_t i = 0; i < by_first.size(); ++i) by_first[i] = one_of[i] = i;
     std::stable_sort(by_first.begin(), by_first.end(),
                      [&](std::uint32_t a, std::uint32_t b) { return all[a].first < all[b].first; });
@@ -199,9 +198,9 @@ class RulePlanner {
       all[one].last = all[i].last;
       all[i].bytes = 0;
     }
-    const OffsetPlanOptions options = rest_of_work(1);
-    OffsetPlanner<> planner{all, options};
-    const OffsetPlan plan = planner.plan();
+    const Deferred<OffsetPlanOptions, Owner> options = rest_of_work(1);
+    OffsetPlanner<Owner> planner{all, options};
+    const Deferred<OffsetPlan, Owner> plan = planner.plan();
     if (plan.bytes >= best_->bytes) return;
     best_->bytes = plan.bytes;
     best_->memory_bytes[0] = plan.bytes;
@@ -209,10 +208,10 @@ class RulePlanner {
   }
 
   void plan_each_memory() {
-    const OffsetPlanOptions options = rest_of_work(rules_.memories());
+    const Deferred<OffsetPlanOptions, Owner> options = rest_of_work(rules_.memories());
     for (std::size_t m = 0; m < rules_.memories(); ++m) {
-      std::vector<PlainLifetime> held;
-      std::vector<std::uint32_t> buffers;
+      DeferredVector<PlainLifetime, Owner> held;
+      DeferredVector<std::uint32_t, Owner> buffers;
       for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
         if (best_->memories[i] != m || lifetimes_[i].bytes == 0) continue;
         const Lifetime& each = lifetimes_[i];
@@ -220,8 +219,8 @@ class RulePlanner {
         buffers.push_back(i);
       }
       if (held.empty()) continue;
-      OffsetPlanner<> planner{held, options};
-      const OffsetPlan plan = planner.plan();
+      OffsetPlanner<Owner> planner{held, options};
+      const Deferred<OffsetPlan, Owner> plan = planner.plan();
       if (plan.bytes >= best_->memory_bytes[m]) continue;
       best_->bytes -= best_->memory_bytes[m] - plan.bytes;
       best_->memory_bytes[m] = plan.bytes;
@@ -229,17 +228,17 @@ class RulePlanner {
     }
   }
 
-  std::span<const Lifetime> lifetimes_;
+  DeferredSpan<const Lifetime, Owner> lifetimes_;
   const OffsetPlanOptions& options_;
-  PlanRules<> rules_;
+  PlanRules<Owner> rules_;
   std::uint64_t lower_bound_;
   std::uint64_t good_enough_;
-  SearchWatch<> watch_;
+  SearchWatch<Owner> watch_;
   std::uint64_t work_left_;
-  RulePlacer<> placer_;
-  std::optional<RulePlan> best_;
-  RulePlan last_;
-  std::vector<std::uint32_t> order_;  // that made `best_`
+  RulePlacer<Owner> placer_;
+  std::optional<RulePlan<Owner>> best_;
+  RulePlan<Owner> last_;
+  DeferredVector<std::uint32_t, Owner> order_;  // that made `best_`
   std::uint64_t random_ = 1;
 };
 

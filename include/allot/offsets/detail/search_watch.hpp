@@ -10,7 +10,7 @@
 
 namespace allot::detail {
 
-template <class = void>
+template <class Owner = void>
 class SearchWatch {
  public:
   SearchWatch(const OffsetPlanOptions& options, std::uint64_t total_work)

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/bit_rows.hpp>
 #include <allot/offsets/detail/packing.hpp>
 #include <allot/os/algorithm.hpp>
@@ -21,17 +22,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
-template <class = void>
+template <class Owner = void>
 class Skyline {
  public:
   /// A point of the search to come back to.
   using Mark = std::size_t;
 
-  explicit Skyline(const Packing& packing)
+  explicit Skyline(const Packing<Owner>& packing)
       : packing_{packing},
         overlapping_{packing.boxes.size(), packing.boxes.size()},
         alive_{packing.totals.size(), packing.boxes.size()},
@@ -100,7 +100,7 @@ class Skyline {
   /// returns false.
   template <class Visit>
   bool visit_unplaced(std::uint32_t section, Visit visit) const {
-    return visit_common(alive_.row(section), unplaced_, visit);
+    return visit_common<Owner>(alive_.row(section), unplaced_, visit);
   }
 
   /// Returns whether the box, at its least offset, would stand on something.
@@ -257,14 +257,14 @@ class Skyline {
   }
 
   /// No box of these is below `height` any more.
-  void lift(BitWords boxes, std::uint64_t height) {
-    visit_common(boxes, unplaced_, [&](std::uint32_t i) {
+  void lift(BitWords<Owner> boxes, std::uint64_t height) {
+    visit_common<Owner>(boxes, unplaced_, [&](std::uint32_t i) {
       ++work_;
       const std::uint64_t offset = align(height, packing_.boxes[i]);
       if (offset <= least_[i]) return true;
       changes_.push_back({Change::Kind::lifted, i, least_[i], 0});
       least_[i] = offset;
-      const BitWords sections = spanned_.row(i);
+      const BitWords<Owner> sections = spanned_.row(i);
       for (std::size_t k = 0; k < changed_.size(); ++k) changed_[k] |= sections[k];
       return true;
     });
@@ -365,22 +365,23 @@ class Skyline {
     return false;
   }
 
-  const Packing& packing_;
-  BitRows overlapping_;  // of each box: the boxes alive with it
-  BitRows alive_;        // of each section: its boxes
-  BitRows spanned_;      // of each box: its sections
-  std::vector<std::uint64_t> failures_;
+  const Packing<Owner>& packing_;
+  BitRows<Owner> overlapping_;  // of each box: the boxes alive with it
+  BitRows<Owner> alive_;        // of each section: its boxes
+  BitRows<Owner> spanned_;      // of each box: its sections
+  DeferredVector<std::uint64_t, Owner> failures_;
   std::uint64_t capacity_ = 0;
-  std::vector<std::uint64_t> floors_;    // of each section: nothing more goes below
-  std::vector<std::uint64_t> tops_;      // of each section: the end of what is placed
-  std::vector<std::uint64_t> left_;      // of each section: bytes to place
-  std::vector<std::uint32_t> crossing_;  // of each section: boxes to place that go on in the next
-  std::vector<std::uint64_t> least_;     // of each box
-  std::vector<std::uint64_t> offsets_;   // of each box
-  std::vector<std::uint64_t> unplaced_;  // bits of boxes
-  std::vector<std::uint64_t> changed_;   // bits of sections to check
-  std::vector<Change> changes_;
-  std::vector<Released> released_;
+  DeferredVector<std::uint64_t, Owner> floors_;  // of each section: nothing more goes below
+  DeferredVector<std::uint64_t, Owner> tops_;    // of each section: the end of what is placed
+  DeferredVector<std::uint64_t, Owner> left_;    // of each section: bytes to place
+  DeferredVector<std::uint32_t, Owner>
+      crossing_;  // of each section: boxes to place that go on in the next
+  DeferredVector<std::uint64_t, Owner> least_;     // of each box
+  DeferredVector<std::uint64_t, Owner> offsets_;   // of each box
+  DeferredVector<std::uint64_t, Owner> unplaced_;  // bits of boxes
+  DeferredVector<std::uint64_t, Owner> changed_;   // bits of sections to check
+  DeferredVector<Change, Owner> changes_;
+  DeferredVector<Released, Owner> released_;
   SectionSpan conflict_{0, 0};
   std::uint64_t hash_ = 0;
   std::uint64_t work_ = 0;

@@ -7,27 +7,26 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/offsets/detail/breadth.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
 #include <allot/os/algorithm.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <vector>
 
 namespace allot::detail {
 
-template <class = void>
+template <class Owner = void>
 class SpillSearch {
  public:
   /// \param capacity  bytes that may be alive at a step
-  SpillSearch(std::span<const PlainLifetime> lifetimes, std::uint64_t capacity)
+  SpillSearch(DeferredSpan<const PlainLifetime, Owner> lifetimes, std::uint64_t capacity)
       : lifetimes_{lifetimes}, steps_of_(lifetimes.size()), state_(lifetimes.size()) {
-    std::vector<std::uint32_t> alive;
+    DeferredVector<std::uint32_t, Owner> alive;
     std::uint64_t bytes = 0;
     bool is_open = false;  // whether something has begun since the last end
-    for (const LifetimeChange& change : changes_of(lifetimes)) {
+    for (const LifetimeChange& change : changes_of<Owner>(lifetimes)) {
       if (lifetimes[change.buffer].bytes == 0) continue;
       if (change.begins) {
         alive.push_back(change.buffer);
@@ -49,13 +48,13 @@ class SpillSearch {
 
   /// Buffers of the fewest bytes, and of those the fewest, whose absence lets every step fit.
   /// \param nodes  how many choices to look at; `is_proven` says whether they were enough
-  [[nodiscard]] std::vector<std::uint32_t> run(std::uint64_t nodes) {
+  [[nodiscard]] DeferredVector<std::uint32_t, Owner> run(std::uint64_t nodes) {
     nodes_ = nodes;
     if (is_exact()) {
       choose_greedily();
       descend(0, 0);
     }
-    std::vector<std::uint32_t> result = best_;
+    DeferredVector<std::uint32_t, Owner> result = best_;
     std::sort(result.begin(), result.end());
     return result;
   }
@@ -70,12 +69,12 @@ class SpillSearch {
   [[nodiscard]] bool is_exact() const noexcept { return lifetimes_.size() <= most_exact; }
 
   struct Step {
-    std::vector<std::uint32_t> alive;  // the largest first
+    DeferredVector<std::uint32_t, Owner> alive;  // the largest first
     std::uint64_t excess;
   };
   enum class State : std::uint8_t { open, spilled, kept };
 
-  void add_step(std::vector<std::uint32_t> alive, std::uint64_t excess) {
+  void add_step(DeferredVector<std::uint32_t, Owner> alive, std::uint64_t excess) {
     std::sort(alive.begin(), alive.end(), [&](std::uint32_t a, std::uint32_t b) {
       return lifetimes_[a].bytes != lifetimes_[b].bytes ? lifetimes_[a].bytes > lifetimes_[b].bytes
                                                         : a < b;
@@ -86,7 +85,7 @@ class SpillSearch {
   }
 
   /// For good: the smallest that is enough, or the largest until it is. Returns their bytes.
-  std::uint64_t spill_at_once(std::vector<std::uint32_t>& alive, std::uint64_t excess) {
+  std::uint64_t spill_at_once(DeferredVector<std::uint32_t, Owner>& alive, std::uint64_t excess) {
     auto enough = alive.end();
     for (auto each = alive.begin(); each != alive.end(); ++each) {
       const std::uint64_t bytes = lifetimes_[*each].bytes;
@@ -128,7 +127,7 @@ class SpillSearch {
   }
 
   /// What each of its steps had too much before, so that it can be taken back.
-  using Before = std::vector<std::uint64_t>;
+  using Before = DeferredVector<std::uint64_t, Owner>;
 
   [[nodiscard]] Before spill(std::uint32_t buffer) {
     state_[buffer] = State::spilled;
@@ -154,7 +153,7 @@ class SpillSearch {
 
   /// The smallest that is enough for the worst step, or the largest.
   void choose_greedily() {
-    std::vector<Before> taken;
+    DeferredVector<Before, Owner> taken;
     std::uint64_t bytes = 0;
     while (const Step* const step = worst()) {
       std::uint32_t choice = 0;
@@ -183,7 +182,7 @@ class SpillSearch {
       if (bytes < best_bytes_ || (bytes == best_bytes_ && count < best_.size())) keep_choice(bytes);
       return;
     }
-    std::vector<std::uint32_t> kept;
+    DeferredVector<std::uint32_t, Owner> kept;
     std::uint64_t open = 0;
     for (const std::uint32_t buffer : step->alive)
       open += state_[buffer] == State::open ? lifetimes_[buffer].bytes : 0;
@@ -203,12 +202,12 @@ class SpillSearch {
     for (const std::uint32_t buffer : kept) state_[buffer] = State::open;
   }
 
-  std::span<const PlainLifetime> lifetimes_;
-  std::vector<Step> steps_;  // that have too much
-  std::vector<std::vector<std::uint32_t>> steps_of_;
-  std::vector<State> state_;
-  std::vector<std::uint32_t> chosen_;
-  std::vector<std::uint32_t> best_;
+  DeferredSpan<const PlainLifetime, Owner> lifetimes_;
+  DeferredVector<Step, Owner> steps_;  // that have too much
+  DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner> steps_of_;
+  DeferredVector<State, Owner> state_;
+  DeferredVector<std::uint32_t, Owner> chosen_;
+  DeferredVector<std::uint32_t, Owner> best_;
   std::uint64_t best_bytes_ = largest_of<std::uint64_t>;
   std::uint64_t nodes_ = 0;
 };

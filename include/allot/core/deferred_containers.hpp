@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `DeferredVector<Type, Owner>`, `DeferredSpan<Type, Owner>`: `std::vector<Type>` and
+/// `std::span<Type>`, but not known before the template with the parameter `Owner` is used. Whoever
+/// includes a header then compiles none of what its templates do with them
+/// (docs/internals.md, "What a header compiles").
+#pragma once
+
+#include <allot/core/deferred.hpp>
+
+#include <span>
+#include <vector>
+
+namespace allot {
+
+/// `std::vector<Type>`, but only known once `Owner` is: a parameter of the surrounding template.
+template <class Type, class Owner>
+using DeferredVector = Deferred<std::vector<Type>, Owner>;
+
+/// `std::span<Type>`, but only known once `Owner` is: a parameter of the surrounding template.
+template <class Type, class Owner>
+using DeferredSpan = Deferred<std::span<Type>, Owner>;
+
+}  // namespace allot
