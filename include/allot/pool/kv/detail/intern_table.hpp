@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/os/random.hpp>
 
 #include <bit>
@@ -13,13 +14,13 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace allot::detail {
 
 /// A hash table chained by number. Bytes are compared, not only their hash: two numbers are equal
 /// if and only if the bytes are, unless one was hidden. The hash has a secret random key, so that
 /// strings cannot be chosen to collide.
+template <class Owner = void>
 class InternTable {
  public:
   using Number = std::uint32_t;
@@ -125,14 +126,14 @@ class InternTable {
   }
 
   void make_buckets(std::size_t count) {
-    buckets_ = std::vector<Number>(count, none);
+    buckets_ = DeferredVector<Number, Owner>(count, none);
     for (Number number = 1; number < entries_.size(); ++number) {
       if (entries_[number].is_linked) link(number);
     }
   }
 
-  std::vector<Entry> entries_{1};  // the first stands for `none`
-  std::vector<Number> buckets_;    // a power of two of them
+  DeferredVector<Entry, Owner> entries_{1};  // the first stands for `none`
+  DeferredVector<Number, Owner> buckets_;    // a power of two of them
   Number free_ = none;
   std::uint64_t secret_ = 0;
 };

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/pool/kv/detail/intern_table.hpp>
 #include <allot/pool/kv/kv_keys.hpp>
@@ -19,15 +20,15 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace allot::detail {
 
+template <class Owner = void>
 class KeyTable {
  public:
-  using Number = InternTable::Number;
+  using Number = std::uint32_t;
 
-  static constexpr Number none = InternTable::none;  ///< the context without keys
+  static constexpr Number none = 0;  ///< the context without keys
 
   /// The keys of a sequence. `KeyTable` counts its uses: give it back with `close`.
   struct Keys {
@@ -38,12 +39,12 @@ class KeyTable {
       std::uint64_t offset;
       Number key;
     };
-    Number context = none;      // of blocks that no span touches
-    std::vector<Span> spans{};  // by `first`
+    Number context = none;                // of blocks that no span touches
+    DeferredVector<Span, Owner> spans{};  // by `first`
   };
 
   /// Throws: `std::invalid_argument` for positions outside of that many tokens.
-  static void check(std::span<const KvPositions> positions, std::uint64_t tokens) {
+  static void check(DeferredSpan<const KvPositions, Owner> positions, std::uint64_t tokens) {
     for (const KvPositions& one : positions) {
       const auto end = checked_add(one.first, one.count);
       if (one.count != 0 && end && *end <= tokens && checked_add(one.offset, one.count)) continue;
@@ -57,10 +58,10 @@ class KeyTable {
   }
 
   /// Throws: `std::bad_alloc`; nothing has changed then.
-  [[nodiscard]] Keys open(std::span<const AnyKvKey> keys) {
+  [[nodiscard]] Keys open(DeferredSpan<const AnyKvKey, Owner> keys) {
     if (keys.empty()) return {};
     pieces_.clear();
-    std::vector<Number> added;
+    DeferredVector<Number, Owner> added;
     added.reserve(keys.size());
     Keys made;
     try {
@@ -81,9 +82,9 @@ class KeyTable {
 
   /// Adds keys for some of the tokens from `at` on, which the sequence is about to get. Requires:
   /// `check` has passed. Throws: `std::bad_alloc`; nothing has changed then.
-  void add(Keys& keys, std::uint64_t at, std::span<const KvPositions> positions) {
+  void add(Keys& keys, std::uint64_t at, DeferredSpan<const KvPositions, Owner> positions) {
     keys.spans.reserve(keys.spans.size() + positions.size());
-    std::vector<Number> added;
+    DeferredVector<Number, Owner> added;
     added.reserve(positions.size());
     try {
       for (const KvPositions& one : positions) added.push_back(add(one.key));
@@ -111,7 +112,7 @@ class KeyTable {
       if (!has(keys, key)) --figures_[key].sequences;
       release_key(key);
     }
-    for (Keys::Span& span : keys.spans) span.end = smaller(span.end, tokens);
+    for (auto& span : keys.spans) span.end = smaller(span.end, tokens);
     update_furthest_ends(keys);
   }
 
@@ -260,7 +261,7 @@ class KeyTable {
 
   /// Returns true if a sequence or one of its spans has a key.
   [[nodiscard]] bool has(const Keys& keys, Number key) const noexcept {
-    for (const Keys::Span& span : keys.spans) {
+    for (const auto& span : keys.spans) {
       if (span.key == key) return true;
     }
     return has(keys.context, key);
@@ -268,7 +269,7 @@ class KeyTable {
 
   static void update_furthest_ends(Keys& keys) noexcept {
     std::uint64_t furthest = 0;
-    for (Keys::Span& span : keys.spans) span.furthest_end = furthest = larger(furthest, span.end);
+    for (auto& span : keys.spans) span.furthest_end = furthest = larger(furthest, span.end);
   }
 
   /// Makes `pieces_` the context of some tokens, if they have keys besides their sequence's.
@@ -287,7 +288,7 @@ class KeyTable {
     pieces_.clear();
     const std::uint64_t end = begin + tokens;
     for (std::size_t i = first; i < keys.spans.size() && keys.spans[i].first < end; ++i) {
-      const Keys::Span& span = keys.spans[i];
+      const auto& span = keys.spans[i];
       if (span.end <= begin) continue;
       const std::uint64_t from = larger(begin, span.first);
       insert({span.key, from - begin, span.offset + (from - span.first),
@@ -335,10 +336,10 @@ class KeyTable {
     return context;
   }
 
-  InternTable keys_;
-  InternTable contexts_;
-  std::vector<KvKeyStats> figures_;  // by the number of a key
-  std::vector<Piece> pieces_;        // scratch
+  InternTable<Owner> keys_;
+  InternTable<Owner> contexts_;
+  DeferredVector<KvKeyStats, Owner> figures_;  // by the number of a key
+  DeferredVector<Piece, Owner> pieces_;        // scratch
 };
 
 }  // namespace allot::detail

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/os/random.hpp>
 
 #include <bit>
@@ -13,7 +14,6 @@
 #include <cstring>
 #include <optional>
 #include <span>
-#include <vector>
 
 namespace allot::detail {
 
@@ -185,10 +185,10 @@ class BasicPrefixIndex {
   }
 
   std::size_t block_tokens_;
-  std::vector<Entry> entries_;
-  std::vector<Number> buckets_;
-  std::vector<Token> tokens_;
-  std::vector<std::uint64_t> factors_;
+  DeferredVector<Entry, TokenType> entries_;
+  DeferredVector<Number, TokenType> buckets_;
+  DeferredVector<Token, TokenType> tokens_;
+  DeferredVector<std::uint64_t, TokenType> factors_;
   std::uint64_t last_identity_ = no_prefix;
   std::uint64_t unused_ = 0;
   Number oldest_ = none;

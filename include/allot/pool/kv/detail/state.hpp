@@ -5,9 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/core/units.hpp>
-#include <allot/pool/kv/detail/key_table.hpp>
-#include <allot/pool/kv/detail/prefixes.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/pool/kv/detail/tables.hpp>
 #include <allot/pool/kv/errors.hpp>
 #include <allot/pool/kv/kv_keys.hpp>
@@ -28,7 +26,10 @@ namespace allot::detail {
 template <class PoolType>
 class KvState {
  public:
-  using Token = PrefixIndex::Token;
+  using Owner = Deferred<void, PoolType>;  // the same tables for all pools, known when one is used
+  using Index = Prefixes<Owner>;
+  using Token = typename Index::Token;
+  using Table = detail::Table<Owner>;
   using Number = std::uint32_t;
 
   template <class... PoolArguments>
@@ -55,7 +56,7 @@ class KvState {
 
   /// Gives an empty sequence its keys, and those of its first tokens.
   void set_keys(std::uint32_t slot, std::uint64_t tokens, const KvPromptKeys& keys) {
-    KeyTable::check(keys.positions, tokens);
+    KeyTable<Owner>::check(keys.positions, tokens);
     index_.open(table(slot).keys, keys);
   }
 
@@ -93,7 +94,7 @@ class KvState {
 
   /// Opens another sequence of the same tokens and keys, in the same blocks.
   void fork(std::uint32_t from, std::uint32_t to, std::size_t lane) {
-    std::vector<Number> blocks = table(from).blocks;
+    DeferredVector<Number, Owner> blocks = table(from).blocks;
     table(to).keys = index_.copy(table(from).keys);
     for (const Number block : blocks) pool_.end_writes(block);
     for (const Number block : blocks) pool_.read(block, lane);
@@ -155,8 +156,8 @@ class KvState {
 
   /// The same, with keys for some of the tokens. Throws also: `std::invalid_argument`.
   void append(std::uint32_t slot, std::span<const Token> tokens,
-              std::span<const KvPositions> positions, std::size_t lane) {
-    KeyTable::check(positions, tokens.size());
+              DeferredSpan<const KvPositions, Owner> positions, std::size_t lane) {
+    KeyTable<Owner>::check(positions, tokens.size());
     const std::uint64_t had = table(slot).tokens;
     append(slot, tokens, lane);
     try {
@@ -179,10 +180,10 @@ class KvState {
       if (from.dropped != 0) from.is_private = true;  // the blocks to look up again from are gone
       from.prefix =
           full <= from.dropped
-              ? PrefixIndex::no_prefix
+              ? Index::no_prefix
               : index_.identity(from.blocks[static_cast<std::size_t>(full - 1 - from.dropped)]);
       // Its own block, not in the index: look up again from the first block on.
-      from.published = from.prefix == PrefixIndex::no_prefix ? 0 : full;
+      from.published = from.prefix == Index::no_prefix ? 0 : full;
     }
     const std::uint64_t kept = tokens % layout_.block_tokens();
     if (kept != 0 && pool_.ref_count(from.blocks.back()) == 1) set_filled(from.blocks.back(), kept);
@@ -248,7 +249,6 @@ class KvState {
     const std::uint64_t before = pool_.end();
     std::vector<typename PoolType::Moved> moves;
     moves.reserve(static_cast<std::size_t>(smaller(most_blocks, pool_.used())));
-    std::uint64_t updated = 0;
     try {
       while (moves.size() < most_blocks) {
         const auto moved = pool_.compact(lane);
@@ -261,7 +261,7 @@ class KvState {
       update(moves, lane);
       throw;
     }
-    updated = update(moves, lane);
+    const std::uint64_t updated = update(moves, lane);
     return {moves.size(), moves.size() * layout_.block_bytes(), before, pool_.end(),
             updated,      pool_.end() == pool_.used()};
   }
@@ -288,7 +288,7 @@ class KvState {
 
   /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() {
-    std::vector<std::uint32_t> users(pool_.capacity());
+    DeferredVector<std::uint32_t, Owner> users(pool_.capacity());
     for (const Table& table : tables_) {
       if (table.blocks.size() + table.dropped != layout_.blocks_for(table.tokens)) return false;
       for (const Number block : table.blocks) ++users[block];
@@ -384,9 +384,9 @@ class KvState {
 
   KvLayout layout_;
   PoolType pool_;
-  Prefixes index_;
-  std::vector<std::uint32_t> filled_;  // tokens in each block
-  Tables tables_;
+  Index index_;
+  DeferredVector<std::uint32_t, Owner> filled_;  // tokens in each block
+  Tables<Owner> tables_;
   std::uint64_t filled_sum_ = 0;
   std::uint64_t hits_ = 0;
   std::uint64_t misses_ = 0;

@@ -4,16 +4,14 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
-#include <allot/pool/kv/detail/key_table.hpp>
-#include <allot/pool/kv/detail/prefix_index.hpp>
+#include <allot/pool/kv/detail/prefixes.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
 #include <stdexcept>
-#include <vector>
 
 namespace allot::detail {
 
@@ -34,21 +32,22 @@ inline void require_tokens(std::uint64_t tokens, std::uint64_t there_are) {
 
 /// A sequence. `published` blocks of it were looked up or entered in the index, under `prefix`.
 /// `blocks` has those from number `dropped` on: the ones before were given back.
+template <class Owner>
 struct Table {
-  std::vector<std::uint32_t> blocks{};
+  DeferredVector<std::uint32_t, Owner> blocks{};
   std::uint64_t dropped = 0;
   bool is_private = false;  // its blocks are not entered: what comes before them is not known
   std::uint64_t tokens = 0;
   std::uint64_t published = 0;
-  std::uint64_t prefix = PrefixIndex::no_prefix;
-  KeyTable::Keys keys{};
+  std::uint64_t prefix = Prefixes<Owner>::no_prefix;
+  typename Prefixes<Owner>::Keys keys{};
 
   void reserve(std::uint64_t wanted, std::uint64_t there_are) {
     blocks.reserve(static_cast<std::size_t>(smaller(wanted, there_are)));
   }
 
   /// Returns how many there are. Throws: `std::length_error` if there is no room for them.
-  std::size_t copy_blocks(std::span<std::uint32_t> into) const {
+  std::size_t copy_blocks(DeferredSpan<std::uint32_t, Owner> into) const {
     if (blocks.size() > into.size()) throw_no_room_for_table(blocks.size(), into.size());
     if (!blocks.empty())
       std::memcpy(into.data(), blocks.data(), blocks.size() * sizeof(std::uint32_t));
@@ -56,7 +55,8 @@ struct Table {
   }
 };
 
-inline void require_kept(std::uint64_t position, const Table& table, std::uint64_t block_tokens) {
+template <class Owner>
+void require_kept(std::uint64_t position, const Table<Owner>& table, std::uint64_t block_tokens) {
   const std::uint64_t first = table.dropped * block_tokens;
   if (position >= first) return;
   throw std::out_of_range{(FixedText<128>{} << "the tokens before " << first
@@ -66,9 +66,10 @@ inline void require_kept(std::uint64_t position, const Table& table, std::uint64
 }
 
 /// Tables by slots, which are used again.
+template <class Owner>
 class Tables {
  public:
-  [[nodiscard]] Table& operator[](std::uint32_t slot) noexcept { return tables_[slot]; }
+  [[nodiscard]] Table<Owner>& operator[](std::uint32_t slot) noexcept { return tables_[slot]; }
   [[nodiscard]] std::uint64_t open_count() const noexcept {
     return tables_.size() - unused_.size();
   }
@@ -90,7 +91,7 @@ class Tables {
   }
 
   void close(std::uint32_t slot) noexcept {
-    tables_[slot] = Table{};
+    tables_[slot] = Table<Owner>{};
     unused_.push_back(slot);
   }
 
@@ -100,7 +101,7 @@ class Tables {
   template <class Moves>
   std::uint64_t renumber(const Moves& moves) noexcept {
     std::uint64_t changed = 0;
-    for (Table& table : tables_) {
+    for (Table<Owner>& table : tables_) {
       for (std::uint32_t& block : table.blocks) {
         if (block < moves.back().from) continue;
         block = new_number(moves, block);
@@ -127,8 +128,8 @@ class Tables {
     return moves[first].to;
   }
 
-  std::vector<Table> tables_;
-  std::vector<std::uint32_t> unused_;
+  DeferredVector<Table<Owner>, Owner> tables_;
+  DeferredVector<std::uint32_t, Owner> unused_;
 };
 
 }  // namespace allot::detail
