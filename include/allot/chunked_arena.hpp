@@ -381,9 +381,7 @@ class ChunkedArena {
   }
 
   [[nodiscard]] OutOfMemory refusal(const Request& request) const {
-    return detail::chunk_refusal(usage_now(), request.bytes,
-                                 larger(request.alignment, alignment_type::value),
-                                 detail::block_bytes_for<ChunkArena>(request.bytes),
+    return detail::chunk_refusal(usage_now(), detail::needed_block<ChunkArena>(request),
                                  room_for_chunk(), options_.budget_bytes);
   }
 

@@ -288,12 +288,10 @@ class ShardedArena {
     } else if (request.bytes <= all.largest_free && alignment > alignment_type::value) {
       reason = RefusalReason::alignment;
     }
-    std::uint64_t rounded = 0;
-    if constexpr (Rounding<strategy_type>) {
-      const std::uint64_t units = detail::units_of(request, alignment_type::value).size;
-      rounded = detail::ByteRange<strategy_type, alignment_type::value>::rounded_bytes(
-          units, all.free / alignment_type::value);
-    }
+    const std::uint64_t rounded =
+        detail::ByteRange<strategy_type, alignment_type::value>::rounded_bytes(
+            detail::units_of(request, alignment_type::value).size, smaller(all.free, limit),
+            all.largest_free);
     return {reason,       request.bytes, alignment, all.free, all.largest_free,
             all.capacity, limit,         0,         rounded};
   }

@@ -3,6 +3,7 @@
 #include <allot/chunked_arena.hpp>
 #include <allot/memory/host_memory.hpp>
 #include <allot/observer/ledger.hpp>
+#include <allot/sharded_arena.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
@@ -273,6 +274,38 @@ TEST_CASE("a chunk of its own is as large as the strategy rounds its request") {
   ChunkedArena<Arena<Buddy>> arena{1 * MiB, 64 * MiB};
   CHECK(arena.allocate(1536 * KiB).size == 2 * MiB);
   CHECK(arena.validate());
+}
+
+TEST_CASE("an arena, shards and chunks name alike what a refused request was rounded up to") {
+  const auto refusal_of = [](auto& arena, const Request& request) {
+    try {
+      static_cast<void>(arena.allocate(request));
+    } catch (const OutOfMemory& error) {
+      return error;
+    }
+    FAIL("granted");
+    return OutOfMemory{RefusalReason::source, 0, 0, 0, 0, 0};
+  };
+  using Buddies = Arena<Buddy, AlignTo<256>, Locked<>, HostMemory>;
+  Buddies one{768 * KiB};  // 512 and 256 KiB
+  ShardedArena<Buddies, 2> shards{1536 * KiB};
+  ChunkedArena<Buddies> chunks{768 * KiB, 768 * KiB};
+  const auto all_say = [&](const Request& request, std::uint64_t rounded) {
+    CAPTURE(request.bytes);
+    CHECK(refusal_of(one, request).rounded() == rounded);
+    CHECK(refusal_of(shards, request).rounded() == rounded);
+    CHECK(refusal_of(chunks, request).rounded() == rounded);
+  };
+  all_say({.bytes = 600 * KiB}, 1 * MiB);  // as many are free
+  all_say({.bytes = 800 * KiB}, 0);        // in any case too many
+  all_say({.bytes = 100 * KiB, .alignment = std::uint64_t{1} << 50},
+          0);  // refused for its alignment
+  all_say({.bytes = std::uint64_t{3} << 62}, 0);
+
+  ChunkedArena<Arena<Buddy>> grows{256 * KiB, 1 * MiB};  // the budget has 768 KiB for another chunk
+  CHECK(refusal_of(grows, {.bytes = 600 * KiB}).rounded() == 1 * MiB);
+  ChunkedArena<Arena<BestFit>> exact{256 * KiB, 300 * KiB};
+  CHECK(refusal_of(exact, {.bytes = 280'001}).rounded() == 0);  // whole units are no reason
 }
 
 TEST_CASE("offsets of chunks do not wrap, whatever the budget") {

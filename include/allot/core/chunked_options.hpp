@@ -36,26 +36,24 @@ namespace detail {
 }
 
 /// Returns the error for a request that chunks refuse. All in bytes.
-/// \param least  of the block that it needs; 0: no block has as many
-/// \param room   the most that a new chunk may have: together with `all.capacity` within the budget
-[[nodiscard]] inline OutOfMemory chunk_refusal(const Usage& all, std::uint64_t requested,
-                                               std::uint64_t alignment, std::uint64_t least,
+/// \param room  the most that a new chunk may have: together with `all.capacity` within the budget
+[[nodiscard]] inline OutOfMemory chunk_refusal(const Usage& all, const NeededBlock& needed,
                                                std::uint64_t room, std::uint64_t budget) {
-  const std::uint64_t fits = larger(all.largest_free, room);
-  const bool is_too_large = least == 0 || least > all.free + room;  // which is within the budget
-  const bool is_too_long = least > fits;
-  const RefusalReason reason = is_too_large  ? RefusalReason::too_large
-                               : is_too_long ? RefusalReason::fragmented
-                                             : RefusalReason::alignment;
+  const std::uint64_t free = all.free + room;  // which is within the budget
+  const std::uint64_t longest = larger(all.largest_free, room);
+  const bool is_too_large = needed.least == 0 || needed.least > free;
+  const RefusalReason reason = is_too_large             ? RefusalReason::too_large
+                               : needed.least > longest ? RefusalReason::fragmented
+                                                        : RefusalReason::alignment;
   return {reason,
-          requested,
-          alignment,
+          needed.requested,
+          needed.alignment,
           all.free,
           all.largest_free,
           all.capacity,
           budget,
           0,
-          is_too_long && requested <= fits ? least : 0};
+          refused_rounding(needed.asked, needed.least, free, longest)};
 }
 
 }  // namespace detail

@@ -222,6 +222,24 @@ template <class Function>
 #endif
 }
 
+/// Returns what a request was rounded up to, if that may be why it was refused: as many bytes as it
+/// asked for are free, but no block can have what they were rounded up to. Else 0. All in bytes.
+/// \param asked    what was asked for, in whole units
+/// \param longest  what a block can have at most
+[[nodiscard]] constexpr std::uint64_t refused_rounding(std::uint64_t asked, std::uint64_t rounded,
+                                                       std::uint64_t free,
+                                                       std::uint64_t longest) noexcept {
+  return rounded > asked && asked <= free && rounded > longest ? rounded : 0;
+}
+
+/// A request, and the block that it needs. All in bytes.
+struct NeededBlock {
+  std::uint64_t requested;
+  std::uint64_t alignment;
+  std::uint64_t asked;  ///< `requested` in whole units; 0: no block has as many
+  std::uint64_t least;  ///< of the block, as the strategy rounds it; 0: no block has as many
+};
+
 /// A request in units.
 struct RequestedUnits {
   std::uint64_t size;  ///< zero if no arena accepts the request

@@ -168,14 +168,15 @@ class ByteRange {
                                                  : RefusalReason::alignment;
   }
 
-  /// Returns what a request of `units` units is rounded up to, in bytes; 0 if it is not, or if it is
-  /// more than what is free in any case.
+  /// Returns what a refused request of `units` units was rounded up to, in bytes, as
+  /// `refused_rounding`; so are `free` and `longest`.
   [[nodiscard]] static constexpr std::uint64_t rounded_bytes(std::uint64_t units,
-                                                             std::uint64_t free) noexcept {
+                                                             std::uint64_t free,
+                                                             std::uint64_t longest) noexcept {
     if constexpr (Rounding<StrategyType>) {
       const std::uint64_t rounded = StrategyType::rounded(units);
-      if (rounded > units && units <= free)
-        return rounded <= OutOfMemory::unlimited / unit ? rounded * unit : 0;
+      if (units <= OutOfMemory::unlimited / unit && rounded <= OutOfMemory::unlimited / unit)
+        return refused_rounding(units * unit, rounded * unit, free, longest);
     }
     return 0;
   }
@@ -183,15 +184,17 @@ class ByteRange {
   /// Returns what to throw for a request that was not granted.
   [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, RequestedUnits units,
                                     std::uint64_t base_alignment) const noexcept {
+    const std::uint64_t free = capacity() - strategy_.used() * unit;
+    const std::uint64_t longest = strategy_.largest_free() * unit;
     return {reason_for(units, base_alignment),
             bytes,
             units.alignment * unit,
-            capacity() - strategy_.used() * unit,
-            strategy_.largest_free() * unit,
+            free,
+            longest,
             capacity(),
             largest_request,
             0,
-            rounded_bytes(units.size, strategy_.capacity() - strategy_.used())};
+            rounded_bytes(units.size, free, longest)};
   }
 
   [[nodiscard]] Usage usage() const noexcept {

@@ -180,7 +180,6 @@ class PoolChunks {
     const Usage all = usage();
     const RefusalReason reason =
         needed > all.free + cached ? RefusalReason::too_large : RefusalReason::fragmented;
-    const std::uint64_t block = block_bytes(needed);
     return {reason,
             bytes,
             AlignmentType::value,
@@ -189,7 +188,7 @@ class PoolChunks {
             all.capacity,
             OutOfMemory::unlimited,
             cached,
-            block > needed && reason == RefusalReason::fragmented ? block : 0};
+            refused_rounding(needed, block_bytes(needed), all.free + cached, all.largest_free)};
   }
 
   [[nodiscard]] bool validate() const {
