@@ -68,6 +68,11 @@ const std::vector<Command>& commands() {
        "  allot map model.gguf --context 8192 --out plan.html  what a model takes\n"
        "  allot map arena.json --out arena.html                what report::dump wrote\n",
        setup(add_map_options, map)},
+      {"record", "Run a program of any kind, and write down what it allocates by HIP",
+       "  allot record -- ./engine --model model.gguf\n"
+       "  allot record --out engine.trace -- python3 serve.py\n"
+       "  allot replay allot.trace                             which arena suits it\n",
+       setup(add_record_options, record)},
       {"completions", "Print the completions of a shell: bash, zsh or fish",
        "  allot completions bash > ~/.local/share/bash-completion/completions/allot\n"
        "  allot completions zsh > ~/.zfunc/_allot\n"

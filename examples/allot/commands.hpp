@@ -85,6 +85,14 @@ struct ReplayCommandOptions {
   bool json = false;
 };
 
+/// The options of `record`.
+struct RecordOptions {
+  std::vector<std::string> program;  // and its arguments
+  std::string out = "allot.trace";
+  std::string library;  // empty: beside the tool
+  bool force = false;
+};
+
 /// The options of `map`: for a plan, those of one.
 struct MapOptions : MemoryOptions {
   std::string out;  // an HTML file
@@ -103,3 +111,4 @@ void print_man_page(const ManOptions& options);
 void offsets(const OffsetsOptions& options);
 void replay(const ReplayCommandOptions& options);
 void map(const MapOptions& options);
+void record(const RecordOptions& options);

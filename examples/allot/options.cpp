@@ -343,3 +343,32 @@ void add_map_options(CLI::App& command, MapOptions& options) {
           "map needs --out FILE.html, --svg FILE.svg or --perfetto FILE.json"};
   });
 }
+
+namespace {
+
+/// A program and its arguments, and the library that goes in front of HIP's in it.
+void add_program(CLI::App& command, std::vector<std::string>& program, std::string& library) {
+  command
+      .add_option("PROGRAM", program,
+                  "The program to run, and its arguments; write -- before it if they begin with -")
+      ->required()
+      ->expected(1, std::numeric_limits<int>::max() / 2);
+  command
+      .add_option(
+          "--library", library,
+          "The library to put in front of HIP's, otherwise the one beside the tool or where "
+          "it was installed")
+      ->type_name("FILE");
+}
+
+}  // namespace
+
+void add_record_options(CLI::App& command, RecordOptions& options) {
+  add_program(command, options.program, options.library);
+  command
+      .add_option("--out", options.out,
+                  "Where to write the trace; further processes write to FILE.PID")
+      ->type_name("FILE")
+      ->default_str(options.out);
+  command.add_flag("--force", options.force, "Replace a file that exists already");
+}

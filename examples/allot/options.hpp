@@ -17,3 +17,4 @@ void add_man_options(CLI::App& command, ManOptions& options);
 void add_offsets_options(CLI::App& command, OffsetsOptions& options);
 void add_replay_options(CLI::App& command, ReplayCommandOptions& options);
 void add_map_options(CLI::App& command, MapOptions& options);
+void add_record_options(CLI::App& command, RecordOptions& options);

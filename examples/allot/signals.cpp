@@ -12,6 +12,12 @@ namespace {
 
 constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP};
 volatile std::sig_atomic_t caught = 0;
+// What the tool ignores, as it was when it was started.
+struct Ignored {
+  int signal;
+  void (*before)(int);
+};
+Ignored ignored[] = {{SIGPIPE, SIG_DFL}, {SIGXFSZ, SIG_DFL}};
 
 }  // namespace
 
@@ -20,10 +26,14 @@ void prepare_streams() {
     if (::fcntl(stream, F_GETFD) != -1 || errno != EBADF) continue;
     // The lowest number that is free, which is this one. Only reading is possible: what would be
     // written to a stream that is closed is an error still.
-    if (::open("/dev/null", O_RDONLY) < 0) std::abort();
+    if (::open("/dev/null", O_RDONLY | O_CLOEXEC) < 0) std::abort();
   }
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);  // a file larger than `ulimit -f` allows
+  // SIGXFSZ: a file larger than `ulimit -f` allows.
+  for (Ignored& one : ignored) one.before = std::signal(one.signal, SIG_IGN);
+}
+
+void restore_signals() {
+  for (const Ignored& one : ignored) std::signal(one.signal, one.before);
 }
 
 void Interrupted::end() const {

@@ -9,6 +9,9 @@
 /// and makes writing to a pipe without a reader, or beyond a limit, an error in place of a signal.
 void prepare_streams();
 
+/// Undoes that for signals, before another program takes the tool's place.
+void restore_signals();
+
 /// Thrown when the user wants the program to end; what was written so far is removed on the way out.
 class Interrupted : public std::runtime_error {
  public:

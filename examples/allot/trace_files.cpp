@@ -102,7 +102,9 @@ class RecordedTrace {
         builder_.free_all();
         builder_.trace().sample = std::max(builder_.trace().sample, record.sample);
         device_ = 0;
+        is_of_host_ = false;
         stream_ = 0;
+        unit_now_ = 1;
         names_.clear();
         return;
       case TraceKind::name:
@@ -110,20 +112,25 @@ class RecordedTrace {
         builder_.trace().names.emplace_back(record.text);
         return;
       case TraceKind::unit:
-        unit_ = std::min(unit_.value_or(record.value), record.value);
+        unit_now_ = record.value;
         return;
       case TraceKind::stream:
         stream_ = record.value;
         return;
       case TraceKind::device:
         device_ = record.value;
+        is_of_host_ = record.text == "host";
         return;
       case TraceKind::allocate:
       case TraceKind::live:
+        if (is_of_host_) return;
+        // Copies may have been counted in finer ones.
+        if (record.bytes != 0) unit_ = std::min(unit_.value_or(unit_now_), unit_now_);
         return builder_.allocate(
             place(record), {record.bytes, std::max<std::uint64_t>(record.alignment, 1), stream_},
             name_of(record));
       case TraceKind::free:
+        if (is_of_host_) return;
         return builder_.free(place(record));
       case TraceKind::resize:
         return builder_.resize(place(record), record.bytes);
@@ -157,8 +164,10 @@ class RecordedTrace {
 
   TraceBuilder<> builder_;
   std::unordered_map<std::uint64_t, std::uint32_t> names_;  // index by number
-  std::optional<std::uint64_t> unit_;
+  std::optional<std::uint64_t> unit_;                       // of all blocks
+  std::uint64_t unit_now_ = 1;
   std::uint64_t device_ = 0;
+  bool is_of_host_ = false;  // pinned memory beside a device's: another arena
   std::uint64_t stream_ = 0;
 };
 

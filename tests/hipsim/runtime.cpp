@@ -148,6 +148,11 @@ hipError_t hipMemGetInfo(std::size_t* free, std::size_t* total) {
 
 hipError_t hipMalloc(void** address, std::size_t bytes) {
   return call("hipMalloc", [&](Simulator& simulator) {
+    if (address == nullptr) return hipErrorInvalidValue;
+    if (bytes == 0) {
+      *address = nullptr;
+      return hipSuccess;
+    }
     return simulator.allocate(address, bytes, current_device, Kind::device);
   });
 }

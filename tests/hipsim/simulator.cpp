@@ -50,16 +50,6 @@ constexpr std::uint64_t large_page = 2 << 20;
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// Address space at a multiple of 2 MiB that nobody can touch. Never given back, so that an address
-/// is never of two allocations.
-[[nodiscard]] std::byte* reserve_addresses(std::uint64_t bytes) {
-  void* const start = ::mmap(nullptr, bytes + large_page, PROT_NONE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (start == MAP_FAILED) return nullptr;
-  auto* const first = static_cast<std::byte*>(start);
-  return first + ((0 - reinterpret_cast<std::uintptr_t>(first)) & (large_page - 1));
-}
-
 /// What an exported handle says; fits HIP's 64 bytes.
 struct Exported {
   char magic[8];
@@ -72,6 +62,14 @@ static_assert(sizeof(Exported) <= sizeof(hipIpcMemHandle_t));
 constexpr char export_magic[8] = {'h', 'i', 'p', 's', 'i', 'm', '1', 0};
 
 }  // namespace
+
+std::byte* reserve_addresses(std::uint64_t bytes) {
+  void* const start = ::mmap(nullptr, bytes + large_page, PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (start == MAP_FAILED) return nullptr;
+  auto* const first = static_cast<std::byte*>(start);
+  return first + ((0 - reinterpret_cast<std::uintptr_t>(first)) & (large_page - 1));
+}
 
 // Streams
 

@@ -115,6 +115,10 @@ struct ihipMemPoolHandle_t {
 
 namespace hipsim {
 
+/// Address space at a multiple of 2 MiB that nobody can touch; null if there is none. Never given back,
+/// so that an address is never of two allocations.
+[[nodiscard]] std::byte* reserve_addresses(std::uint64_t bytes);
+
 /// The devices that the environment asks for (environment.cpp).
 [[nodiscard]] Options options_of_environment();
 

@@ -323,6 +323,7 @@ TEST_CASE("records of every kind are the same after bytes and after text") {
       {.kind = TraceKind::copy, .time = 11, .offset = 1024, .bytes = 4, .value = 2},
       {.kind = TraceKind::refuse, .time = 12, .bytes = 4, .name = 1, .value = 1},
       {.kind = TraceKind::failed_call, .time = 13, .value = 2, .text = "hipMalloc"},
+      {.kind = TraceKind::call, .time = 14, .offset = 1536, .bytes = 7, .text = "hipMemMap"},
       {.kind = TraceKind::free, .time = 1'000'000'000'000, .offset = 512},
       {.kind = TraceKind::lost, .value = 4},
   };

@@ -23,22 +23,25 @@ namespace allot::report {
 /// The numbers are those in files. A reader skips those that it does not know.
 enum class TraceKind : std::uint8_t {
   padding = 0,
-  start = 1,       ///< of a recording: what was live before it is gone, and all counts start again
-  name = 2,        ///< `name` stands for `text` from here on
-  allocate = 3,    ///< also a block that was live when the recording began
-  free = 4,        ///< of the block at `offset`
-  resize = 5,      ///< of the block at `offset`, in place, to `bytes`
-  refuse = 6,      ///< `value`: a `RefusalReason`
-  live = 7,        ///< as `allocate`: the block was made before the recording
-  lost = 8,        ///< `value` events are missing here
-  unit = 9,        ///< offsets are multiples of `value` bytes, a power of two
-  thread = 10,     ///< `value`: of the events that follow
-  stream = 11,     ///< the same
-  device = 12,     ///< the same, `text` is its name
-  call_site = 13,  ///< of the next event: `text` is the file, `value` the line
-  copy =
-      14,  ///< of `bytes` at `offset`; `value` is 0 to the device, 1 to the host, 2 on the device
+  start = 1,     ///< of a recording: what was live before it is gone, and all counts start again
+  name = 2,      ///< `name` stands for `text` from here on
+  allocate = 3,  ///< also a block that was live when the recording began
+  free = 4,      ///< of the block at `offset`
+  resize = 5,    ///< of the block at `offset`, in place, to `bytes`
+  refuse = 6,    ///< `value`: a `RefusalReason`
+  live = 7,      ///< as `allocate`: the block was made before the recording
+  lost = 8,      ///< `value` events are missing here
+  unit = 9,      ///< offsets are multiples of `value` bytes, a power of two
+  thread = 10,   ///< `value`: of the events that follow
+  stream = 11,   ///< the same
+  device = 12,   ///< the same, `text` is its name
+  /// Of the next event: `text` is the file, `value` the line; or a binary, and the offset in it.
+  call_site = 13,
+  /// Of `bytes` at `offset`; `value` is 0 to the device, 1 to the host, 2 on the device, 3 as the
+  /// addresses say, 4 on the host.
+  copy = 14,
   failed_call = 15,  ///< `value`: the error's code, `text` the call
+  call = 16,  ///< another call about `bytes` at `offset`, such as a mapping: `text` is its name
 };
 
 /// What a record's kind does not need is 0 or empty.
@@ -94,6 +97,8 @@ struct TraceFields {
       return {true, true, true, true, false, false};
     case TraceKind::failed_call:
       return {true, false, false, true, false, true};
+    case TraceKind::call:
+      return {true, true, true, false, false, true};
     case TraceKind::padding:
     case TraceKind::start:
       break;

@@ -21,9 +21,9 @@ inline constexpr std::string_view trace_text_mark = "# allot-trace 2";
 
 namespace detail {
 
-inline constexpr std::array<std::string_view, 16> trace_kind_names{
-    "padding", "start", "name",   "allocate", "free",   "resize",    "refuse", "live",
-    "lost",    "unit",  "thread", "stream",   "device", "call_site", "copy",   "failed_call"};
+inline constexpr std::array<std::string_view, 17> trace_kind_names{
+    "padding", "start",  "name",   "allocate", "free",      "resize", "refuse",      "live", "lost",
+    "unit",    "thread", "stream", "device",   "call_site", "copy",   "failed_call", "call"};
 
 struct TraceKey {
   std::string_view name;
