@@ -40,6 +40,9 @@
 #include <allot/pool/buffers/size_classes.hpp>
 #include <allot/pool/buffers/stats.hpp>
 #include <allot/pool/kv/block_pool.hpp>
+#include <allot/pool/kv/eviction/decayed_hits.hpp>
+#include <allot/pool/kv/eviction/least_frequently_used.hpp>
+#include <allot/pool/kv/eviction/waiting_kept.hpp>
 #include <allot/pool/kv/kv_cache.hpp>
 #include <allot/pool/kv/kv_group_cache.hpp>
 #include <allot/pool/named/named_buffers.hpp>

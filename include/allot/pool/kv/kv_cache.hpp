@@ -8,17 +8,19 @@
 /// | `KvLayout`                      | the offsets in a block (`kv_layout.hpp`)                 |
 /// | `KvCache<DeviceType>`           | the blocks of all layers                                 |
 /// | `KvCache<DeviceType>::Sequence` | the blocks of one sequence: released by its destructor   |
+/// | `Eviction`                      | which unused block makes room first (`eviction/`)        |
 ///
 /// Paging is that of Kwon et al., "Efficient Memory Management for Large Language Model Serving
 /// with PagedAttention" (2023).
 #pragma once
 
-#include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/kv/block_pool.hpp>
 #include <allot/pool/kv/detail/state.hpp>
 #include <allot/pool/kv/errors.hpp>
+#include <allot/pool/kv/eviction/eviction.hpp>
+#include <allot/pool/kv/eviction/least_recently_used.hpp>
 #include <allot/pool/kv/kv_keys.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/stats.hpp>
@@ -29,7 +31,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -54,7 +55,9 @@ namespace allot {
 /// last, and after the work on it. Bookkeeping is on the host: 120 bytes a block and 4 a token.
 ///
 /// \tparam SynchronizationType  `Locked<>`: calls from several threads, each with its own lane
-template <Device DeviceType, Synchronization SynchronizationType = Unsynchronized>
+/// \tparam EvictionType         which blocks that only prefixes need make room first
+template <Device DeviceType, Synchronization SynchronizationType = Unsynchronized,
+          Eviction EvictionType = LeastRecentlyUsed>
 requires std::copyable<DeviceType>
 class KvCache {
   struct State;
@@ -220,12 +223,7 @@ class KvCache {
     /// Returns the place of the token at a position. Throws: `std::out_of_range`.
     [[nodiscard]] KvSlot slot(std::uint64_t position) const {
       [[maybe_unused]] const auto guard = state_->synchronization.guard();
-      const auto& table = state_->table(slot_);
-      detail::require_tokens(position + (position != ~std::uint64_t{0} ? 1 : 0), table.tokens);
-      const std::uint64_t each = state_->layout().block_tokens();
-      detail::require_kept(position, table, each);
-      return {table.blocks[static_cast<std::size_t>(position / each - table.dropped)],
-              static_cast<std::uint32_t>(position % each)};
+      return detail::slot_in(state_->table(slot_), position, state_->layout().block_tokens());
     }
 
    private:
@@ -280,10 +278,22 @@ class KvCache {
     return state_->compact(most_blocks, lane);
   }
 
-  /// Releases blocks that are kept for prefixes but that no sequence uses. Returns their number.
+  /// Releases blocks that are kept for prefixes but that no sequence uses, in the order of the
+  /// policy. Returns their number.
   std::uint64_t evict(std::uint64_t most_blocks) {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
     return state_->evict(most_blocks);
+  }
+
+  /// Notes which prompts wait, in the order in which they will start, in place of those noted
+  /// before: the blocks that they would find now are evicted after all others. Call it when the
+  /// queue has changed, or sequences have published. Complexity: linear in the tokens that are found.
+  /// Throws: `std::bad_alloc`, `std::invalid_argument` as `start`; nothing has changed then.
+  template <class Policy = EvictionType>
+  requires QueueAwareEviction<Policy>
+  void expect(std::span<const KvWaiting> queue) {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    state_->expect(queue);
   }
 
   /// Makes sure that blocks which were published with a key are not found again, for an adapter
@@ -349,8 +359,8 @@ class KvCache {
   }
 
  private:
-  struct State : detail::KvState<BlockPool<DeviceType>> {
-    using detail::KvState<BlockPool<DeviceType>>::KvState;
+  struct State : detail::KvState<BlockPool<DeviceType>, EvictionType> {
+    using detail::KvState<BlockPool<DeviceType>, EvictionType>::KvState;
     [[no_unique_address]] SynchronizationType synchronization;
   };
 
@@ -379,12 +389,7 @@ class KvCache {
   }
 
   [[nodiscard]] void* place(std::uint32_t block, KvLayer layer, std::uint64_t offset) const {
-    if (layer.number >= layout().layers()) {
-      throw std::out_of_range{(FixedText<128>{} << "there is no layer " << layer.number
-                                                << "; there are " << layout().layers()
-                                                << ", numbered from 0")
-                                  .c_str()};
-    }
+    detail::require_layer(layer, layout().layers());
     return static_cast<std::byte*>(state_->pool().address(block)) + offset;
   }
 

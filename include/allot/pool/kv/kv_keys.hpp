@@ -84,6 +84,12 @@ struct KvPromptKeys {
   std::vector<KvPositions> positions{};  ///< of some of the prompt's tokens
 };
 
+/// A prompt that waits to be started.
+struct KvWaiting {
+  std::span<const std::uint32_t> prompt;  ///< its tokens
+  KvPromptKeys keys{};                    ///< as `start` will be given
+};
+
 /// A snapshot of what has a key, be it a sequence's or its positions'. A block with several keys
 /// counts for each. The figures begin when a sequence brings the key, and end with the last
 /// sequence and published block that have it.

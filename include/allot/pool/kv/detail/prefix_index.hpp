@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `PrefixIndex`: full blocks of tokens by their contents and what comes before, so that sequences
-/// with a common beginning share them; and the unused ones among them, the longest unused first.
+/// with a common beginning share them.
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -17,8 +17,7 @@
 
 namespace allot::detail {
 
-/// A hash table and a list in arrays with an entry for each block: nothing is taken from the system
-/// later. A prefix is named by an identity that is never reused, a block's keys by the number of
+/// A hash table in arrays with an entry for each block: nothing is taken from the system later. A prefix is named by an identity that is never reused, a block's keys by the number of
 /// their context (`key_table.hpp`), and tokens are compared, not only their hash: different prefixes
 /// are never confused.
 ///
@@ -89,9 +88,7 @@ class BasicPrefixIndex {
     buckets_[bucket(entry.hash)] = block;
   }
 
-  /// Removes a block, also from the list of unused ones.
   void erase(Number block) noexcept {
-    if (is_unused(block)) set_used(block);
     *link_to(block) = entries_[block].next;
     entries_[block] = Entry{};
   }
@@ -102,39 +99,9 @@ class BasicPrefixIndex {
     std::memcpy(tokens(to).data(), tokens(from).data(), tokens(from).size_bytes());
     if (!contains(from)) return;
     *link_to(from) = to;
-    Entry& entry = entries_[to];
-    entry = entries_[from];
+    entries_[to] = entries_[from];
     entries_[from] = Entry{};
-    if (entry.older == used) return;
-    (entry.older == none ? oldest_ : entries_[entry.older].newer) = to;
-    (entry.newer == none ? newest_ : entries_[entry.newer].older) = to;
   }
-
-  /// Notes that no sequence uses a block any more: it is evicted after all that are unused already.
-  void set_unused(Number block) noexcept {
-    Entry& entry = entries_[block];
-    entry.older = newest_;
-    entry.newer = none;
-    (newest_ == none ? oldest_ : entries_[newest_].newer) = block;
-    newest_ = block;
-    ++unused_;
-  }
-
-  void set_used(Number block) noexcept {
-    Entry& entry = entries_[block];
-    (entry.older == none ? oldest_ : entries_[entry.older].newer) = entry.newer;
-    (entry.newer == none ? newest_ : entries_[entry.newer].older) = entry.older;
-    entry.older = used;
-    --unused_;
-  }
-
-  [[nodiscard]] bool is_unused(Number block) const noexcept {
-    return exists() && entries_[block].older != used;
-  }
-
-  /// Returns the block unused for longest. Requires: `unused() != 0`.
-  [[nodiscard]] Number oldest() const noexcept { return oldest_; }
-  [[nodiscard]] std::uint64_t unused() const noexcept { return unused_; }
 
   /// Returns the most blocks in one bucket: for tests. Complexity: linear.
   [[nodiscard]] std::uint64_t longest_bucket() const noexcept {
@@ -148,17 +115,13 @@ class BasicPrefixIndex {
   }
 
  private:
-  // Blocks are fewer than either.
-  static constexpr Number none = largest_of<Number>;
-  static constexpr Number used = none - 1;
+  static constexpr Number none = largest_of<Number>;  // blocks are fewer
 
   struct Entry {
     std::uint64_t hash = 0;
     std::uint64_t prefix = no_prefix;
     std::uint64_t identity = no_prefix;
     Number next = none;
-    Number older = used;  // `used`: in no list, since a sequence uses the block
-    Number newer = none;
     std::uint32_t context = 0;
   };
 
@@ -190,9 +153,6 @@ class BasicPrefixIndex {
   DeferredVector<Token, TokenType> tokens_;
   DeferredVector<std::uint64_t, TokenType> factors_;
   std::uint64_t last_identity_ = no_prefix;
-  std::uint64_t unused_ = 0;
-  Number oldest_ = none;
-  Number newest_ = none;
 };
 
 using PrefixIndex = BasicPrefixIndex<std::uint32_t>;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `Prefixes`: the blocks that sequences share, by their tokens, their keys and what comes before:
-/// the index of blocks, the table of keys, and the figures of keys, which follow the index.
+/// the index of blocks, the table of keys, the figures of keys, which follow the index, and the policy
+/// that says which unused block to evict.
 #pragma once
 
 #include <allot/core/deferred_containers.hpp>
@@ -14,7 +15,8 @@
 
 namespace allot::detail {
 
-template <class Owner>
+/// \tparam EvictionType  models `Eviction`
+template <class Owner, class EvictionType>
 class Prefixes : public BasicPrefixIndex<Deferred<std::uint32_t, Owner>> {
   using Index = BasicPrefixIndex<Deferred<std::uint32_t, Owner>>;
 
@@ -25,11 +27,12 @@ class Prefixes : public BasicPrefixIndex<Deferred<std::uint32_t, Owner>> {
   using Index::contains;
   using Index::context;
   using Index::exists;
-  using Index::is_unused;
+  using Index::identity;
+  using Index::no_prefix;
 
   /// \param blocks  0: nothing is shared, and keys are ignored
   Prefixes(std::uint64_t blocks, std::uint64_t block_tokens)
-      : Index{blocks, block_tokens}, block_tokens_{block_tokens} {}
+      : Index{blocks, block_tokens}, block_tokens_{block_tokens}, eviction_{blocks} {}
 
   /// Sets the keys of a new sequence, and those of its first tokens. Throws: `std::bad_alloc`.
   void open(Keys& keys, const KvPromptKeys& given) {
@@ -58,6 +61,7 @@ class Prefixes : public BasicPrefixIndex<Deferred<std::uint32_t, Owner>> {
     const Number keys_context = keys_.context(keys, i * block_tokens_, block_tokens_);
     Index::insert(block, prefix, keys_context);
     keys_.count(keys_context, &KvKeyStats::published, 1);
+    eviction_.note_kept(block);
   }
 
   /// Removes a block that no sequence uses.
@@ -65,23 +69,66 @@ class Prefixes : public BasicPrefixIndex<Deferred<std::uint32_t, Owner>> {
     set_used(block);
     const Number had = context(block);
     Index::erase(block);
+    eviction_.note_gone(block);
     keys_.count(had, &KvKeyStats::published, std::uint64_t{0} - 1);
     keys_.release(had);
   }
   void note_evicted(Number block) noexcept { keys_.count(context(block), &KvKeyStats::evicted, 1); }
 
+  /// Replaces a block by another one, which has no entry.
+  void move(Number from, Number to) noexcept {
+    Index::move(from, to);
+    if (contains(to)) eviction_.move(from, to);
+  }
+
+  [[nodiscard]] bool is_unused(Number block) const noexcept {
+    return exists() && eviction_.contains(block);
+  }
+  [[nodiscard]] std::uint64_t unused() const noexcept { return eviction_.size(); }
+  /// Returns the block to evict next. Requires: `unused() != 0`.
+  [[nodiscard]] Number next_to_evict() const noexcept { return eviction_.next(); }
+
+  /// Notes which blocks prompts that wait would find now, each with its keys, in their order.
+  /// Throws: `std::bad_alloc`, `std::invalid_argument`; nothing has changed then.
+  void expect(DeferredSpan<const KvWaiting, Owner> queue) {
+    const auto each = static_cast<std::size_t>(block_tokens_);
+    DeferredVector<Number, Owner> blocks;
+    for (const KvWaiting& waiting : queue) {
+      KeyTable<Owner>::check(waiting.keys.positions, waiting.prompt.size());
+      Keys keys{};
+      try {
+        open(keys, waiting.keys);
+        std::uint64_t prefix = no_prefix;
+        for (std::size_t i = 0; (i + 1) * each < waiting.prompt.size(); ++i) {
+          const auto found = find(prefix, keys, i, waiting.prompt.subspan(i * each, each));
+          if (!found) break;
+          blocks.push_back(*found);
+          prefix = identity(*found);
+        }
+      } catch (...) {
+        close(keys);
+        throw;
+      }
+      close(keys);
+    }
+    eviction_.expect(blocks);
+  }
+
   void set_unused(Number block) noexcept {
-    Index::set_unused(block);
+    eviction_.add(block);
     keys_.count(context(block), &KvKeyStats::cached, 1);
   }
   void set_used(Number block) noexcept {
-    Index::set_used(block);
+    eviction_.remove(block);
     keys_.count(context(block), &KvKeyStats::cached, std::uint64_t{0} - 1);
   }
 
-  /// Counts a prompt's full blocks; `found` of them were there.
-  void count_prompt(const Keys& keys, std::uint64_t found, std::uint64_t blocks) {
-    keys_.count_prompt(keys, found, blocks, block_tokens_);
+  /// Counts a prompt's full blocks; those of `found` were there. Throws: `std::bad_alloc`; nothing
+  /// has changed then.
+  void count_prompt(const Keys& keys, DeferredSpan<const Number, Owner> found,
+                    std::uint64_t blocks) {
+    keys_.count_prompt(keys, found.size(), blocks, block_tokens_);
+    for (const Number block : found) eviction_.note_hit(block);
   }
 
   /// Makes sure that a key is not found again. Calls `erase(block)` for the unused blocks that have
@@ -117,6 +164,7 @@ class Prefixes : public BasicPrefixIndex<Deferred<std::uint32_t, Owner>> {
  private:
   std::uint64_t block_tokens_;
   KeyTable<Owner> keys_;
+  [[no_unique_address]] EvictionType eviction_;
 };
 
 }  // namespace allot::detail

@@ -6,6 +6,8 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred_containers.hpp>
+#include <allot/pool/kv/detail/filled_slots.hpp>
+#include <allot/pool/kv/detail/prefixes.hpp>
 #include <allot/pool/kv/detail/tables.hpp>
 #include <allot/pool/kv/errors.hpp>
 #include <allot/pool/kv/kv_keys.hpp>
@@ -22,12 +24,13 @@
 
 namespace allot::detail {
 
-/// \tparam PoolType  the `BlockPool`
-template <class PoolType>
+/// \tparam PoolType      the `BlockPool`
+/// \tparam EvictionType  models `Eviction`
+template <class PoolType, class EvictionType>
 class KvState {
  public:
   using Owner = Deferred<void, PoolType>;  // the same tables for all pools, known when one is used
-  using Index = Prefixes<Owner>;
+  using Index = Prefixes<Owner, EvictionType>;
   using Token = typename Index::Token;
   using Table = detail::Table<Owner>;
   using Number = std::uint32_t;
@@ -37,7 +40,7 @@ class KvState {
       : layout_{layout},
         pool_{std::forward<PoolArguments>(pool_arguments)...},
         index_{prefix_sharing ? pool_.capacity() : 0, layout.block_tokens()},
-        filled_(pool_.capacity()) {}
+        filled_{pool_.capacity()} {}
 
   [[nodiscard]] PoolType& pool() noexcept { return pool_; }
   [[nodiscard]] const PoolType& pool() const noexcept { return pool_; }
@@ -83,11 +86,16 @@ class KvState {
     }
   }
 
+  void expect(DeferredSpan<const KvWaiting, Owner> queue) { index_.expect(queue); }
+
   /// Counts how much of a prompt a new sequence found.
   void count_prompt(std::uint32_t slot, std::uint64_t tokens, std::uint64_t cached) {
     if (!index_.exists()) return;
     const std::uint64_t each = layout_.block_tokens();
-    index_.count_prompt(table(slot).keys, cached / each, tokens / each);
+    index_.count_prompt(
+        table(slot).keys,
+        std::span{table(slot).blocks}.first(static_cast<std::size_t>(cached / each)),
+        tokens / each);
     hits_ += cached / each;
     misses_ += tokens / each - cached / each;
   }
@@ -119,8 +127,7 @@ class KvState {
   }
 
   /// Makes room for more tokens, in new blocks if the present ones are full; copies the last one if
-  /// others use it. Throws: `OutOfBlocks`, and what the device throws: the sequence is then as it
-  /// was.
+  /// others use it. Throws: `OutOfBlocks`, what the device throws: the sequence is then as it was.
   void append(std::uint32_t slot, std::span<const Token> tokens, std::size_t lane) {
     Table& into = table(slot);
     const auto end = checked_add(into.tokens, tokens.size());
@@ -128,7 +135,8 @@ class KvState {
     const std::uint64_t blocks = layout_.blocks_for(*end) - into.dropped;
     const std::uint64_t begin = into.tokens % layout_.block_tokens();
     const bool copies = begin != 0 && pool_.ref_count(into.blocks.back()) > 1;
-    make_room(blocks - into.blocks.size() + (copies ? 1 : 0));
+    const std::uint64_t more = blocks - into.blocks.size() + (copies ? 1 : 0);
+    if (more != 0) make_room(more);
     if (blocks > into.blocks.capacity()) {  // doubled: otherwise appending is quadratic
       const std::uint64_t twice = smaller<std::uint64_t>(2 * into.blocks.size(), pool_.capacity());
       into.blocks.reserve(static_cast<std::size_t>(larger(blocks, twice)));
@@ -186,7 +194,8 @@ class KvState {
       from.published = from.prefix == Index::no_prefix ? 0 : full;
     }
     const std::uint64_t kept = tokens % layout_.block_tokens();
-    if (kept != 0 && pool_.ref_count(from.blocks.back()) == 1) set_filled(from.blocks.back(), kept);
+    if (kept != 0 && pool_.ref_count(from.blocks.back()) == 1)
+      filled_.set(from.blocks.back(), kept);
   }
 
   /// Gives back the blocks of which every token comes before a position. Requires: there are at
@@ -227,12 +236,13 @@ class KvState {
     }
   }
 
-  /// Releases up to `most` blocks that only the index uses, the longest unused first.
+  /// Releases up to `most` blocks that only the index uses, in the order of the policy.
   std::uint64_t evict(std::uint64_t most) {
     std::uint64_t evicted = 0;
     for (; evicted < most && index_.unused() != 0; ++evicted) {
-      index_.note_evicted(index_.oldest());
-      erase(index_.oldest());
+      const Number block = index_.next_to_evict();
+      index_.note_evicted(block);
+      erase(block);
     }
     evicted_ += evicted;
     return evicted;
@@ -254,7 +264,7 @@ class KvState {
         const auto moved = pool_.compact(lane);
         if (!moved) break;
         index_.move(moved->from, moved->to);
-        filled_[moved->to] = std::exchange(filled_[moved->from], 0);
+        filled_.move(moved->from, moved->to);
         moves.push_back(*moved);
       }
     } catch (...) {
@@ -275,7 +285,7 @@ class KvState {
             .peak_used = pool_.peak_used(),
             .sequences = tables_.open_count(),
             .slots = used * layout_.block_tokens(),
-            .filled = filled_sum_,
+            .filled = filled_.sum(),
             .hits = hits_,
             .misses = misses_,
             .shared = shared_,
@@ -289,11 +299,7 @@ class KvState {
   /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() {
     DeferredVector<std::uint32_t, Owner> users(pool_.capacity());
-    for (const Table& table : tables_) {
-      if (table.blocks.size() + table.dropped != layout_.blocks_for(table.tokens)) return false;
-      for (const Number block : table.blocks) ++users[block];
-    }
-    std::uint64_t filled = 0;
+    if (!tables_.count_users(users, layout_)) return false;
     std::uint64_t unused = 0;
     for (std::uint32_t i = 0; i < users.size(); ++i) {
       if (index_.contains(i)) {
@@ -301,10 +307,9 @@ class KvState {
         unused += users[i] == 0 ? 1 : 0;
         ++users[i];
       }
-      if (users[i] != pool_.ref_count(i) || (users[i] == 0 && filled_[i] != 0)) return false;
-      filled += filled_[i];
+      if (users[i] != pool_.ref_count(i)) return false;
     }
-    return filled == filled_sum_ && unused == index_.unused() && pool_.validate() &&
+    return filled_.validate(pool_) && unused == index_.unused() && pool_.validate() &&
            index_.validate(tables_, static_cast<Number>(pool_.capacity()));
   }
 
@@ -321,7 +326,7 @@ class KvState {
   /// Removes a block that no sequence uses from the index.
   void erase(Number block) {
     index_.erase_unused(block);
-    set_filled(block, 0);
+    filled_.set(block, 0);
     pool_.release_unused(block);
   }
 
@@ -334,9 +339,10 @@ class KvState {
   /// Removes a sequence's use of a block.
   void release(Number block, std::size_t lane) {
     if (pool_.release(block, lane)) {
-      set_filled(block, 0);
+      filled_.set(block, 0);
     } else if (index_.contains(block) && pool_.ref_count(block) == 1) {
       index_.set_unused(block);
+      if constexpr (!EvictionType::keeps_blocks) erase(block);
     }
   }
 
@@ -345,17 +351,12 @@ class KvState {
     for (; from.blocks.size() > kept; from.blocks.pop_back()) release(from.blocks.back(), lane);
   }
 
-  void set_filled(Number block, std::uint64_t tokens) noexcept {
-    filled_sum_ += tokens - filled_[block];
-    filled_[block] = static_cast<std::uint32_t>(tokens);
-  }
-
   void copy_tokens(Number from, Number to, std::uint64_t count) noexcept {
     if (index_.exists()) {
       const auto tokens = index_.tokens(from).first(static_cast<std::size_t>(count));
       std::memcpy(index_.tokens(to).data(), tokens.data(), tokens.size_bytes());
     }
-    set_filled(to, count);
+    filled_.set(to, count);
   }
 
   void write_tokens(Table& into, std::span<const Token> tokens) noexcept {
@@ -366,7 +367,7 @@ class KvState {
       const auto piece = tokens.first(smaller(tokens.size(), each - at));
       if (index_.exists())
         std::memcpy(index_.tokens(block).subspan(at).data(), piece.data(), piece.size_bytes());
-      set_filled(block, at + piece.size());
+      filled_.set(block, at + piece.size());
       into.tokens += piece.size();
       tokens = tokens.subspan(piece.size());
     }
@@ -385,9 +386,8 @@ class KvState {
   KvLayout layout_;
   PoolType pool_;
   Index index_;
-  DeferredVector<std::uint32_t, Owner> filled_;  // tokens in each block
+  FilledSlots<Owner> filled_;
   Tables<Owner> tables_;
-  std::uint64_t filled_sum_ = 0;
   std::uint64_t hits_ = 0;
   std::uint64_t misses_ = 0;
   std::uint64_t shared_ = 0;

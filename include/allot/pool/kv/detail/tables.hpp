@@ -6,7 +6,10 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
-#include <allot/pool/kv/detail/prefixes.hpp>
+#include <allot/pool/kv/detail/key_table.hpp>
+#include <allot/pool/kv/detail/prefix_index.hpp>
+#include <allot/pool/kv/kv_layout.hpp>
+#include <allot/pool/kv/stats.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -39,8 +42,8 @@ struct Table {
   bool is_private = false;  // its blocks are not entered: what comes before them is not known
   std::uint64_t tokens = 0;
   std::uint64_t published = 0;
-  std::uint64_t prefix = Prefixes<Owner>::no_prefix;
-  typename Prefixes<Owner>::Keys keys{};
+  std::uint64_t prefix = BasicPrefixIndex<Deferred<std::uint32_t, Owner>>::no_prefix;
+  typename KeyTable<Owner>::Keys keys{};
 
   void reserve(std::uint64_t wanted, std::uint64_t there_are) {
     blocks.reserve(static_cast<std::size_t>(smaller(wanted, there_are)));
@@ -55,6 +58,13 @@ struct Table {
   }
 };
 
+inline void require_layer(KvLayer layer, std::uint64_t there_are) {
+  if (layer.number < there_are) return;
+  throw std::out_of_range{(FixedText<128>{} << "there is no layer " << layer.number
+                                            << "; there are " << there_are << ", numbered from 0")
+                              .c_str()};
+}
+
 template <class Owner>
 void require_kept(std::uint64_t position, const Table<Owner>& table, std::uint64_t block_tokens) {
   const std::uint64_t first = table.dropped * block_tokens;
@@ -63,6 +73,15 @@ void require_kept(std::uint64_t position, const Table<Owner>& table, std::uint64
                                             << " were given back as the window slid; " << position
                                             << " is one of them")
                               .c_str()};
+}
+
+template <class Owner>
+[[nodiscard]] KvSlot slot_in(const Table<Owner>& table, std::uint64_t position,
+                             std::uint64_t block_tokens) {
+  require_tokens(position + (position != ~std::uint64_t{0} ? 1 : 0), table.tokens);
+  require_kept(position, table, block_tokens);
+  return {table.blocks[static_cast<std::size_t>(position / block_tokens - table.dropped)],
+          static_cast<std::uint32_t>(position % block_tokens)};
 }
 
 /// Tables by slots, which are used again.
@@ -77,6 +96,16 @@ class Tables {
   /// All slots; those that are not open have empty tables.
   [[nodiscard]] auto begin() const noexcept { return tables_.begin(); }
   [[nodiscard]] auto end() const noexcept { return tables_.end(); }
+
+  /// Adds each table's use of its blocks. Returns false if one has too few or too many: for tests.
+  [[nodiscard]] bool count_users(DeferredVector<std::uint32_t, Owner>& users,
+                                 const KvLayout& layout) const {
+    for (const Table<Owner>& table : tables_) {
+      if (table.blocks.size() + table.dropped != layout.blocks_for(table.tokens)) return false;
+      for (const std::uint32_t block : table.blocks) ++users[block];
+    }
+    return true;
+  }
 
   /// Opens an empty table. Closing it needs no memory. Throws: `std::bad_alloc`.
   [[nodiscard]] std::uint32_t open() {

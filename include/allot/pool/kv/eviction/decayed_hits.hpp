@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `DecayedHits<HalfLife>`: evicts the block with the fewest hits, older ones counting less. Between
+/// least frequently and least recently used: what was hit often stays, but not for ever.
+#pragma once
+
+#include <allot/core/checked.hpp>
+#include <allot/pool/kv/eviction/detail/ranked_blocks.hpp>
+#include <allot/pool/kv/eviction/eviction.hpp>
+
+#include <cmath>
+#include <cstdint>
+
+namespace allot {
+
+/// A use (becoming kept, or a hit) counts half after `HalfLife` uses of others for each block of the
+/// cache. A block's rank is the logarithm of the sum of 2^(time of use / half-life), whose order does
+/// not change as time goes on; of equal ones, that unused for longest goes first. 28 bytes a block.
+/// Complexity: `add` and `remove` are logarithmic in the unused blocks, all else is constant.
+///
+/// \tparam HalfLife  1: nearly by recency; larger: more by frequency
+template <std::uint64_t HalfLife = 2>
+requires(HalfLife != 0) class DecayedHits {
+ public:
+  using Number = std::uint32_t;  ///< of a block
+
+  static constexpr bool keeps_blocks = true;  ///< blocks outlive their sequences
+
+  /// Throws: `std::bad_alloc`.
+  explicit DecayedHits(std::uint64_t blocks)
+      : unused_{blocks},
+        half_life_{static_cast<double>(HalfLife) *
+                   static_cast<double>(larger<std::uint64_t>(blocks, 1))} {}
+
+  /// Counts a block's first use.
+  void note_kept(Number block) noexcept { unused_.set_rank(block, next_use()); }
+  /// Counts a hit.
+  void note_hit(Number block) noexcept {
+    const double use = next_use();
+    const double before = unused_.rank(block);
+    const double most = larger(before, use);
+    unused_.set_rank(block, most + std::log2(1 + std::exp2(smaller(before, use) - most)));
+  }
+  void note_gone(Number) noexcept {}
+  /// Notes that no sequence uses a block any more.
+  void add(Number block) noexcept { unused_.add(block); }
+  /// Notes that a block is used again, or gone.
+  void remove(Number block) noexcept { unused_.remove(block); }
+  /// Gives a block another number, which no block has.
+  void move(Number from, Number to) noexcept { unused_.move(from, to); }
+  /// Returns whether a block is unused.
+  [[nodiscard]] bool contains(Number block) const noexcept { return unused_.contains(block); }
+  /// Returns the number of unused blocks.
+  [[nodiscard]] std::uint64_t size() const noexcept { return unused_.size(); }
+  /// Returns the unused block whose uses count least. Requires: there is one.
+  [[nodiscard]] Number next() const noexcept { return unused_.next(); }
+
+ private:
+  /// Returns the time of a use, in half-lives.
+  [[nodiscard]] double next_use() noexcept { return static_cast<double>(++uses_) / half_life_; }
+
+  detail::RankedBlocks unused_;
+  double half_life_;
+  std::uint64_t uses_ = 0;
+};
+
+static_assert(Eviction<DecayedHits<>>);
+
+}  // namespace allot
