@@ -41,7 +41,7 @@ requires(HalfLife != 0) class DecayedHits {
     const double most = larger(before, use);
     unused_.set_rank(block, most + std::log2(1 + std::exp2(smaller(before, use) - most)));
   }
-  void note_gone(Number) noexcept {}
+  void note_gone(Number) noexcept {}  ///< the next block of that number begins again
   /// Notes that no sequence uses a block any more.
   void add(Number block) noexcept { unused_.add(block); }
   /// Notes that a block is used again, or gone.

@@ -68,15 +68,18 @@ class NothingKept {
  public:
   static constexpr bool keeps_blocks = false;  ///< blocks end with their last sequence
 
+  /// Needs nothing.
   constexpr explicit NothingKept(std::uint64_t /*blocks*/) noexcept {}
 
-  constexpr void note_kept(std::uint32_t) noexcept {}
-  constexpr void note_hit(std::uint32_t) noexcept {}
-  constexpr void note_gone(std::uint32_t) noexcept {}
-  constexpr void add(std::uint32_t) noexcept {}
-  constexpr void remove(std::uint32_t) noexcept {}
-  constexpr void move(std::uint32_t, std::uint32_t) noexcept {}
+  constexpr void note_kept(std::uint32_t) noexcept {}            ///< does nothing
+  constexpr void note_hit(std::uint32_t) noexcept {}             ///< does nothing
+  constexpr void note_gone(std::uint32_t) noexcept {}            ///< does nothing
+  constexpr void add(std::uint32_t) noexcept {}                  ///< does nothing
+  constexpr void remove(std::uint32_t) noexcept {}               ///< does nothing
+  constexpr void move(std::uint32_t, std::uint32_t) noexcept {}  ///< does nothing
+  /// Returns false.
   [[nodiscard]] constexpr bool contains(std::uint32_t) const noexcept { return false; }
+  /// Returns 0.
   [[nodiscard]] constexpr std::uint64_t size() const noexcept { return 0; }
   /// Never called: there is none.
   [[nodiscard]] constexpr std::uint32_t next() const noexcept { return 0; }

@@ -27,7 +27,7 @@ class LeastFrequentlyUsed {
   void note_kept(Number block) noexcept { unused_.set_rank(block, 0); }
   /// Counts a hit.
   void note_hit(Number block) noexcept { unused_.set_rank(block, unused_.rank(block) + 1); }
-  void note_gone(Number) noexcept {}
+  void note_gone(Number) noexcept {}  ///< the next block of that number begins again
   /// Notes that no sequence uses a block any more.
   void add(Number block) noexcept { unused_.add(block); }
   /// Notes that a block is used again, or gone.

@@ -22,9 +22,9 @@ class BasicLeastRecentlyUsed {
   /// Throws: `std::bad_alloc`.
   explicit BasicLeastRecentlyUsed(std::uint64_t blocks) : links_(blocks) {}
 
-  void note_kept(Number) noexcept {}
-  void note_hit(Number) noexcept {}
-  void note_gone(Number) noexcept {}
+  void note_kept(Number) noexcept {}  ///< counts nothing
+  void note_hit(Number) noexcept {}   ///< counts nothing
+  void note_gone(Number) noexcept {}  ///< has nothing to forget
 
   /// Notes that no sequence uses a block any more: it is evicted after all that are unused already.
   void add(Number block) noexcept {
