@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `generate`: a prompt's continuations, several at once. If the cache has no room for all, some give
+/// `Generation`: a prompt's continuations, several at once. If the cache has no room for all, some give
 /// up their blocks and go on when others have ended: from their tokens, and what is still cached.
 #pragma once
 
@@ -34,18 +34,16 @@ class Generation {
  public:
   Generation(EngineType& engine, Job job) : engine_{engine}, job_{std::move(job)} {
     if (job_.prompt.empty()) throw std::invalid_argument{"the prompt is empty; give some tokens"};
-    runs_.reserve(static_cast<std::size_t>(engine.plan().settings.sequences));
     for (std::uint64_t i = 0; i < engine.plan().settings.sequences; ++i) {
       runs_.push_back({job_.prompt, Sampler{job_.temperature, job_.seed + i}});
       runs_.back().tokens.reserve(static_cast<std::size_t>(job_.prompt.size() + job_.tokens));
     }
-    inputs_.reserve(static_cast<std::size_t>(engine.plan().rows()));
+    inputs_.reserve(static_cast<std::size_t>(engine.plan().rows));
   }
 
   /// \param heard  called as `heard(sequence, token)` for each new token, and before the first as
   ///               `heard.prompt(logits)`
-  template <class Listener>
-  void run(Listener&& heard) {
+  void run(auto&& heard) {
     compute(0, job_.prompt);
     heard.prompt(engine_.logits(0));
     for (std::size_t i = 1; i < runs_.size(); ++i) engine_.fork(0, i);
@@ -71,25 +69,18 @@ class Generation {
 
   /// Brings a sequence to the end of these tokens, in batches.
   void compute(std::size_t sequence, std::span<const Token> tokens) {
-    try {
-      tokens = tokens.subspan(static_cast<std::size_t>(engine_.open(sequence, tokens)));
-      while (!tokens.empty()) {
-        const std::size_t count =
-            std::min(tokens.size(), static_cast<std::size_t>(engine_.plan().rows()));
-        inputs_.clear();
-        for (const Token token : tokens.first(count)) inputs_.push_back({sequence, token});
-        engine_.step(inputs_);
-        tokens = tokens.subspan(count);
-      }
-    } catch (...) {
-      engine_.close(sequence);
-      throw;
+    tokens = tokens.subspan(static_cast<std::size_t>(engine_.open(sequence, tokens)));
+    while (!tokens.empty()) {
+      const auto batch = tokens.first(std::min<std::size_t>(tokens.size(), engine_.plan().rows));
+      inputs_.clear();
+      for (const Token token : batch) inputs_.push_back({sequence, token});
+      engine_.step(inputs_);
+      tokens = tokens.subspan(batch.size());
     }
   }
 
   /// Samples a sequence's next token; ends the sequence where it is the last.
-  template <class Listener>
-  void accept(std::size_t sequence, Listener& heard) {
+  void accept(std::size_t sequence, auto& heard) {
     Run& run = runs_[sequence];
     const Token token = run.sampler(engine_.logits(sequence));
     const bool is_end = token == job_.end;
@@ -97,14 +88,11 @@ class Generation {
       run.tokens.push_back(token);
       heard(sequence, token);
     }
-    if (!is_end && run.tokens.size() - job_.prompt.size() < job_.tokens) return;
-    run.state = State::done;
-    engine_.close(sequence);
+    if (is_end || tokens(sequence).size() == job_.tokens) leave(sequence, State::done);
   }
 
   /// Computes the last token of each active sequence. Returns false if there is none.
-  template <class Listener>
-  bool step(Listener& heard) {
+  bool step(auto& heard) {
     inputs_.clear();
     for (std::size_t i = 0; i < runs_.size(); ++i) {
       if (runs_[i].state == State::active) inputs_.push_back({i, runs_[i].tokens.back()});
@@ -114,28 +102,28 @@ class Generation {
       engine_.step(inputs_);
     } catch (const allot::OutOfBlocks&) {
       if (inputs_.size() == 1) throw;
-      suspend(inputs_.back().sequence);
+      leave(inputs_.back().sequence, State::waiting);
+      ++suspended_;
       return true;
     }
     for (const Input& input : inputs_) accept(input.sequence, heard);
     return true;
   }
 
-  void suspend(std::size_t sequence) {
+  void leave(std::size_t sequence, State state) {
     engine_.close(sequence);
-    runs_[sequence].state = State::waiting;
-    ++suspended_;
+    runs_[sequence].state = state;
   }
 
   /// Lets the first waiting sequence go on. Returns false if there is none.
   bool resume() {
-    for (std::size_t i = 0; i < runs_.size(); ++i) {
-      if (runs_[i].state != State::waiting) continue;
-      compute(i, std::span{runs_[i].tokens}.first(runs_[i].tokens.size() - 1));
-      runs_[i].state = State::active;
-      return true;
-    }
-    return false;
+    const auto run = std::find_if(runs_.begin(), runs_.end(),
+                                  [](const Run& one) { return one.state == State::waiting; });
+    if (run == runs_.end()) return false;
+    compute(static_cast<std::size_t>(run - runs_.begin()),
+            std::span{run->tokens}.first(run->tokens.size() - 1));
+    run->state = State::active;
+    return true;
   }
 
   EngineType& engine_;

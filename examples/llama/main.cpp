@@ -5,10 +5,7 @@
 ///     llama MODEL.gguf --prompt "Once upon a time" --tokens 64
 ///
 /// Exit status: 1 if the model cannot be run, 2 for wrong usage.
-#include <allot/device/host_device.hpp>
-#include <allot/device/staged_host_device.hpp>
 #include <allot/load/check.hpp>
-#include <allot/load/planned_device.hpp>
 #include <allot/os/stopwatch.hpp>
 
 #include <fmt/core.h>
@@ -18,13 +15,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <numeric>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "engine.hpp"
 #include "generate.hpp"
-#include "tokenizer.hpp"
 
 namespace {
 
@@ -32,44 +27,36 @@ using namespace llama;
 using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::string file, prompt, device = "host", cache_type = "f32";
+  std::string file, prompt;
+  bool staged = false, ignores_end = false, only_plan = false, json = false;
   Settings settings;
   Job job;
-  bool ignores_end = false, only_plan = false, json = false;
 };
-
-constexpr std::pair<const char*, MemoryLine MemoryReport::*> lines[] = {
-    {"weights", &MemoryReport::weights},
-    {"cache", &MemoryReport::cache},
-    {"activations", &MemoryReport::activations},
-    {"scratch", &MemoryReport::scratch}};
-
-void print_memory(const MemoryReport& memory, bool only_plan) {
-  fmt::print("{:<12}{:>14}{:>14}{:>14}\n", "memory", "planned", only_plan ? "" : "reserved",
-             only_plan ? "" : "used");
-  for (const auto& [name, line] : lines) {
-    const auto& [planned, reserved, used] = memory.*line;
-    if (only_plan) fmt::print("{:<12}{:>14} bytes\n", name, planned);
-    if (!only_plan) fmt::print("{:<12}{:>14}{:>14}{:>14} bytes\n", name, planned, reserved, used);
-  }
-}
-
-Json memory_json(const MemoryReport& memory, bool only_plan) {
-  Json json;
-  for (const auto& [name, line] : lines) {
-    json[name]["planned"] = (memory.*line).planned;
-    if (only_plan) continue;
-    json[name]["reserved"] = (memory.*line).reserved;
-    json[name]["used"] = (memory.*line).used;
-  }
-  return json;
-}
 
 void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-/// Hears of each token: prints the first sequence's text as it grows, and keeps what `--json` shows.
+/// \param only_plan  leaves out what is reserved and used
+Json json_of(const std::vector<MemoryLine>& memory, bool only_plan) {
+  Json json;
+  for (const auto& [name, planned, reserved, used] : memory) {
+    json[name] = {{"planned", planned}};
+    if (!only_plan) json[name].update({{"reserved", reserved}, {"used", used}});
+  }
+  return json;
+}
+
+void print(const std::vector<MemoryLine>& memory, bool only_plan) {
+  fmt::print("{:<12}{:>14}{:>14}{:>14}\n", "memory", "planned", only_plan ? "" : "reserved",
+             only_plan ? "" : "used");
+  for (const auto& [name, planned, reserved, used] : memory) {
+    if (only_plan) fmt::print("{:<12}{:>14} bytes\n", name, planned);
+    if (!only_plan) fmt::print("{:<12}{:>14}{:>14}{:>14} bytes\n", name, planned, reserved, used);
+  }
+}
+
+/// Prints the first sequence's text as it grows, and keeps what `--json` shows of the logits.
 struct Listener {
   const Tokenizer& tokenizer;
   bool prints;
@@ -77,18 +64,16 @@ struct Listener {
 
   /// Keeps the ten highest logits of the prompt's last token.
   void prompt(std::span<const float> logits) {
-    std::vector<std::size_t> order(logits.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    const auto most = order.begin() + std::min<std::ptrdiff_t>(10, std::ssize(order));
-    std::partial_sort(order.begin(), most, order.end(),
-                      [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
-    for (auto at = order.begin(); at != most; ++at) top.push_back({*at, logits[*at]});
+    std::vector<std::pair<float, std::size_t>> sorted;
+    for (std::size_t i = 0; i < logits.size(); ++i) sorted.emplace_back(-logits[i], i);
+    const auto end = sorted.begin() + std::min<std::ptrdiff_t>(10, std::ssize(sorted));
+    std::partial_sort(sorted.begin(), end, sorted.end());
+    for (auto one = sorted.begin(); one != end; ++one) top.push_back({one->second, -one->first});
   }
 
   void operator()(std::size_t sequence, Token token) const {
     if (!prints || sequence != 0) return;
-    if (tokenizer.has_text()) fmt::print("{}", tokenizer.decode(token));
-    if (!tokenizer.has_text()) fmt::print("{} ", token);
+    fmt::print("{}", tokenizer.has_text() ? tokenizer.decode(token) : std::to_string(token) + " ");
     std::fflush(stdout);
   }
 };
@@ -98,10 +83,10 @@ void run_on(DeviceType device, const allot::gguf::File& file, const Tokenizer& t
             const Options& options) {
   RunPlan plan = plan_run(file, options.settings, allot::load::planned_device(device));
   if (options.only_plan) {
-    if (options.json) return print_json({{"memory", memory_json(plan.memory(), true)}});
-    return print_memory(plan.memory(), true);
+    const auto memory = memory_of(plan.memory);
+    return options.json ? print_json({{"memory", json_of(memory, true)}}) : print(memory, true);
   }
-  allot::load::check(plan.weights, device);
+  allot::load::check(plan.memory, device);
   Engine<DeviceType> engine{file, std::move(plan), std::move(device)};
   Generation generation{engine, options.job};
   Listener listener{tokenizer, !options.json};
@@ -111,23 +96,23 @@ void run_on(DeviceType device, const allot::gguf::File& file, const Tokenizer& t
   const double seconds = stopwatch.seconds();
 
   Json sequences = Json::array();
-  std::uint64_t count = 0;
+  std::size_t count = 0;
   for (std::uint64_t i = 0; i < options.settings.sequences; ++i) {
     sequences.push_back(generation.tokens(i));
     count += generation.tokens(i).size();
   }
-  std::string text;
-  for (const Token token : generation.tokens(0)) text += tokenizer.decode(token);
   const double speed = static_cast<double>(count) / seconds;
   if (!options.json) {
     fmt::print("\n\n{} of prompt and {} new tokens in {:.3f} s, {:.0f} new tokens/s\n",
                options.job.prompt.size(), count, seconds, speed);
-    return print_memory(engine.memory(), false);
+    return print(engine.memory(), false);
   }
+  std::string text;
+  for (const Token token : generation.tokens(0)) text += tokenizer.decode(token);
   print_json({{"prompt", options.job.prompt},
               {"tokens", sequences.front()},
               {"text", text},
-              {"memory", memory_json(engine.memory(), false)},
+              {"memory", json_of(engine.memory(), false)},
               {"sequences", sequences},
               {"top", listener.top},
               {"suspended", generation.suspended()},
@@ -137,57 +122,57 @@ void run_on(DeviceType device, const allot::gguf::File& file, const Tokenizer& t
 
 /// Prints one line, whatever a file's names hold.
 void print_error(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char one) { return static_cast<unsigned char>(one) < ' '; },
-      ' ');
+  for (char& one : text) one = static_cast<unsigned char>(one) < ' ' ? ' ' : one;
   fmt::print(stderr, "llama: {}\n", text);
 }
 
 void run(Options options) {
   const allot::gguf::File file{options.file};
   const Tokenizer tokenizer{file};
-  if (options.job.prompt.empty()) options.job.prompt = tokenizer.encode(options.prompt);
-  if (!options.ignores_end) options.job.end = tokenizer.end_of_sequence();
-  auto& settings = options.settings;
-  const std::uint64_t needed = options.job.prompt.size() + options.job.tokens;
-  if (settings.context == 0) settings.context = needed;
-  if (settings.context < needed)
+  Job& job = options.job;
+  if (job.prompt.empty()) job.prompt = tokenizer.encode(options.prompt);
+  if (!options.ignores_end) job.end = tokenizer.end_of_sequence();
+  const std::uint64_t needed = job.prompt.size() + job.tokens;
+  std::uint64_t& context = options.settings.context;
+  if (context == 0) context = needed;
+  if (context < needed)
     throw std::invalid_argument{fmt::format(
         "a context of {} has no room for {} tokens of prompt and {} new ones; give --context {}",
-        settings.context, options.job.prompt.size(), options.job.tokens, needed)};
-  settings.cache_type = options.cache_type == "f32"   ? allot::gguf::TensorType::F32
-                        : options.cache_type == "f16" ? allot::gguf::TensorType::F16
-                                                      : allot::gguf::TensorType::BF16;
-  if (options.device == "host") return run_on(allot::HostDevice{}, file, tokenizer, options);
-  run_on(allot::StagedHostDevice{}, file, tokenizer, options);
+        context, job.prompt.size(), job.tokens, needed)};
+  if (options.staged) return run_on(allot::StagedHostDevice{}, file, tokenizer, options);
+  run_on(allot::HostDevice{}, file, tokenizer, options);
 }
 
 void add_options(CLI::App& app, Options& options) {
-  Settings& settings = options.settings;
+  using allot::gguf::TensorType;
+  static const std::map<std::string, bool> devices{{"host", false}, {"staged-host", true}};
+  static const std::map<std::string, TensorType> types{
+      {"f32", TensorType::F32}, {"f16", TensorType::F16}, {"bf16", TensorType::BF16}};
   const auto number = [&](const char* name, std::uint64_t& value, const char* help,
-                          std::uint64_t least = 1, std::uint64_t most = std::uint64_t{1} << 31) {
-    app.add_option(name, value, help)->check(CLI::Range(least, most));
+                          std::uint64_t most = std::uint64_t{1} << 31) {
+    app.add_option(name, value, help)->check(CLI::Range(std::uint64_t{1}, most));
   };
+  Settings& settings = options.settings;
   app.add_option("model", options.file, "a GGUF file: llama, qwen2 or qwen3")->required();
   auto* const prompt = app.add_option("--prompt", options.prompt, "text to continue");
   auto* const ids = app.add_option("--ids", options.job.prompt, "the same as token ids: 1,403,407");
   ids->delimiter(',')->excludes(prompt);
   number("--tokens", options.job.tokens, "new tokens, at most (64)");
-  app.add_option("--device", options.device, "host or staged-host (host)")
-      ->check(CLI::IsMember({"host", "staged-host"}));
-  number("--sequences", settings.sequences, "continuations of the prompt, at once (1)", 1, 65536);
-  number("--threads", settings.threads, "threads that compute, up to 64 (1)", 1, 64);
+  app.add_option("--device", options.staged, "host or staged-host (host)")
+      ->transform(CLI::CheckedTransformer(devices));
+  number("--sequences", settings.sequences, "continuations of the prompt, at once (1)", 65536);
+  number("--threads", settings.threads, "threads that compute, up to 64 (1)", 64);
   number("--context", settings.context,
          "tokens that a sequence has room for (prompt and new ones)");
   number("--batch", settings.batch, "tokens of the prompt computed at once (32)");
-  app.add_option("--cache-type", options.cache_type, "f32, f16 or bf16 (f32)")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
+  app.add_option("--cache-type", settings.cache_type, "f32, f16 or bf16 (f32)")
+      ->transform(CLI::CheckedTransformer(types));
   number("--cache-blocks", settings.cache_blocks, "blocks of the cache (enough for all)");
   number("--block-tokens", settings.block_tokens, "tokens of a block (16)");
   app.add_flag("!--no-fuse", settings.fuse, "keep Q, K, V and gate, up apart");
   app.add_option("--temperature", options.job.temperature, "0: the most likely token (0)")
       ->check(CLI::Range(0.0, 1e6));
-  number("--seed", options.job.seed, "of the first sequence, with a temperature (0)", 0);
+  app.add_option("--seed", options.job.seed, "of the first sequence, with a temperature (0)");
   app.add_flag("--ignore-eos", options.ignores_end, "do not stop at the end-of-sequence token");
   app.add_flag("--plan", options.only_plan, "print the memory that it would take, and stop");
   app.add_flag("--json", options.json, "print one JSON object");
@@ -204,16 +189,13 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
     if (options.prompt.empty() && options.job.prompt.empty())
       throw CLI::RequiredError{"--prompt or --ids"};
+    run(std::move(options));
+    if (std::fflush(stdout) != 0) throw std::runtime_error{"cannot write to standard output"};
   } catch (const CLI::CallForHelp&) {
     fmt::print("{}", app.help());
-    return 0;
   } catch (const CLI::ParseError& error) {
     print_error(error.what());
     return 2;
-  }
-  try {
-    run(std::move(options));
-    if (std::fflush(stdout) != 0) throw std::runtime_error{"cannot write to standard output"};
   } catch (const std::exception& error) {
     print_error(error.what());
     return 1;

@@ -7,24 +7,21 @@
 #include <cmath>
 #include <span>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define LLAMA_AVX2 1
+// Compiled for processors with AVX2 and for those without; a program takes its own when it starts (too
+// early for GCC's thread sanitizer). Without FMA: a product is rounded before it is added, as elsewhere.
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_THREAD__)
+#define LLAMA_WIDE [[gnu::target_clones("avx2", "default")]]
 #else
-#define LLAMA_AVX2 0
+#define LLAMA_WIDE
 #endif
 
 namespace llama {
 namespace {
 
-#if defined(__GNUC__)
-#define LLAMA_INLINE [[gnu::always_inline]] inline
-#else
-#define LLAMA_INLINE inline
-#endif
-
 /// Several sums side by side, as wide as registers are, and the same where they are narrower.
 template <std::uint64_t Lanes>
-LLAMA_INLINE float sum_of_products(const float* a, const float* b, std::uint64_t count) noexcept {
+[[gnu::always_inline]] inline float dot(const float* a, const float* b,
+                                        std::uint64_t count) noexcept {
   float sums[Lanes] = {};
   std::uint64_t i = 0;
   for (; i + Lanes <= count; i += Lanes) {
@@ -37,64 +34,31 @@ LLAMA_INLINE float sum_of_products(const float* a, const float* b, std::uint64_t
   return sums[0];
 }
 
-LLAMA_INLINE void all_dots(float* __restrict to, const float* __restrict vector,
-                           const float* __restrict rows, std::uint64_t stride, std::uint64_t count,
-                           std::uint64_t length, float factor) noexcept {
+}  // namespace
+
+LLAMA_WIDE void dots(float* __restrict to, const float* __restrict vector,
+                     const float* __restrict rows, std::uint64_t stride, std::uint64_t count,
+                     std::uint64_t length, float factor) noexcept {
   for (std::uint64_t i = 0; i < count; ++i) {
     const float* const row = rows + i * stride;
-    to[i] = factor * (length < 32 ? sum_of_products<8>(vector, row, length)
-                                  : sum_of_products<32>(vector, row, length));
+    to[i] = factor * (length < 32 ? dot<8>(vector, row, length) : dot<32>(vector, row, length));
   }
 }
 
-LLAMA_INLINE void add_all_rows(float* __restrict to, const float* __restrict rows,
-                               std::uint64_t stride, const float* __restrict factors,
-                               std::uint64_t count, std::uint64_t length) noexcept {
+LLAMA_WIDE void add_rows(float* __restrict to, const float* __restrict rows, std::uint64_t stride,
+                         const float* __restrict factors, std::uint64_t count,
+                         std::uint64_t length) noexcept {
   for (std::uint64_t i = 0; i < count; ++i) {
     for (std::uint64_t k = 0; k < length; ++k) to[k] += factors[i] * rows[i * stride + k];
   }
 }
-
-#if LLAMA_AVX2
-/// Without FMA: a product is rounded before it is added, as elsewhere.
-[[gnu::target("avx2")]] void dots_avx2(float* to, const float* vector, const float* rows,
-                                       std::uint64_t stride, std::uint64_t count,
-                                       std::uint64_t length, float factor) noexcept {
-  all_dots(to, vector, rows, stride, count, length, factor);
-}
-[[gnu::target("avx2")]] void add_rows_avx2(float* to, const float* rows, std::uint64_t stride,
-                                           const float* factors, std::uint64_t count,
-                                           std::uint64_t length) noexcept {
-  add_all_rows(to, rows, stride, factors, count, length);
-}
-const bool has_avx2 = __builtin_cpu_supports("avx2");
-#endif
-
-}  // namespace
-
-void dots(float* to, const float* vector, const float* rows, std::uint64_t stride,
-          std::uint64_t count, std::uint64_t length, float factor) noexcept {
-#if LLAMA_AVX2
-  if (has_avx2) return dots_avx2(to, vector, rows, stride, count, length, factor);
-#endif
-  all_dots(to, vector, rows, stride, count, length, factor);
-}
-
-void add_rows(float* to, const float* rows, std::uint64_t stride, const float* factors,
-              std::uint64_t count, std::uint64_t length) noexcept {
-#if LLAMA_AVX2
-  if (has_avx2) return add_rows_avx2(to, rows, stride, factors, count, length);
-#endif
-  add_all_rows(to, rows, stride, factors, count, length);
-}
-
 void add(float* to, const float* from, std::uint64_t count) noexcept {
   for (std::uint64_t i = 0; i < count; ++i) to[i] += from[i];
 }
 
 void rms_norm(float* to, const float* from, const float* weight, float epsilon,
               std::uint64_t count) noexcept {
-  const float mean = sum_of_products<8>(from, from, count) / static_cast<float>(count);
+  const float mean = dot<8>(from, from, count) / static_cast<float>(count);
   const float scale = 1 / std::sqrt(mean + epsilon);
   for (std::uint64_t i = 0; i < count; ++i) to[i] = from[i] * scale * weight[i];
 }
@@ -125,30 +89,29 @@ void rope(float* head, std::uint64_t position, const float* frequencies, std::ui
   }
 }
 
-const float* floats_of(const Matrix& matrix, std::uint64_t row, float* scratch) {
-  const std::byte* const bytes = matrix.rows + row * matrix.row_bytes;
-  if (matrix.type == allot::gguf::TensorType::F32) return reinterpret_cast<const float*>(bytes);
-  const allot::gguf::TypeInfo type = allot::gguf::type_info(matrix.type);
-  allot::gguf::dequantize(matrix.type,
-                          std::span{bytes, matrix.columns / type.block_elements * type.block_bytes},
-                          std::span{scratch, matrix.columns});
+const float* floats_at(const std::byte* from, allot::gguf::TensorType type, std::uint64_t count,
+                       float* scratch) {
+  if (type == allot::gguf::TensorType::F32) return reinterpret_cast<const float*>(from);
+  const allot::gguf::TypeInfo info = allot::gguf::type_info(type);
+  allot::gguf::dequantize(type, std::span{from, count / info.block_elements * info.block_bytes},
+                          std::span{scratch, count});
   return scratch;
 }
 
 void multiply(Threads& threads, const Projection& projection, Rows in, Rows out,
-              std::uint64_t count, Scratch scratch) {
+              std::uint64_t count, Rows scratch) {
   std::uint64_t outputs = 0;
   for (const Matrix& matrix : projection.matrices) {
-    const bool is_f32 = matrix.type == allot::gguf::TensorType::F32;
-    const auto part = [&](std::size_t begin, std::size_t end, std::size_t thread) {
-      for (std::size_t i = begin, rows = 1; i < end; i += rows) {
-        const float* const weights = floats_of(matrix, i, scratch.of(thread));
-        if (is_f32) rows = std::min<std::size_t>(16, end - i);
+    const std::uint64_t at_once = matrix.type == allot::gguf::TensorType::F32 ? 16 : 1;
+    threads.run(matrix.count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
+      for (std::size_t i = begin; i < end; i += at_once) {
+        const float* const weights = floats_at(matrix.rows + i * matrix.row_bytes, matrix.type,
+                                               matrix.columns, scratch[thread]);
         for (std::uint64_t row = 0; row < count; ++row)
-          dots(out[row] + outputs + i, in[row], weights, matrix.columns, rows, matrix.columns, 1);
+          dots(out[row] + outputs + i, in[row], weights, matrix.columns, std::min(at_once, end - i),
+               matrix.columns, 1);
       }
-    };
-    threads.run(matrix.count, part);
+    });
     outputs += matrix.count;
   }
   for (const Bias& bias : projection.biases) {

@@ -19,13 +19,6 @@ struct Rows {
   [[nodiscard]] float* operator[](std::uint64_t row) const noexcept { return data + row * stride; }
 };
 
-/// Memory for each thread.
-struct Scratch {
-  float* data;
-  std::uint64_t floats;  ///< of one thread
-  [[nodiscard]] float* of(std::size_t thread) const noexcept { return data + thread * floats; }
-};
-
 /// to[i] = factor * (vector . row i)
 void dots(float* to, const float* vector, const float* rows, std::uint64_t stride,
           std::uint64_t count, std::uint64_t length, float factor) noexcept;
@@ -43,11 +36,13 @@ void gate(float* gate, const float* up, std::uint64_t count) noexcept;
 void rope(float* head, std::uint64_t position, const float* frequencies, std::uint64_t count,
           bool halves) noexcept;
 
-/// Returns a row's floats: where they are, or dequantized into `scratch`.
-[[nodiscard]] const float* floats_of(const Matrix& matrix, std::uint64_t row, float* scratch);
+/// Returns elements as floats: where they are, or dequantized into `scratch`.
+[[nodiscard]] const float* floats_at(const std::byte* from, allot::gguf::TensorType type,
+                                     std::uint64_t count, float* scratch);
 
 /// out = projection(in), for `count` rows. Each row of weights is dequantized once.
+/// \param scratch  a row for each thread
 void multiply(Threads& threads, const Projection& projection, Rows in, Rows out,
-              std::uint64_t count, Scratch scratch);
+              std::uint64_t count, Rows scratch);
 
 }  // namespace llama

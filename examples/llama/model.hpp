@@ -4,22 +4,21 @@
 #pragma once
 
 #include <allot/gguf/file.hpp>
-#include <allot/load/plan/make_plan.hpp>
+#include <allot/load/plan/plan.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace llama {
 
 /// Numbers of elements, unless stated otherwise.
 struct Shape {
-  std::string architecture;
   std::uint64_t layers, width, hidden, vocabulary;
   std::uint64_t heads, kv_heads, key_length, value_length;
   std::uint64_t rope_dimensions;  ///< of each head, that turn with the position
   bool rope_halves;               ///< pairs are (i, i + half), not (2i, 2i + 1)
+  bool norms_heads;               ///< queries and keys have norms of their own
   double rope_base, rope_factor;
   float epsilon, attention_scale;
 
@@ -29,20 +28,13 @@ struct Shape {
   [[nodiscard]] std::uint64_t attended() const noexcept { return heads * value_length; }
 };
 
-/// Reads the shape, and compares every tensor with it: one that is missing, that has another shape or
-/// that this engine does not use is an error. Throws: `std::runtime_error`.
+/// Throws: `std::runtime_error` for a model that this engine does not run.
 [[nodiscard]] Shape shape_of(const allot::gguf::File& file);
-
-/// Plans the weights: norms and biases in F32, as they are read, and the rest as in the file.
-/// \param fuse  Q, K and V as one matrix, gate and up as another, where their types agree
-[[nodiscard]] allot::load::Plan plan_weights(const allot::gguf::File& file,
-                                             allot::load::PlannedDevice device, bool fuse);
 
 struct Matrix {
   const std::byte* rows;
   allot::gguf::TensorType type;
-  std::uint64_t columns, count;  ///< `count` rows, `row_bytes` from one to the next
-  std::uint64_t row_bytes;
+  std::uint64_t columns, count, row_bytes;  ///< `count` rows
 };
 
 struct Bias {
@@ -50,7 +42,7 @@ struct Bias {
   std::uint64_t first, count;  ///< outputs that they are added to
 };
 
-/// Matrices whose outputs lie one after another: one if the loader has fused them.
+/// Matrices whose outputs lie one after another: a single one where the loader has fused them.
 struct Projection {
   std::vector<Matrix> matrices{};
   std::vector<Bias> biases{};
@@ -68,13 +60,10 @@ struct Weights {
   std::vector<Layer> layers;
 };
 
-/// A planned tensor, and where it is.
-struct Placed {
-  const allot::load::Item* item;
-  const void* address;
-};
-
-/// \param placed  one for each item of the plan, in its order
-[[nodiscard]] Weights weights_of(const Shape& shape, const std::vector<Placed>& placed);
+/// Compares every tensor of a plan with the shape: one that is missing, that has another shape or that
+/// this engine does not use is an error, `std::runtime_error`.
+/// \param addresses  of the plan's items; empty: nothing is loaded yet, and all are null
+[[nodiscard]] Weights weights_of(const Shape& shape, const allot::load::Plan& plan,
+                                 const std::vector<const void*>& addresses = {});
 
 }  // namespace llama

@@ -2,6 +2,7 @@
 #include "plan.hpp"
 
 #include <allot/core/checked.hpp>
+#include <allot/load/plan/make_plan.hpp>
 #include <allot/offsets/plan_offsets.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/kv_shape_of.hpp>
@@ -9,99 +10,95 @@
 #include <algorithm>
 #include <stdexcept>
 #include <utility>
-#include <vector>
 
 namespace llama {
 namespace {
 
-constexpr std::uint64_t unit = 256;  // bytes, of every arena here
-
-std::uint64_t whole_units(std::uint64_t bytes) noexcept { return (bytes + unit - 1) / unit * unit; }
-
-/// A step's buffers and when they are alive: those of a layer begin again with the next layer.
-std::vector<allot::Lifetime> lifetimes_of(const RunPlan& plan) {
-  constexpr std::pair<std::uint64_t, std::uint64_t> alive[] = {
-      {0, 9}, {1, 2}, {2, 3}, {3, 4}, {4, 5}, {5, 6}, {6, 7}, {7, 8}, {9, 10}, {10, 11}};
-  std::vector<allot::Lifetime> lifetimes;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(Buffer::count); ++i) {
-    const auto buffer = static_cast<Buffer>(i);
-    const std::uint64_t rows =
-        buffer >= Buffer::output_normed ? plan.settings.sequences : plan.rows();
-    const auto floats = allot::checked_multiply(rows, plan.width_of(buffer));
-    const auto bytes = floats ? allot::checked_multiply(*floats, 4) : std::nullopt;
-    if (!bytes) throw std::invalid_argument{"a batch exceeds 2^64 bytes; make it smaller"};
-    lifetimes.push_back({*bytes, alive[i].first, alive[i].second});
-  }
-  return lifetimes;
+std::uint64_t bytes_of(std::uint64_t rows, std::uint64_t floats) {
+  const auto bytes = allot::checked_multiply(rows, 4 * floats);
+  if (!bytes) throw std::invalid_argument{"a batch exceeds 2^64 bytes; make it smaller"};
+  return *bytes;
 }
 
-void check(const Settings& settings) {
-  constexpr std::uint64_t most = std::uint64_t{1} << 32;
-  for (const std::uint64_t number : {settings.context, settings.sequences, settings.batch,
-                                     settings.threads, settings.block_tokens}) {
-    if (number == 0 || number >= most)
-      throw std::invalid_argument{
-          "context, sequences, batch, threads and the tokens of a block are from 1 to 2^32 - 1"};
+/// Gives what is reserved besides the weights allocations of its own.
+struct Apart {
+  [[nodiscard]] static std::string_view rule_of(const allot::load::ItemLayout& item) {
+    return item.purpose == allot::load::Purpose::scratch ? item.name : std::string_view{};
   }
+};
+
+/// Places the buffers of a step, each alive from the first to the last operation that uses it: those of
+/// a layer begin again with the next layer. Returns the bytes that they take together.
+std::uint64_t plan_activations(RunPlan& plan) {
+  const Shape& s = plan.shape;
+  const std::uint64_t last_rows = plan.settings.sequences;
+  const struct {
+    std::uint64_t rows, width, first, last;
+  } buffers[] = {
+      {plan.rows, s.width, 0, 9},                              // residual
+      {plan.rows, s.width, 1, 2},                              // normed
+      {plan.rows, s.queries() + s.keys() + s.values(), 2, 3},  // qkv
+      {plan.rows, s.attended(), 3, 4},                         // attended
+      {plan.rows, s.width, 4, 5},                              // projected
+      {plan.rows, s.width, 5, 6},                              // normed_again
+      {plan.rows, 2 * s.hidden, 6, 7},                         // gate_up
+      {plan.rows, s.width, 7, 8},                              // down
+      {last_rows, s.width, 9, 10},                             // output_normed
+      {last_rows, s.vocabulary, 10, 11},                       // logits
+  };
+  std::vector<allot::Lifetime> lifetimes;
+  for (const auto& [rows, width, first, last] : buffers)
+    lifetimes.push_back({bytes_of(rows, width), first, last});
+  const allot::OffsetPlan placed = allot::plan_offsets(lifetimes);
+  for (std::size_t i = 0; i < lifetimes.size(); ++i)
+    plan.buffers.push_back({placed.offsets[i], buffers[i].width});
+  return placed.bytes;
 }
 
 }  // namespace
 
-std::uint64_t RunPlan::rows() const noexcept {
-  return std::max(settings.sequences, std::min(settings.batch, settings.context));
-}
-
-std::uint64_t RunPlan::width_of(Buffer buffer) const noexcept {
-  switch (buffer) {
-    case Buffer::qkv:
-      return shape.queries() + shape.keys() + shape.values();
-    case Buffer::attended:
-      return shape.attended();
-    case Buffer::gate_up:
-      return 2 * shape.hidden;
-    case Buffer::logits:
-      return shape.vocabulary;
-    default:
-      return shape.width;
-  }
-}
-
-std::uint64_t RunPlan::activation_bytes() const noexcept { return whole_units(activations.bytes); }
-
-std::uint64_t RunPlan::scratch_bytes() const noexcept {
-  return whole_units(settings.threads * scratch_floats * 4);
-}
-
-MemoryReport RunPlan::memory() const noexcept {
-  return {.weights = {weights.total_bytes(), 0, 0},
-          .cache = {cache.budget_bytes, 0, 0},
-          .activations = {activation_bytes(), 0, 0},
-          .scratch = {scratch_bytes(), 0, 0}};
-}
-
 RunPlan plan_run(const allot::gguf::File& file, const Settings& settings,
                  allot::load::PlannedDevice device) {
-  check(settings);
+  const auto& [context, sequences, batch, threads, cache_blocks, block_tokens, type, fuse] =
+      settings;
+  for (const std::uint64_t number : {context, sequences, batch, threads, block_tokens}) {
+    if (number == 0 || number >= std::uint64_t{1} << 32)
+      throw std::invalid_argument{
+          "context, sequences, batch, threads and the tokens of a block are from 1 to 2^32 - 1"};
+  }
   RunPlan plan{
       .shape = shape_of(file),
       .settings = settings,
-      .weights = plan_weights(file, std::move(device), settings.fuse),
-      .cache = {.shape = allot::kv_shape_of(file, settings.cache_type, settings.cache_type),
-                .block_tokens = settings.block_tokens},
-      .activations = {},
+      .rows = std::max(sequences, std::min(batch, context)),
+      .memory = {},
+      .cache = {.shape = allot::kv_shape_of(file, type, type), .block_tokens = block_tokens},
+      .buffers = {},
       .scratch_floats = 0};
-  const allot::KvLayout layout{plan.cache.shape, settings.block_tokens};
-  const auto blocks = settings.cache_blocks != 0
-                          ? settings.cache_blocks
-                          : settings.sequences * layout.blocks_for(settings.context);
-  plan.cache.budget_bytes = layout.bytes_for(blocks);
-  plan.activations = allot::plan_offsets(lifetimes_of(plan));
   const Shape& shape = plan.shape;
+  const allot::KvLayout layout{plan.cache.shape, block_tokens};
+  const std::uint64_t blocks =
+      cache_blocks != 0 ? cache_blocks : sequences * layout.blocks_for(context);
   // A row of weights; or the scores of all tokens, and a head's key or value.
-  plan.scratch_floats =
-      std::max({shape.width, shape.hidden, shape.attended(),
-                settings.context + std::max(shape.key_length, shape.value_length)});
+  plan.scratch_floats = std::max({shape.width, shape.hidden, shape.attended(),
+                                  context + std::max(shape.key_length, shape.value_length)});
+  allot::load::PlanOptions options;
+  options.devices = {std::move(device)};
+  options.transforms.fuse = {.qkv = fuse, .gate_up = fuse};
+  for (const char* const names : {"*norm.weight", "*.bias", "rope_freqs.weight"})
+    options.transforms.dequantize.push_back({names, allot::gguf::TensorType::F32, false});
+  options.reserved = {{"cache", layout.bytes_for(blocks)},
+                      {"activations", plan_activations(plan)},
+                      {"scratch", bytes_of(threads, plan.scratch_floats)}};
+  plan.memory = allot::load::make_plan(file, options, allot::load::Selective{Apart{}});
+  static_cast<void>(weights_of(shape, plan.memory));
   return plan;
+}
+
+std::vector<MemoryLine> memory_of(const allot::load::Plan& plan) {
+  std::vector<MemoryLine> lines;
+  for (const auto& arena : plan.arenas)
+    lines.push_back({arena.rule == "pooled" ? "weights" : arena.rule, arena.capacity, 0, 0});
+  return lines;
 }
 
 }  // namespace llama

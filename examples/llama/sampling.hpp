@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <random>
 #include <span>
 
 #include "tokenizer.hpp"
@@ -14,17 +15,16 @@ namespace llama {
 
 class Sampler {
  public:
-  Sampler(double temperature, std::uint64_t seed) noexcept
-      : temperature_{temperature}, state_{seed} {}
+  Sampler(double temperature, std::uint64_t seed) : temperature_{temperature}, random_{seed} {}
 
   /// Returns the token of the highest logit; of equal ones, the first. With a temperature, each logit
   /// is divided by it and gets noise after Gumbel, which makes the highest one a sample of the softmax.
-  [[nodiscard]] Token operator()(std::span<const float> logits) noexcept {
+  [[nodiscard]] Token operator()(std::span<const float> logits) {
     std::size_t best = 0;
     double highest = -INFINITY;
     for (std::size_t i = 0; i < logits.size(); ++i) {
-      const double value = static_cast<double>(logits[i]) / (temperature_ > 0 ? temperature_ : 1) +
-                           (temperature_ > 0 ? -std::log(-std::log(uniform())) : 0);
+      auto value = static_cast<double>(logits[i]);
+      if (temperature_ > 0) value = value / temperature_ - std::log(-std::log(uniform()));
       if (value > highest) {
         best = i;
         highest = value;
@@ -34,16 +34,11 @@ class Sampler {
   }
 
  private:
-  /// Above 0 and below 1. SplitMix64 (Steele, Lea and Flood, 2014): the same numbers everywhere.
-  [[nodiscard]] double uniform() noexcept {
-    std::uint64_t mixed = state_ += 0x9e3779b97f4a7c15U;
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9U;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebU;
-    return (static_cast<double>((mixed ^ (mixed >> 31)) >> 12) + 0.5) * 0x1p-52;
-  }
+  /// Above 0 and below 1; the same numbers everywhere.
+  [[nodiscard]] double uniform() { return (static_cast<double>(random_() >> 12) + 0.5) * 0x1p-52; }
 
   double temperature_;
-  std::uint64_t state_;
+  std::mt19937_64 random_;
 };
 
 }  // namespace llama

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tokenizer.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -8,8 +10,6 @@
 
 namespace llama {
 namespace {
-
-namespace gguf = allot::gguf;
 
 constexpr std::string_view space = "\xe2\x96\x81";  // U+2581, which stands for a space
 constexpr std::int32_t normal = 1, user_defined = 4, byte = 6;
@@ -24,49 +24,36 @@ std::size_t character_bytes(char first) noexcept {
   return bits < 0xc0 ? 1 : bits < 0xe0 ? 2 : bits < 0xf0 ? 3 : 4;
 }
 
-std::string byte_piece(unsigned value) {
-  char text[8];
-  std::snprintf(text, sizeof text, "<0x%02X>", value & 0xffU);
-  return text;
-}
-
 }  // namespace
 
-Tokenizer::Tokenizer(const gguf::File& file) {
-  const auto key = [&](const char* name) {
-    return file.metadata().find(std::string{"tokenizer.ggml."} + name);
+Tokenizer::Tokenizer(const allot::gguf::File& file) {
+  const auto key = [&](const std::string& name) {
+    return file.metadata().find("tokenizer.ggml." + name);
   };
-  if (const auto* const model = key("model")) model_ = model->as<std::string_view>();
-  const gguf::Value* const tokens = key("tokens");
+  const auto flag = [&](const char* name) { return !key(name) || key(name)->as<bool>(); };
   const auto special = [&](const char* name) -> std::optional<Token> {
-    const gguf::Value* const value = key(name);
-    const auto number = value == nullptr ? std::nullopt : value->as_count();
-    return number && *number < 0xffffffffU ? std::optional{static_cast<Token>(*number)}
-                                           : std::nullopt;
+    const auto number = key(name) ? key(name)->as_count() : std::nullopt;
+    if (!number || *number > 0xffffffffU) return std::nullopt;
+    return static_cast<Token>(*number);
   };
-  begin_ = special("bos_token_id");
+  if (key("model")) model_ = key("model")->as<std::string_view>();
   end_ = special("eos_token_id");
   unknown_ = special("unknown_token_id");
-  if (model_ != "llama" || tokens == nullptr) return;
-  for (const std::string_view piece : tokens->array().strings()) pieces_.emplace_back(piece);
-  const gguf::Value* const scores = key("scores");
-  const gguf::Value* const kinds = key("token_type");
-  if (scores != nullptr)
-    for (const float score : scores->array().values<float>()) scores_.push_back(score);
-  if (kinds != nullptr)
-    for (const std::int32_t kind : kinds->array().values<std::int32_t>()) kinds_.push_back(kind);
-  kinds_.resize(kinds == nullptr ? pieces_.size() : kinds_.size(), normal);
+  if (flag("add_bos_token")) begin_ = special("bos_token_id");
+  adds_space_ = flag("add_space_prefix");
+  if (model_ != "llama" || !key("tokens")) return;
+  for (const std::string_view piece : key("tokens")->array().strings()) pieces_.emplace_back(piece);
+  if (key("scores"))
+    for (const float score : key("scores")->array().values<float>()) scores_.push_back(score);
+  if (key("token_type"))
+    for (const auto kind : key("token_type")->array().values<std::int32_t>())
+      kinds_.push_back(kind);
+  if (!key("token_type")) kinds_.resize(pieces_.size(), normal);
   if (scores_.size() != pieces_.size() || kinds_.size() != pieces_.size())
     throw std::runtime_error{"the vocabulary has " + std::to_string(pieces_.size()) + " tokens, " +
                              std::to_string(scores_.size()) + " scores and " +
                              std::to_string(kinds_.size()) + " types; give token ids instead"};
   for (std::size_t i = pieces_.size(); i-- != 0;) numbers_[pieces_[i]] = static_cast<Token>(i);
-  const auto flag = [&](const char* name) {
-    const gguf::Value* const value = key(name);
-    return value == nullptr || value->as<bool>();
-  };
-  adds_begin_ = begin_ && flag("add_bos_token");
-  adds_space_ = flag("add_space_prefix");
 }
 
 std::vector<Token> Tokenizer::encode(std::string_view text) const {
@@ -75,45 +62,53 @@ std::vector<Token> Tokenizer::encode(std::string_view text) const {
                              "\", which this engine does not read; give the prompt as --ids"};
   std::string spaced = (adds_space_ && !text.empty() ? " " : "") + std::string{text};
   replace_all(spaced, " ", space);
-  std::vector<std::string_view> parts;  // characters; then neighbours are joined, best score first
-  for (std::string_view rest = spaced; !rest.empty(); rest.remove_prefix(parts.back().size()))
-    parts.push_back(rest.substr(0, character_bytes(rest.front())));
-  const auto joined = [&](std::size_t i) {
-    return std::string_view{parts[i].data(), parts[i].size() + parts[i + 1].size()};
+  // Characters at first. Then, again and again, the neighbours that make the best token are joined.
+  struct Part {
+    std::string_view text;
+    float score;  // of the token that it makes with the next one
   };
-  for (;;) {
-    std::optional<std::size_t> best;
-    float best_score = 0;
-    for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
-      const auto found = numbers_.find(joined(i));
-      if (found == numbers_.end() || (best && scores_[found->second] <= best_score)) continue;
-      best = i;
-      best_score = scores_[found->second];
-    }
-    if (!best) break;
-    parts[*best] = joined(*best);
-    parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(*best) + 1);
+  std::vector<Part> parts;
+  for (std::string_view rest = spaced; !rest.empty(); rest.remove_prefix(parts.back().text.size()))
+    parts.push_back({rest.substr(0, character_bytes(rest.front())), 0});
+  const auto joined = [&](std::size_t i) {
+    return std::string_view{parts[i].text.data(), parts[i].text.size() + parts[i + 1].text.size()};
+  };
+  const auto rate = [&](std::size_t i) {
+    const auto token = i + 1 < parts.size() ? find(joined(i)) : std::nullopt;
+    parts[i].score = token ? scores_[*token] : -INFINITY;
+  };
+  for (std::size_t i = 0; i < parts.size(); ++i) rate(i);
+  const auto is_worse = [](const Part& a, const Part& b) { return a.score < b.score; };
+  while (!parts.empty()) {
+    const auto best = std::max_element(parts.begin(), parts.end(), is_worse);
+    if (best->score == -INFINITY) break;
+    const auto i = static_cast<std::size_t>(best - parts.begin());
+    best->text = joined(i);
+    parts.erase(best + 1);
+    rate(i);
+    if (i != 0) rate(i - 1);
   }
   std::vector<Token> tokens;
-  if (adds_begin_) tokens.push_back(*begin_);
-  for (const std::string_view part : parts) {
-    const auto found = numbers_.find(part);
-    if (found != numbers_.end()) {
-      tokens.push_back(found->second);
-    } else {
-      add_bytes(part, tokens);
+  if (begin_) tokens.push_back(*begin_);
+  for (const Part& part : parts) {
+    if (const auto token = find(part.text)) {
+      tokens.push_back(*token);
+      continue;
+    }
+    for (const char one : part.text) {  // byte by byte
+      char name[8];
+      std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(one) & 0xffU);
+      const auto token = find(name) ? find(name) : unknown_;
+      if (!token) throw std::runtime_error{"the vocabulary has no token for a byte of the prompt"};
+      tokens.push_back(*token);
     }
   }
   return tokens;
 }
 
-void Tokenizer::add_bytes(std::string_view piece, std::vector<Token>& tokens) const {
-  for (const char one : piece) {
-    const auto found = numbers_.find(byte_piece(static_cast<unsigned char>(one)));
-    if (found == numbers_.end() && !unknown_)
-      throw std::runtime_error{"the vocabulary has no token for a byte of the prompt"};
-    tokens.push_back(found != numbers_.end() ? found->second : *unknown_);
-  }
+std::optional<Token> Tokenizer::find(std::string_view piece) const {
+  const auto found = numbers_.find(piece);
+  return found == numbers_.end() ? std::nullopt : std::optional{found->second};
 }
 
 std::string Tokenizer::decode(Token token) const {

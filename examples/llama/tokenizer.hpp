@@ -30,7 +30,7 @@ class Tokenizer {
   [[nodiscard]] std::optional<Token> end_of_sequence() const noexcept { return end_; }
 
  private:
-  void add_bytes(std::string_view piece, std::vector<Token>& tokens) const;
+  [[nodiscard]] std::optional<Token> find(std::string_view piece) const;
 
   std::vector<std::string> pieces_;
   std::vector<float> scores_;
@@ -38,7 +38,7 @@ class Tokenizer {
   std::unordered_map<std::string_view, Token> numbers_;  // of pieces_
   std::string model_ = "no vocabulary";
   std::optional<Token> begin_, end_, unknown_;
-  bool adds_begin_ = true, adds_space_ = true;
+  bool adds_space_ = true;
 };
 
 }  // namespace llama

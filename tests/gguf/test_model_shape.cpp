@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <allot/gguf/file.hpp>
+#include <allot/gguf/model_keys.hpp>
 #include <allot/gguf/model_shape.hpp>
 #include <allot/gguf/writer/writer.hpp>
 
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -129,4 +131,40 @@ TEST_CASE("more layers than a file can have are a problem") {
       shape_of([](gguf::Writer& writer) { add_layers(writer, 1'000'000); });
   CHECK(shape.block_count == 1'000'000);
   CHECK(shape.attention_problem == "llama.block_count is more than the file has tensors");
+}
+
+TEST_CASE("a model's numbers are read in whatever type they have, or refused by name") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  writer.add("general.architecture", "llama");
+  writer.add("llama.embedding_length", std::uint64_t{256});
+  writer.add("llama.width", std::int8_t{-1});
+  writer.add("llama.name", "text");
+  writer.add("llama.epsilon", 1e-5F);
+  writer.add("llama.base", 1e6);
+  writer.add("llama.scale", 0.0F);
+  writer.write(folder.path() / "m.gguf");
+  const gguf::File file{folder.path() / "m.gguf"};
+  const gguf::ModelKeys keys{file};
+  CHECK(keys.architecture() == "llama");
+  CHECK(keys.find("name") != nullptr);
+  CHECK(keys.find("embedding") == nullptr);
+  CHECK(keys.count("embedding_length") == 256);
+  CHECK(keys.count("heads", 8) == 8);
+  CHECK(keys.number("epsilon") == static_cast<double>(1e-5F));
+  CHECK(keys.number("base") == 1e6);
+  CHECK(keys.number("factor", 2) == 2);
+  const auto refuses = [](const auto& read, const char* why) {
+    CHECK_THROWS_WITH_AS(static_cast<void>(read()), why, std::runtime_error);
+  };
+  refuses([&] { return keys.count("heads"); }, "metadata llama.heads is missing");
+  refuses([&] { return keys.count("width", 8); },
+          "metadata llama.width is not a whole number from 1 to 4294967295");
+  refuses([&] { return keys.count("embedding_length", 0, 255); },
+          "metadata llama.embedding_length is not a whole number from 1 to 255");
+  refuses([&] { return keys.number("factor"); }, "metadata llama.factor is missing");
+  refuses([&] { return keys.number("scale", 1); },
+          "metadata llama.scale is not a finite number above 0");
+  refuses([&] { return keys.number("name", 1); },
+          "metadata llama.name is not a finite number above 0");
 }

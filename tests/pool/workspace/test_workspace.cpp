@@ -2,6 +2,9 @@
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
 #include <allot/pool/workspace/workspace.hpp>
+#include <allot/slice.hpp>
+#include <allot/strategy/best_fit.hpp>
+#include <allot/synchronization/locked.hpp>
 
 #include <doctest/doctest.h>
 
@@ -77,6 +80,37 @@ TEST_CASE_TEMPLATE("a workspace grows, then keeps its addresses and calls no dev
   CHECK(workspace.grown() == grown);
   CHECK(workspace.capacity() == capacity);
   CHECK(workspace.used() == 0);
+}
+
+TEST_CASE("a workspace begins with the slice that it is given, and asks the device for more only") {
+  Shared<Arena<BestFit, AlignTo<256>, Locked<>, LimitedMemory>> arena{16 * KiB};
+  auto slice = arena.allocate(4 * KiB + 100);
+  void* const begin = slice.address();
+  CHECK_THROWS_WITH_AS((Workspace<LimitedDevice>{LimitedDevice{}, slice.part(8, 4096)}),
+                       doctest::Contains("cannot begin with a slice of 4096 bytes"),
+                       std::invalid_argument);
+  CHECK_THROWS_AS((Workspace<LimitedDevice>{LimitedDevice{}, slice.part(0, 255)}),
+                  std::invalid_argument);
+  const int acquired = LimitedMemory::acquired;
+  Workspace<LimitedDevice> workspace{LimitedDevice{}, std::move(slice), small};
+  CHECK(workspace.capacity() == 4 * KiB);
+  for (int i = 0; i < 2; ++i) {
+    auto scope = workspace.scope();
+    CHECK(scope.allocate(4 * KiB).address() == begin);
+  }
+  CHECK(workspace.high_water() == 4 * KiB);
+  CHECK(LimitedMemory::acquired == acquired);
+  {
+    auto scope = workspace.scope();
+    const auto first = scope.allocate(256);
+    CHECK(first.address() == begin);
+    std::memset(scope.allocate(8 * KiB).address(), 1, 8 * KiB);
+  }
+  CHECK(LimitedMemory::acquired == acquired + 1);
+  CHECK(arena.usage().used != 0);
+  { auto merges = workspace.scope().allocate(12 * KiB); }
+  workspace.collect();
+  CHECK(arena.usage().used == 0);  // one larger piece has taken its place
 }
 
 TEST_CASE("what does not fit is added, and what there is stays where it is, and alive") {

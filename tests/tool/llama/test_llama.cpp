@@ -4,6 +4,7 @@
 #include <allot/device/staged_host_device.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/writer/writer.hpp>
+#include <allot/load/plan/check.hpp>
 #include <allot/load/planned_device.hpp>
 
 #include <doctest/doctest.h>
@@ -42,7 +43,7 @@ struct Trace {
   std::vector<Tokens> tokens;
   std::vector<float> logits;
   std::vector<float> first_logits;  // of the prompt's last token
-  llama::MemoryReport memory;
+  std::vector<llama::MemoryLine> memory;
   std::uint64_t suspended;
   std::uint64_t cache_hits;
 };
@@ -238,7 +239,9 @@ TEST_CASE(
 TEST_CASE("memory is what was planned, to the byte, in one allocation each") {
   const auto data = test::data_dir();
   if (!data) return;
-  const auto check_line = [](const llama::MemoryLine& line, std::uint64_t unused = 0) {
+  const auto check_line = [](const llama::MemoryLine& line, const std::string& name,
+                             std::uint64_t unused = 0) {
+    CHECK(line.name == name);
     CHECK(line.planned > unused);
     CHECK(line.reserved == line.planned);
     CHECK(line.used == line.planned - unused);
@@ -247,16 +250,23 @@ TEST_CASE("memory is what was planned, to the byte, in one allocation each") {
   for (const std::uint64_t sequences : {1, 8}) {
     const Trace trace =
         run(story(*data), once_upon_a_time, 58, {.sequences = sequences, .block_tokens = 4});
-    check_line(trace.memory.weights);
-    check_line(trace.memory.cache, (sequences - 1) * 5 * (2 * 4 * 32 * 4));
-    check_line(trace.memory.activations);
-    check_line(trace.memory.scratch);
+    REQUIRE(trace.memory.size() == 4);
+    check_line(trace.memory[0], "weights");
+    check_line(trace.memory[1], "cache", (sequences - 1) * 5 * (2 * 4 * 32 * 4));
+    check_line(trace.memory[2], "activations");
+    check_line(trace.memory[3], "scratch");
   }
   const gguf::File file{story(*data)};
   const auto plan = llama::plan_run(file, {.context = 65}, {});
-  CHECK(plan.memory().weights.planned == plan.weights.total_bytes());
-  CHECK(plan.memory().cache.planned == 5 * 5 * (2 * 16 * 32 * 4));
-  CHECK(plan.activations.bytes == plan.activations.lower_bound);
+  const auto lines = llama::memory_of(plan.memory);
+  CHECK(lines[0].planned == plan.memory.tensor_bytes());
+  CHECK(lines[1].planned == 5 * 5 * (2 * 16 * 32 * 4));
+  CHECK(plan.memory.total_bytes() ==
+        lines[0].planned + lines[1].planned + lines[2].planned + lines[3].planned);
+  // The check before loading is of all memory, not of the weights alone.
+  const load::PlannedDevice small{.free_bytes = plan.memory.total_bytes() - 1};
+  CHECK_THROWS_AS(load::check(plan.memory, std::span{&small, 1}, load::NoMargin{}),
+                  InsufficientMemory);
 
   const std::uint64_t before = test::device_allocations();
   HostDevice device;

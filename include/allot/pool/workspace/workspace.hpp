@@ -75,6 +75,28 @@ class Workspace {
     if (options.initial_bytes != 0) reserve(options.initial_bytes);
   }
 
+  /// Begins with the memory of a slice of any arena, such as memory that was planned with the weights
+  /// (`PlanOptions::reserved`), and takes more from the device only where that does not suffice;
+  /// ignores `options.initial_bytes`.
+  /// Throws: `std::invalid_argument` for a slice that does not begin at a multiple of the
+  /// granularity, or is shorter.
+  Workspace(DeviceType device, slice_type storage, const WorkspaceOptions& options = {},
+            stream_pointer stream = {})
+      : state_{std::make_shared<State>(std::move(device), options, std::move(stream))} {
+    if (storage.bytes() < AlignmentType::value ||
+        reinterpret_cast<std::uintptr_t>(storage.address()) % AlignmentType::value != 0) {
+      throw std::invalid_argument{
+          (FixedText<160>{} << "a workspace cannot begin with a slice of " << storage.bytes()
+                            << " bytes at " << reinterpret_cast<std::uintptr_t>(storage.address())
+                            << "; give it at least " << AlignmentType::value
+                            << ", from a multiple of that on")
+              .c_str()};
+    }
+    const std::uint64_t bytes = storage.bytes() / AlignmentType::value * AlignmentType::value;
+    state_->stack.push(
+        state_->stack.make_piece(state_->device.memory(), bytes, std::move(storage)));
+  }
+
   Workspace(Workspace&&) noexcept = default;
   Workspace& operator=(Workspace&&) noexcept = default;
 

@@ -29,8 +29,11 @@ class ScratchStack {
   /// Slices share their piece: it outlives them.
   using Piece = std::shared_ptr<arena_type>;
 
-  [[nodiscard]] static Piece make_piece(MemoryType memory, std::uint64_t bytes) {
-    return std::make_shared<arena_type>(bytes, StreamOrderedMemory<MemoryType>{std::move(memory)});
+  /// \param slice  what the piece is made of, at least that long; empty: memory of the policy
+  [[nodiscard]] static Piece make_piece(MemoryType memory, std::uint64_t bytes,
+                                        slice_type slice = {}) {
+    return std::make_shared<arena_type>(
+        bytes, StreamOrderedMemory<MemoryType>{std::move(memory), std::move(slice)});
   }
 
   void push(Piece piece) { pieces_.push_back(std::move(piece)); }
