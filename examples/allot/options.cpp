@@ -313,6 +313,8 @@ void add_replay_options(CLI::App& command, ReplayCommandOptions& options) {
       "Of every block, and the unit of the arenas; otherwise what the recorder's allocator has");
   add_number(command, "--blocks", options.blocks,
              "Of a log of requests: how many blocks of prefixes the cache has", 1);
+  add_number(command, "--waiting", options.waiting,
+             "Of a log of requests: how many wait while one is served; 32 by default", 0);
   command.add_option("--text", options.text, "Also write an allot-trace 2 as text")
       ->type_name("FILE");
   command.add_option("--binary", options.binary, "Also write an allot-trace 2 in its binary form")

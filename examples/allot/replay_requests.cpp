@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "replay_requests.hpp"
 
+#include <allot/pool/kv/eviction/decayed_hits.hpp>
+#include <allot/pool/kv/eviction/least_frequently_used.hpp>
+#include <allot/pool/kv/eviction/least_recently_used.hpp>
+#include <allot/pool/kv/eviction/waiting_kept.hpp>
 #include <allot/report/prefix_hits.hpp>
 
 #include <fmt/format.h>
@@ -10,7 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "byte_stream.hpp"
@@ -18,15 +22,29 @@
 
 namespace {
 
-using allot::report::Eviction;
 using allot::report::PromptTrace;
 
-constexpr Eviction evictions[] = {Eviction::least_recent, Eviction::least_frequent,
-                                  Eviction::decayed_hits, Eviction::clairvoyant};
+/// An eviction, in the order of the table: the policy's type, its key, and its hits.
+struct Eviction {
+  const char* type;
+  const char* key;
+  std::uint64_t (*hits)(const PromptTrace& trace, std::uint64_t capacity, std::size_t waiting);
+};
+
+constexpr Eviction evictions[] = {
+    {"LeastRecentlyUsed", "least_recent", allot::report::prefix_hits<allot::LeastRecentlyUsed>},
+    {"LeastFrequentlyUsed", "least_frequent",
+     allot::report::prefix_hits<allot::LeastFrequentlyUsed>},
+    {"DecayedHits<>", "decayed_hits", allot::report::prefix_hits<allot::DecayedHits<>>},
+    {"WaitingKept<>", "waiting_kept", allot::report::prefix_hits<allot::WaitingKept<>>},
+    {"WaitingKept<DecayedHits<>>", "waiting_kept_decayed_hits",
+     allot::report::prefix_hits<allot::WaitingKept<allot::DecayedHits<>>>},
+};
 
 PromptTrace read_requests(const std::string& file) {
   ByteStream input = ByteStream::of_file(file);
   PromptTrace trace;
+  std::vector<std::uint64_t> keys;
   std::size_t number = 0;
   while (const auto line = input.line()) {
     ++number;
@@ -38,13 +56,14 @@ PromptTrace read_requests(const std::string& file) {
     if (!json.is_object()) fail("not a JSON object in one line");
     const auto blocks = json.find("hash_ids");
     if (blocks == json.end() || !blocks->is_array()) fail("no list 'hash_ids'");
+    keys.clear();
     for (const nlohmann::json& block : *blocks) {
       if (!block.is_number_unsigned()) fail("a hash id is not a whole number of at least 0");
-      trace.blocks.push_back(block.get<std::uint64_t>());
+      keys.push_back(block.get<std::uint64_t>());
     }
-    ++trace.requests;
+    trace.add(keys);
   }
-  if (trace.blocks.empty()) throw std::runtime_error{printable(file) + ": no blocks in it"};
+  if (trace.blocks().empty()) throw std::runtime_error{printable(file) + ": no blocks in it"};
   return trace;
 }
 
@@ -59,11 +78,6 @@ std::vector<std::uint64_t> capacities_of(std::uint64_t different) {
   return capacities;
 }
 
-const char* key_of(Eviction eviction) {
-  constexpr const char* keys[] = {"least_recent", "least_frequent", "decayed_hits", "clairvoyant"};
-  return keys[static_cast<std::size_t>(eviction)];
-}
-
 }  // namespace
 
 bool is_request_log(std::string_view begin) {
@@ -73,42 +87,50 @@ bool is_request_log(std::string_view begin) {
 
 void replay_requests(const ReplayCommandOptions& options) {
   const PromptTrace trace = read_requests(options.file);
-  const std::uint64_t different =
-      std::unordered_set<std::uint64_t>{trace.blocks.begin(), trace.blocks.end()}.size();
-  std::vector<std::uint64_t> capacities = capacities_of(different);
+  std::vector<std::uint64_t> capacities = capacities_of(trace.different());
   if (options.blocks != 0) capacities = {options.blocks};
   const auto rate = [&](std::uint64_t hits) {
-    return static_cast<double>(hits) / static_cast<double>(trace.blocks.size());
+    return static_cast<double>(hits) / static_cast<double>(trace.blocks().size());
   };
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const std::uint64_t capacity : capacities) {
+    const double most = rate(clairvoyant_hits(trace, capacity));
     nlohmann::ordered_json row = {{"blocks", capacity}};
-    for (const Eviction eviction : evictions)
-      row[key_of(eviction)] = rate(prefix_hits(trace, eviction, capacity));
+    nlohmann::ordered_json below = nlohmann::ordered_json::object();
+    for (const Eviction& eviction : evictions) {
+      const double hits = rate(eviction.hits(trace, capacity, options.waiting));
+      row[eviction.key] = hits;
+      below[eviction.key] = most - hits;
+    }
+    row["clairvoyant"] = most;
+    row["below_clairvoyant"] = std::move(below);
     rows.push_back(std::move(row));
   }
   if (options.json) {
     const nlohmann::ordered_json json = {
-        {"file", printable(options.file)}, {"format", "requests with prefixes"},
-        {"requests", trace.requests},      {"prompt_blocks", trace.blocks.size()},
-        {"different_blocks", different},   {"hit_rates", std::move(rows)}};
+        {"file", printable(options.file)},       {"format", "requests with prefixes"},
+        {"requests", trace.requests()},          {"prompt_blocks", trace.blocks().size()},
+        {"different_blocks", trace.different()}, {"waiting", options.waiting},
+        {"hit_rates", std::move(rows)}};
     print("{}\n", json.dump(2));
     return;
   }
-  print("{}: requests with prefixes\n  {} requests, {} blocks of prompts, {} of them different\n\n",
-        printable(options.file), count_text(trace.requests), count_text(trace.blocks.size()),
-        count_text(different));
-  print("  {:>12}", "blocks");
-  for (const Eviction eviction : evictions) print(" {:>15}", to_text(eviction));
-  print("\n");
+  print("{}: requests with prefixes\n  {} requests, {} blocks of prompts, {} of them different\n",
+        printable(options.file), count_text(trace.requests()), count_text(trace.blocks().size()),
+        count_text(trace.different()));
+  print("\n  {:>10}  {:<28} {:>8} {:>22}\n", "blocks", "evicts by", "hits",
+        "below the clairvoyant");
   for (const auto& row : rows) {
-    print("  {:>12}", count_text(row["blocks"].get<std::uint64_t>()));
-    for (const Eviction eviction : evictions)
-      print(" {:>15.4f}", row[key_of(eviction)].get<double>());
-    print("\n");
+    std::string blocks = count_text(row["blocks"].get<std::uint64_t>());
+    for (const Eviction& eviction : evictions) {
+      print("  {:>10}  {:<28} {:>8.4f} {:>22.4f}\n", std::exchange(blocks, ""), eviction.type,
+            row[eviction.key].get<double>(), row["below_clairvoyant"][eviction.key].get<double>());
+    }
+    print("  {:>10}  {:<28} {:>8.4f}\n\n", "", "clairvoyant", row["clairvoyant"].get<double>());
   }
   print(
-      "\nHits of all blocks of prompts, by what a full cache evicts; requests one after another, "
-      "none "
-      "held while others\ncome. No eviction has more hits than the clairvoyant one.\n");
+      "Hits of all blocks of prompts; requests one after another as they arrive, none held while\n"
+      "others come. WaitingKept knows of the next {} requests (--waiting). No eviction has more\n"
+      "hits than the clairvoyant one. To write: allot::KvCache<Device, Synchronization, TYPE>.\n",
+      options.waiting);
 }

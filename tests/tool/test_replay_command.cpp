@@ -190,7 +190,11 @@ TEST_CASE("replay: requests with prefixes have the hit rates that are known of t
   CHECK(small["prompt_blocks"] == 6);
   CHECK(small["different_blocks"] == 3);
   CHECK(small["hit_rates"].back()["blocks"] == 3);
-  CHECK(small["hit_rates"].back()["least_recent"] == 0.5);
+  for (const char* const key : {"least_recent", "least_frequent", "decayed_hits", "waiting_kept",
+                                "waiting_kept_decayed_hits", "clairvoyant"})
+    CHECK(small["hit_rates"].back()[key] == 0.5);
+  for (const auto& [key, below] : small["hit_rates"].back()["below_clairvoyant"].items())
+    CHECK_MESSAGE(below == 0, key);
 
   const auto data = test::data_dir();
   if (!data) return;
@@ -207,6 +211,13 @@ TEST_CASE("replay: requests with prefixes have the hit rates that are known of t
   const Json& rates = json["hit_rates"][0];
   CHECK(rates["least_recent"].get<double>() == doctest::Approx(0.2112).epsilon(0.0005));
   CHECK(rates["clairvoyant"].get<double>() == doctest::Approx(0.3664).epsilon(0.0005));
+  CHECK(rates["below_clairvoyant"]["least_recent"].get<double>() ==
+        doctest::Approx(0.1552).epsilon(0.001));
+  CHECK(rates["decayed_hits"].get<double>() > rates["least_recent"].get<double>());
+  CHECK(rates["waiting_kept"].get<double>() > rates["least_recent"].get<double>());
+  const std::string table = run_tool("replay --blocks 10000 --waiting 0 " + unpacked).out;
+  CHECK_MESSAGE(says(table, "LeastRecentlyUsed              0.2112                 0.1552"), table);
+  CHECK_MESSAGE(says(table, "WaitingKept<>                  0.2112                 0.1552"), table);
 }
 
 TEST_CASE("replay: what is malformed is one line, with its place, and status 1") {

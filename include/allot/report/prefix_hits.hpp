@@ -1,125 +1,133 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `prefix_hits`: how many blocks of prompts a cache of prefixes would have had, by what it evicts.
+/// How many blocks of prompts a cache of prefixes would have had.
 ///
-/// | eviction | removes the block |
-/// |---|---|
-/// | `least_recent` | that was not used for longest: as `KvCache` does |
-/// | `least_frequent` | with the fewest uses since it came, of equal ones the least recent |
-/// | `decayed_hits` | with the fewest uses, where a use counts half after as many uses of others as the cache has blocks |
-/// | `clairvoyant` | that is used last again, also the new one: no eviction has more hits (Belady) |
+/// | function                              | what a full cache evicts                                 |
+/// |---------------------------------------|----------------------------------------------------------|
+/// | `prefix_hits<Policy>(trace, blocks)`  | what an eviction policy of `KvCache` says                |
+/// | `clairvoyant_hits(trace, blocks)`     | what is used last again, also the new one: none has more hits (Belady, 1966) |
 #pragma once
 
 #include <allot/core/checked.hpp>
-#include <allot/core/version.hpp>
+#include <allot/pool/kv/eviction/eviction.hpp>
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <set>
+#include <span>
+#include <stdexcept>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 namespace allot::report {
 
-/// What a cache of prefixes removes when it is full.
-enum class Eviction { least_recent, least_frequent, decayed_hits, clairvoyant };
-
-[[nodiscard]] constexpr const char* to_text(Eviction eviction) noexcept {
-  constexpr const char* names[] = {"least recent", "least frequent", "decayed hits", "clairvoyant"};
-  return names[static_cast<std::size_t>(eviction)];
-}
-
 /// The prompts of requests, one after another, as the keys of their blocks. Blocks with equal keys
 /// have equal tokens before and in them.
-struct PromptTrace {
-  std::vector<std::uint64_t> blocks;  ///< of all prompts
-  std::uint64_t requests = 0;         ///< how many
-};
-
-namespace detail {
-
-/// Evicts the block with the least rank.
-class RankedCache {
+class PromptTrace {
  public:
-  /// First what decides, then what decides of equal ones.
-  using Rank = std::pair<double, double>;
-
-  RankedCache(Eviction eviction, std::uint64_t capacity)
-      : eviction_{eviction}, capacity_{capacity} {}
-
-  /// Returns whether the block is there. \param now  counts uses \param next  the block's next use
-  bool use(std::uint64_t block, double now, double next) {
-    const auto found = rank_of_.find(block);
-    const bool is_hit = found != rank_of_.end();
-    Rank before{0, 0};
-    if (is_hit) {
-      before = found->second;
-      order_.erase({before, block});
-      rank_of_.erase(found);
+  /// Adds a request with the keys of its prompt's blocks. Throws: `std::bad_alloc`;
+  /// `std::length_error` for the 2^32nd key.
+  void add(std::span<const std::uint64_t> keys) {
+    for (const std::uint64_t key : keys) {
+      if (numbers_.size() == largest_of<std::uint32_t>)
+        throw std::length_error{"a trace has at most 2^32 - 1 different blocks; divide it"};
+      const auto number = static_cast<std::uint32_t>(numbers_.size());
+      blocks_.push_back(numbers_.try_emplace(key, number).first->second);
     }
-    const Rank rank = rank_after(is_hit, before, now, next);
-    if (rank_of_.size() == capacity_) {
-      const auto least = order_.begin();
-      if (eviction_ == Eviction::clairvoyant && !(least->first < rank)) return is_hit;
-      rank_of_.erase(least->second);
-      order_.erase(least);
-    }
-    order_.insert({rank, block});
-    rank_of_.emplace(block, rank);
-    return is_hit;
+    ends_.push_back(blocks_.size());
+  }
+
+  /// Returns the number of requests.
+  [[nodiscard]] std::size_t requests() const noexcept { return ends_.size(); }
+  /// Returns the number of different blocks.
+  [[nodiscard]] std::size_t different() const noexcept { return numbers_.size(); }
+  /// All blocks of prompts, one after another; equal ones have equal numbers, below `different()`.
+  [[nodiscard]] std::span<const std::uint32_t> blocks() const noexcept { return blocks_; }
+  /// Returns the blocks of some requests that follow each other, as far as there are that many.
+  [[nodiscard]] std::span<const std::uint32_t> blocks_of(std::size_t first,
+                                                         std::size_t count = 1) const noexcept {
+    const std::size_t from = smaller(first, ends_.size());
+    const std::size_t to = from + smaller(count, ends_.size() - from);
+    const std::size_t begin = from == 0 ? 0 : ends_[from - 1];
+    return blocks().subspan(begin, (to == 0 ? 0 : ends_[to - 1]) - begin);
   }
 
  private:
-  [[nodiscard]] Rank rank_after(bool is_hit, const Rank& before, double now, double next) const {
-    switch (eviction_) {
-      case Eviction::least_recent:
-        break;
-      case Eviction::least_frequent:
-        return {is_hit ? before.first + 1 : 1, now};
-      case Eviction::decayed_hits: {
-        // The logarithm of the sum of 2^(time of use / half-life): its order does not change with time.
-        const double use = now / static_cast<double>(capacity_);
-        if (!is_hit) return {use, now};
-        const double larger_one = larger(before.first, use);
-        const double smaller_one = smaller(before.first, use);
-        return {larger_one + std::log2(1 + std::exp2(smaller_one - larger_one)), now};
-      }
-      case Eviction::clairvoyant:
-        return {-next, 0};
-    }
-    return {now, 0};
-  }
-
-  Eviction eviction_;
-  std::uint64_t capacity_;
-  std::set<std::pair<Rank, std::uint64_t>> order_;
-  std::unordered_map<std::uint64_t, Rank> rank_of_;
+  std::unordered_map<std::uint64_t, std::uint32_t> numbers_;
+  std::vector<std::uint32_t> blocks_;
+  std::vector<std::size_t> ends_;  // of requests
 };
-
-}  // namespace detail
 
 /// Returns how many of the blocks are in the cache when their request comes. Requests come one after
 /// another, their blocks in order, and none is held while others come.
+/// \tparam Policy   models `Eviction`: the very type that `KvCache` takes
 /// \param capacity  blocks; 0 has no hits
+/// \param waiting   how many requests wait while one is served, those that come next: policies that
+///                  can be notified of waiting prompts are, before each request
+/// Complexity: linear in the blocks, times what the policy takes; with `waiting`, in those of all
+/// requests that wait. Throws: `std::bad_alloc`.
+template <Eviction Policy>
+[[nodiscard]] std::uint64_t prefix_hits(const PromptTrace& trace, std::uint64_t capacity,
+                                        std::size_t waiting = 0) {
+  constexpr std::uint32_t none = largest_of<std::uint32_t>;
+  if (!Policy::keeps_blocks || capacity == 0) return 0;  // no request meets another
+  const auto places = static_cast<std::uint32_t>(smaller<std::uint64_t>(capacity, none - 1));
+  std::vector<std::uint32_t> place_of(trace.different(), none);
+  std::vector<std::uint32_t> block_at;
+  std::vector<std::uint32_t> awaited;
+  Policy policy{smaller<std::uint64_t>(places, trace.different())};
+  std::uint64_t hits = 0;
+  for (std::size_t request = 0; request < trace.requests(); ++request) {
+    if constexpr (QueueAwareEviction<Policy>) {
+      awaited.clear();
+      for (const std::uint32_t block : trace.blocks_of(request + 1, waiting)) {
+        if (place_of[block] != none) awaited.push_back(place_of[block]);
+      }
+      policy.expect(awaited);
+    }
+    for (const std::uint32_t block : trace.blocks_of(request)) {
+      std::uint32_t& place = place_of[block];
+      if (place != none) {
+        ++hits;
+        policy.remove(place);
+        policy.note_hit(place);
+        policy.add(place);
+        continue;
+      }
+      if (block_at.size() < places) {
+        place = static_cast<std::uint32_t>(block_at.size());
+        block_at.push_back(block);
+      } else {
+        place = policy.next();
+        policy.remove(place);
+        policy.note_gone(place);
+        place_of[std::exchange(block_at[place], block)] = none;
+      }
+      policy.note_kept(place);
+      policy.add(place);
+    }
+  }
+  return hits;
+}
+
+/// Returns the most hits that any eviction can have, also one that does not keep a new block.
 /// Complexity: O(n log capacity). Throws: `std::bad_alloc`.
 template <class = void>
-[[nodiscard]] std::uint64_t prefix_hits(const PromptTrace& trace, Eviction eviction,
-                                        std::uint64_t capacity) {
-  if (capacity == 0) return 0;
-  std::vector<double> next(trace.blocks.size());
-  std::unordered_map<std::uint64_t, std::size_t> last;
-  for (std::size_t i = trace.blocks.size(); i-- != 0;) {
-    const auto [found, is_new] = last.try_emplace(trace.blocks[i], i);
-    // Those that never come again are after all others.
-    next[i] = static_cast<double>(is_new ? 2 * trace.blocks.size() - i : found->second);
-    found->second = i;
-  }
-  detail::RankedCache cache{eviction, capacity};
+[[nodiscard]] std::uint64_t clairvoyant_hits(const PromptTrace& trace, std::uint64_t capacity) {
+  const std::span<const std::uint32_t> blocks = trace.blocks();
+  std::vector<std::size_t> next(blocks.size());  // where each comes again; behind the end: never
+  std::vector<std::size_t> last(trace.different(), blocks.size());
+  for (std::size_t i = blocks.size(); i-- != 0;) next[i] = std::exchange(last[blocks[i]], i);
+  std::set<std::size_t> kept;  // by where they come again
   std::uint64_t hits = 0;
-  for (std::size_t i = 0; i < trace.blocks.size(); ++i)
-    hits += cache.use(trace.blocks[i], static_cast<double>(i), next[i]) ? 1 : 0;
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    hits += kept.erase(i);
+    if (next[i] == blocks.size()) continue;
+    kept.insert(next[i]);
+    if (kept.size() > capacity) kept.erase(std::prev(kept.end()));
+  }
   return hits;
 }
 

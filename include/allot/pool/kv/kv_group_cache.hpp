@@ -10,6 +10,8 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/os/smart_pointers.hpp>
+#include <allot/pool/kv/eviction/eviction.hpp>
+#include <allot/pool/kv/eviction/least_recently_used.hpp>
 #include <allot/pool/kv/kv_cache.hpp>
 #include <allot/pool/kv/kv_keys.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
@@ -17,6 +19,7 @@
 #include <allot/slice.hpp>
 #include <allot/strategy/linear.hpp>
 #include <allot/synchronization/locked.hpp>
+#include <allot/synchronization/synchronization.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -44,13 +47,15 @@ struct KvGroupCacheConfig {
 /// a `KvCache`, with the group's number where a block or a place is named.
 ///
 /// The cache and its sequences may be destroyed in any order. Use it from one thread at a time.
-template <Device DeviceType>
+///
+/// \tparam EvictionType  of each group: which blocks that only prefixes need make room first
+template <Device DeviceType, Eviction EvictionType = LeastRecentlyUsed>
 requires std::copyable<DeviceType>
 class KvGroupCache {
   using Groups = std::shared_ptr<const std::vector<KvGroup>>;
 
  public:
-  using Cache = KvCache<DeviceType>;    ///< of one group
+  using Cache = KvCache<DeviceType, Unsynchronized, EvictionType>;  ///< of one group
   using Token = typename Cache::Token;  ///< as the model's vocabulary numbers them
 
   /// Divides the budget so that each group holds as many sequences of `context` tokens.
@@ -188,6 +193,13 @@ class KvGroupCache {
       if (part.tokens() != cached) part = caches_[i].start_shared(prompt, keys, cached).sequence;
     }
     return {std::move(sequence), cached};
+  }
+
+  /// Notes which prompts wait, for each group as `KvCache::expect` does.
+  template <class Policy = EvictionType>
+  requires QueueAwareEviction<Policy>
+  void expect(std::span<const KvWaiting> queue) {
+    for (Cache& cache : caches_) cache.expect(queue);
   }
 
   /// Returns the number of groups.
