@@ -33,6 +33,7 @@ struct Conversion {
   std::uint64_t row_bytes;  // with the zeros after it
   std::uint64_t unit_from;  // the fewest that can be converted
   std::uint64_t unit_to;    // what they become
+  bool has_gaps = false;    // between the rows' bytes in the file: columns are left out
 
   /// Requires: `check_step` found the step right.
   template <class = void>
@@ -49,7 +50,9 @@ struct Conversion {
     data_row = bytes_of_row(to, plan.items[step.item].shape.extent[0]);
     unit_from = type.block_bytes;
     unit_to = from == to ? type.block_bytes : bytes_of_row(to, type.block_elements);
-    if (step.transform == Transform::convert && data_row == row_bytes) {
+    has_gaps = cuts_columns(plan.items[step.item], tensor);
+    const bool is_one_row = data_row == row_bytes || cuts_vector(plan.items[step.item], tensor);
+    if (step.transform == Transform::convert && is_one_row && !has_gaps) {
       file_row = step.bytes;  // nothing between rows: all of them are one
       data_row = row_bytes = step.arena_bytes;
     }
@@ -145,12 +148,14 @@ void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte
            in_row / conversion.unit_to * conversion.unit_from;
   };
   BlockReader reader{conversion};
-  reader.start(offset_of(at), offset_of(at + out.size()) - offset_of(at));
+  if (!conversion.has_gaps) reader.start(offset_of(at), offset_of(at + out.size()) - offset_of(at));
   while (!out.empty()) {
     const std::uint64_t in_row = at % conversion.row_bytes;
     std::uint64_t bytes = smaller<std::uint64_t>(out.size(), conversion.row_bytes - in_row);
     if (in_row < conversion.data_row) {
       bytes = smaller(bytes, conversion.data_row - in_row);
+      if (conversion.has_gaps)
+        reader.start(offset_of(at), bytes / conversion.unit_to * conversion.unit_from);
       convert_units(conversion, reader, bytes / conversion.unit_to, out.data());
     } else {
       std::memset(out.data(), 0, static_cast<std::size_t>(bytes));

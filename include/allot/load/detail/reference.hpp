@@ -15,6 +15,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace allot::load::detail {
@@ -23,9 +24,38 @@ namespace allot::load::detail {
 template <class = void>
 [[nodiscard]] bool is_as_in_file(const gguf::File& file, const gguf::TensorInfo& tensor,
                                  const Item& item) {
-  return !item.transposed && item.type == tensor.type && item.bytes == tensor.bytes &&
+  return !item.transposed && !item.cut && item.type == tensor.type && item.bytes == tensor.bytes &&
          !is_swapped(file, tensor) && runs_of(item).first == item.strides.size() &&
          item.row_bytes == bytes_of_row(tensor.type, tensor.shape.extent[0]);
+}
+
+/// The place in the file's tensor of what an item has of it.
+struct Picked {
+  const TensorCut* cut;  // null: everything
+
+  /// \param dimension  of the tensor in the file
+  /// \param place      in the item, along that dimension
+  [[nodiscard]] std::uint64_t operator()(std::uint32_t dimension,
+                                         std::uint64_t place) const noexcept {
+    return cut != nullptr && cut->dimension == dimension ? cut->in_tensor(place) : place;
+  }
+};
+
+/// Returns the elements of a row that an item has; `elements` of them.
+/// Requires: those of columns are one range, in whole blocks.
+template <class = void>
+[[nodiscard]] std::vector<std::byte> picked_elements(std::vector<std::byte> row,
+                                                     const Picked& picked, gguf::TensorType type,
+                                                     std::uint64_t elements) {
+  if (picked.cut == nullptr || picked.cut->dimension != 0) return row;
+  std::vector<std::byte> made;
+  const gguf::TypeInfo info = gguf::type_info(type);
+  for (std::uint64_t i = 0; i < elements; i += info.block_elements) {
+    const auto at = row.begin() + static_cast<std::ptrdiff_t>(picked(0, i) / info.block_elements *
+                                                              info.block_bytes);
+    made.insert(made.end(), at, at + static_cast<std::ptrdiff_t>(info.block_bytes));
+  }
+  return made;
 }
 
 /// Returns a row of the file's tensor, in the type that it has in memory.
@@ -69,14 +99,19 @@ template <class = void>
     }
     return std::nullopt;
   };
-  const auto& [columns, rows, matrices, batches] = tensor.shape.extent;
+  auto extent = item.shape.extent;
+  if (item.transposed) std::swap(extent[0], extent[1]);
+  const auto& [columns, rows, matrices, batches] = extent;
+  const Picked picked{item.cut ? &*item.cut : nullptr};
   const std::uint64_t size = gguf::type_info(item.type).block_bytes;
-  std::uint64_t row = 0;
   for (std::uint64_t l = 0; l < batches; ++l) {
     for (std::uint64_t k = 0; k < matrices; ++k) {
       const std::uint64_t matrix = l * item.strides[3] + k * item.strides[2];
       for (std::uint64_t j = 0; j < rows; ++j) {
-        const std::vector<std::byte> expected = reference_row(file, tensor, item.type, row++);
+        const std::uint64_t matrix_in_file = l * tensor.shape.extent[2] + picked(2, k);
+        const std::uint64_t row = matrix_in_file * tensor.shape.extent[1] + picked(1, j);
+        const std::vector<std::byte> expected = picked_elements(
+            reference_row(file, tensor, item.type, row), picked, item.type, columns);
         if (!item.transposed) {
           const std::uint64_t at = matrix + j * item.strides[1];
           if (const auto byte = differs(at, expected.data(), expected.size())) return byte;
@@ -97,8 +132,8 @@ template <class = void>
     }
   }
   if (item.part_of) return std::nullopt;
-  const std::uint64_t extent = extent_of(item);
-  return differs(extent, nullptr, item.bytes - extent);
+  const std::uint64_t end = extent_of(item);
+  return differs(end, nullptr, item.bytes - end);
 }
 
 /// The same for the zeros after a fused tensor; the rest belongs to its parts.

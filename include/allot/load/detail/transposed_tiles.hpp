@@ -124,7 +124,8 @@ void transpose(const Conversion& conversion, const Plan& plan, const TransposedT
                               tile.first_column / block * conversion.unit_from;
   std::vector<std::byte> values(
       static_cast<std::size_t>(smaller(scattered_rows, tile.rows) * tile.columns * size));
-  const bool is_whole = tile.columns == extent[1];  // its rows are contiguous
+  // Its rows are contiguous.
+  const bool is_whole = tile.columns == extent[1] && !conversion.has_gaps;
   BlockReader reader{conversion};
   if (is_whole) reader.start(first, tile.rows * conversion.file_row);
   for (std::uint64_t done = 0; done < tile.rows; done += scattered_rows) {

@@ -9,6 +9,7 @@
 #include <allot/gguf/model_shape.hpp>
 #include <allot/load/plan/cache_options.hpp>
 #include <allot/load/plan/detail/cells.hpp>
+#include <allot/load/plan/detail/model_part.hpp>
 #include <allot/load/plan/engine.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
@@ -92,11 +93,36 @@ struct CacheSizes {
   std::vector<CacheEntry> prediction;  // likewise
 };
 
+/// Leaves of what layers keep the layers and the heads that a share of the model has.
+template <class Part>
+void keep_part(std::vector<gguf::LayerMemory>& kept, const Part& part) {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    gguf::LayerMemory memory = kept[i];
+    const LayerHeads heads = part.heads_of(memory.layer);
+    if (heads.kept == 0) continue;
+    const bool has_heads = memory.kind == gguf::Keeps::full || memory.kind == gguf::Keeps::window ||
+                           memory.kind == gguf::Keeps::chunked;
+    if (has_heads) {
+      for (auto* elements : {&memory.key_elements, &memory.value_elements, &memory.widest_values})
+        *elements = *elements / heads.all * heads.kept;
+    }
+    kept[count++] = memory;
+  }
+  kept.resize(count);
+}
+
+/// \param part  what of the model is wanted; null: all of it
 template <class = void>
-void size_caches(const gguf::File& file, const CacheOptions& options, CacheSizes& sizes) {
+void size_caches(const gguf::File& file, const CacheOptions& options, CacheSizes& sizes,
+                 const ModelPart* part = nullptr) {
   check_cache_options(options);
   const EngineRules& rules = *options.engine;
   sizes.memory = gguf::model_memory_of(file, rules.metadata);
+  if (part != nullptr) {
+    keep_part(sizes.memory.kept, *part);
+    keep_part(sizes.memory.prediction, *part);
+  }
   const gguf::ModelMemory& memory = sizes.memory;
   sizes.planned.context = options.context;
   sizes.planned.assumed = memory.assumed;
@@ -157,6 +183,32 @@ void add_cache_items(const std::vector<CacheEntry>& entries, const std::string& 
   }
 }
 
+/// Returns what the caches take of a part of the model; null: of all of it.
+template <class = void>
+[[nodiscard]] PlannedCache plan_cache_of(const gguf::File& file, const CacheOptions& options,
+                                         const ModelPart* part) {
+  CacheSizes sizes;
+  size_caches(file, options, sizes, part);
+  return std::move(sizes.planned);
+}
+
+/// Returns the caches and states of a part of the model; null: of all of it.
+template <class = void>
+[[nodiscard]] std::vector<ItemLayout> cache_items_of(const gguf::File& file,
+                                                     const CacheOptions& options,
+                                                     const ModelPart* part) {
+  CacheSizes sizes;
+  size_caches(file, options, sizes, part);
+  if (!sizes.planned.refused.empty()) {
+    throw std::runtime_error{std::string{options.engine->name} + " refuses the cache of " +
+                             file.shards().front().path() + ": " + sizes.planned.refused};
+  }
+  std::vector<ItemLayout> items;
+  add_cache_items(sizes.entries, "", items);
+  add_cache_items(sizes.prediction, "prediction.", items);
+  return items;
+}
+
 }  // namespace detail
 
 /// Returns what a model's caches and states take: groups, what was assumed, and whether the engine
@@ -166,9 +218,7 @@ void add_cache_items(const std::vector<CacheEntry>& entries, const std::string& 
 /// the sizes overflow.
 template <class = void>
 [[nodiscard]] PlannedCache plan_cache(const gguf::File& file, const CacheOptions& options) {
-  detail::CacheSizes sizes;
-  detail::size_caches(file, options, sizes);
-  return std::move(sizes.planned);
+  return detail::plan_cache_of(file, options, nullptr);
 }
 
 /// Returns the context that the model was trained for, if its metadata has it; 0 says nothing.
@@ -185,16 +235,7 @@ template <class = void>
 template <class = void>
 [[nodiscard]] std::vector<ItemLayout> cache_items(const gguf::File& file,
                                                   const CacheOptions& options) {
-  detail::CacheSizes sizes;
-  detail::size_caches(file, options, sizes);
-  if (!sizes.planned.refused.empty()) {
-    throw std::runtime_error{std::string{options.engine->name} + " refuses the cache of " +
-                             file.shards().front().path() + ": " + sizes.planned.refused};
-  }
-  std::vector<ItemLayout> items;
-  detail::add_cache_items(sizes.entries, "", items);
-  detail::add_cache_items(sizes.prediction, "prediction.", items);
-  return items;
+  return detail::cache_items_of(file, options, nullptr);
 }
 
 /// Returns scratch memory. It has no rows.

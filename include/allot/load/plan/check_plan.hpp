@@ -19,6 +19,29 @@
 
 namespace allot::load::detail {
 
+/// Returns true if a cut is a part of a tensor, in whole blocks.
+template <class = void>
+[[nodiscard]] bool is_part_of(const TensorCut& cut, const gguf::TensorInfo& tensor) noexcept {
+  const bool is_vector = cut.dimension == 0 && tensor.shape.rank < 2;
+  const bool is_matrix = tensor.shape.extent[2] == 1 && tensor.shape.extent[3] == 1;
+  if (cut.dimension > 2 || cut.ranges.empty()) return false;
+  if (cut.ranges.size() > 1 && cut.dimension != 1 && !is_vector) return false;
+  if (cut.dimension == 0 ? !is_matrix : cut.dimension == 2 && tensor.shape.extent[3] != 1)
+    return false;
+  const std::uint64_t block =
+      cut.dimension == 0 ? gguf::type_info(tensor.type).block_elements : std::uint64_t{1};
+  std::uint64_t end = 0;
+  for (const CutRange& range : cut.ranges) {
+    const std::uint64_t extent = tensor.shape.extent[cut.dimension];
+    if (range.count == 0 || range.first < end || range.first > extent ||
+        range.count > extent - range.first)
+      return false;
+    if (range.first % block != 0 || range.count % block != 0) return false;
+    end = range.first + range.count;
+  }
+  return true;
+}
+
 /// Returns true if a tensor can become the item, and the item's rows lie within its bytes.
 /// Throws: `std::length_error` if they would end beyond 2^64.
 template <class = void>
@@ -29,7 +52,13 @@ template <class = void>
                           item.type == gguf::TensorType::F16 || item.type == gguf::TensorType::BF16;
   const bool is_it = item.purpose == Purpose::copy ||
                      (item.purpose == Purpose::weight && item.name == tensor.name);
-  return is_it && extent == tensor.shape.extent &&
+  auto expected = tensor.shape.extent;
+  if (item.cut) {
+    if (!is_part_of(*item.cut, tensor) || (item.transposed && item.cut->ranges.size() != 1))
+      return false;
+    expected[item.cut->dimension] = item.cut->extent();
+  }
+  return is_it && extent == expected &&
          (item.type == tensor.type || (is_decoded && gguf::has_values(tensor.type))) &&
          (!item.transposed || has_own_elements(item.type)) &&
          (item.left_out
@@ -48,22 +77,47 @@ template <class = void>
   if (source >= file.tensors().size() || file.tensors()[source].bytes == 0) return false;
   const gguf::TensorInfo& tensor = file.tensors()[source];
   const Item& item = plan.items[step.item];
-  const std::uint64_t file_row = bytes_of_row(tensor.type, tensor.shape.extent[0]);
   const bool is_transposed = step.transform == Transform::transpose;
+  if (cuts_vector(item, tensor)) {
+    const std::uint64_t size = gguf::type_info(tensor.type).block_bytes;
+    return !is_transposed && !item.transposed && step.bytes % size == 0 &&
+           checked_multiply(step.bytes / size, item.strides[0]) == step.arena_bytes;
+  }
+  const std::uint64_t file_row = bytes_of_row(tensor.type, elements_read(item, tensor));
   if (item.transposed != is_transposed || file_row == 0 || step.bytes % file_row != 0) return false;
   const std::uint64_t rows =
       is_transposed ? item.shape.extent[1] * item.shape.extent[2] * item.shape.extent[3]
                     : step.bytes / file_row;
   return item.row_bytes >= bytes_of_row(item.type, item.shape.extent[0]) &&
-         (!is_transposed || step.bytes == tensor.bytes) &&
+         (!is_transposed || step.bytes == bytes_read(item, tensor)) &&
          checked_multiply(rows, item.row_bytes) == step.arena_bytes;
+}
+
+/// Returns the bytes of the file from a step's first to its last: of columns, also those between
+/// them. The most there can be, if it is more.
+template <class = void>
+[[nodiscard]] std::uint64_t bytes_passed(const Step& step, const gguf::File& file,
+                                         const Plan& plan) {
+  const bool transforms =
+      step.transform == Transform::convert || step.transform == Transform::transpose;
+  if (!transforms || step.item >= plan.items.size()) return step.bytes;
+  const std::uint32_t source = plan.source_of(step.item);
+  if (source >= file.tensors().size()) return step.bytes;
+  const gguf::TensorInfo& tensor = file.tensors()[source];
+  if (!cuts_columns(plan.items[step.item], tensor)) return step.bytes;
+  const std::uint64_t part = bytes_of_row(tensor.type, plan.items[step.item].cut->extent());
+  if (part == 0 || step.bytes == 0) return step.bytes;
+  const auto rows =
+      checked_multiply(step.bytes / part - 1, bytes_of_row(tensor.type, tensor.shape.extent[0]));
+  return rows ? checked_add(*rows, part).value_or(largest_of<std::uint64_t>)
+              : largest_of<std::uint64_t>;
 }
 
 /// Throws: `std::logic_error` unless the step lies inside its shard and its arena.
 /// Requires: `check_items` found the plan's items right.
 template <class = void>
 void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
-  const auto file_end = checked_add(step.file_offset, step.bytes);
+  const auto file_end = checked_add(step.file_offset, bytes_passed(step, file, plan));
   const auto arena_end = checked_add(step.arena_offset, step.arena_bytes);
   const bool reads = step.transform != Transform::zero;
   const bool fits = step.arena < plan.arenas.size() && arena_end &&

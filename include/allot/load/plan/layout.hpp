@@ -124,6 +124,53 @@ template <class = void>
   return file.shards()[tensor.shard].byte_order() != std::endian::native;
 }
 
+/// Returns true for a part of a vector.
+template <class = void>
+[[nodiscard]] bool cuts_vector(const ItemLayout& item, const gguf::TensorInfo& tensor) noexcept {
+  return item.cut && item.cut->dimension == 0 && tensor.shape.rank < 2;
+}
+
+/// Returns true for a part that is whole rows, or of a vector: a range of it is a range of the file.
+template <class = void>
+[[nodiscard]] bool cuts_rows(const ItemLayout& item, const gguf::TensorInfo& tensor) noexcept {
+  return item.cut && (item.cut->dimension == 1 || cuts_vector(item, tensor));
+}
+
+/// Returns true for a part of the columns of a matrix: each of its rows is a range of the file.
+template <class = void>
+[[nodiscard]] bool cuts_columns(const ItemLayout& item, const gguf::TensorInfo& tensor) noexcept {
+  return item.cut && item.cut->dimension == 0 && tensor.shape.rank >= 2;
+}
+
+/// Returns the elements of a row in the file that an item is made from.
+template <class = void>
+[[nodiscard]] std::uint64_t elements_read(const ItemLayout& item,
+                                          const gguf::TensorInfo& tensor) noexcept {
+  return item.cut && item.cut->dimension == 0 ? item.cut->extent() : tensor.shape.extent[0];
+}
+
+/// Returns the bytes of the file that an item is made from.
+template <class = void>
+[[nodiscard]] std::uint64_t bytes_read(const ItemLayout& item, const gguf::TensorInfo& tensor) {
+  if (!item.cut) return tensor.bytes;
+  std::uint64_t bytes = bytes_of_row(tensor.type, elements_read(item, tensor));
+  for (std::size_t d = 1; d < tensor.shape.extent.size(); ++d) {
+    const bool is_cut = item.cut->dimension == d;
+    bytes = multiply_sizes(bytes, is_cut ? item.cut->extent() : tensor.shape.extent[d]);
+  }
+  return bytes;
+}
+
+/// Returns the place in a tensor of the first byte of a cut's first range.
+template <class = void>
+[[nodiscard]] std::uint64_t first_byte_of(const TensorCut& cut, const gguf::TensorInfo& tensor) {
+  std::uint64_t bytes = bytes_of_row(
+      tensor.type, cut.dimension == 0 ? cut.ranges.front().first : tensor.shape.extent[0]);
+  for (std::uint32_t d = 1; d <= cut.dimension; ++d)
+    bytes *= d == cut.dimension ? cut.ranges.front().first : tensor.shape.extent[d];
+  return bytes;
+}
+
 /// The part of a tensor that is contiguous in file and memory, and how often it occurs.
 struct Runs {
   std::uint64_t rows = 1;  // in a run

@@ -26,11 +26,13 @@
 #include <allot/load/plan/matrix_rules.hpp>
 #include <allot/load/plan/placing.hpp>
 #include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/share_options.hpp>
 #include <allot/load/plan/transform.hpp>
 #include <allot/load/plan/weight_policy.hpp>
 
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,7 +65,34 @@ struct PlanOptions {
   /// If the host is one of several devices: gives it those experts of which the fewest bytes a token
   /// are read, so that all the rest fits the other devices.
   bool move_experts = false;
+  /// How many processes share the model, and how: for `make_shares` (`shares.hpp`).
+  Shares shares{};
 };
+
+namespace detail {
+
+/// Plans a part of a model; null: all of it.
+template <WeightPolicy Policy, GroupingPolicy Grouping>
+[[nodiscard]] Plan plan_part(const gguf::File& file, const PlanOptions& options,
+                             const Grouping& grouping, const ModelPart* part) {
+  std::vector<PlannedDevice> devices = options.devices;
+  if (devices.empty()) devices.push_back({.name = options.device});
+  Layouts layouts = lay_out_model(file, options.transforms, options.only, options.cache,
+                                  devices.size() > 1, options.draft, part);
+  Assignment assignment = assign(std::move(layouts), devices,
+                                 {.reserved = options.scratch_bytes,
+                                  .alignment = Policy::Alignment::value,
+                                  .place = options.place,
+                                  .move_experts = options.move_experts},
+                                 options.reserved, grouping);
+  Plan plan = with_steps(file, place<Policy>(std::move(assignment)));
+  if (options.cache) plan.cache = plan_cache_of(file, *options.cache, part);
+  if (options.cache && options.draft != nullptr)
+    plan.draft = plan_cache(*options.draft, draft_cache(*options.cache));
+  return plan;
+}
+
+}  // namespace detail
 
 /// Plans the memory of a model: all tensors of a file in file order, and the cache and scratch
 /// memory that the options ask for. Items without bytes need no arena. Neighbors with the same
@@ -74,26 +103,17 @@ struct PlanOptions {
 /// Complexity: the strategy's, for each item; reads no tensor data.
 /// Throws: `std::length_error` if the sizes overflow; `InsufficientMemory` for an item that no
 /// device has room for, if there are several; `std::invalid_argument` for transforms that a
-/// tensor does not allow, for rules of devices that there are not, for patterns that leave no tensor
-/// and for names that are taken; what `cache_items` throws; `std::bad_alloc`.
+/// tensor does not allow, for rules of devices that there are not, for patterns that leave no tensor,
+/// for names that are taken and for shares; what `cache_items` throws; `std::bad_alloc`.
 template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneArena>
 [[nodiscard]] Plan make_plan(const gguf::File& file, const PlanOptions& options = {},
                              const Grouping& grouping = {}) {
-  std::vector<PlannedDevice> devices = options.devices;
-  if (devices.empty()) devices.push_back({.name = options.device});
-  detail::Layouts layouts = detail::lay_out_model(file, options.transforms, options.only,
-                                                  options.cache, devices.size() > 1, options.draft);
-  detail::Assignment assignment = detail::assign(std::move(layouts), devices,
-                                                 {.reserved = options.scratch_bytes,
-                                                  .alignment = Policy::Alignment::value,
-                                                  .place = options.place,
-                                                  .move_experts = options.move_experts},
-                                                 options.reserved, grouping);
-  Plan plan = detail::with_steps(file, detail::place<Policy>(std::move(assignment)));
-  if (options.cache) plan.cache = plan_cache(file, *options.cache);
-  if (options.cache && options.draft != nullptr)
-    plan.draft = plan_cache(*options.draft, detail::draft_cache(*options.cache));
-  return plan;
+  if (options.shares.count() != 1) {
+    throw std::invalid_argument{"make_plan plans for one process, not for " +
+                                std::to_string(options.shares.count()) +
+                                "; call make_shares (allot/load/plan/shares.hpp)"};
+  }
+  return detail::plan_part<Policy>(file, options, grouping, nullptr);
 }
 
 namespace detail {

@@ -17,6 +17,8 @@
 #include <allot/core/memory_info.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/load/plan/planned_cache.hpp>
+#include <allot/load/plan/share_options.hpp>
+#include <allot/load/plan/tensor_cut.hpp>
 
 #include <array>
 #include <cstddef>
@@ -92,9 +94,10 @@ struct ItemLayout {
   std::uint64_t row_bytes = 0;        ///< of a row and the zeros after it
   bool transposed = false;            ///< relative to the file
   std::optional<PartOf> part_of{};    ///< the item that it is a view of
-  bool left_out = false;              ///< by `PlanOptions::only`: it has a shape, but no bytes
+  bool left_out = false;              ///< by the options, or another share's: it has no bytes
   std::uint32_t file = 0;  ///< 0: the model's; others in the order in which they were added
   std::optional<std::uint32_t> copy_of{};  ///< index of the item that this is the same tensor as
+  std::optional<TensorCut> cut{};          ///< the part of the tensor that this is; empty: all
 
   /// Returns true if memory is reserved for it; a part lies in another item's memory.
   [[nodiscard]] bool has_own_memory() const noexcept { return bytes != 0 && !part_of; }
@@ -141,6 +144,12 @@ struct Fusion {
   std::string reason{};                 ///< why they stay apart
 };
 
+/// A tensor, or a part of one, that other shares of the model have too.
+struct RepeatedItem {
+  std::uint32_t item;  ///< index into `Plan::items`
+  std::string reason;  ///< why it is not divided
+};
+
 /// What a rule of the grouping took.
 struct RuleCount {
   std::string rule;      ///< its name
@@ -159,6 +168,8 @@ struct Plan {
   std::vector<std::string> notes{};     ///< what was assumed if the file does not say, in sentences
   std::optional<PlannedCache> cache{};  ///< by groups of like layers, if a cache was asked for
   std::optional<PlannedCache> draft{};  ///< the draft model's, likewise
+  std::optional<ShareNumber> share{};   ///< which share of the model it is, if it is one
+  std::vector<RepeatedItem> repeated{};  ///< what other shares have too, in the order of the items
 
   /// Returns the bytes that all arenas together reserve. Complexity: linear in the arenas.
   [[nodiscard]] std::uint64_t total_bytes() const noexcept {

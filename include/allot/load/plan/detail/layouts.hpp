@@ -8,6 +8,7 @@
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/cache.hpp>
 #include <allot/load/plan/detail/fuse.hpp>
+#include <allot/load/plan/detail/model_part.hpp>
 #include <allot/load/plan/detail/tied.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
@@ -78,11 +79,14 @@ template <class = void>
   return false;
 }
 
+/// \param cut  the part of the tensor that is wanted; empty: all of it
 /// Throws: `std::invalid_argument` for a tensor that cannot be transformed as asked.
 template <class = void>
 [[nodiscard]] ItemLayout lay_out_tensor(const gguf::TensorInfo& tensor,
-                                        const TransformOptions& options) {
+                                        const TransformOptions& options,
+                                        const std::optional<TensorCut>& cut = {}) {
   Form form{.name = std::string{tensor.name}, .type = tensor.type, .shape = tensor.shape};
+  if (cut) form.shape.extent[cut->dimension] = cut->extent();
   form.type = stored_type(tensor, form.name, options);
   form.transposed = is_to_be_transposed(tensor, form.name, options);
   if (form.transposed) {
@@ -92,9 +96,16 @@ template <class = void>
                                   ", whose blocks run along its rows: it can be transposed only "
                                   "if it is dequantized too"};
     }
+    if (cut && cut->ranges.size() != 1) {
+      throw std::invalid_argument{"tensor " + form.name +
+                                  " is cut into several ranges of rows for a share, and cannot be "
+                                  "transposed too; leave it out of the patterns"};
+    }
     std::swap(form.shape.extent[0], form.shape.extent[1]);
   }
-  return lay_out(std::move(form), options.padding);
+  ItemLayout item = lay_out(std::move(form), options.padding);
+  item.cut = cut;
+  return item;
 }
 
 /// Returns true if a plan is to have a tensor of that name.
@@ -167,29 +178,36 @@ template <class = void>
 /// \param only     patterns of the names of tensors to load; none: all of them
 /// \param divided  several devices share the model
 /// \param draft    the draft model that was added to the file, if any
+/// \param part     what of the model is wanted; null: all of it
 /// Throws: as `make_plan` does for transforms and for the cache.
 [[nodiscard]] Layouts lay_out_model(const std::same_as<gguf::File> auto& file,
                                     const TransformOptions& transforms,
                                     const std::vector<std::string>& only,
                                     const std::optional<CacheOptions>& cache, bool divided,
-                                    const gguf::File* draft) {
+                                    const gguf::File* draft, const ModelPart* part = nullptr) {
   require_complete(file);
   check_transforms(transforms);
   std::vector<ItemLayout> tensors;
   tensors.reserve(file.tensors().size());
   for (const auto& tensor : file.tensors()) {
-    tensors.push_back(is_wanted(std::string{tensor.name}, only) ? lay_out_tensor(tensor, transforms)
-                                                                : leave_out(tensor));
+    const auto* const own = part == nullptr ? nullptr : &part->tensors[tensors.size()];
+    const bool is_there = own == nullptr || own->is_there;
+    if (is_there && is_wanted(std::string{tensor.name}, only)) {
+      tensors.push_back(own == nullptr ? lay_out_tensor(tensor, transforms)
+                                       : lay_out_tensor(tensor, transforms, own->cut));
+    } else {
+      tensors.push_back(leave_out(tensor));
+    }
     tensors.back().file = file.origin_of(tensor);
   }
-  require_some(tensors, only);
+  if (part == nullptr) require_some(tensors, only);
   Layouts layouts = fuse(std::move(tensors), transforms);
   for (const ItemLayout& item : layouts.items) {
     if (item.part_of) layouts.items[item.part_of->item].file = item.file;
   }
   if (divided) add_copies(layouts.items, file, transforms);
   if (cache) {
-    auto items = cache_items(file, *cache);
+    auto items = cache_items_of(file, *cache, part);
     for (auto& item : items) layouts.items.push_back(std::move(item));
   }
   if (cache && draft != nullptr) {

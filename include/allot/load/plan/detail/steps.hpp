@@ -57,25 +57,57 @@ class StepMaker {
     const std::uint64_t file_row = bytes_of_row(tensor.type, tensor.shape.extent[0]);
     Step step{.shard = tensor.shard,
               .file_offset = file_.shards()[tensor.shard].data_offset() + tensor.offset,
-              .bytes = tensor.bytes,
+              .bytes = bytes_read(item, tensor),
               .arena = item.arena,
               .arena_offset = item.offset,
               .arena_bytes = extent_of(item),
               .transform = Transform::transpose,
               .item = index};
+    const bool in_ranges = cuts_rows(item, tensor) && !item.transposed;
+    if (item.cut && !in_ranges) step.file_offset += first_byte_of(*item.cut, tensor);
     if (item.transposed) {
       steps_.push_back(step);
       return;
     }
-    const bool is_plain =
-        item.type == tensor.type && item.row_bytes == file_row && !is_swapped(file_, tensor);
+    const bool is_plain = item.type == tensor.type && !is_swapped(file_, tensor) &&
+                          !cuts_columns(item, tensor) &&
+                          (cuts_vector(item, tensor) || item.row_bytes == file_row);
     step.transform = is_plain ? Transform::none : Transform::convert;
-    const Runs runs = runs_of(item);
-    step.bytes = runs.rows * file_row;
-    step.arena_bytes = runs.rows * item.row_bytes;
     const std::uint64_t granted_end =
         is_plain && extent_of(item) == item.bytes ? items_[index].granted_end : 0;
+    if (in_ranges) {
+      rows_of_cut(item, tensor, step, granted_end);
+      return;
+    }
+    const Runs runs = runs_of(item);
+    step.bytes = runs.rows * bytes_of_row(tensor.type, elements_read(item, tensor));
+    step.arena_bytes = runs.rows * item.row_bytes;
     each_run(item, runs.first, item.shape.extent.size() - 1, step, granted_end);
+  }
+
+  /// Adds a step for each range of rows of a cut, in each matrix. A vector's elements count as rows.
+  void rows_of_cut(const Item& item, const gguf::TensorInfo& tensor, Step& step,
+                   std::uint64_t granted_end) {
+    const bool is_vector = item.cut->dimension == 0;
+    const std::uint64_t file_row =
+        bytes_of_row(tensor.type, is_vector ? 1 : tensor.shape.extent[0]);
+    const std::uint64_t arena_row = is_vector ? item.strides[0] : item.row_bytes;
+    const std::uint64_t file_matrix =
+        bytes_of_row(tensor.type, tensor.shape.extent[0]) * tensor.shape.extent[1];
+    const std::uint64_t file_start = step.file_offset;
+    for (std::uint64_t l = 0; l < item.shape.extent[3]; ++l) {
+      for (std::uint64_t k = 0; k < item.shape.extent[2]; ++k) {
+        const std::uint64_t matrix = l * item.shape.extent[2] + k;
+        step.arena_offset = item.offset + l * item.strides[3] + k * item.strides[2];
+        for (const CutRange& range : item.cut->ranges) {
+          step.file_offset = file_start + matrix * file_matrix + range.first * file_row;
+          step.bytes = range.count * file_row;
+          step.arena_bytes = range.count * arena_row;
+          add(step, granted_end);
+          step.arena_offset += step.arena_bytes;
+        }
+      }
+    }
   }
 
   /// Adds a step for each run of the dimensions from `first` to `last`.
