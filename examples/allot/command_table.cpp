@@ -37,7 +37,8 @@ const std::vector<Command>& commands() {
        "  allot plan model.gguf --device hip --fit             the largest context\n"
        "  allot plan model.gguf --context 8192 --for llama.cpp --cache-type q8_0\n"
        "  allot plan model.gguf --device hip:0,hip:1 --memory 24GiB,16GiB\n"
-       "  allot plan model.gguf --fuse qkv,gate-up             what can be one tensor\n",
+       "  allot plan model.gguf --fuse qkv,gate-up             what can be one tensor\n"
+       "  allot plan model.gguf --shares pipeline:2,tensor:4 --memory 24GiB\n",
        setup(add_plan_options, plan)},
       {"load", "Load a model, with one allocation a device",
        "  allot load model.gguf --verify                       and compare every byte\n"

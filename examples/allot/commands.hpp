@@ -6,6 +6,7 @@
 
 #include <allot/gguf/file.hpp>
 #include <allot/load/load_options.hpp>
+#include <allot/load/plan/share_options.hpp>
 #include <allot/load/plan/transform.hpp>
 
 #include <cstdint>
@@ -39,6 +40,7 @@ struct MemoryOptions {
   std::uint64_t scratch_bytes = 0;
   allot::load::TransformOptions transforms;
   std::vector<std::string> only;  // patterns; none: all tensors
+  allot::load::Shares shares;     // one process, unless --shares says otherwise
   std::string fit_limit;          // trained or memory; empty: the context is given
   [[nodiscard]] bool fit() const noexcept { return !fit_limit.empty(); }
   bool verify = false;

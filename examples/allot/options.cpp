@@ -67,6 +67,30 @@ loading::RowPadding row_padding(const std::string& text) {
   return padding;
 }
 
+/// `pipeline:2,tensor:4`, or one of them; `move-to-blocks` besides.
+loading::Shares shares_of(const std::string& text) {
+  loading::Shares shares;
+  std::size_t from = 0;
+  while (from <= text.size()) {
+    const std::size_t end = std::min(text.find(',', from), text.size());
+    const std::string word = text.substr(from, end - from);
+    const std::size_t colon = word.find(':');
+    const std::string kind = word.substr(0, colon);
+    if (word == "move-to-blocks") {
+      shares.move_to_blocks = true;
+    } else if (colon != std::string::npos && (kind == "pipeline" || kind == "tensor")) {
+      (kind == "tensor" ? shares.tensor : shares.pipeline) =
+          static_cast<std::uint32_t>(read_number(word.substr(colon + 1), 1, 65'536));
+    } else {
+      throw std::invalid_argument{
+          "use pipeline:N, tensor:N or both, as in pipeline:2,tensor:4, and move-to-blocks, not " +
+          text};
+    }
+    from = end + 1;
+  }
+  return shares;
+}
+
 void add_transform_options(CLI::App& command, loading::TransformOptions& options) {
   const auto form = "In what form";
   command
@@ -181,6 +205,12 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
           "--fit looks for the context that --context gives; use one of them, or add host to "
           "--device for experts to move to"};
     }
+    if (options.shares.count() != 1 &&
+        (options.fit() || !options.placing.draft.empty() || !options.placing.emit.empty())) {
+      throw CLI::ValidationError{
+          "--shares plans a given context, and no draft model: leave out --fit, --draft and "
+          "--emit"};
+    }
     if (options.placement == "chunks" && options.chunk_bytes == 0)
       throw CLI::ValidationError{"--placement chunks needs --chunk, as in --chunk 1GiB"};
   });
@@ -237,6 +267,13 @@ void add_inspect_options(CLI::App& command, InspectOptions& options) {
 void add_plan_options(CLI::App& command, MemoryOptions& options) {
   add_memory_options(command, options);
   add_emit_option(command, options.placing);
+  add_value(
+      command, "--shares", "pipeline:N,tensor:N",
+      "Divide the model between ranks: stages of whole layers, parts of each matrix, or both; "
+      "--device and --memory are for each rank. With move-to-blocks cuts within a quantized "
+      "block move to the next",
+      [&options](const std::string& text) { options.shares = shares_of(text); })
+      ->group("Where");
   add_sizes(command, "--memory", options.memory,
             "Free memory of each device, instead of asking the device, as in 24GiB,16GiB")
       ->group("Where");

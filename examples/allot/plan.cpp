@@ -21,6 +21,7 @@
 #include "emit_llama.hpp"
 #include "fitting.hpp"
 #include "output.hpp"
+#include "plan_shares.hpp"
 #include "planning.hpp"
 
 namespace {
@@ -292,6 +293,7 @@ std::string misfit_text(const MemoryOptions& options, const Plan& plan, const Co
 }  // namespace
 
 void plan(const MemoryOptions& asked) {
+  if (asked.shares.count() != 1) return plan_shares(asked);
   const allot::load::ModelFiles files = open_files(asked.file, asked.placing);
   const allot::gguf::File& file = files;
   MemoryOptions options = asked;

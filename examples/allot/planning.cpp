@@ -3,6 +3,7 @@
 
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
+#include <allot/load/plan/shares.hpp>
 #include <allot/load/planned_device.hpp>
 
 #include <fmt/core.h>
@@ -61,6 +62,7 @@ loading::PlanOptions plan_options(const MemoryOptions& options,
   planned.place = options.placing.rules;
   planned.draft = options.draft;
   planned.only = options.only;
+  planned.shares = options.shares;
   if (options.context == 0) return planned;
   planned.cache = cache_options(options.cache, options.context);
   return planned;
@@ -70,6 +72,13 @@ loading::Plan make_plan(const MemoryOptions& options, const allot::gguf::File& f
                         const loading::PlanOptions& planned) {
   return with_alignment(options.alignment, [&]<class Policy>() {
     return loading::make_plan<Policy>(file, planned, grouping_of(options, file));
+  });
+}
+
+std::vector<loading::Plan> make_shares(const MemoryOptions& options, const allot::gguf::File& file,
+                                       const loading::PlanOptions& planned) {
+  return with_alignment(options.alignment, [&]<class Policy>() {
+    return loading::make_shares<Policy>(file, planned, grouping_of(options, file));
   });
 }
 

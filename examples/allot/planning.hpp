@@ -66,6 +66,11 @@ class ChosenMargin {
                                           const allot::gguf::File& file,
                                           const allot::load::PlanOptions& planned);
 
+/// The plans of all ranks, likewise.
+[[nodiscard]] std::vector<allot::load::Plan> make_shares(const MemoryOptions& options,
+                                                         const allot::gguf::File& file,
+                                                         const allot::load::PlanOptions& planned);
+
 /// The devices as a plan sees them: queried, or with the memory that the options give them. A
 /// device that does not exist is an error if `must_ask`, and otherwise known by name only.
 [[nodiscard]] std::vector<allot::load::PlannedDevice> planned_devices(const MemoryOptions& options,

@@ -14,6 +14,7 @@
 /// along what is in docs/distributed.md.
 #pragma once
 
+#include <allot/core/deferred.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/detail/model_part.hpp>
 #include <allot/load/plan/detail/stages.hpp>
@@ -34,7 +35,7 @@ namespace allot::load {
 namespace detail {
 
 /// Returns the numbers of parts, up to 64, that a model's matrices can be divided into.
-template <class Caller>
+template <class Caller = void>
 [[nodiscard]] std::string sizes_that_work(const gguf::File& file, bool move_to_blocks) {
   std::string sizes;
   for (std::uint32_t ranks = 1; ranks <= 64; ++ranks) {
@@ -71,7 +72,7 @@ void check_shares(const gguf::File& file, const PlanOptions& options,
 }
 
 /// Marks what other ranks have too.
-template <class Caller>
+template <class = void>
 void note_repeated(Plan& plan, const ModelPart& part) {
   for (std::size_t i = 0; i < part.tensors.size(); ++i) {
     if (part.tensors[i].repeated.empty() || plan.items[i].left_out) continue;
@@ -93,11 +94,13 @@ template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneAre
 [[nodiscard]] std::vector<Plan> make_shares(const gguf::File& file, const PlanOptions& options,
                                             const Grouping& grouping = {}) {
   const Shares& shares = options.shares;
-  const detail::TensorParallel<Policy> division{file, shares.tensor, shares.move_to_blocks};
+  const Deferred<detail::TensorParallel<>, Policy> division{file, shares.tensor,
+                                                            shares.move_to_blocks};
   detail::check_shares(file, options, division);
-  std::vector<detail::ModelPart> parts;
+  std::vector<Deferred<detail::ModelPart, Policy>> parts;
   for (std::uint32_t i = 0; i < shares.tensor; ++i) parts.push_back(division.part(i));
-  const detail::Stages<Policy> stages{file, options, parts.front()};
+  const Deferred<detail::Stages<>, Policy> stages{file, options, parts.front(),
+                                                  Policy::Alignment::value};
   std::vector<Plan> plans;
   for (std::uint32_t stage = 0; stage < shares.pipeline; ++stage) {
     for (std::uint32_t i = 0; i < shares.tensor; ++i) {
@@ -109,7 +112,7 @@ template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneAre
                                .stages = shares.pipeline,
                                .part = i,
                                .parts = shares.tensor};
-      detail::note_repeated<Policy>(plan, part);
+      detail::note_repeated(plan, part);
       plans.push_back(std::move(plan));
     }
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/detail/layouts.hpp>
 #include <allot/load/plan/detail/model_part.hpp>
@@ -24,20 +25,22 @@ namespace allot::load::detail {
 
 /// The stage of every tensor, and of what every layer keeps.
 ///
-/// \tparam Policy  the policies of the arenas
-template <class Policy>
+/// \tparam Owner  any type of the caller's: this is compiled only when the caller is
+template <class Owner = void>
 class Stages {
  public:
-  /// \param part  what one rank of each stage has; the others of the stage follow it
+  /// \param part       what one rank of each stage has; the others of the stage follow it
+  /// \param alignment  of the arenas
   /// Throws: as `make_plan`; `std::invalid_argument` if there are more stages than layers.
-  Stages(const gguf::File& file, const PlanOptions& options, const ModelPart& part)
+  Stages(const gguf::File& file, const PlanOptions& options, const ModelPart& part,
+         std::uint64_t alignment)
       : count_{options.shares.pipeline}, of_tensor_(file.tensors().size()) {
     if (count_ == 1) return;
-    Deferred<Layouts, Policy> layouts =
+    Deferred<Layouts, Owner> layouts =
         lay_out_model(file, options.transforms, options.only, options.cache, true, nullptr, &part);
     auto& items = layouts.items;
     const auto devices = one_device_each(options);
-    SplitOptions split{.reserved = options.scratch_bytes, .alignment = Policy::Alignment::value};
+    SplitOptions split{.reserved = options.scratch_bytes, .alignment = alignment};
     for (auto& rule : keep_needed_copies(items, devices, split))
       split.place.push_back(std::move(rule));
     const auto of_stage = split_by_layers(items, devices, split);
@@ -95,7 +98,7 @@ class Stages {
 
   /// What a layer keeps is where its weights are; layers that run again keep it where they did first.
   void note_cache(const std::string& name, std::uint32_t stage) {
-    const auto layer = layer_name_of<Policy>(std::string_view{name}, LayerWord::any);
+    const auto layer = layer_name_of<Owner>(std::string_view{name}, LayerWord::any);
     if (!layer) return;
     const auto number = static_cast<std::size_t>(layer->number);
     if (number >= of_layer_.size()) of_layer_.resize(number + 1, count_ - 1);

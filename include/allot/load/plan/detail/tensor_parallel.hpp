@@ -34,7 +34,7 @@ namespace allot::load::detail {
 /// What each rank of a group has of a model.
 ///
 /// \tparam Owner  any type of the caller's: this is compiled only when the caller is
-template <class Owner>
+template <class Owner = void>
 class TensorParallel {
  public:
   /// Requires: the file outlives this.
