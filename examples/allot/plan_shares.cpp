@@ -28,7 +28,7 @@ using allot::load::Plan;
 using allot::load::PlannedDevice;
 using allot::load::Purpose;
 
-constexpr std::uint64_t unknown = std::numeric_limits<std::uint64_t>::max();
+constexpr std::uint64_t not_known = std::numeric_limits<std::uint64_t>::max();
 
 /// Returns the bytes of a plan's tensors that other ranks have too.
 std::uint64_t repeated_bytes(const Plan& plan) {
@@ -38,13 +38,13 @@ std::uint64_t repeated_bytes(const Plan& plan) {
   return bytes;
 }
 
-/// Returns the bytes that are missing on a rank's devices; nothing if a device's memory is unknown.
+/// Returns the bytes that are missing on a rank's devices; nothing if a device's memory is not_known.
 std::optional<std::uint64_t> short_of(const MemoryOptions& options, const Plan& plan,
                                       const std::vector<PlannedDevice>& devices) {
   const ChosenMargin margin{options.margin};
   std::uint64_t missing = 0;
   for (const PlannedDevice& device : devices) {
-    if (device.free_bytes == unknown) return std::nullopt;
+    if (device.free_bytes == not_known) return std::nullopt;
     missing += allot::load::deficit_of(plan.bytes_on(device.name), device.free_bytes, margin);
   }
   return missing;
@@ -72,7 +72,7 @@ std::map<std::uint32_t, Undivided> undivided_of(const std::vector<Plan>& plans) 
 }
 
 template <class Value>
-Json json_of(const std::optional<Value>& value) {
+Json or_null(const std::optional<Value>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
@@ -98,7 +98,7 @@ void print_json(const MemoryOptions& options, const std::vector<Plan>& plans,
                  {"extents", plan.steps.size()},
                  {"arenas", arenas_json(plan)}};
     rank["fits"] = own ? Json(*own == 0) : Json(nullptr);
-    rank["short_of"] = json_of(own);
+    rank["short_of"] = or_null(own);
     ranks.push_back(std::move(rank));
   }
   Json undivided = Json::array();
@@ -122,7 +122,7 @@ void print_json(const MemoryOptions& options, const std::vector<Plan>& plans,
   out["assumed"] = Json::array();
   if (no_cache) out["assumed"].push_back(*no_cache);
   out["fits"] = missing ? Json(*missing == 0) : Json(nullptr);
-  out["short_of"] = json_of(missing);
+  out["short_of"] = or_null(missing);
   print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 

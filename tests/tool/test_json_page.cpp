@@ -72,6 +72,7 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
         file + " --context 512 --fuse qkv --scratch 1MiB --device staged-host",
         file + " --context 4096 --memory 1MiB", file + " --fit --memory 1GiB",
         file + " --context 512 --draft " + file + " --emit llama",
+        file + " --shares pipeline:2,tensor:2 --context 64",
         file + " --place output.*=host --device host,staged-host"}},
       {"offsets",
        {boxes + " --stream-wait 1", boxes + " --capacity 8", boxes + " --capacity 12,12"}},
