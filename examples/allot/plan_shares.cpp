@@ -38,7 +38,7 @@ std::uint64_t repeated_bytes(const Plan& plan) {
   return bytes;
 }
 
-/// Returns the bytes that are missing on a rank's devices; nothing if a device's memory is not_known.
+/// Returns the bytes that are missing on a rank's devices; nothing if a device's memory is not known.
 std::optional<std::uint64_t> short_of(const MemoryOptions& options, const Plan& plan,
                                       const std::vector<PlannedDevice>& devices) {
   const ChosenMargin margin{options.margin};

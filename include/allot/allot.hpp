@@ -24,6 +24,7 @@
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/plan/shares.hpp>
 #include <allot/load/verify.hpp>
 #include <allot/memory/free_pages.hpp>
 #include <allot/memory/host_memory.hpp>

@@ -306,3 +306,43 @@ TEST_CASE(
     CHECK(says(options.out, " -ngl "));
   }
 }
+
+TEST_CASE(
+    "plan --shares: each rank's memory, what is repeated and why, and what cannot be divided") {
+  const test::TemporaryFolder folder;
+  const std::string file =
+      test::write_llama(folder.path() / "m.gguf", {.layers = 4, .heads = 8, .kv_heads = 2})
+          .string();
+  const auto json =
+      json_of(run_tool("plan --json --context 100 --shares pipeline:2,tensor:4 " + file));
+  REQUIRE(json["ranks"].size() == 8);
+  CHECK(json["shares"]["ranks"] == 8);
+  CHECK(json["ranks"][5]["stage"] == 1);
+  CHECK(json["ranks"][5]["part"] == 1);
+  std::uint64_t total = 0;
+  for (const auto& rank : json["ranks"]) {
+    total += rank["total_bytes"].get<std::uint64_t>();
+    CHECK(rank["cache_bytes"] == 2 * 100 * 2 * 32 * 2);  // layers, tokens, K and V, a head, f16
+  }
+  CHECK(json["total_bytes"] == total);
+  CHECK(json["repeated"][0]["tensor"] == "blk.0.attn_norm.weight");
+  CHECK(json["repeated"][0]["ranks"] == 4);
+
+  const Outcome table = run_tool("plan --shares tensor:2 " + file);
+  CHECK(table.status == 0);
+  CHECK(says(table.out, "2 ranks: 1 stage of 2 parts"));
+  CHECK(says(table.out, "it is a norm"));
+  const Outcome small = run_tool("plan --shares tensor:2 --memory 1MiB --margin none " + file);
+  CHECK(small.status == 1);
+  CHECK(says(small.error, "the plan of rank 0 does not fit: short of "));
+
+  const Outcome odd = run_tool("plan --shares tensor:3 " + file);
+  CHECK(odd.status == 1);
+  CHECK(says(odd.error, "numbers of parts that work, up to 64: 1, 2, 4, 8"));
+  for (const char* const wrong :
+       {"--shares three", "--shares tensor:0", "--shares tensor:2,",
+        "--shares pipeline:", "--shares tensor:2 --fit", "--shares tensor:99999999999999999999"}) {
+    INFO(wrong);
+    CHECK(run_tool(std::string{"plan "} + wrong + " " + file).status == 2);
+  }
+}

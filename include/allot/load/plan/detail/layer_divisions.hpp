@@ -248,7 +248,7 @@ class LayerDivisions {
       return "layer " + std::to_string(layer) + " has " + std::to_string(count) + " " + things +
              (columns == 1 ? "" : " of " + std::to_string(columns)) + " (" +
              std::string{matrix.name} + ", " + std::string{gguf::type_name(matrix.type)} +
-             " in blocks of " + std::to_string(block) + "), " + problem;
+             (block == 1 ? "" : " in blocks of " + std::to_string(block)) + "), " + problem;
     };
     Bounds bounds{0};
     if (moves_) {
