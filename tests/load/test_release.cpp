@@ -12,7 +12,10 @@
 
 #include <doctest/doctest.h>
 
+#if !defined(_WIN32)
 #include <sys/mman.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -26,6 +29,7 @@ namespace {
 
 using namespace allot;
 
+#if !defined(_WIN32)  // which drops pages only when it needs them
 /// The pages of a range that are in memory.
 std::size_t resident_pages(const void* address, std::uint64_t bytes) {
   constexpr std::uint64_t page = 4096;
@@ -37,6 +41,7 @@ std::size_t resident_pages(const void* address, std::uint64_t bytes) {
   for (const unsigned char each : is_there) count += each & 1U;
   return count;
 }
+#endif
 
 struct OddModel {
   test::TemporaryFolder folder;
@@ -67,6 +72,7 @@ TEST_CASE_TEMPLATE("a released tensor's bytes can be used again in the arena", D
   CHECK(arena.allocate(9'000'001).bytes() == 9'000'001);
 }
 
+#if !defined(_WIN32)
 TEST_CASE("pages of a released tensor go back to the system, and those beside it stay") {
   const OddModel odd;
   HostDevice device{HostMemory::Options{}};
@@ -99,6 +105,7 @@ TEST_CASE("pages of free blocks are returned on request, and only of those") {
   CHECK(resident_pages(arena.address(second), 1 * MiB) == 256);
   CHECK(static_cast<char*>(arena.address(second))[77] == 2);
 }
+#endif
 
 TEST_CASE_TEMPLATE("a taken tensor is a copy that outlives the model", D, HostDevice,
                    StagedHostDevice) {
