@@ -235,6 +235,14 @@ TEST_CASE("every malformed file has the verdict that is expected of it, by the r
   CHECK(rejected == std::size(test::refusals));
 }
 
+TEST_CASE("a file that cannot be opened is named with the reason, without a byte") {
+  const test::TemporaryFolder folder;
+  const std::string path = (folder.path() / "none.gguf").string();
+  CHECK_THROWS_WITH_AS(gguf::File{path},
+                       (path + ": cannot open: No such file or directory").c_str(),
+                       gguf::ParseError);
+}
+
 #if !defined(_WIN32)
 TEST_CASE("what is not a regular file is refused, and a pipe does not block") {
   const test::TemporaryFolder folder;
