@@ -80,15 +80,16 @@ void print_text(const MemoryOptions& options, const allot::load::ModelFiles& fil
   print_fusions(result.plan);
   print("  arena{}             {}\n", report.device_allocations == 1 ? " " : "s",
         size_text(usage.capacity));
-  print("    used             {} in {} blocks\n", size_text(usage.used), usage.live_blocks);
+  print("    used             {} in {}\n", size_text(usage.used),
+        counted(usage.live_blocks, "block"));
   print("    padding          {}\n", size_text(usage.padding));
-  print("    free             {} in {} blocks, fragmentation {:.1f} %\n", size_text(usage.free),
-        usage.free_blocks, usage.fragmentation() * 100);
+  print("    free             {} in {}, fragmentation {:.1f} %\n", size_text(usage.free),
+        counted(usage.free_blocks, "block"), usage.fragmentation() * 100);
   if (report.staging_bytes == 0) {
     print("  path               read straight into place\n");
   } else {
-    print("  path               through {} of staging memory, {} streams{}\n",
-          size_text(report.staging_bytes), options.load.streams,
+    print("  path               through {} of staging memory, {}{}\n",
+          size_text(report.staging_bytes), counted(options.load.streams, "stream"),
           report.direct_io ? ", past the page cache" : "");
   }
   for (const std::string& text : report.fallbacks)

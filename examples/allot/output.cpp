@@ -47,6 +47,10 @@ std::string size_text(std::uint64_t bytes) {
   return fmt::format("{} ({} bytes)", allot::ReadableBytes{bytes}.c_str(), bytes);
 }
 
+std::string counted(std::uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 std::string count_text(std::uint64_t count) {
   const std::string digits = std::to_string(count);
   std::string text;
@@ -146,8 +150,9 @@ void print_rules(const allot::load::Plan& plan) {
   const auto items = std::count_if(plan.items.begin(), plan.items.end(),
                                    [](const auto& item) { return item.has_own_memory(); });
   for (const allot::load::RuleCount& count : rules) {
-    print("    {:<16} {} of {} items in {} allocation{}, {}\n", count.rule, count.items, items,
-          count.arenas, count.arenas == 1 ? "" : "s", size_text(count.bytes));
+    print("    {:<16} {} of {} in {}, {}\n", count.rule, count.items,
+          counted(static_cast<std::uint64_t>(items), "item"), counted(count.arenas, "allocation"),
+          size_text(count.bytes));
   }
 }
 

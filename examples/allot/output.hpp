@@ -41,6 +41,9 @@ void print(fmt::format_string<Values...> form, Values&&... values) {
 /// `1.5 GiB (1610612736 bytes)`
 std::string size_text(std::uint64_t bytes);
 
+/// "1 tensor", "2 tensors".
+std::string counted(std::uint64_t count, std::string_view noun);
+
 /// A metadata value's or tensor's count with thousands separated.
 std::string count_text(std::uint64_t count);
 

@@ -182,10 +182,10 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
         device.transfer == allot::load::Transfer::direct ? "read straight into place"
                                                          : "staged through pinned slots");
   row("weights", bytes[0] + bytes[3],
-      fmt::format("{} tensors{}", items[0] + items[3],
+      fmt::format("{}{}", counted(items[0] + items[3], "tensor"),
                   items[3] == 0 ? "" : fmt::format(", {} of them fused", items[3])));
   if (bytes[4] != 0) row("copies", bytes[4], "of the embedding, for the output here");
-  if (bytes[1] != 0) row("KV cache", bytes[1], fmt::format("{} blocks", items[1]));
+  if (bytes[1] != 0) row("KV cache", bytes[1], counted(items[1], "block"));
   if (bytes[2] != 0) row("scratch", bytes[2], "");
   row("padding", padding, "");
   row("to reserve", planned, "");
