@@ -231,17 +231,18 @@ class Workspace {
       const std::uint64_t padding =
           request.alignment > AlignmentType::value ? request.alignment : 0;
       const auto room = checked_add(request.bytes, padding);
-      const auto need = room ? checked_align_up(*room, AlignmentType::value) : std::nullopt;
+      const auto all = room ? checked_align_up(*room, AlignmentType::value) : std::nullopt;
+      const std::uint64_t need = all.value_or(0);  // 0: beyond 64 bits
       const std::uint64_t capacity = stack.capacity();
       const std::uint64_t left = options.limit_bytes - smaller(options.limit_bytes, capacity);
       const bool is_idle = stack.used() == 0;
       const std::uint64_t room_left = is_idle ? options.limit_bytes : left + stack.idle_bytes();
-      if (!need || *need > room_left) throw beyond_limit(request.bytes, need.value_or(0));
-      const bool drops = !is_idle && *need > left;
-      const bool replaces = is_idle && (stack.pieces() == 1 || *need > left);
+      if (need == 0 || need > room_left) throw beyond_limit(request.bytes, need);
+      const bool drops = !is_idle && need > left;
+      const bool replaces = is_idle && (stack.pieces() == 1 || need > left);
       const std::uint64_t wanted =
-          larger(larger(*need, options.minimum_bytes), capacity / 2 + (replaces ? capacity : 0));
-      Piece piece = take_or_drop(smaller(wanted, replaces || drops ? room_left : left), *need);
+          larger(larger(need, options.minimum_bytes), capacity / 2 + (replaces ? capacity : 0));
+      Piece piece = take_or_drop(smaller(wanted, replaces || drops ? room_left : left), need);
       piece->deallocate(piece->allocate(request));  // refuses an alignment above that of its base
       if (replaces) {
         std::vector<Piece> pieces;
