@@ -21,15 +21,15 @@ namespace allot {
 /// allocators of it are equal and have the size of a pointer; without it, an allocator keeps an index
 /// of 43 to 86 bytes a block, which it shares with its copies: only they are equal.
 ///
-/// \tparam T  what the container allocates
-template <class T, class ArenaType>
+/// \tparam ValueType  what the container allocates
+template <class ValueType, class ArenaType>
 class Allocator {
   static_assert(ArenaType::memory_type::host_accessible,
                 "containers touch their memory: use an arena over HostMemory, hip::PinnedMemory or "
                 "hip::ManagedMemory");
 
  public:
-  using value_type = T;
+  using value_type = ValueType;
   using propagate_on_container_move_assignment = std::true_type;
   using propagate_on_container_swap = std::true_type;
   using is_always_equal = std::false_type;
@@ -43,13 +43,13 @@ class Allocator {
 
   /// Throws: `std::bad_array_new_length` for more than memory can hold, otherwise as
   /// `ArenaType::allocate`: `OutOfMemory` as a rule, which is a `std::bad_alloc`.
-  [[nodiscard]] T* allocate(std::size_t count) {
-    if (count > largest_of<std::size_t> / sizeof(T)) throw std::bad_array_new_length{};
-    return static_cast<T*>(arena_.allocate(count * sizeof(T), alignof(T)));
+  [[nodiscard]] ValueType* allocate(std::size_t count) {
+    if (count > largest_of<std::size_t> / sizeof(ValueType)) throw std::bad_array_new_length{};
+    return static_cast<ValueType*>(arena_.allocate(count * sizeof(ValueType), alignof(ValueType)));
   }
 
   /// Throws: `InvalidBlock` for an address where no live block starts.
-  void deallocate(T* address, std::size_t) { arena_.deallocate(address); }
+  void deallocate(ValueType* address, std::size_t) { arena_.deallocate(address); }
 
   template <class Other>
   [[nodiscard]] bool operator==(const Allocator<Other, ArenaType>& other) const noexcept {

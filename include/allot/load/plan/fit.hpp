@@ -4,13 +4,13 @@
 /// of the two limits.
 #pragma once
 
+#include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/check.hpp>
 #include <allot/load/plan/make_plan.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -36,8 +36,7 @@ struct FittingContext {
   std::optional<std::uint64_t> trained{};    ///< what the model was made for, if the file says it
   LimitedBy limited_by = LimitedBy::memory;  ///< what does not allow more
 
-  static constexpr std::uint64_t any =
-      std::numeric_limits<std::uint64_t>::max();  ///< a context of any length
+  static constexpr std::uint64_t any = largest_of<std::uint64_t>;  ///< a context of any length
 };
 
 namespace detail {
