@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Nanoseconds of each HIP call, by a HIP that does nothing: alone, and under `allot record`.
+// Nanoseconds of each HIP call, by a HIP that does nothing: alone, under `allot record` and `allot run`.
 #include <algorithm>
 #include <array>
 #include <chrono>

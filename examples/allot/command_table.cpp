@@ -13,11 +13,11 @@ namespace {
 
 /// Returns what adds a command's options to the parser, and then runs it with what was parsed.
 template <class Options>
-Setup setup(void (*add)(CLI::App&, Options&), void (*run)(const Options&)) {
-  return [add, run](CLI::App& command) {
+Setup setup(void (*add)(CLI::App&, Options&), void (*command_of)(const Options&)) {
+  return [add, command_of](CLI::App& command) {
     const auto options = std::make_shared<Options>();
     add(command, *options);
-    return [options, run] { run(*options); };
+    return [options, command_of] { command_of(*options); };
   };
 }
 
@@ -74,6 +74,10 @@ const std::vector<Command>& commands() {
        "  allot record --out engine.trace -- python3 serve.py\n"
        "  allot replay allot.trace                             which arena suits it\n",
        setup(add_record_options, record)},
+      {"run", "Run a program whose HIP memory comes from one arena and a pool",
+       "  allot run --budget 8GiB -- ./engine --model model.gguf\n"
+       "  allot run --direct-above 1GiB --json saved.json -- python3 serve.py\n",
+       setup(add_run_options, run)},
       {"completions", "Print the completions of a shell: bash, zsh or fish",
        "  allot completions bash > ~/.local/share/bash-completion/completions/allot\n"
        "  allot completions zsh > ~/.zfunc/_allot\n"

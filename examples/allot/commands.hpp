@@ -96,6 +96,16 @@ struct RecordOptions {
   bool force = false;
 };
 
+/// The options of `run`.
+struct RunOptions {
+  std::vector<std::string> program;  // and its arguments
+  std::uint64_t budget = 0;          // bytes of each device; 0: most of what is free
+  std::uint64_t direct_above = 0;    // bytes; 0: no limit
+  std::string json;                  // a file
+  std::string library;               // empty: beside the tool
+  bool force = false;
+};
+
 /// The options of `map`: for a plan, those of one.
 struct MapOptions : MemoryOptions {
   std::string out;  // an HTML file
@@ -115,3 +125,4 @@ void offsets(const OffsetsOptions& options);
 void replay(const ReplayCommandOptions& options);
 void map(const MapOptions& options);
 void record(const RecordOptions& options);
+void run(const RunOptions& options);

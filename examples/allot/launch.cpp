@@ -7,9 +7,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <system_error>
 
+#include "output.hpp"
 #include "printable.hpp"
 #include "signals.hpp"
 
@@ -46,6 +48,13 @@ void set(const std::string& name, const std::string& value) {
 }  // namespace
 
 std::string absolute(const std::string& path) { return fs::absolute(path).string(); }
+
+void require_place_for(const std::string& path, bool may_replace) {
+  if (!may_replace) refuse_to_overwrite({path});
+  if ((fs::exists(path) && !fs::is_regular_file(path)) || !std::ofstream{path})
+    throw std::runtime_error{printable(path) + ": no file can be written there"};
+  fs::remove(path);
+}
 
 void launch(const Launch& launch, const char* name) {
   std::error_code ignored;

@@ -20,5 +20,10 @@ struct Launch {
 /// Throws: `std::runtime_error` if the program or the library is not there.
 [[noreturn]] void launch(const Launch& launch, const char* name);
 
+/// Makes sure that the program's processes can make a file, the first of them this one.
+/// Throws: `std::runtime_error` for a file that exists, unless it may be replaced, and for a place where
+/// there can be none.
+void require_place_for(const std::string& path, bool may_replace);
+
 /// Returns where a file is, from whatever folder the program goes to.
 [[nodiscard]] std::string absolute(const std::string& path);

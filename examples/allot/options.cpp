@@ -411,3 +411,17 @@ void add_record_options(CLI::App& command, RecordOptions& options) {
       ->default_str(options.out);
   command.add_flag("--force", options.force, "Replace a file that exists already");
 }
+
+void add_run_options(CLI::App& command, RunOptions& options) {
+  add_program(command, options.program, options.library);
+  add_size(command, "--budget", options.budget,
+           "Memory to take from each device that the program allocates on (nine tenths of what is "
+           "free if not given)");
+  add_size(command, "--direct-above", options.direct_above,
+           "Leave larger requests to the driver, outside of the budget");
+  command
+      .add_option("--json", options.json,
+                  "Write the summary as JSON, too; further processes write to FILE.PID")
+      ->type_name("FILE");
+  command.add_flag("--force", options.force, "Replace a file that exists already");
+}

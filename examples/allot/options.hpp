@@ -18,3 +18,4 @@ void add_offsets_options(CLI::App& command, OffsetsOptions& options);
 void add_replay_options(CLI::App& command, ReplayCommandOptions& options);
 void add_map_options(CLI::App& command, MapOptions& options);
 void add_record_options(CLI::App& command, RecordOptions& options);
+void add_run_options(CLI::App& command, RunOptions& options);

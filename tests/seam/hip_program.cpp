@@ -161,8 +161,9 @@ int hostile() {
   void* other = nullptr;
   std::printf("malloc into null: %d\n", static_cast<int>(hipMalloc(nullptr, 100)));
   std::printf("free of null: %d\n", static_cast<int>(hipFree(nullptr)));
-  std::printf("malloc of nothing: %d, null %d\n", static_cast<int>(hipMalloc(&other, 0)),
-              other == nullptr ? 1 : 0);
+  other = &address;
+  const int of_nothing = hipMalloc(&other, 0);
+  std::printf("malloc of nothing: %d, null %d\n", of_nothing, other == nullptr ? 1 : 0);
   std::printf("malloc: %d\n", static_cast<int>(hipMalloc(&address, 100)));
   std::printf("free of a foreign address: %d\n", static_cast<int>(hipFree(&other)));
   if (address != nullptr) {
@@ -173,6 +174,115 @@ int hostile() {
   if (address != nullptr) std::printf("free once more: %d\n", static_cast<int>(hipFree(address)));
   std::printf("too much: %d\n", static_cast<int>(hipMalloc(&address, std::size_t{1} << 50)));
   return 5;
+}
+
+/// What programs ask of an address, and of the memory.
+int ask() {
+  char* first = nullptr;
+  char* second = nullptr;
+  CALL(hipMalloc(reinterpret_cast<void**>(&first), 1000));
+  CALL(hipMalloc(reinterpret_cast<void**>(&second), 2 * mib));
+  hipDeviceptr_t base = nullptr;
+  std::size_t bytes = 0;
+  CALL(hipMemGetAddressRange(&base, &bytes, first + 10));
+  std::printf("range: %d, %zu bytes\n", base == first ? 1 : 0, bytes);
+  CALL(hipMemPtrGetInfo(second, &bytes));
+  std::printf("size: %zu bytes\n", bytes);
+  hipPointerAttribute_t attributes{};
+  CALL(hipPointerGetAttributes(&attributes, first + 10));
+  std::printf("device %d, %d\n", attributes.device, attributes.devicePointer == first + 10 ? 1 : 0);
+  CALL(hipFree(second));
+  const int of_freed = hipPointerGetAttributes(&attributes, second);
+  std::printf("of what was freed: %d, last error %d\n", of_freed,
+              static_cast<int>(hipGetLastError()));
+  std::printf("last error now: %d\n", static_cast<int>(hipGetLastError()));
+  std::size_t free = 0;
+  std::size_t total = 0;
+  CALL(hipMemGetInfo(&free, &total));
+  std::printf("memory: %zu of %zu\n", free, total);
+  CALL(hipFree(first));
+  return ended();
+}
+
+/// Takes all there is, gives it back, and takes the half at once.
+int fill() {
+  hipStream_t stream = nullptr;
+  CALL(hipStreamCreateWithFlags(&stream, hipStreamNonBlocking));
+  void* temporary = nullptr;
+  CALL(hipMallocAsync(&temporary, mib, stream));
+  CALL(hipFreeAsync(temporary, stream));
+  std::vector<void*> blocks;
+  void* address = nullptr;
+  while (blocks.size() < 200 && hipMalloc(&address, 4 * mib) == hipSuccess)
+    blocks.push_back(address);
+  std::printf("%zu MiB, then %d\n", blocks.size() * 4, static_cast<int>(hipGetLastError()));
+  for (void* block : blocks) CALL(hipFree(block));
+  if (CALL(hipMalloc(&address, blocks.size() * 2 * mib))) CALL(hipFree(address));
+  CALL(hipStreamDestroy(stream));
+  return ended();
+}
+
+/// Memory that goes from call to call and from stream to stream, with work under way everywhere.
+int mixed() {
+  constexpr std::size_t bytes = 256 * kib;
+  void* pinned = nullptr;
+  CALL(hipHostMalloc(&pinned, bytes, hipHostMallocDefault));
+  hipEvent_t event = nullptr;
+  CALL(hipEventCreateWithFlags(&event, hipEventDisableTiming));
+  hipStream_t last = nullptr;
+  CALL(hipStreamCreateWithFlags(&last, hipStreamNonBlocking));
+  for (int round = 0; round < 20; ++round) {
+    hipStream_t stream = nullptr;
+    CALL(hipStreamCreateWithFlags(&stream, hipStreamNonBlocking));
+    void* buffer = nullptr;
+    void* block = nullptr;
+    CALL(hipMallocAsync(&buffer, bytes, stream));
+    CALL(hipMalloc(&block, bytes));
+    CALL(hipMemcpyAsync(buffer, pinned, bytes, hipMemcpyHostToDevice, stream));
+    CALL(hipMemcpyAsync(block, buffer, bytes, hipMemcpyDeviceToDevice, stream));
+    switch (round % 4) {
+      case 0:  // freed on another stream, which waits
+        CALL(hipEventRecord(event, stream));
+        CALL(hipStreamWaitEvent(last, event, 0));
+        CALL(hipFreeAsync(buffer, last));
+        CALL(hipFree(block));
+        break;
+      case 1:  // freed with the work under way
+        CALL(hipFree(buffer));
+        CALL(hipFree(block));
+        break;
+      case 2:  // each as if it were the other
+        CALL(hipFreeAsync(block, stream));
+        CALL(hipFreeAsync(buffer, stream));
+        break;
+      default:  // the default stream, and nothing waited for
+        CALL(hipStreamSynchronize(stream));
+        CALL(hipFreeAsync(buffer, nullptr));
+        CALL(hipFree(block));
+    }
+    CALL(hipStreamDestroy(stream));
+    CALL(hipMallocAsync(&buffer, bytes, last));
+    CALL(hipMemcpyAsync(buffer, pinned, bytes, hipMemcpyHostToDevice, last));
+    CALL(hipFreeAsync(buffer, last));
+  }
+  hipMemPoolProps wanted{};
+  wanted.allocType = hipMemAllocationTypePinned;
+  wanted.handleTypes = hipMemHandleTypePosixFileDescriptor;
+  wanted.location.type = hipMemLocationTypeDevice;
+  hipMemPool_t pool = nullptr;
+  void* shared = nullptr;
+  CALL(hipMemPoolCreate(&pool, &wanted));
+  CALL(hipMallocFromPoolAsync(&shared, bytes, pool, last));
+  CALL(hipFreeAsync(shared, last));
+  CALL(hipMemPoolDestroy(pool));
+  void* managed = nullptr;
+  CALL(hipMallocManaged(&managed, bytes, hipMemAttachGlobal));
+  CALL(hipFree(managed));
+  CALL(hipStreamSynchronize(last));
+  CALL(hipStreamDestroy(last));
+  CALL(hipEventDestroy(event));
+  CALL(hipHostFree(pinned));
+  return ended();
 }
 
 int child_of(const std::function<int()>& run) {
@@ -202,6 +312,9 @@ int main(int argc, char** argv) {
   if (mode == "llama") return llama();
   if (mode == "streams") return streams(argc > 2 ? std::atoi(argv[2]) : 1000);
   if (mode == "hostile") return hostile();
+  if (mode == "ask") return ask();
+  if (mode == "fill") return fill();
+  if (mode == "mixed") return mixed();
   if (mode == "one") return one_block(mib);
   if (mode == "fork-before") {  // each process its own HIP
     const int child = child_of([] { return one_block(2 * mib); });

@@ -28,6 +28,12 @@ inline std::size_t count_of(const std::string& text, const std::string& part) {
   return count;
 }
 
+/// How many processes of a mode call HIP.
+struct Processes {
+  const char* mode;
+  std::size_t count;
+};
+
 /// A program's run, and what the simulated runtime says of it: what is live, and its crimes.
 struct HipRun : Outcome {
   std::string report;

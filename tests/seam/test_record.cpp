@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using allot::test::count_of;
 using allot::test::HipRun;
+using allot::test::Processes;
 using allot::test::read_file;
 using allot::test::run_hip;
 using allot::test::run_shell;
@@ -139,15 +140,13 @@ TEST_CASE("errors of HIP's go through and are recorded as failed calls") {
 }
 
 TEST_CASE("each process writes a trace of its own") {
-  for (const auto& [mode, count] : {std::pair<const char*, std::size_t>{"fork-before", 2},
-                                    {"fork-after", 1},
-                                    {"children", 3},
-                                    {"export", 2}}) {
-    CAPTURE(mode);
+  for (const Processes& of :
+       {Processes{"fork-before", 2}, {"fork-after", 1}, {"children", 3}, {"export", 2}}) {
+    CAPTURE(of.mode);
     const TemporaryFolder folder;
-    CHECK(run_hip(folder, recording(), mode).status == 0);
+    CHECK(run_hip(folder, recording(), of.mode).status == 0);
     const auto traces = traces_in(folder);
-    CHECK(traces.size() == count);
+    CHECK(traces.size() == of.count);
     for (const std::string& trace : traces)
       CHECK(count_of(text_of(folder, trace), "\nstart ") == 1);
   }

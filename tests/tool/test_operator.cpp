@@ -274,7 +274,7 @@ TEST_CASE("--version, and help for every command with its own examples") {
   CHECK(says(version.out, "."));
   const Outcome help = run_tool("--help");
   for (const std::string command : {"inspect", "plan", "load", "split", "merge", "offsets",
-                                    "replay", "map", "record", "completions", "man"}) {
+                                    "replay", "map", "record", "run", "completions", "man"}) {
     CHECK(says(help.out, "  " + command + " "));
     const Outcome own = run_tool(command + " --help");
     CHECK(own.status == 0);
