@@ -4,6 +4,8 @@
 #include <allot/core/checked.hpp>
 
 #include <charconv>
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
