@@ -19,6 +19,7 @@ using namespace allot::seam;
 
 /// While the server works, its calls are the driver's.
 thread_local bool is_inside = false;
+thread_local bool is_in_driver = false;
 /// What was refused here, the driver does not know of: hipGetLastError does.
 thread_local HipError last_error = hip_success;
 
@@ -51,11 +52,22 @@ HipError served(Ask&& ask, Otherwise&& otherwise) {
   return *answer;
 }
 
+/// Calls that HIP makes of its own functions are neither served nor counted.
+template <class... Arguments>
+HipError in_driver(Next& next, Arguments... arguments) {
+  const bool was_inside = std::exchange(is_inside, true);
+  const bool was_in_driver = std::exchange(is_in_driver, true);
+  const HipError code = next(arguments...);
+  is_inside = was_inside;
+  is_in_driver = was_in_driver;
+  return code;
+}
+
 /// What the driver is asked about memory is counted.
 template <class... Arguments>
 HipError driver(Next& next, const char* call, Arguments... arguments) {
-  RunCounts::get().driver_call(call);
-  return next(arguments...);
+  if (!is_in_driver) RunCounts::get().driver_call(call);
+  return in_driver(next, arguments...);
 }
 
 /// Notes a call that allocates and is never served.
@@ -261,7 +273,7 @@ HipError hipMemGetHandleForAddressRange(void* handle, void* address, std::size_t
 
 HipError hipStreamCreate(void** stream) {
   ALLOT_NEXT(hipStreamCreate);
-  const HipError code = next(stream);
+  const HipError code = in_driver(next, stream);
   if (is_inside || code != hip_success) return code;
   const Inside inside;
   Server::get().stream_made(*stream);
@@ -269,7 +281,7 @@ HipError hipStreamCreate(void** stream) {
 }
 HipError hipStreamCreateWithFlags(void** stream, unsigned flags) {
   ALLOT_NEXT(hipStreamCreateWithFlags);
-  const HipError code = next(stream, flags);
+  const HipError code = in_driver(next, stream, flags);
   if (is_inside || code != hip_success) return code;
   const Inside inside;
   Server::get().stream_made(*stream);
@@ -277,7 +289,7 @@ HipError hipStreamCreateWithFlags(void** stream, unsigned flags) {
 }
 HipError hipStreamCreateWithPriority(void** stream, unsigned flags, int priority) {
   ALLOT_NEXT(hipStreamCreateWithPriority);
-  const HipError code = next(stream, flags, priority);
+  const HipError code = in_driver(next, stream, flags, priority);
   if (is_inside || code != hip_success) return code;
   const Inside inside;
   Server::get().stream_made(*stream);
@@ -289,11 +301,11 @@ HipError hipStreamDestroy(void* stream) {
     const Inside inside;
     Server::get().stream_ends(stream);
   }
-  return next(stream);
+  return in_driver(next, stream);
 }
 HipError hipMemPoolCreate(void** pool, const PoolProperties* properties) {
   ALLOT_NEXT(hipMemPoolCreate);
-  const HipError code = next(pool, properties);
+  const HipError code = in_driver(next, pool, properties);
   if (is_inside || code != hip_success) return code;
   const Inside inside;
   Server::get().pool_made(*pool, properties->device, properties->handle_types != 0);
@@ -305,11 +317,11 @@ HipError hipMemPoolDestroy(void* pool) {
     const Inside inside;
     Server::get().pool_ends(pool);
   }
-  return next(pool);
+  return in_driver(next, pool);
 }
 HipError hipDeviceGetDefaultMemPool(void** pool, int device) {
   ALLOT_NEXT(hipDeviceGetDefaultMemPool);
-  const HipError code = next(pool, device);
+  const HipError code = in_driver(next, pool, device);
   if (is_inside || code != hip_success) return code;
   const Inside inside;
   Server::get().pool_made(*pool, device, false);
@@ -321,7 +333,7 @@ HipError hipDeviceReset() {
     const Inside inside;
     Server::get().device_ends();
   }
-  return next();
+  return in_driver(next);
 }
 
 // Errors
@@ -342,32 +354,32 @@ HipError hipPeekAtLastError() {
 
 HipError hipMallocManaged(void** address, std::size_t bytes, unsigned flags) {
   ALLOT_NEXT(hipMallocManaged);
-  const HipError code = next(address, bytes, flags);
+  const HipError code = in_driver(next, address, bytes, flags);
   passed_on("hipMallocManaged", code, bytes);
   return code;
 }
 HipError hipExtMallocWithFlags(void** address, std::size_t bytes, unsigned flags) {
   ALLOT_NEXT(hipExtMallocWithFlags);
-  const HipError code = next(address, bytes, flags);
+  const HipError code = in_driver(next, address, bytes, flags);
   passed_on("hipExtMallocWithFlags", code, bytes);
   return code;
 }
 HipError hipMallocPitch(void** address, std::size_t* pitch, std::size_t width, std::size_t height) {
   ALLOT_NEXT(hipMallocPitch);
-  const HipError code = next(address, pitch, width, height);
+  const HipError code = in_driver(next, address, pitch, width, height);
   passed_on("hipMallocPitch", code, code == hip_success ? std::uint64_t{*pitch} * height : 0);
   return code;
 }
 HipError hipMemAllocPitch(void** address, std::size_t* pitch, std::size_t width, std::size_t height,
                           unsigned element) {
   ALLOT_NEXT(hipMemAllocPitch);
-  const HipError code = next(address, pitch, width, height, element);
+  const HipError code = in_driver(next, address, pitch, width, height, element);
   passed_on("hipMemAllocPitch", code, code == hip_success ? std::uint64_t{*pitch} * height : 0);
   return code;
 }
 HipError hipMalloc3D(PitchedPointer* pointer, Extent extent) {
   ALLOT_NEXT(hipMalloc3D);
-  const HipError code = next(pointer, extent);
+  const HipError code = in_driver(next, pointer, extent);
   passed_on("hipMalloc3D", code,
             code == hip_success ? std::uint64_t{pointer->pitch} * extent.height * extent.depth : 0);
   return code;
@@ -375,14 +387,14 @@ HipError hipMalloc3D(PitchedPointer* pointer, Extent extent) {
 HipError hipMallocArray(void** array, const ChannelFormat* format, std::size_t width,
                         std::size_t height, unsigned flags) {
   ALLOT_NEXT(hipMallocArray);
-  const HipError code = next(array, format, width, height, flags);
+  const HipError code = in_driver(next, array, format, width, height, flags);
   passed_on("hipMallocArray", code, 0);
   return code;
 }
 HipError hipMemCreate(void** handle, std::size_t bytes, const void* properties,
                       unsigned long long flags) {
   ALLOT_NEXT(hipMemCreate);
-  const HipError code = next(handle, bytes, properties, flags);
+  const HipError code = in_driver(next, handle, bytes, properties, flags);
   passed_on("hipMemCreate", code, bytes);
   return code;
 }

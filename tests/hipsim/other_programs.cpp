@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // HIP functions that allot does not call, for programs that were written for HIP alone.
+#include <atomic>
+
 #include "hipsim/simulator.hpp"
 
 using hipsim::Allocation;
@@ -29,6 +31,7 @@ hipError_t call(const char* name, F&& f) {
 }
 
 ihipMemPoolHandle_t default_pools[16];
+std::atomic<bool> is_captured{false};
 
 }  // namespace
 
@@ -37,11 +40,30 @@ extern "C" {
 hipError_t hipInit(unsigned) {
   return call("hipInit", [](Simulator&) { return hipSuccess; });
 }
+hipError_t hipDeviceReset() {
+  return call("hipDeviceReset", [](Simulator& simulator) {
+    return simulator.synchronize_device(current_device);  // what is live stays: nothing may use it
+  });
+}
 hipError_t hipStreamCreate(hipStream_t* stream) { return hipStreamCreateWithFlags(stream, 0); }
 hipError_t hipEventCreate(hipEvent_t* event) { return hipEventCreateWithFlags(event, 0); }
 hipError_t hipStreamIsCapturing(hipStream_t, hipStreamCaptureStatus* status) {
   return call("hipStreamIsCapturing", [&](Simulator&) {
-    *status = hipStreamCaptureStatusNone;
+    *status = is_captured ? hipStreamCaptureStatusActive : hipStreamCaptureStatusNone;
+    return hipSuccess;
+  });
+}
+// Captures say that they are ones, and do no more: what is submitted runs.
+hipError_t hipStreamBeginCapture(hipStream_t, hipStreamCaptureMode) {
+  return call("hipStreamBeginCapture", [](Simulator&) {
+    is_captured = true;
+    return hipSuccess;
+  });
+}
+hipError_t hipStreamEndCapture(hipStream_t, hipGraph_t* graph) {
+  return call("hipStreamEndCapture", [&](Simulator&) {
+    is_captured = false;
+    *graph = nullptr;
     return hipSuccess;
   });
 }

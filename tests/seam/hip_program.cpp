@@ -285,6 +285,43 @@ int mixed() {
   return ended();
 }
 
+/// Two devices; the first is reset. Then allocations that become parts of a graph.
+int devices() {
+  void* blocks[2] = {};
+  for (int device = 0; device < 2; ++device) {
+    CALL(hipSetDevice(device));
+    CALL(hipMalloc(&blocks[device], mib));
+    std::size_t free = 0;
+    std::size_t total = 0;
+    CALL(hipMemGetInfo(&free, &total));
+    std::printf("hip:%d: %zu of %zu\n", device, free / kib, total / kib);
+  }
+  CALL(hipFree(blocks[0]));  // with the other one current
+  int current = 0;
+  CALL(hipGetDevice(&current));
+  std::printf("current: %d\n", current);
+  CALL(hipSetDevice(0));
+  CALL(hipMalloc(&blocks[0], mib));
+  CALL(hipDeviceReset());
+  std::printf("after the reset: %d\n", static_cast<int>(hipFree(blocks[0]) != hipSuccess));
+  CALL(hipMalloc(&blocks[0], mib));
+  CALL(hipFree(blocks[0]));
+
+  hipStream_t stream = nullptr;
+  hipGraph_t graph = nullptr;
+  void* buffers[2] = {};
+  CALL(hipStreamCreateWithFlags(&stream, hipStreamNonBlocking));
+  CALL(hipMallocAsync(&buffers[0], mib, stream));
+  CALL(hipStreamBeginCapture(stream, hipStreamCaptureModeGlobal));
+  CALL(hipMallocAsync(&buffers[1], mib, stream));
+  CALL(hipFreeAsync(buffers[1], stream));
+  CALL(hipStreamEndCapture(stream, &graph));
+  CALL(hipFreeAsync(buffers[0], stream));
+  CALL(hipStreamDestroy(stream));
+  CALL(hipFree(blocks[1]));
+  return ended();
+}
+
 int child_of(const std::function<int()>& run) {
   std::fflush(stdout);
   const pid_t child = ::fork();
@@ -314,6 +351,7 @@ int main(int argc, char** argv) {
   if (mode == "hostile") return hostile();
   if (mode == "ask") return ask();
   if (mode == "fill") return fill();
+  if (mode == "devices") return devices();
   if (mode == "mixed") return mixed();
   if (mode == "one") return one_block(mib);
   if (mode == "fork-before") {  // each process its own HIP

@@ -145,6 +145,49 @@ TEST_CASE("hostile calls get HIP's errors: nothing inside an arena reaches the d
   CHECK(says(run.error, "not served: hipFree, no block begins there: 2 calls"));
 }
 
+TEST_CASE(
+    "devices: each has its own budget; a reset takes back all; what is captured is the driver's") {
+  const TemporaryFolder folder;
+  const HipRun run =
+      run_hip(folder, "HIPSIM_MEMORY=100,100 " + running("--budget 32MiB"), "devices");
+  CHECK(run.status == 0);
+  CHECK(run.out ==
+        "hip:0: 31744 of 32768\nhip:1: 31744 of 32768\ncurrent: 1\nafter the reset: 1\n");
+  const auto saved = saved_in(folder);
+  CHECK(saved["devices"].size() == 2);
+  // Three arenas, one of which was given back; one block that was reset already is the driver's to refuse.
+  CHECK(
+      saved["driver"] ==
+      nlohmann::json{{"hipMalloc", 3}, {"hipFree", 2}, {"hipMallocAsync", 1}, {"hipFreeAsync", 1}});
+  CHECK(says(run.error, "not served: hipMallocAsync, a stream that is captured: 1 call, 1 MiB"));
+}
+
+TEST_CASE(
+    "a program can be run and recorded: what it asks for, or what the pool asks the driver for") {
+  const std::string tool = allot::test::variable("ALLOT_TOOL");
+  const TemporaryFolder folder;
+  const std::string record = tool + " record --force --out trace -- ";
+  const auto allocations = [&] {
+    return nlohmann::json::parse(
+        run_tool("replay --json " + (folder.path() / "trace").string()).out)["allocations"];
+  };
+  CHECK(run_hip(folder, running("--force") + " " + record, "streams 100").status == 0);
+  CHECK(allocations() == 200);
+  CHECK(run_hip(folder, record + running("--force"), "streams 100").status == 0);
+  CHECK(allocations() == 1);
+  CHECK(saved_in(folder)["calls_served"] == 400);
+}
+
+TEST_CASE("a library that is loaded later, with HIP behind it, is served") {
+  const TemporaryFolder folder;
+  const std::string python = "python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(\"" +
+                             allot::test::variable("ALLOT_HIP_PLUGIN") + "\").run())'";
+  const auto outcome =
+      allot::test::run_shell("cd " + folder.path().string() + " && " + running() + " " + python);
+  CHECK(outcome.status == 0);
+  CHECK(saved_in(folder)["calls_served"] == 2);
+}
+
 TEST_CASE("processes: each has its own arena, and its own summary") {
   for (const Processes& of : {Processes{"fork-before", 2}, {"fork-after", 1}, {"children", 3}}) {
     CAPTURE(of.mode);
