@@ -234,8 +234,7 @@ class Parser {
     in_.require(std::uint64_t{rank} * (wide_ ? 8 : 4), "a tensor's dimensions");
     TensorInfo info{};
     std::vector<std::uint64_t> more(has_more ? rank : 0);
-    const std::span<std::uint64_t> extents =
-        has_more ? std::span{more} : std::span{info.shape.extent}.first(rank);
+    const std::span<std::uint64_t> extents{has_more ? more.data() : info.shape.extent.data(), rank};
     for (std::uint64_t& extent : extents) extent = take_length("a tensor's dimension");
     const std::uint64_t type_at = in_.position();
     const auto id = in_.template take<std::uint32_t>("a tensor's type");

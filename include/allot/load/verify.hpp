@@ -167,7 +167,8 @@ requires(SharedArena::memory_type::host_accessible)
   for (const detail::Compared& part : detail::compared_parts(file, plan, all)) {
     const auto bytes = model.planned()[part.tensor].slice().span();
     if (const auto difference =
-            detail::compare(file, part, bytes.data() + part.at, std::span{expected})) {
+            detail::compare(file, part, bytes.data() + part.at,
+                            std::span<std::byte>{expected.data(), expected.size()})) {
       return difference;
     }
   }
@@ -203,8 +204,8 @@ template <class SharedArena, Device DeviceType>
     for (std::size_t i = 0; i < parts.size(); ++i) {
       start(i + 1);
       const auto bytes = readback.wait();
-      if (const auto difference =
-              detail::compare(file, parts[i], bytes.data(), std::span{expected}))
+      if (const auto difference = detail::compare(
+              file, parts[i], bytes.data(), std::span<std::byte>{expected.data(), expected.size()}))
         return difference;
     }
   }
@@ -218,7 +219,7 @@ template <class SharedArena, Device DeviceType>
       reader.emplace(device);
     }
     whole.resize(static_cast<std::size_t>(tensor.bytes()));
-    reader->read(tensor.slice(), std::span{whole});
+    reader->read(tensor.slice(), std::span<std::byte>{whole.data(), whole.size()});
     return std::span<const std::byte>{whole};
   });
 }

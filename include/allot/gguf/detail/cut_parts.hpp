@@ -4,6 +4,7 @@
 /// `m.gguf-split-a`, `m.gguf.001` and their like. Shards (`m-00001-of-00003.gguf`) are whole files.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/folder.hpp>
 #include <allot/os/input_file.hpp>
@@ -15,7 +16,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace allot::gguf::detail {
 
@@ -83,7 +83,9 @@ struct PartName {
 }
 
 /// Returns the pieces of a name with its index at its end; nothing if it has none.
-[[nodiscard]] constexpr std::optional<PartName> index_at_end(std::string_view name) noexcept {
+template <class Owner>
+[[nodiscard]] constexpr Deferred<std::optional<PartName>, Owner> index_at_end(
+    std::string_view name) noexcept {
   constexpr std::size_t most_digits = 9;
   PartName part;
   part.index = run_at_end(name, is_digit);
@@ -122,10 +124,12 @@ struct PartName {
   return part;
 }
 
-[[nodiscard]] constexpr std::optional<PartName> part_name(std::string_view name) noexcept {
-  if (!ends_with(name, ".gguf")) return index_at_end(name);
+template <class Owner = void>
+[[nodiscard]] constexpr Deferred<std::optional<PartName>, Owner> part_name(
+    std::string_view name) noexcept {
+  if (!ends_with(name, ".gguf")) return index_at_end<Owner>(name);
   // `m.part1.gguf`, `m.part1of2.gguf`: the word must be there.
-  auto part = index_at_end(without(name, 5));
+  auto part = index_at_end<Owner>(without(name, 5));
   if (!part || !part->has_word) return std::nullopt;
   return part;
 }
@@ -144,12 +148,12 @@ template <class = void>
 }
 
 /// The parts of a file, found beside one of them. A template: compiled only if a file is opened.
-template <class = void>
+template <class Owner = void>
 class CutParts {
  public:
   /// \param path  must exist as long as this object
   explicit CutParts(const std::string& path)
-      : folder_{os::folder_of(path)}, part_{part_name(os::file_name_of(path))} {
+      : folder_{os::folder_of(path)}, part_{part_name<Owner>(os::file_name_of(path))} {
     if (!part_) return;
     const std::string_view name = os::file_name_of(path);
     after_ = name.substr(part_->before.size() + part_->index.size());
@@ -185,7 +189,7 @@ class CutParts {
   }
 
   void add(std::string_view name) {
-    const auto other = part_name(name);
+    const auto other = part_name<Owner>(name);
     if (!other || other->before != part_->before || indexes_.size() == most) return;
     if (name.substr(other->before.size() + other->index.size()) != after_) return;
     if (other->is_number() != part_->is_number()) return;
@@ -267,9 +271,9 @@ class CutParts {
   }
 
   std::string folder_;
-  std::optional<PartName> part_;
+  Deferred<std::optional<PartName>, Owner> part_;
   std::string_view after_;
-  std::vector<std::string> indexes_;  // of those that are there, in order
+  DeferredVector<std::string, Owner> indexes_;  // of those that are there, in order
 };
 
 }  // namespace allot::gguf::detail

@@ -3,6 +3,7 @@
 /// Counts in a file's metadata, one for the model or one for each layer, up to the first problem.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/metadata_rules.hpp>
 
@@ -12,7 +13,6 @@
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace allot::gguf::detail {
 
@@ -27,7 +27,9 @@ class LayerKeys {
 
   [[nodiscard]] const std::string& problem() const noexcept { return problem_; }
   [[nodiscard]] bool has_failed() const noexcept { return !problem_.empty(); }
-  [[nodiscard]] std::vector<std::string> take_assumptions() { return std::move(assumed_); }
+  [[nodiscard]] DeferredVector<std::string, Caller> take_assumptions() {
+    return std::move(assumed_);
+  }
   void assume(std::string sentence) { assumed_.push_back(std::move(sentence)); }
 
   /// Records a problem; only the first counts. Returns false.
@@ -73,15 +75,15 @@ class LayerKeys {
   }
 
   /// Returns a truth value under a key, or nothing.
-  [[nodiscard]] std::optional<bool> truth(const char* key) const {
+  [[nodiscard]] Deferred<std::optional<bool>, Caller> truth(const char* key) const {
     const Value* value = find(key);
     if (value == nullptr || value->type() != ValueType::boolean) return std::nullopt;
     return value->as<bool>();
   }
 
   /// Returns the elements of a list; booleans count as 0 and 1.
-  [[nodiscard]] std::vector<std::uint64_t> list(const char* key) {
-    std::vector<std::uint64_t> counts;
+  [[nodiscard]] DeferredVector<std::uint64_t, Caller> list(const char* key) {
+    DeferredVector<std::uint64_t, Caller> counts;
     const Value* value = find(key);
     if (value == nullptr || has_failed()) return counts;
     const Array array = value->array();
@@ -108,16 +110,16 @@ class LayerKeys {
   /// Returns a count for each layer: the elements of a list, or one number for all; nothing if there
   /// is no such key. A list may leave out the last layers, from `needed` on: they are taken to be
   /// like the last that it has.
-  [[nodiscard]] std::optional<std::vector<std::uint64_t>> each(const char* key,
-                                                               std::uint64_t layers,
-                                                               std::uint64_t needed) {
+  [[nodiscard]] std::optional<DeferredVector<std::uint64_t, Caller>> each(const char* key,
+                                                                          std::uint64_t layers,
+                                                                          std::uint64_t needed) {
     if (!has(key) || has_failed()) return std::nullopt;
     if (!is_list(key)) {
       const auto same = count(key);
       if (!same) return std::nullopt;
-      return std::vector<std::uint64_t>(static_cast<std::size_t>(layers), *same);
+      return DeferredVector<std::uint64_t, Caller>(static_cast<std::size_t>(layers), *same);
     }
-    std::vector<std::uint64_t> counts = list(key);
+    DeferredVector<std::uint64_t, Caller> counts = list(key);
     if (has_failed()) return std::nullopt;
     if (counts.size() != layers && rules_.lists_match_layers) {
       fail(key, "has " + std::to_string(counts.size()) + " elements, and " +
@@ -149,7 +151,7 @@ class LayerKeys {
   const MetadataRules& rules_;
   std::string prefix_;
   std::string problem_;
-  std::vector<std::string> assumed_;
+  DeferredVector<std::string, Caller> assumed_;
 };
 
 }  // namespace allot::gguf::detail

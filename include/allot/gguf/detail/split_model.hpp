@@ -3,6 +3,7 @@
 /// Opens the files of a model: the named one and, if the model is split, all others.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/detail/cut_parts.hpp>
 #include <allot/gguf/error.hpp>
 #include <allot/gguf/input.hpp>
@@ -50,7 +51,7 @@ class ModelOpener {
  private:
   /// Opens all shards of the model that the shard `named` belongs to. That one is not read again.
   [[nodiscard]] static Parts open_all(ModelOpener named, std::uint16_t count) {
-    const std::vector<std::string> paths = named.shard_paths(count);
+    const DeferredVector<std::string, InputType> paths = named.shard_paths(count);
     const std::string own_name{os::file_name_of(named.parts_.shards.front().path())};
     ModelOpener all{named.reading_};
     all.parts_.shards.reserve(paths.size());
@@ -80,7 +81,7 @@ class ModelOpener {
     try {
       return parse(file, reading_);
     } catch (const ParseError& error) {
-      const std::string advice = CutParts<>{file.path()}.advice();
+      const std::string advice = CutParts<InputType>{file.path()}.advice();
       if (advice.empty()) throw;
       throw ParseError{error.path(), error.offset(), error.rule() + "; " + advice};
     }
@@ -107,7 +108,8 @@ class ModelOpener {
   }
 
   /// Returns a split key of the shard opened last; nothing if it is missing.
-  [[nodiscard]] std::optional<std::uint16_t> last_split_key(const char* key) const {
+  [[nodiscard]] Deferred<std::optional<std::uint16_t>, InputType> last_split_key(
+      const char* key) const {
     const Value* value = parts_.containers.back().metadata.find(key);
     if (value == nullptr) return std::nullopt;
     if (value->type() != ValueType::uint16) {
@@ -119,15 +121,15 @@ class ModelOpener {
 
   /// Returns the names of all shards, in order. Throws: `ParseError` for the named file, if its own
   /// name does not fit or other shards are missing.
-  [[nodiscard]] std::vector<std::string> shard_paths(std::uint16_t count) const {
+  [[nodiscard]] DeferredVector<std::string, InputType> shard_paths(std::uint16_t count) const {
     const std::string& path = parts_.shards.front().path();
-    const auto prefix = split_prefix(path, count);
+    const auto prefix = split_prefix<InputType>(path, count);
     if (!prefix) {
       fail_last(split_count_key, "split.count is " + std::to_string(count) +
                                      ", but the file is not named PREFIX-00001" +
                                      split_ending(count) + "; restore the names of the shards");
     }
-    std::vector<std::string> paths;
+    DeferredVector<std::string, InputType> paths;
     constexpr int most_named = 16;
     int missing_count = 0;
     std::string missing;

@@ -4,6 +4,7 @@
 /// is said in `gguf/model_memory.hpp`, how many cells it gets in `engine.hpp`.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/model_memory.hpp>
 #include <allot/gguf/model_shape.hpp>
@@ -26,21 +27,21 @@ namespace allot::load {
 
 namespace detail {
 
-template <class = void>
+template <class Owner = void>
 [[noreturn]] void throw_no_cache(const std::string& problem) {
   throw std::runtime_error{"the KV cache cannot be planned: " + problem +
                            "; plan without a context, or correct the key in the file"};
 }
 
 /// Throws: `std::invalid_argument` for options that no engine has.
-template <class = void>
+template <class Owner = void>
 void check_cache_options(const CacheOptions& options) {
   if (options.context == 0 || options.sequences == 0)
     throw std::invalid_argument{"a cache of no tokens, or for no sequences, cannot be planned"};
 }
 
 /// Returns why an engine would refuse the types of a cache; empty if it would not.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::string refused_types(const gguf::ModelMemory& memory,
                                         const CacheOptions& options, bool flash_attention) {
   const auto name = [](gguf::TensorType type) { return std::string{gguf::type_name(type)}; };
@@ -67,7 +68,7 @@ template <class = void>
 }
 
 /// Returns why an engine would refuse a cache; empty if it would not.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::string refused_by_engine(const gguf::ModelMemory& memory,
                                             const CacheOptions& options, bool flash_attention) {
   const EngineRules& rules = *options.engine;
@@ -95,7 +96,7 @@ struct CacheSizes {
 
 /// Leaves of what layers keep the layers and the heads that a share of the model has.
 template <class Part>
-void keep_part(std::vector<gguf::LayerMemory>& kept, const Part& part) {
+void keep_part(DeferredVector<gguf::LayerMemory, Part>& kept, const Part& part) {
   std::size_t count = 0;
   for (std::size_t i = 0; i < kept.size(); ++i) {
     gguf::LayerMemory memory = kept[i];
@@ -113,7 +114,7 @@ void keep_part(std::vector<gguf::LayerMemory>& kept, const Part& part) {
 }
 
 /// \param part  what of the model is wanted; null: all of it
-template <class = void>
+template <class Owner = void>
 void size_caches(const gguf::File& file, const CacheOptions& options, CacheSizes& sizes,
                  const ModelPart* part = nullptr) {
   check_cache_options(options);
@@ -144,7 +145,7 @@ void size_caches(const gguf::File& file, const CacheOptions& options, CacheSizes
 }
 
 /// Returns what a layer's thing is called: `cache.3.k`, `cache.3.index.k`, `cache.3.state.r`.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::string cache_name(const CacheEntry& entry, std::uint64_t number) {
   const gguf::LayerMemory& memory = *entry.memory;
   std::string name = "cache." + std::to_string(memory.layer);
@@ -159,9 +160,9 @@ template <class = void>
 }
 
 /// Appends the items of some entries.
-template <class = void>
-void add_cache_items(const std::vector<CacheEntry>& entries, const std::string& prefix,
-                     std::vector<ItemLayout>& items) {
+template <class Owner = void>
+void add_cache_items(const DeferredVector<CacheEntry, Owner>& entries, const std::string& prefix,
+                     DeferredVector<ItemLayout, Owner>& items) {
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const CacheEntry& entry = entries[i];
     const bool is_state = gguf::is_state(entry.memory->kind);
@@ -184,7 +185,7 @@ void add_cache_items(const std::vector<CacheEntry>& entries, const std::string& 
 }
 
 /// Returns what the caches take of a part of the model; null: of all of it.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] PlannedCache plan_cache_of(const gguf::File& file, const CacheOptions& options,
                                          const ModelPart* part) {
   CacheSizes sizes;
@@ -193,17 +194,17 @@ template <class = void>
 }
 
 /// Returns the caches and states of a part of the model; null: of all of it.
-template <class = void>
-[[nodiscard]] std::vector<ItemLayout> cache_items_of(const gguf::File& file,
-                                                     const CacheOptions& options,
-                                                     const ModelPart* part) {
+template <class Owner = void>
+[[nodiscard]] DeferredVector<ItemLayout, Owner> cache_items_of(const gguf::File& file,
+                                                               const CacheOptions& options,
+                                                               const ModelPart* part) {
   CacheSizes sizes;
   size_caches(file, options, sizes, part);
   if (!sizes.planned.refused.empty()) {
     throw std::runtime_error{std::string{options.engine->name} + " refuses the cache of " +
                              file.shards().front().path() + ": " + sizes.planned.refused};
   }
-  std::vector<ItemLayout> items;
+  DeferredVector<ItemLayout, Owner> items;
   add_cache_items(sizes.entries, "", items);
   add_cache_items(sizes.prediction, "prediction.", items);
   return items;
@@ -216,13 +217,13 @@ template <class = void>
 /// Throws: `std::runtime_error` naming the key that is missing or wrong; `std::invalid_argument` for
 /// a type whose blocks do not divide a row (an engine refuses it instead); `std::length_error` if
 /// the sizes overflow.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] PlannedCache plan_cache(const gguf::File& file, const CacheOptions& options) {
   return detail::plan_cache_of(file, options, nullptr);
 }
 
 /// Returns the context that the model was trained for, if its metadata has it; 0 says nothing.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::optional<std::uint64_t> trained_context(const gguf::File& file) {
   const auto context = gguf::model_shape_of(file).trained_context;
   return context == std::uint64_t{0} ? std::nullopt : context;
@@ -232,14 +233,14 @@ template <class = void>
 /// with a row for each token (and a matrix for each stream), `cache.N.index.k`, `cache.N.state.r`
 /// and `cache.N.state.s`; for layers that predict, the same after `prediction` and a dot.
 /// Throws: as `plan_cache`; `std::runtime_error` with the engine's reason if it would refuse.
-template <class = void>
-[[nodiscard]] std::vector<ItemLayout> cache_items(const gguf::File& file,
-                                                  const CacheOptions& options) {
+template <class Owner = void>
+[[nodiscard]] DeferredVector<ItemLayout, Owner> cache_items(const gguf::File& file,
+                                                            const CacheOptions& options) {
   return detail::cache_items_of(file, options, nullptr);
 }
 
 /// Returns scratch memory. It has no rows.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] ItemLayout scratch_item(std::string name, std::uint64_t bytes) {
   return {.name = std::move(name),
           .type = gguf::TensorType::I8,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
@@ -14,19 +15,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 namespace allot::load {
 
 namespace detail {
 
 /// Returns the items of a plan that are on a device; all items if `device` is null.
-template <class = void>
-[[nodiscard]] std::vector<const Item*> items_on(const Plan& plan, const std::string* device) {
-  std::vector<const Item*> items;
+template <class Owner = void>
+[[nodiscard]] DeferredVector<const Item*, Owner> items_on(const Plan& plan,
+                                                          const std::string* device) {
+  DeferredVector<const Item*, Owner> items;
   for (const Item& item : plan.items) {
     if (!item.has_own_memory()) continue;
     if (device == nullptr || plan.arenas[item.arena].device == *device) items.push_back(&item);
@@ -35,10 +35,10 @@ template <class = void>
 }
 
 /// Names what takes the most memory, and the context that would fit if that is the cache.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::string what_to_cut(const Plan& plan, const std::string* device,
                                       std::uint64_t deficit) {
-  std::vector<const Item*> items = items_on(plan, device);
+  DeferredVector<const Item*, Owner> items = items_on(plan, device);
   std::uint64_t bytes[5] = {0, 0, 0, 0, 0};
   const std::uint64_t context = plan.cache ? plan.cache->context : 0;
   for (const Item* item : items) bytes[static_cast<std::size_t>(item->purpose)] += item->bytes;
@@ -95,7 +95,7 @@ template <WeightPolicy Policy, Margin MarginType, GroupingPolicy Grouping>
 
 /// Returns the longest context that is tried: more tokens than any model has seen, if the engine
 /// can count them.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::uint64_t most_tokens(const CacheOptions& cache) noexcept {
   return smaller(std::uint64_t{1} << 32U, cache.engine->most_context) - 1;
 }
@@ -126,7 +126,7 @@ template <class Fits>
 /// Refuses a plan that, margin included, does not fit what each device has free.
 /// Throws: `InsufficientMemory`.
 template <Margin MarginType = UsualMargin>
-void check(const Plan& plan, std::span<const PlannedDevice> devices,
+void check(const Plan& plan, DeferredSpan<const PlannedDevice, MarginType> devices,
            const MarginType& margin = {}) {
   for (const PlannedDevice& device : devices)
     detail::check_bytes(plan, plan.bytes_on(device.name), &device.name, device, margin);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/detail/sort.hpp>
@@ -15,7 +16,6 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -44,7 +44,7 @@ template <class = void>
 
 /// Returns true if a tensor can become the item, and the item's rows lie within its bytes.
 /// Throws: `std::length_error` if they would end beyond 2^64.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool can_become(const gguf::TensorInfo& tensor, const Item& item) {
   auto extent = item.shape.extent;
   if (item.transposed) std::swap(extent[0], extent[1]);
@@ -68,7 +68,7 @@ template <class = void>
 }
 
 /// Returns true if a step that transforms makes as many bytes from its tensor as it states.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool is_consistent(const Step& step, const gguf::File& file, const Plan& plan) {
   if (step.transform == Transform::none) return step.arena_bytes == step.bytes;
   if (step.item >= plan.items.size()) return false;
@@ -115,7 +115,7 @@ template <class = void>
 
 /// Throws: `std::logic_error` unless the step lies inside its shard and its arena.
 /// Requires: `check_items` found the plan's items right.
-template <class = void>
+template <class Owner = void>
 void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
   const auto file_end = checked_add(step.file_offset, bytes_passed(step, file, plan));
   const auto arena_end = checked_add(step.arena_offset, step.arena_bytes);
@@ -139,7 +139,7 @@ void check_step(const Step& step, const gguf::File& file, const Plan& plan) {
 /// \tparam Steps  a range of `Step`; as a parameter, so that this is compiled only where it is called
 template <class Steps>
 void check_apart(const Steps& steps) {
-  std::vector<const Step*> sorted;
+  DeferredVector<const Step*, Steps> sorted;
   for (const auto& step : steps) {
     if (step.arena_bytes != 0) sorted.push_back(&step);
   }
@@ -159,7 +159,7 @@ void check_apart(const Steps& steps) {
 }
 
 /// Throws: `std::logic_error` unless the plan's tensors are those of the file.
-template <class = void>
+template <class Owner = void>
 void check_items(const Plan& plan, const gguf::File& file) {
   const auto& tensors = file.tensors();
   const auto has_place = [&](const Item& item) {
@@ -184,7 +184,7 @@ void check_items(const Plan& plan, const gguf::File& file) {
 }
 
 /// Throws: `std::logic_error` unless the plan can be carried out with the file.
-template <class = void>
+template <class Owner = void>
 void check_plan(const Plan& plan, const gguf::File& file) {
   gguf::require_complete(file);
   check_items(plan, file);

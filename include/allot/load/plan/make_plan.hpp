@@ -16,6 +16,7 @@
 /// which are assigned to arenas, then placed in them; steps then bring the file's bytes there.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/cache.hpp>
 #include <allot/load/plan/detail/assign.hpp>
@@ -75,7 +76,7 @@ namespace detail {
 template <WeightPolicy Policy, GroupingPolicy Grouping>
 [[nodiscard]] Plan plan_part(const gguf::File& file, const PlanOptions& options,
                              const Grouping& grouping, const ModelPart* part) {
-  std::vector<PlannedDevice> devices = options.devices;
+  DeferredVector<PlannedDevice, Policy> devices = options.devices;
   if (devices.empty()) devices.push_back({.name = options.device});
   Layouts layouts = lay_out_model(file, options.transforms, options.only, options.cache,
                                   devices.size() > 1, options.draft, part);

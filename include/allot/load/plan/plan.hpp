@@ -14,6 +14,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/memory_info.hpp>
 #include <allot/gguf/tensor.hpp>
 #include <allot/load/plan/planned_cache.hpp>
@@ -222,10 +223,10 @@ struct Plan {
   /// Returns what each rule of the grouping took, in the order of their first arena. A template: what
   /// it uses of the standard library is compiled only if it is called.
   /// Complexity: linear in the items, and in arenas times rules.
-  template <class = void>
-  [[nodiscard]] std::vector<RuleCount> rules() const {
-    std::vector<RuleCount> counts;
-    std::vector<std::size_t> of_arena;
+  template <class Owner = void>
+  [[nodiscard]] DeferredVector<RuleCount, Owner> rules() const {
+    DeferredVector<RuleCount, Owner> counts;
+    DeferredVector<std::size_t, Owner> of_arena;
     for (const PlannedArena& arena : arenas) {
       std::size_t at = 0;
       while (at < counts.size() && counts[at].rule != arena.rule) ++at;

@@ -68,8 +68,12 @@ concept FreeIndex = requires(Index i, const Index ci, const typename Index::Foun
 /// allocated, the index is not touched at all. `prefers` says whether it is the better choice.
 /// What a member does is said by `Strategy` and the concepts of the capabilities; if it needs
 /// bookkeeping, it throws `std::bad_alloc` and nothing has changed.
-template <FreeIndex Index>
+/// \tparam Index  a `FreeIndex`; that is checked only if the range is used, so that naming a wide
+/// type costs nothing
+template <class Index>
 class CoalescingRange : public BlockSequence {
+  static_assert(FreeIndex<Index>);
+
  public:
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.

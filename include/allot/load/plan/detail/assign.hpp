@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/load/plan/cache.hpp>
 #include <allot/load/plan/detail/fuse.hpp>
 #include <allot/load/plan/detail/split.hpp>
@@ -38,10 +39,10 @@ struct Assignment {
 
 /// Returns the number of the device that memory is reserved on.
 /// Throws: `std::invalid_argument` for a device that there is not, and for a name that is taken.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::size_t device_for(const ReservedMemory& memory,
-                                     const std::vector<ItemLayout>& items,
-                                     const std::vector<PlannedDevice>& devices) {
+                                     const DeferredVector<ItemLayout, Owner>& items,
+                                     const DeferredVector<PlannedDevice, Owner>& devices) {
   for (const ItemLayout& item : items) {
     if (item.name != memory.name) continue;
     throw std::invalid_argument{"memory cannot be reserved as " + memory.name +
@@ -56,7 +57,7 @@ template <class = void>
 }
 
 /// Returns the name of a device's scratch memory.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::string scratch_name(std::size_t device, std::size_t devices) {
   return devices == 1 ? "scratch" : "scratch." + std::to_string(device);
 }
@@ -82,11 +83,12 @@ void check_name(const ReservedMemory& memory, const Besides& besides, const Spli
 /// a rule of a device that there is not; as `device_for`.
 template <GroupingPolicy Grouping>
 [[nodiscard]] Assignment assign(std::same_as<Layouts> auto layouts,
-                                std::vector<PlannedDevice> devices, const SplitOptions& options,
-                                const std::vector<ReservedMemory>& reserved,
+                                DeferredVector<PlannedDevice, Grouping> devices,
+                                const SplitOptions& options,
+                                const DeferredVector<ReservedMemory, Grouping>& reserved,
                                 const Grouping& grouping) {
   auto& items = layouts.items;
-  std::vector<std::pair<std::size_t, ItemLayout>> besides;
+  DeferredVector<std::pair<std::size_t, ItemLayout>, Grouping> besides;
   for (const ReservedMemory& memory : reserved) {
     check_name(memory, besides, options, devices.size());
     PlannedDevice& device = devices[device_for(memory, items, devices)];
@@ -98,7 +100,8 @@ template <GroupingPolicy Grouping>
   SplitOptions pinned = options;
   for (PlaceRule& rule : keep_needed_copies(items, devices, options))
     pinned.place.push_back(std::move(rule));
-  std::vector<std::vector<std::uint32_t>> of_device = split_by_layers(items, devices, pinned);
+  DeferredVector<DeferredVector<std::uint32_t, Grouping>, Grouping> of_device =
+      split_by_layers(items, devices, pinned);
   for (auto& [device, item] : besides) {
     if (item.bytes != 0) of_device[device].push_back(static_cast<std::uint32_t>(items.size()));
     items.push_back(std::move(item));
@@ -107,12 +110,12 @@ template <GroupingPolicy Grouping>
     of_device[i].push_back(static_cast<std::uint32_t>(items.size()));
     items.push_back(scratch_item(scratch_name(i, devices.size()), options.reserved));
   }
-  std::vector<ArenaItems> arenas;
+  DeferredVector<ArenaItems, Grouping> arenas;
   for (std::size_t i = 0; i < devices.size(); ++i) {
     for (Group& group : grouping.groups(items, of_device[i], options.alignment))
       arenas.push_back({devices[i].name, devices[i].transfer, std::move(group)});
   }
-  std::vector<std::string> notes;
+  DeferredVector<std::string, Grouping> notes;
   if (devices.size() > 1 && !items.empty() && !LayerOrder{items}.has_layers()) {
     notes.emplace_back(
         "no layers were recognized in the tensors' names: they are divided one by one, in the "

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/layer_memory.hpp>
 #include <allot/gguf/tensor_type.hpp>
 #include <allot/load/plan/cache_options.hpp>
@@ -14,7 +15,6 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -100,12 +100,12 @@ class Cells {
 
 /// Returns what each layer keeps, with sizes. Rows that are not whole blocks have 0 bytes, and
 /// `is_whole` becomes false.
-template <class = void>
-[[nodiscard]] std::vector<CacheEntry> entries_of(const std::vector<gguf::LayerMemory>& kept,
-                                                 const CacheOptions& options, bool is_causal,
-                                                 bool transposes, std::string& problem) {
+template <class Owner = void>
+[[nodiscard]] DeferredVector<CacheEntry, Owner> entries_of(
+    const DeferredVector<gguf::LayerMemory, Owner>& kept, const CacheOptions& options,
+    bool is_causal, bool transposes, std::string& problem) {
   const Cells cells{options, is_causal};
-  std::vector<CacheEntry> entries;
+  DeferredVector<CacheEntry, Owner> entries;
   for (const gguf::LayerMemory& memory : kept) {
     const bool is_state = gguf::is_state(memory.kind);
     CacheEntry entry{.memory = &memory,
@@ -137,9 +137,10 @@ template <class = void>
 
 /// Returns the groups of like entries, in the order of their first layers.
 /// Throws: `std::length_error`.
-template <class = void>
-[[nodiscard]] std::vector<CacheGroup> groups_of(const std::vector<CacheEntry>& entries) {
-  std::vector<CacheGroup> groups;
+template <class Owner = void>
+[[nodiscard]] DeferredVector<CacheGroup, Owner> groups_of(
+    const DeferredVector<CacheEntry, Owner>& entries) {
+  DeferredVector<CacheGroup, Owner> groups;
   std::uint64_t all = 0;
   for (const CacheEntry& entry : entries) {
     const auto row = checked_add(entry.key_row_bytes, entry.value_row_bytes);

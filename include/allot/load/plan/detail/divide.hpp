@@ -4,11 +4,11 @@
 /// those that fit to the last devices and the rest to the host.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/load/plan/plan.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -22,9 +22,9 @@ struct Portion {
 /// has room for. Returns false if the devices do not take all.
 /// \tparam Devices  the vector of them; this is compiled only where it is called
 template <class Devices>
-[[nodiscard]] bool fits_within(const std::vector<Portion>& portions, std::size_t first,
+[[nodiscard]] bool fits_within(const DeferredVector<Portion, Devices>& portions, std::size_t first,
                                const Devices& devices, double ratio,
-                               std::vector<std::uint32_t>& assigned) {
+                               DeferredVector<std::uint32_t, Devices>& assigned) {
   std::uint32_t device = 0;
   double held = 0;
   for (std::size_t i = first; i < portions.size(); ++i) {
@@ -41,9 +41,9 @@ template <class Devices>
 /// Returns the device of each portion from `first` on, so that the fullest device, relative to its
 /// room, is as empty as whole portions in order allow. The ratio is found by bisection.
 template <class Devices>
-[[nodiscard]] std::vector<std::uint32_t> divide(const std::vector<Portion>& portions,
-                                                std::size_t first, const Devices& devices) {
-  std::vector<std::uint32_t> assigned(portions.size());
+[[nodiscard]] DeferredVector<std::uint32_t, Devices> divide(
+    const DeferredVector<Portion, Devices>& portions, std::size_t first, const Devices& devices) {
+  DeferredVector<std::uint32_t, Devices> assigned(portions.size());
   const auto fits = [&](double ratio) {
     return fits_within(portions, first, devices, ratio, assigned);
   };
@@ -66,9 +66,9 @@ template <class Devices>
 
 /// Returns how many of the first portions the devices have no room for: the fewest.
 template <class Devices>
-[[nodiscard]] std::size_t count_left_over(const std::vector<Portion>& portions,
+[[nodiscard]] std::size_t count_left_over(const DeferredVector<Portion, Devices>& portions,
                                           const Devices& devices) {
-  std::vector<std::uint32_t> assigned(portions.size());
+  DeferredVector<std::uint32_t, Devices> assigned(portions.size());
   std::size_t fitting = portions.size();  // none of them: that fits
   std::size_t refused = 0;
   if (fits_within(portions, 0, devices, 1, assigned)) return 0;

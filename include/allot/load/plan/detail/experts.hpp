@@ -11,6 +11,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/load/plan/detail/sort.hpp>
 
 #include <cstddef>
@@ -31,7 +32,7 @@ struct Movable {
 
 /// Returns true for tensors of which a token reads only some experts' part; shared experts are read
 /// whole.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool is_of_experts(std::string_view name) noexcept {
   return name.find("_exps.") != std::string_view::npos ||
          name.find(".experts.") != std::string_view::npos;
@@ -47,14 +48,14 @@ struct MovableKind {
 /// Returns the tensors by size and cost, the cheapest a byte first. Complexity: O(n log n).
 /// \tparam Movables  a vector of `Movable`; this is compiled only where it is called
 template <class Movables>
-[[nodiscard]] std::vector<MovableKind> kinds_of(Movables movable) {
+[[nodiscard]] DeferredVector<MovableKind, Movables> kinds_of(Movables movable) {
   sort_stably(movable, [](const Movable& a, const Movable& b) {
     const double first = static_cast<double>(a.cost) / static_cast<double>(a.bytes);
     const double second = static_cast<double>(b.cost) / static_cast<double>(b.bytes);
     if (first != second) return first < second;
     return a.bytes != b.bytes ? a.bytes > b.bytes : a.cost < b.cost;
   });
-  std::vector<MovableKind> kinds;
+  DeferredVector<MovableKind, Movables> kinds;
   for (const Movable& one : movable) {
     if (kinds.empty() || kinds.back().bytes != one.bytes || kinds.back().cost != one.cost)
       kinds.push_back({one.bytes, one.cost, {}});
@@ -115,7 +116,7 @@ class CostTable {
   void add(const Bundle& bundle) {
     const std::size_t units = units_of(bundle);
     const std::uint64_t cost = kinds_[bundle.kind].cost * bundle.count;
-    std::vector<bool> taken(costs_.size());
+    DeferredVector<bool, Kinds> taken(costs_.size());
     for (std::size_t i = costs_.size(); i-- > units;) {
       if (costs_[i - units] == none || costs_[i - units] + cost >= costs_[i]) continue;
       costs_[i] = costs_[i - units] + cost;
@@ -126,10 +127,10 @@ class CostTable {
   }
 
   const Kinds& kinds_;
-  std::vector<std::uint64_t> costs_;
+  DeferredVector<std::uint64_t, Kinds> costs_;
   std::uint64_t unit_;
-  std::vector<Bundle> bundles_;
-  std::vector<std::vector<bool>> taken_;  // by bundle
+  DeferredVector<Bundle, Kinds> bundles_;
+  DeferredVector<DeferredVector<bool, Kinds>, Kinds> taken_;  // by bundle
 };
 
 /// Tries numbers of each kind, depth first, the most of the cheapest kind first. Does not recurse: a
@@ -195,7 +196,7 @@ class CountSearch {
 
   const Kinds& kinds_;
   std::uint64_t most_;
-  std::vector<State> states_;  // before each kind
+  DeferredVector<State, Kinds> states_;  // before each kind
   KindCounts counts_;
   std::optional<KindCounts> best_;
   std::uint64_t best_cost_ = 0;
@@ -212,10 +213,9 @@ class CountSearch {
 /// cost; nothing if no choice does. Of equal tensors, the first.
 /// Requires: sizes that are not 0, and sums below 2^63.
 template <class Movables>
-[[nodiscard]] std::optional<std::vector<std::uint32_t>> cheapest_to_move(const Movables& movable,
-                                                                         std::uint64_t least,
-                                                                         std::uint64_t most) {
-  if (least == 0) return std::vector<std::uint32_t>{};
+[[nodiscard]] std::optional<DeferredVector<std::uint32_t, Movables>> cheapest_to_move(
+    const Movables& movable, std::uint64_t least, std::uint64_t most) {
+  if (least == 0) return DeferredVector<std::uint32_t, Movables>{};
   const auto kinds = kinds_of(movable);
   std::uint64_t unit = 0;
   std::uint64_t total = 0;
@@ -238,7 +238,7 @@ template <class Movables>
                                 static_cast<std::size_t>(smaller(most / unit, units)))
                           : CountSearch{kinds, least, most}.best();
   if (!counts) return std::nullopt;
-  std::vector<std::uint32_t> items;
+  DeferredVector<std::uint32_t, Movables> items;
   for (std::size_t kind = 0; kind < kinds.size(); ++kind)
     items.insert(items.end(), kinds[kind].items.begin(),
                  kinds[kind].items.begin() + static_cast<std::ptrdiff_t>((*counts)[kind]));

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/name_index.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
@@ -29,9 +30,9 @@ struct FusionKind {
   std::string_view suffix;
 };
 
-template <class = void>
-[[nodiscard]] std::vector<FusionKind> fusion_kinds(const FuseOptions& options) {
-  std::vector<FusionKind> kinds;
+template <class Owner = void>
+[[nodiscard]] DeferredVector<FusionKind, Owner> fusion_kinds(const FuseOptions& options) {
+  DeferredVector<FusionKind, Owner> kinds;
   if (options.qkv) kinds.push_back({{"attn_q", "attn_k", "attn_v"}, {"q", "k", "v"}, "attn_", ""});
   if (options.gate_up) {
     kinds.push_back({{"ffn_gate", "ffn_up"}, {"gate", "_up"}, "ffn_", ""});
@@ -48,7 +49,7 @@ struct Layouts {
 };
 
 /// Fuses what the options name: fused tensors follow the others, some of which become their parts.
-template <class = void>
+template <class Owner = void>
 class Fuser {
   /// Returns the name at a place, for the index.
   struct NameAt {
@@ -59,13 +60,13 @@ class Fuser {
   };
 
  public:
-  Fuser(std::vector<ItemLayout> tensors, const TransformOptions& options)
+  Fuser(DeferredVector<ItemLayout, Owner> tensors, const TransformOptions& options)
       : items_{std::move(tensors)}, options_{options} {
     names_.reserve(items_.size());
     for (std::size_t i = 0; i < items_.size(); ++i) add_name(i);
   }
 
-  [[nodiscard]] Layouts run(const std::vector<FusionKind>& kinds) {
+  [[nodiscard]] Layouts run(const DeferredVector<FusionKind, Owner>& kinds) {
     for (const FusionKind& kind : kinds) {
       for (const std::string& layer : layers_of(kind)) fuse_layer(kind, layer);
     }
@@ -82,8 +83,8 @@ class Fuser {
   }
 
   /// Returns the prefixes of the parts' names in the file, such as `blk.0.`; in file order.
-  [[nodiscard]] std::vector<std::string> layers_of(const FusionKind& kind) const {
-    std::vector<std::string> layers;
+  [[nodiscard]] DeferredVector<std::string, Owner> layers_of(const FusionKind& kind) const {
+    DeferredVector<std::string, Owner> layers;
     gguf::NameIndex seen;
     const auto name_of = [&](std::size_t i) { return std::string_view{layers[i]}; };
     for (const ItemLayout& item : items_) {
@@ -170,8 +171,8 @@ class Fuser {
     }
     if (length != 0) {
       fusion.name = layer + base + ".weight";
-      std::vector<std::uint32_t> biases;
-      std::vector<std::uint32_t> weights;
+      DeferredVector<std::uint32_t, Owner> biases;
+      DeferredVector<std::uint32_t, Owner> weights;
       for (std::size_t i = best; i < best + length; ++i) {
         weights.push_back(find(layer + std::string{kind.parts[i]} + ".weight"));
         biases.push_back(find(layer + std::string{kind.parts[i]} + ".bias"));
@@ -183,7 +184,7 @@ class Fuser {
   }
 
   void fuse_biases(Fusion& fusion, const std::string& name,
-                   const std::vector<std::uint32_t>& biases) {
+                   const DeferredVector<std::uint32_t, Owner>& biases) {
     std::size_t absent = 0;
     for (const std::uint32_t index : biases) absent += index == missing ? 1 : 0;
     if (absent == biases.size()) return;
@@ -218,7 +219,8 @@ class Fuser {
   }
 
   /// Joins several items into one, along dimension `axis`.
-  void fuse(const std::string& name, const std::vector<std::uint32_t>& parts, std::size_t axis) {
+  void fuse(const std::string& name, const DeferredVector<std::uint32_t, Owner>& parts,
+            std::size_t axis) {
     const ItemLayout& first = items_[parts.front()];
     Form form{name, first.type, first.shape, Purpose::fused, first.transposed};
     form.shape.extent[axis] = 0;
@@ -243,10 +245,10 @@ class Fuser {
     add_name(index);
   }
 
-  std::vector<ItemLayout> items_;
+  DeferredVector<ItemLayout, Owner> items_;
   const TransformOptions& options_;
   gguf::NameIndex names_;
-  std::vector<Fusion> fusions_;
+  DeferredVector<Fusion, Owner> fusions_;
 };
 
 /// Fuses what the options name.

@@ -5,6 +5,7 @@
 /// (embeddings), or last if its name says output, head or final norm.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/name_index.hpp>
 #include <allot/load/plan/layer_name.hpp>
 #include <allot/load/plan/plan.hpp>
@@ -14,13 +15,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace allot::load::detail {
 
 /// Returns true for a tensor that comes after all layers of its stack: the output and the norm
 /// before it.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool is_after_layers(std::string_view name) noexcept {
   name.remove_prefix(name.find(':') + 1);  // what names the file
   // What models and parts of them are called, before the words that matter.
@@ -159,8 +159,8 @@ class LayerOrder {
     return file < ends_.size() ? ends_[file] : Ends{};
   }
 
-  std::vector<Stack> stacks_;
-  std::vector<Ends> ends_;  // by file
+  DeferredVector<Stack, Owner> stacks_;
+  DeferredVector<Ends, Owner> ends_;  // by file
   gguf::NameIndex names_;
   LayerWord word_ = LayerWord::named;
 };

@@ -4,6 +4,7 @@
 /// are transformed as the options ask, some are fused, and the cache comes after them.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/cache.hpp>
@@ -25,13 +26,13 @@
 
 namespace allot::load::detail {
 
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool matches(const std::string& pattern, const std::string& name) noexcept {
   return os::matches(pattern.c_str(), name.c_str());
 }
 
 /// Throws: `std::invalid_argument`.
-template <class = void>
+template <class Owner = void>
 void check_transforms(const TransformOptions& options) {
   for (const DequantizeRule& rule : options.dequantize) {
     if (rule.to != gguf::TensorType::F32 && rule.to != gguf::TensorType::F16 &&
@@ -51,7 +52,7 @@ void check_transforms(const TransformOptions& options) {
 }
 
 /// Returns a tensor's type in memory. Throws: `std::invalid_argument` if it cannot have that type.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] gguf::TensorType stored_type(const gguf::TensorInfo& tensor, const std::string& name,
                                            const TransformOptions& options) {
   for (const DequantizeRule& rule : options.dequantize) {
@@ -69,7 +70,7 @@ template <class = void>
   return tensor.type;
 }
 
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool is_to_be_transposed(const gguf::TensorInfo& tensor, const std::string& name,
                                        const TransformOptions& options) noexcept {
   if (tensor.shape.rank < 2) return false;
@@ -81,7 +82,7 @@ template <class = void>
 
 /// \param cut  the part of the tensor that is wanted; empty: all of it
 /// Throws: `std::invalid_argument` for a tensor that cannot be transformed as asked.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] ItemLayout lay_out_tensor(const gguf::TensorInfo& tensor,
                                         const TransformOptions& options,
                                         const std::optional<TensorCut>& cut = {}) {
@@ -109,9 +110,9 @@ template <class = void>
 }
 
 /// Returns true if a plan is to have a tensor of that name.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool is_wanted(const std::string& name,
-                             const std::vector<std::string>& only) noexcept {
+                             const DeferredVector<std::string, Owner>& only) noexcept {
   for (const std::string& pattern : only) {
     if (matches(pattern, name)) return true;
   }
@@ -119,7 +120,7 @@ template <class = void>
 }
 
 /// Returns the layout of a tensor that stays in the file.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] ItemLayout leave_out(const gguf::TensorInfo& tensor) {
   ItemLayout item =
       lay_out({.name = std::string{tensor.name}, .type = tensor.type, .shape = tensor.shape});
@@ -129,8 +130,9 @@ template <class = void>
 }
 
 /// Throws: `std::invalid_argument` if patterns leave nothing of a model.
-template <class = void>
-void require_some(const std::vector<ItemLayout>& tensors, const std::vector<std::string>& only) {
+template <class Owner = void>
+void require_some(const DeferredVector<ItemLayout, Owner>& tensors,
+                  const DeferredVector<std::string, Owner>& only) {
   for (const ItemLayout& tensor : tensors) {
     if (!tensor.left_out) return;
   }
@@ -159,8 +161,8 @@ void add_copies(std::vector<ItemLayout>& items, const std::same_as<gguf::File> a
 }
 
 /// Returns the number of the file that a draft model's tensors are of; 0 if there are none.
-template <class = void>
-[[nodiscard]] std::uint32_t file_of_draft(const std::vector<ItemLayout>& items) noexcept {
+template <class Owner = void>
+[[nodiscard]] std::uint32_t file_of_draft(const DeferredVector<ItemLayout, Owner>& items) noexcept {
   for (const ItemLayout& item : items) {
     if (item.file != 0 && item.name.starts_with("draft:")) return item.file;
   }
@@ -168,7 +170,7 @@ template <class = void>
 }
 
 /// Returns the options of a draft model's cache: those of the model's, but it predicts nothing.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] CacheOptions draft_cache(CacheOptions options) {
   options.prediction = false;
   return options;

@@ -8,6 +8,7 @@
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/load/plan/detail/assign.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
@@ -19,7 +20,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +40,7 @@ struct Blocks {
 /// Places the chosen items in an arena of that capacity. Returns nothing if they do not fit.
 template <WeightPolicy Policy>
 [[nodiscard]] std::optional<Deferred<Blocks, Policy>> place_all(
-    std::span<const ItemLayout> items, std::span<const std::uint32_t> chosen,
+    DeferredSpan<const ItemLayout, Policy> items, DeferredSpan<const std::uint32_t, Policy> chosen,
     std::uint64_t capacity) {
   PlanningArena<Policy> arena{capacity};
   Deferred<Blocks, Policy> placed{capacity, {}};
@@ -56,8 +56,8 @@ template <WeightPolicy Policy>
 /// Places the items in the smallest capacity that is tried: first that of the items in whole units.
 /// A strategy that rounds further needs what it grants, at most what it grants in an endless range.
 template <WeightPolicy Policy>
-[[nodiscard]] Blocks place_in_least(std::span<const ItemLayout> items,
-                                    std::span<const std::uint32_t> chosen) {
+[[nodiscard]] Blocks place_in_least(DeferredSpan<const ItemLayout, Policy> items,
+                                    DeferredSpan<const std::uint32_t, Policy> chosen) {
   std::uint64_t capacity = 0;
   for (const std::uint32_t index : chosen) {
     const auto units = checked_align_up(items[index].bytes, Policy::Alignment::value);
@@ -96,7 +96,7 @@ struct Placed {
 };
 
 /// Returns the place of a part within its item.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] PlacedItem part_in(const Item& whole, ItemLayout part) {
   const std::uint64_t offset = whole.offset + part.part_of->offset;
   const std::uint64_t end = offset + part.bytes;
@@ -113,7 +113,7 @@ template <WeightPolicy Policy>
     Block block{};
   };
   auto& layouts = assignment.layouts.items;
-  std::vector<Place> places(layouts.size());
+  DeferredVector<Place, Policy> places(layouts.size());
   Placed placed{{}, {}, std::move(assignment.layouts.fusions), std::move(assignment.notes)};
   for (auto& of : assignment.arenas) {
     const Blocks in_arena = place_in_least<Policy>(layouts, of.group.items);

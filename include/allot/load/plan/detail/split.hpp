@@ -7,6 +7,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/load/plan/detail/divide.hpp>
 #include <allot/load/plan/detail/experts.hpp>
@@ -38,9 +39,9 @@ struct SplitOptions {
 /// Throws: `std::invalid_argument` for a rule whose device the plan does not have.
 /// \tparam Devices  the vector of them; this is compiled only where it is called
 template <class Devices>
-[[nodiscard]] std::vector<std::uint32_t> devices_of_rules(const std::vector<PlaceRule>& rules,
-                                                          const Devices& devices) {
-  std::vector<std::uint32_t> found;
+[[nodiscard]] DeferredVector<std::uint32_t, Devices> devices_of_rules(
+    const DeferredVector<PlaceRule, Devices>& rules, const Devices& devices) {
+  DeferredVector<std::uint32_t, Devices> found;
   for (const PlaceRule& rule : rules) {
     std::string names;
     for (std::size_t i = 0; i < devices.size(); ++i) {
@@ -74,16 +75,16 @@ class Splitter {
 
   /// Returns the device of every item.
   /// Throws: `InsufficientMemory` for an item that no device has room for; as `devices_of_rules`.
-  [[nodiscard]] std::vector<std::uint32_t> run() && {
+  [[nodiscard]] DeferredVector<std::uint32_t, Items> run() && {
     apply_rules();
     const auto host = host_beside_others();
     Devices others = devices_;
     if (host) others.erase(others.begin() + static_cast<std::ptrdiff_t>(*host));
     if (host && options_.move_experts) move_experts(*host, others);
     require_room_for_each();
-    const std::vector<Portion> portions = portions_left();
+    const DeferredVector<Portion, Items> portions = portions_left();
     const std::size_t on_host = host ? count_left_over(portions, others) : 0;
-    const std::vector<std::uint32_t> of_portion = divide(portions, on_host, others);
+    const DeferredVector<std::uint32_t, Items> of_portion = divide(portions, on_host, others);
     for (std::size_t i = 0; i < items_.size(); ++i) {
       if (device_of_[i] != none) continue;
       const std::size_t at = portion_at(portions, place_of(i));
@@ -117,7 +118,7 @@ class Splitter {
   }
 
   /// Returns the number of the portion at a place in the order. Requires: there is one.
-  [[nodiscard]] static std::size_t portion_at(const std::vector<Portion>& portions,
+  [[nodiscard]] static std::size_t portion_at(const DeferredVector<Portion, Items>& portions,
                                               std::uint64_t place) noexcept {
     std::size_t first = 0;
     for (std::size_t end = portions.size(); end - first > 1;) {
@@ -151,7 +152,7 @@ class Splitter {
   /// Gives the host the experts that cost the fewest bytes a token, so that all the rest fits the
   /// other devices; all experts, if that is not enough.
   void move_experts(std::uint32_t host, const Devices& others) {
-    std::vector<Movable> experts;
+    DeferredVector<Movable, Items> experts;
     std::optional<std::uint64_t> needed = 0;
     std::uint64_t total = 0;
     for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -167,7 +168,7 @@ class Splitter {
     if (!needed || *needed > std::uint64_t{1} << 62 || experts.empty()) return;
     std::uint64_t room = 0;
     for (const auto& other : others) room += smaller(other.room(), *needed);
-    const auto move = [&](const std::vector<std::uint32_t>& moved, std::uint32_t to) {
+    const auto move = [&](const DeferredVector<std::uint32_t, Items>& moved, std::uint32_t to) {
       for (const std::uint32_t item : moved) device_of_[item] = to;
     };
     const auto fits = [&] { return count_left_over(portions_left(), others) == 0; };
@@ -212,8 +213,8 @@ class Splitter {
   }
 
   /// Groups the items that have no device yet by layer, each layer once, in order.
-  [[nodiscard]] std::vector<Portion> portions_left() const {
-    std::vector<Portion> portions;
+  [[nodiscard]] DeferredVector<Portion, Items> portions_left() const {
+    DeferredVector<Portion, Items> portions;
     portions.reserve(items_.size());
     for (std::size_t i = 0; i < items_.size(); ++i) {
       if (device_of_[i] == none)
@@ -236,11 +237,11 @@ class Splitter {
   Devices devices_;
   const SplitOptions& options_;
   LayerOrder<Items> order_;
-  std::vector<std::uint32_t> device_of_;  // by item
+  DeferredVector<std::uint32_t, Items> device_of_;  // by item
 };
 
 /// Returns a pattern that only one name matches.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::string pattern_of(const std::string& name) {
   std::string pattern;
   for (const char c : name) {
@@ -253,8 +254,10 @@ template <class = void>
 /// Appends rules that keep an embedding, and the output that shares its weights, where they are.
 /// \param copy  the number of the output's copy of the embedding
 template <class Items>
-void pin_output(const Items& items, std::size_t copy, const std::vector<std::uint32_t>& device_of,
-                const std::vector<PlannedDevice>& devices, std::vector<PlaceRule>& rules) {
+void pin_output(const Items& items, std::size_t copy,
+                const DeferredVector<std::uint32_t, Items>& device_of,
+                const DeferredVector<PlannedDevice, Items>& devices,
+                DeferredVector<PlaceRule, Items>& rules) {
   const LayerOrder order{items};
   const std::uint64_t output = order.place_of(items[copy]);
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -271,10 +274,10 @@ void pin_output(const Items& items, std::size_t copy, const std::vector<std::uin
 /// Throws: as `Splitter::run`.
 /// \tparam Items  a vector of `ItemLayout`
 template <class Items>
-[[nodiscard]] std::vector<PlaceRule> keep_needed_copies(Items& items,
-                                                        const std::vector<PlannedDevice>& devices,
-                                                        const SplitOptions& options) {
-  std::vector<PlaceRule> rules;
+[[nodiscard]] DeferredVector<PlaceRule, Items> keep_needed_copies(
+    Items& items, const DeferredVector<PlannedDevice, Items>& devices,
+    const SplitOptions& options) {
+  DeferredVector<PlaceRule, Items> rules;
   const auto is_copy = [](const auto& item) { return item.purpose == Purpose::copy; };
   bool has_copies = false;
   for (const auto& item : items) has_copies = has_copies || is_copy(item);
@@ -284,7 +287,7 @@ template <class Items>
     for (auto& item : tried) {
       if (is_copy(item) && !counted) item.bytes = 0;
     }
-    const std::vector<std::uint32_t> device_of = Splitter{tried, devices, options}.run();
+    const DeferredVector<std::uint32_t, Items> device_of = Splitter{tried, devices, options}.run();
     for (std::size_t i = items.size(); i-- != 0;) {
       if (!is_copy(items[i]) || device_of[i] != device_of[*items[i].copy_of]) continue;
       if (counted) pin_output(tried, i, device_of, devices, rules);
@@ -298,10 +301,11 @@ template <class Items>
 /// Throws: as `Splitter::run`.
 /// \tparam Items  a range of `ItemLayout`
 template <class Items>
-[[nodiscard]] std::vector<std::vector<std::uint32_t>> split_by_layers(
-    const Items& items, const std::vector<PlannedDevice>& devices, const SplitOptions& options) {
-  std::vector<std::vector<std::uint32_t>> of_device(devices.size());
-  std::vector<std::uint32_t> device_of(items.size(), 0);
+[[nodiscard]] DeferredVector<DeferredVector<std::uint32_t, Items>, Items> split_by_layers(
+    const Items& items, const DeferredVector<PlannedDevice, Items>& devices,
+    const SplitOptions& options) {
+  DeferredVector<DeferredVector<std::uint32_t, Items>, Items> of_device(devices.size());
+  DeferredVector<std::uint32_t, Items> device_of(items.size(), 0);
   if (devices.size() == 1) {
     static_cast<void>(devices_of_rules(options.place, devices));
   } else {

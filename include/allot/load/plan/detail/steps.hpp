@@ -3,6 +3,7 @@
 /// The last of a plan's four steps: maps bytes of the file to places in arenas.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/detail/place.hpp>
 #include <allot/load/plan/layout.hpp>
@@ -11,15 +12,13 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace allot::load::detail {
 
 /// Returns true if `next` continues `step`: the same distance in the file as in the arena, and only
 /// the padding of the block before, which ends at `granted_end`, in between.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool continues(const Step& step, const Step& next,
                              std::uint64_t granted_end) noexcept {
   if (step.transform != Transform::none || next.transform != Transform::none) return false;
@@ -30,13 +29,13 @@ template <class = void>
 }
 
 /// Makes the steps one after another: each may continue the one before.
-template <class = void>
+template <class Owner = void>
 class StepMaker {
  public:
-  StepMaker(const gguf::File& file, std::span<const PlacedItem> items)
+  StepMaker(const gguf::File& file, DeferredSpan<const PlacedItem, Owner> items)
       : file_{file}, items_{items} {}
 
-  [[nodiscard]] std::vector<Step> run() {
+  [[nodiscard]] DeferredVector<Step, Owner> run() {
     for (std::uint32_t i = 0; i < file_.tensors().size(); ++i) {
       if (items_[i].item.bytes != 0) tensor(i);
     }
@@ -155,8 +154,8 @@ class StepMaker {
   }
 
   const gguf::File& file_;
-  std::span<const PlacedItem> items_;
-  std::vector<Step> steps_;
+  DeferredSpan<const PlacedItem, Owner> items_;
+  DeferredVector<Step, Owner> steps_;
   std::uint64_t granted_end_ = 0;
 };
 
