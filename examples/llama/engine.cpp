@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+/// \file
+/// What is compiled for speed, once for all who use it.
 #include "engine.hpp"
 
 namespace llama {

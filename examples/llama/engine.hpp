@@ -51,7 +51,8 @@ class Engine {
         model_{allot::load::load(file, plan_.memory, device_)},
         cache_{device_, plan_.cache, model_["cache"].slice()},
         workspace_{device_, model_["scratch"].slice(), {}, cache_.shared_stream()},
-        weights_{weights_of(plan_.shape, model_.plan(), addresses())},
+        weights_{weights_of(plan_.shape, model_.plan(),
+                            [this](std::size_t i) { return model_.planned()[i].address(); })},
         view_{static_cast<std::byte*>(cache_.storage().address()), cache_.layout(),
               plan_.settings.cache_type, plan_.shape},
         threads_{static_cast<std::size_t>(plan_.settings.threads)},
@@ -70,8 +71,6 @@ class Engine {
           static_cast<float>(std::pow(shape.rope_base, exponent) / factor / shape.rope_factor));
     }
   }
-  Engine(const Engine&) = delete;
-  Engine& operator=(const Engine&) = delete;
   virtual ~Engine() = default;
 
   /// Opens a sequence with those of its first tokens that were computed before, for itself or for
@@ -93,14 +92,13 @@ class Engine {
   /// another. Throws: `OutOfBlocks`; every sequence is then as it was. `std::invalid_argument` for a
   /// token that the model does not have, for too many, and for more than the context.
   void step(std::span<const Input> inputs) {
-    check(inputs);
     append(inputs);
     device_.synchronize(cache_.stream());  // blocks are copied on it
     auto scope = workspace_.scope();
     const auto memory = scope.allocate(plan_.settings.threads * plan_.scratch_floats * 4);
     const Rows scratch{static_cast<float*>(memory.address()), plan_.scratch_floats};
 
-    const Matrix& embedding = weights_.embedding;
+    const Matrix& embedding = weights_.embedding.front();
     for (std::size_t row = 0; row < inputs.size(); ++row) {
       const float* const from = floats_at(embedding.rows + inputs[row].token * embedding.row_bytes,
                                           embedding.type, embedding.columns, scratch[0]);
@@ -129,11 +127,11 @@ class Engine {
   [[nodiscard]] std::vector<MemoryLine> memory() const {
     std::vector<MemoryLine> lines = memory_of(plan_.memory);
     for (std::size_t i = 0; i < lines.size(); ++i) {
-      MemoryLine& line = lines[i];
-      line.reserved = model_.arenas()[i].capacity();
-      line.used = line.name == "cache" ? cache_.stats().peak_used * cache_.layout().block_bytes()
-                  : line.name == "scratch" ? workspace_.high_water()
-                                           : model_.arenas()[i].usage().used;
+      lines[i].reserved = model_.arenas()[i].capacity();
+      lines[i].used = model_.arenas()[i].usage().used;
+      if (lines[i].name == "cache")
+        lines[i].used = cache_.stats().peak_used * view_.layout.block_bytes();
+      if (lines[i].name == "scratch") lines[i].used = workspace_.high_water();
     }
     return lines;
   }
@@ -153,18 +151,6 @@ class Engine {
     bool is_last;  // of its sequence in this batch
   };
 
-  void check(std::span<const Input> inputs) const {
-    if (inputs.size() > plan_.rows)
-      throw std::invalid_argument{"a batch of " + std::to_string(inputs.size()) +
-                                  " tokens is more than the planned " + std::to_string(plan_.rows)};
-    for (const Input& input : inputs) {
-      if (input.token >= plan_.shape.vocabulary)
-        throw std::invalid_argument{"there is no token " + std::to_string(input.token) +
-                                    "; the model has " + std::to_string(plan_.shape.vocabulary) +
-                                    ", numbered from 0"};
-    }
-  }
-
   /// Makes room for the tokens, all or none.
   void append(std::span<const Input> inputs) {
     batch_.clear();
@@ -172,9 +158,7 @@ class Engine {
       for (const auto& [number, token] : inputs) {
         auto& sequence = sequences_.at(number).value();
         const std::uint64_t position = sequence.tokens();
-        if (position == plan_.settings.context)
-          throw std::invalid_argument{"a sequence has as many tokens as the context, " +
-                                      std::to_string(position) + "; plan a longer one"};
+        check(token, position);
         sequence.append(token);
         if (!batch_.empty() && batch_.back().sequence == number) batch_.back().is_last = false;
         batch_.push_back({number, {tables_.data() + number * table_blocks_, position}, true});
@@ -189,6 +173,17 @@ class Engine {
         export_table(*sequences_[row.sequence],
                      std::span{tables_}.subspan(row.sequence * table_blocks_, table_blocks_));
     }
+  }
+
+  void check(Token token, std::uint64_t position) const {
+    if (token >= plan_.shape.vocabulary)
+      throw std::invalid_argument{"there is no token " + std::to_string(token) +
+                                  "; the model has " + std::to_string(plan_.shape.vocabulary) +
+                                  ", numbered from 0"};
+    if (position == plan_.settings.context || batch_.size() == plan_.rows)
+      throw std::invalid_argument{"there is no room for a token after " + std::to_string(position) +
+                                  " of its sequence and " + std::to_string(batch_.size()) +
+                                  " of its batch; plan a longer context or a larger batch"};
   }
 
   /// Adds to the residual what a layer's attention finds.
@@ -268,12 +263,6 @@ class Engine {
   void keep(std::size_t number, typename Cache::Sequence sequence) {
     sequence.reserve(plan_.settings.context);
     sequences_.at(number).emplace(std::move(sequence));
-  }
-
-  [[nodiscard]] std::vector<const void*> addresses() const {
-    std::vector<const void*> all;
-    for (const auto& tensor : model_.planned()) all.push_back(tensor.address());
-    return all;
   }
 
   RunPlan plan_;

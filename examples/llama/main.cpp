@@ -26,9 +26,14 @@ namespace {
 using namespace llama;
 using Json = nlohmann::ordered_json;
 
+const std::map<std::string, allot::gguf::TensorType> cache_types{
+    {"f32", allot::gguf::TensorType::F32},
+    {"f16", allot::gguf::TensorType::F16},
+    {"bf16", allot::gguf::TensorType::BF16}};
+
 struct Options {
-  std::string file, prompt;
-  bool staged = false, ignores_end = false, only_plan = false, json = false;
+  std::string file, prompt, device = "host", cache_type = "f32";
+  bool ignores_end = false, only_plan = false, json = false;
   Settings settings;
   Job job;
 };
@@ -37,23 +42,17 @@ void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-/// \param only_plan  leaves out what is reserved and used
-Json json_of(const std::vector<MemoryLine>& memory, bool only_plan) {
-  Json json;
-  for (const auto& [name, planned, reserved, used] : memory) {
-    json[name] = {{"planned", planned}};
-    if (!only_plan) json[name].update({{"reserved", reserved}, {"used", used}});
-  }
-  return json;
+void print(const std::vector<MemoryLine>& memory) {
+  fmt::print("{:<12}{:>14}{:>14}{:>14}\n", "memory", "planned", "reserved", "used");
+  for (const auto& [name, planned, reserved, used] : memory)
+    fmt::print("{:<12}{:>14}{:>14}{:>14} bytes\n", name, planned, reserved, used);
 }
 
-void print(const std::vector<MemoryLine>& memory, bool only_plan) {
-  fmt::print("{:<12}{:>14}{:>14}{:>14}\n", "memory", "planned", only_plan ? "" : "reserved",
-             only_plan ? "" : "used");
-  for (const auto& [name, planned, reserved, used] : memory) {
-    if (only_plan) fmt::print("{:<12}{:>14} bytes\n", name, planned);
-    if (!only_plan) fmt::print("{:<12}{:>14}{:>14}{:>14} bytes\n", name, planned, reserved, used);
-  }
+Json json_of(const std::vector<MemoryLine>& memory) {
+  Json json;
+  for (const auto& [name, planned, reserved, used] : memory)
+    json[name] = {{"planned", planned}, {"reserved", reserved}, {"used", used}};
+  return json;
 }
 
 /// Prints the first sequence's text as it grows, and keeps what `--json` shows of the logits.
@@ -84,7 +83,7 @@ void run_on(DeviceType device, const allot::gguf::File& file, const Tokenizer& t
   RunPlan plan = plan_run(file, options.settings, allot::load::planned_device(device));
   if (options.only_plan) {
     const auto memory = memory_of(plan.memory);
-    return options.json ? print_json({{"memory", json_of(memory, true)}}) : print(memory, true);
+    return options.json ? print_json({{"memory", json_of(memory)}}) : print(memory);
   }
   allot::load::check(plan.memory, device);
   Engine<DeviceType> engine{file, std::move(plan), std::move(device)};
@@ -105,14 +104,14 @@ void run_on(DeviceType device, const allot::gguf::File& file, const Tokenizer& t
   if (!options.json) {
     fmt::print("\n\n{} of prompt and {} new tokens in {:.3f} s, {:.0f} new tokens/s\n",
                options.job.prompt.size(), count, seconds, speed);
-    return print(engine.memory(), false);
+    return print(engine.memory());
   }
   std::string text;
   for (const Token token : generation.tokens(0)) text += tokenizer.decode(token);
   print_json({{"prompt", options.job.prompt},
               {"tokens", sequences.front()},
               {"text", text},
-              {"memory", json_of(engine.memory(), false)},
+              {"memory", json_of(engine.memory())},
               {"sequences", sequences},
               {"top", listener.top},
               {"suspended", generation.suspended()},
@@ -139,15 +138,12 @@ void run(Options options) {
     throw std::invalid_argument{fmt::format(
         "a context of {} has no room for {} tokens of prompt and {} new ones; give --context {}",
         context, job.prompt.size(), job.tokens, needed)};
-  if (options.staged) return run_on(allot::StagedHostDevice{}, file, tokenizer, options);
-  run_on(allot::HostDevice{}, file, tokenizer, options);
+  options.settings.cache_type = cache_types.at(options.cache_type);
+  if (options.device == "host") return run_on(allot::HostDevice{}, file, tokenizer, options);
+  run_on(allot::StagedHostDevice{}, file, tokenizer, options);
 }
 
 void add_options(CLI::App& app, Options& options) {
-  using allot::gguf::TensorType;
-  static const std::map<std::string, bool> devices{{"host", false}, {"staged-host", true}};
-  static const std::map<std::string, TensorType> types{
-      {"f32", TensorType::F32}, {"f16", TensorType::F16}, {"bf16", TensorType::BF16}};
   const auto number = [&](const char* name, std::uint64_t& value, const char* help,
                           std::uint64_t most = std::uint64_t{1} << 31) {
     app.add_option(name, value, help)->check(CLI::Range(std::uint64_t{1}, most));
@@ -156,23 +152,25 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("model", options.file, "a GGUF file: llama, qwen2 or qwen3")->required();
   auto* const prompt = app.add_option("--prompt", options.prompt, "text to continue");
   auto* const ids = app.add_option("--ids", options.job.prompt, "the same as token ids: 1,403,407");
-  ids->delimiter(',')->excludes(prompt);
+  ids->delimiter(',')->excludes(prompt)->check(
+      CLI::Range(std::uint64_t{0}, std::uint64_t{UINT32_MAX}));
   number("--tokens", options.job.tokens, "new tokens, at most (64)");
-  app.add_option("--device", options.staged, "host or staged-host (host)")
-      ->transform(CLI::CheckedTransformer(devices));
+  app.add_option("--device", options.device, "host or staged-host (host)")
+      ->check(CLI::IsMember({"host", "staged-host"}));
   number("--sequences", settings.sequences, "continuations of the prompt, at once (1)", 65536);
   number("--threads", settings.threads, "threads that compute, up to 64 (1)", 64);
   number("--context", settings.context,
          "tokens that a sequence has room for (prompt and new ones)");
   number("--batch", settings.batch, "tokens of the prompt computed at once (32)");
-  app.add_option("--cache-type", settings.cache_type, "f32, f16 or bf16 (f32)")
-      ->transform(CLI::CheckedTransformer(types));
+  app.add_option("--cache-type", options.cache_type, "f32, f16 or bf16 (f32)")
+      ->check(CLI::IsMember(&cache_types));
   number("--cache-blocks", settings.cache_blocks, "blocks of the cache (enough for all)");
   number("--block-tokens", settings.block_tokens, "tokens of a block (16)");
   app.add_flag("!--no-fuse", settings.fuse, "keep Q, K, V and gate, up apart");
   app.add_option("--temperature", options.job.temperature, "0: the most likely token (0)")
       ->check(CLI::Range(0.0, 1e6));
-  app.add_option("--seed", options.job.seed, "of the first sequence, with a temperature (0)");
+  app.add_option("--seed", options.job.seed, "of the first sequence, with a temperature (0)")
+      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{INT64_MAX}));
   app.add_flag("--ignore-eos", options.ignores_end, "do not stop at the end-of-sequence token");
   app.add_flag("--plan", options.only_plan, "print the memory that it would take, and stop");
   app.add_flag("--json", options.json, "print one JSON object");

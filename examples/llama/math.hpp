@@ -4,8 +4,13 @@
 /// on the number of threads or on what else is in a batch: results are equal bit for bit.
 #pragma once
 
+#include <allot/gguf/dequantize.hpp>
+
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "model.hpp"
 #include "threads.hpp"
@@ -25,24 +30,78 @@ void dots(float* to, const float* vector, const float* rows, std::uint64_t strid
 /// Adds the sum of factors[i] * row i.
 void add_rows(float* to, const float* rows, std::uint64_t stride, const float* factors,
               std::uint64_t count, std::uint64_t length) noexcept;
-void add(float* to, const float* from, std::uint64_t count) noexcept;
-void rms_norm(float* to, const float* from, const float* weight, float epsilon,
-              std::uint64_t count) noexcept;
-void softmax(float* values, std::uint64_t count) noexcept;
+inline void add(float* to, const float* from, std::uint64_t count) noexcept {
+  for (std::uint64_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+inline void rms_norm(float* to, const float* from, const float* weight, float epsilon,
+                     std::uint64_t count) noexcept {
+  float squares = 0;
+  dots(&squares, from, from, count, 1, count, 1);
+  const float scale = 1 / std::sqrt(squares / static_cast<float>(count) + epsilon);
+  for (std::uint64_t i = 0; i < count; ++i) to[i] = from[i] * scale * weight[i];
+}
+
+inline void softmax(float* values, std::uint64_t count) noexcept {
+  float most = values[0];
+  for (std::uint64_t i = 1; i < count; ++i) most = values[i] > most ? values[i] : most;
+  float sum = 0;
+  for (std::uint64_t i = 0; i < count; ++i) sum += values[i] = std::exp(values[i] - most);
+  for (std::uint64_t i = 0; i < count; ++i) values[i] /= sum;
+}
+
 /// gate = silu(gate) * up
-void gate(float* gate, const float* up, std::uint64_t count) noexcept;
+inline void gate(float* gate, const float* up, std::uint64_t count) noexcept {
+  for (std::uint64_t i = 0; i < count; ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+}
+
 /// Turns a head by its position.
 /// \param frequencies  `count` of them, one for each pair
-void rope(float* head, std::uint64_t position, const float* frequencies, std::uint64_t count,
-          bool halves) noexcept;
+inline void rope(float* head, std::uint64_t position, const float* frequencies, std::uint64_t count,
+                 bool halves) noexcept {
+  for (std::uint64_t i = 0; i < count; ++i) {
+    float& a = head[halves ? i : 2 * i];
+    float& b = head[halves ? i + count : 2 * i + 1];
+    const float angle = static_cast<float>(position) * frequencies[i];
+    const float cosine = std::cos(angle);
+    const float sine = std::sin(angle);
+    const float turned = a * cosine - b * sine;
+    b = a * sine + b * cosine;
+    a = turned;
+  }
+}
 
 /// Returns elements as floats: where they are, or dequantized into `scratch`.
-[[nodiscard]] const float* floats_at(const std::byte* from, allot::gguf::TensorType type,
-                                     std::uint64_t count, float* scratch);
+[[nodiscard]] inline const float* floats_at(const std::byte* from, allot::gguf::TensorType type,
+                                            std::uint64_t count, float* scratch) {
+  if (type == allot::gguf::TensorType::F32) return reinterpret_cast<const float*>(from);
+  const allot::gguf::TypeInfo info = allot::gguf::type_info(type);
+  allot::gguf::dequantize(type, std::span{from, count / info.block_elements * info.block_bytes},
+                          std::span{scratch, count});
+  return scratch;
+}
 
 /// out = projection(in), for `count` rows. Each row of weights is dequantized once.
 /// \param scratch  a row for each thread
-void multiply(Threads& threads, const Projection& projection, Rows in, Rows out,
-              std::uint64_t count, Rows scratch);
+inline void multiply(Threads& threads, const Projection& projection, Rows in, Rows out,
+                     std::uint64_t count, Rows scratch) {
+  std::uint64_t outputs = 0;
+  for (const Matrix& matrix : projection) {
+    const std::uint64_t at_once = matrix.type == allot::gguf::TensorType::F32 ? 16 : 1;
+    threads.run(matrix.count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
+      for (std::size_t i = begin; i < end; i += at_once) {
+        const float* const weights = floats_at(matrix.rows + i * matrix.row_bytes, matrix.type,
+                                               matrix.columns, scratch[thread]);
+        const std::uint64_t rows = std::min(at_once, end - i);
+        for (std::uint64_t row = 0; row < count; ++row) {
+          float* const to = out[row] + outputs + i;
+          dots(to, in[row], weights, matrix.columns, rows, matrix.columns, 1);
+          if (matrix.bias != nullptr) add(to, matrix.bias + i, rows);
+        }
+      }
+    });
+    outputs += matrix.count;
+  }
+}
 
 }  // namespace llama

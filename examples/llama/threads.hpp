@@ -18,8 +18,6 @@ class Threads {
       : count_{count}, barrier_{static_cast<std::ptrdiff_t>(count)} {
     for (std::size_t i = 1; i < count; ++i) workers_.emplace_back([this, i] { work(i); });
   }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
   ~Threads() {
     run_ = nullptr;
     barrier_.arrive_and_wait();
