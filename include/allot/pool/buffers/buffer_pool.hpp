@@ -49,7 +49,8 @@ requires std::copy_constructible<DeviceType>
 class BufferPool {
  public:
   using device_type = DeviceType;
-  using size_classes = Classes;  ///< how sizes are rounded up
+  using size_classes = Classes;          ///< how sizes are rounded up
+  using alignment_type = AlignmentType;  ///< of all buffers
   using stream_type = typename DeviceType::stream_type;
   using buffer_type = PooledBuffer<DeviceType>;
 
