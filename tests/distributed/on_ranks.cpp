@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+// A model loaded by several processes: each rank's share is a plain cut of the file's; a failure of
+// one rank, at any call, ends the load on all and frees everything; ranks that do not mean the same
+// are told so. Every rank runs every case.
+#include <allot/device/hip_device.hpp>
+#include <allot/device/host_device.hpp>
+#include <allot/gguf/file.hpp>
+#include <allot/load/distributed.hpp>
+#include <allot/load/plan/shares.hpp>
+#include <allot/load/verify.hpp>
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "hip/simulation.hpp"
+#include "hipsim/hipsim.hpp"
+#include "support/models.hpp"
+
+namespace {
+
+using namespace allot;
+using load::Plan;
+namespace fs = std::filesystem;
+
+int rank_of_world() {
+  int rank = 0;
+  static_cast<void>(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
+  return rank;
+}
+std::uint32_t ranks_of_world() {
+  int size = 1;
+  static_cast<void>(MPI_Comm_size(MPI_COMM_WORLD, &size));
+  return static_cast<std::uint32_t>(size);
+}
+int last_rank() { return static_cast<int>(ranks_of_world()) - 1; }
+
+/// A model that all ranks open, and its shares.
+struct SharedModel {
+  explicit SharedModel(load::PlanOptions options = {}) : path{write()}, file{path} {
+    options.shares.tensor = ranks_of_world();
+    plans = load::make_shares(file, options);
+  }
+  SharedModel(const SharedModel&) = delete;
+  SharedModel& operator=(const SharedModel&) = delete;
+  ~SharedModel() {
+    static_cast<void>(MPI_Barrier(MPI_COMM_WORLD));
+    std::error_code ignored;
+    if (rank_of_world() == 0) fs::remove(path, ignored);
+  }
+
+  fs::path path;
+  gguf::File file;
+  std::vector<Plan> plans;
+
+ private:
+  /// Rank 0 writes it; the others wait.
+  static fs::path write() {
+    auto process = static_cast<std::uint64_t>(::getpid());
+    static_cast<void>(MPI_Bcast(&process, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD));
+    static int made = 0;
+    const fs::path path = fs::temp_directory_path() /
+                          ("allot-ranks-" + std::to_string(process) + "-" + std::to_string(made++));
+    if (rank_of_world() == 0)
+      test::write_llama(path, {.layers = 2, .heads = 8, .kv_heads = 2, .vocabulary = 103});
+    static_cast<void>(MPI_Barrier(MPI_COMM_WORLD));
+    return path;
+  }
+};
+
+/// Calls `f` and returns what it threw; empty if it threw nothing.
+template <class Error, class F>
+std::string thrown(F&& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+/// Returns true if all ranks have the same text.
+bool is_the_same_everywhere(const std::string& text) {
+  const load::detail::Ranks ranks{MPI_COMM_WORLD};
+  const auto all = ranks.gather_text(text);
+  for (const std::string& each : all) {
+    if (each != all.front()) return false;
+  }
+  return true;
+}
+
+constexpr load::LoadOptions small_ring{
+    .slot_bytes = 64 * KiB, .slots = 2, .streams = 2, .readers = 2};
+
+}  // namespace
+
+TEST_CASE("every rank has its share, on the host and on a simulated GPU, transformed or not") {
+  load::PlanOptions plain;
+  plain.cache = load::CacheOptions{64};
+  load::PlanOptions changed;
+  changed.transforms = {.dequantize = {{"*", gguf::TensorType::F16, false}}, .fuse = {.qkv = true}};
+  for (const load::PlanOptions& options : {plain, changed}) {
+    const SharedModel shared{options};
+    HostDevice host;
+    load::check_distributed(MPI_COMM_WORLD, shared.file, shared.plans, host, load::NoMargin{});
+    std::vector<std::uint64_t> seen;
+    std::uint64_t total = 0;
+    const auto loaded = load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, host,
+                                               [&](const Progress& progress) {
+                                                 seen.push_back(progress.done);
+                                                 total = progress.total;
+                                               });
+    CHECK(!load::verify(shared.file, loaded.model));
+    CHECK(loaded.ranks.size() == ranks_of_world());
+    std::uint64_t bytes = 0;
+    std::uint64_t read = 0;
+    for (const Plan& plan : shared.plans) {
+      bytes += load::detail::bytes_of(plan.steps);
+      for (const load::Step& step : plan.steps) read += step.bytes;
+    }
+    CHECK(loaded.bytes_read() == read);
+    if (rank_of_world() == 0) {
+      CHECK(total == bytes);
+      CHECK((!seen.empty() && seen.back() == bytes));  // of all ranks
+    } else {
+      CHECK(seen.empty());
+    }
+
+    hipsim::reset();
+    HipDevice<> gpu;
+    {
+      const auto on_gpu =
+          load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, gpu, {}, small_ring);
+      CHECK(!load::verify(shared.file, on_gpu.model, gpu));
+    }
+    CHECK(hipsim::crimes().empty());
+    CHECK(hipsim::live() == hipsim::Live{});
+  }
+}
+
+TEST_CASE("a failure of any rank at any call ends the load on all, and nothing stays") {
+  const SharedModel shared;
+  for (int failing = 0; failing <= last_rank(); ++failing) {
+    std::uint64_t ended = 0;
+    for (std::uint64_t call = 0; call < 60; call += 3) {
+      hipsim::reset();
+      HipDevice<> gpu;
+      if (rank_of_world() == failing) hipsim::fail_call(call, hipErrorUnknown);
+      test::CleanUpErrors told;
+      const std::string error = thrown<load::DistributedError>([&] {
+        static_cast<void>(
+            load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, gpu, {}, small_ring));
+      });
+      hipsim::stop_failing();
+      CHECK(is_the_same_everywhere(error));
+      if (error.empty()) continue;  // what failed has a fallback, or frees what is left
+      ++ended;
+      CHECK(error.find("rank " + std::to_string(failing) + " failed") == 0);
+      if (rank_of_world() != failing) CHECK(hipsim::live() == hipsim::Live{});
+      CHECK(hipsim::crimes().empty());
+    }
+    CHECK(ended > 0);
+  }
+  hipsim::reset();
+}
+
+TEST_CASE("the exception of the rank that failed is nested there") {
+  const SharedModel shared;
+  hipsim::reset();
+  HipDevice<> gpu;
+  if (rank_of_world() == last_rank()) hipsim::fail_always("hipMalloc", hipErrorOutOfMemory);
+  try {
+    static_cast<void>(load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, gpu));
+    FAIL_CHECK("it was loaded");
+  } catch (const load::DistributedError& error) {
+    CHECK(error.rank() == last_rank());
+    bool is_nested = false;
+    try {
+      std::rethrow_if_nested(error);
+    } catch (const OutOfMemory&) {
+      is_nested = true;
+    }
+    CHECK(is_nested == (rank_of_world() == last_rank()));
+  }
+  hipsim::stop_failing();
+  CHECK(hipsim::live() == hipsim::Live{});
+}
+
+TEST_CASE("rank 0 can cancel for all, and its callback can throw") {
+  const SharedModel shared;
+  HostDevice host;
+  for (const int calls : {0, 1, 2}) {
+    int made = 0;
+    const std::string error = thrown<Cancelled>([&] {
+      static_cast<void>(load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, host,
+                                               [&](const Progress&) { return made++ < calls; }));
+    });
+    CHECK(is_the_same_everywhere(error));
+    if (calls == 0) CHECK(error.find("cancelled") == 0);
+  }
+  const std::string error = thrown<load::DistributedError>([&] {
+    static_cast<void>(load::load_distributed(
+        MPI_COMM_WORLD, shared.file, shared.plans, host,
+        [](const Progress&) -> bool { throw std::runtime_error{"enough"}; }));
+  });
+  CHECK(error == "rank 0 failed, so nothing was loaded: enough");
+}
+
+TEST_CASE("ranks that do not mean the same are told so, all of them") {
+  const SharedModel shared;
+  HostDevice host;
+  const auto refused = [&](const gguf::File& file, const std::vector<Plan>& plans) {
+    const std::string error = thrown<std::invalid_argument>(
+        [&] { static_cast<void>(load::load_distributed(MPI_COMM_WORLD, file, plans, host)); });
+    CHECK(is_the_same_everywhere(error));
+    return error;
+  };
+  const std::string name = "rank " + std::to_string(last_rank()) + " has ";
+  std::vector<Plan> changed = shared.plans;
+  if (rank_of_world() == last_rank()) {
+    load::PlanOptions options;
+    options.shares.tensor = ranks_of_world();
+    options.cache = load::CacheOptions{7};
+    changed = load::make_shares(shared.file, options);
+  }
+  CHECK(refused(shared.file, changed).find(name + "other plans than rank 0") == 0);
+  {
+    fs::path path = shared.path;
+    if (rank_of_world() == last_rank()) {
+      path += ".other";
+      test::write_llama(path, {.layers = 2, .heads = 8, .kv_heads = 2, .vocabulary = 104});
+    }
+    const gguf::File file{path};
+    CHECK(refused(file, shared.plans).find(name + "another file than rank 0") == 0);
+    std::error_code ignored;
+    if (rank_of_world() == last_rank()) fs::remove(path, ignored);
+  }
+  changed = shared.plans;
+  changed.pop_back();
+  CHECK(refused(shared.file, changed).find("rank 0 has plans for ") == 0);
+}
+
+TEST_CASE("no rank reserves unless all can") {
+  const SharedModel shared;
+  hipsim::Options options;
+  if (rank_of_world() == last_rank()) options.devices.front().memory = 64 * KiB;
+  hipsim::reset(options);
+  HipDevice<> gpu;
+  const std::string error = thrown<InsufficientMemory>([&] {
+    load::check_distributed(MPI_COMM_WORLD, shared.file, shared.plans, gpu, load::NoMargin{});
+  });
+  CHECK(is_the_same_everywhere(error));
+  CHECK(error.find("not enough memory on hip:0 of ranks 0, 1") == 0);  // of one machine
+  CHECK(hipsim::calls("hipMalloc") == 0);
+  hipsim::reset();
+}
+
+TEST_CASE("what fails on one rank before a load fails on all") {
+  const std::string error = thrown<load::DistributedError>([] {
+    static_cast<void>(load::on_every_rank(MPI_COMM_WORLD, [] {
+      if (rank_of_world() == last_rank()) throw std::runtime_error{"no such file"};
+      return 1;
+    }));
+  });
+  CHECK(error ==
+        "rank " + std::to_string(last_rank()) + " failed, so nothing was loaded: no such file");
+  CHECK(load::on_every_rank(MPI_COMM_WORLD, [] { return 5; }) == 5);
+}
