@@ -145,15 +145,16 @@ TEST_CASE("greedy tokens and the ten highest logits are llama.cpp's, for every f
   Json expect;
   std::ifstream{*data / "llama" / "expect.json"} >> expect;
   const Json& plain = expect["files"]["real/stories260K.gguf"];
-  for (const auto& [name, form] : expect["files"].items()) {
+  for (const auto& file : expect["files"].items()) {
+    const std::string& name = file.key();
+    const Json& form = file.value();
     CAPTURE(name);
     const Closeness closeness = closeness_of(name);
     // Those that llama.cpp does not load have the F32 file's tokens.
     const Json& prompts = form["loads"].get<bool>() ? form["prompts"] : plain["prompts"];
     for (const auto& [text, ways] : prompts.items()) {
       const auto ids = expect["prompts"][text].get<Tokens>();
-      const gguf::File file{*data / "gguf" / name};
-      CHECK(llama::Tokenizer{file}.encode(text) == ids);
+      CHECK(llama::Tokenizer{gguf::File{*data / "gguf" / name}}.encode(text) == ids);
       const std::size_t count =
           closeness.all_tokens ? 64 : std::max<std::size_t>(certain_tokens(ways["exact"]), 1);
       check_against(ways["exact"], run(*data / "gguf" / name, ids, count), closeness);
@@ -236,6 +237,23 @@ TEST_CASE(
   CHECK_THROWS_AS(run(story(*data), once_upon_a_time, 40, {.cache_blocks = 2}), OutOfBlocks);
 }
 
+TEST_CASE("a sequence ends before the token that ends it") {
+  const auto data = test::data_dir();
+  if (!data) return;
+  const gguf::File file{story(*data)};
+  const Tokens all = run(story(*data), once_upon_a_time, 12).tokens[0];
+  llama::Engine<HostDevice> engine{file,
+                                   llama::plan_run(file, {.context = 17, .sequences = 2}, {})};
+  llama::Generation generation{engine, {.prompt = once_upon_a_time, .tokens = 12, .end = all[7]}};
+  std::vector<float> logits;
+  generation.run(Recorder<llama::Engine<HostDevice>>{engine, logits});
+  const auto end = std::find(all.begin(), all.end(), all[7]);
+  for (const std::size_t sequence : {std::size_t{0}, std::size_t{1}}) {
+    const auto made = generation.tokens(sequence);
+    CHECK(std::equal(made.begin(), made.end(), all.begin(), end));
+  }
+}
+
 TEST_CASE("memory is what was planned, to the byte, in one allocation each") {
   const auto data = test::data_dir();
   if (!data) return;
@@ -247,7 +265,7 @@ TEST_CASE("memory is what was planned, to the byte, in one allocation each") {
     CHECK(line.used == line.planned - unused);
   };
   // Eight sequences share the first block of the prompt.
-  for (const std::uint64_t sequences : {1, 8}) {
+  for (const std::uint64_t sequences : {1U, 8U}) {
     const Trace trace =
         run(story(*data), once_upon_a_time, 58, {.sequences = sequences, .block_tokens = 4});
     REQUIRE(trace.memory.size() == 4);
@@ -279,7 +297,7 @@ TEST_CASE("after the first token nothing is allocated, by the system or by the d
   if (!data) return;
   const gguf::File file{story(*data)};
   HostDevice device;
-  for (const std::uint64_t sequences : {1, 3}) {
+  for (const std::uint64_t sequences : {1U, 3U}) {
     llama::Engine<HostDevice> engine{
         file,
         llama::plan_run(file, {.context = 1005, .sequences = sequences},
@@ -393,8 +411,9 @@ TEST_CASE("what cannot be run is refused by name") {
   CHECK(refusal("gemma2.gguf").find("gemma2") != std::string::npos);
   CHECK(refusal("qwen3next.gguf").find("qwen3next") != std::string::npos);
   const gguf::File file{*data / "kv" / "models" / "qwen2.gguf"};
-  CHECK_THROWS_AS(llama::plan_run(file, {}, {}), std::invalid_argument);  // without a context
-  CHECK_THROWS_AS(llama::Tokenizer{file}.encode("text"), std::runtime_error);
+  CHECK_THROWS_AS(static_cast<void>(llama::plan_run(file, {}, {})),
+                  std::invalid_argument);  // without a context
+  CHECK_THROWS_AS(static_cast<void>(llama::Tokenizer{file}.encode("text")), std::runtime_error);
   CHECK_THROWS_AS(run(*data / "kv" / "models" / "qwen2.gguf", {1, 32}, 4),
                   std::invalid_argument);  // 32 tokens, from 0
   CHECK_THROWS_AS(run(*data / "kv" / "models" / "qwen2.gguf", {}, 4), std::invalid_argument);
