@@ -33,6 +33,11 @@ RunCounts& RunCounts::get() {
   return counts;
 }
 
+bool RunCounts::is_used() noexcept {
+  const std::scoped_lock lock{mutex_};
+  return process_ != 0;
+}
+
 void RunCounts::note_process() noexcept {
   if (process_ == 0) process_ = ::getpid();
 }
@@ -64,6 +69,13 @@ void RunCounts::waited() noexcept {
   ++waits_;
 }
 
+void RunCounts::before_fork() noexcept { mutex_.lock(); }
+
+void RunCounts::after_fork(bool is_child) noexcept {
+  if (is_child) forget();
+  mutex_.unlock();
+}
+
 void RunCounts::forget() noexcept {
   process_ = 0;
   served_.clear();
@@ -73,10 +85,11 @@ void RunCounts::forget() noexcept {
 }
 
 void RunCounts::report() noexcept try {
+  // Before the lock: the server counts while it holds its own.
+  const auto devices = is_used() ? Server::get().devices() : std::map<int, ServedDevice>{};
   const std::scoped_lock lock{mutex_};
   // A child of vfork has its parent's memory until it is another program, or ends.
   if (process_ != ::getpid()) return;
-  const auto devices = Server::get().devices();
   const std::uint64_t before = sum_of(served_);
   const std::uint64_t after = sum_of(driver_);
   std::string text = "allot run: " + std::to_string(before) +

@@ -26,15 +26,18 @@ class RunCounts {
   /// The host waited for a device because memory was freed.
   void waited() noexcept;
 
-  /// Starts anew in a forked child.
-  void forget() noexcept;
+  /// No other thread counts while the process forks; a child starts anew.
+  void before_fork() noexcept;
+  void after_fork(bool is_child) noexcept;
 
   /// Writes a few lines to standard error, and the same as JSON to what ALLOT_RUN_JSON names. Nothing if
   /// nothing was served and nothing refused.
   void report() noexcept;
 
  private:
+  [[nodiscard]] bool is_used() noexcept;
   void note_process() noexcept;
+  void forget() noexcept;
 
   struct Count {
     std::uint64_t calls = 0;

@@ -122,11 +122,19 @@ struct Server::Live {
 };
 
 Server::Server() : options_{server_options_of_environment()} {
-  ::pthread_atfork([] { get().mutex_.lock(); }, [] { get().mutex_.unlock(); },
-                   [] {
-                     get().mutex_.unlock();
-                     RunCounts::get().forget();
-                   });
+  ::pthread_atfork(
+      [] {
+        get().mutex_.lock();
+        RunCounts::get().before_fork();
+      },
+      [] {
+        RunCounts::get().after_fork(false);
+        get().mutex_.unlock();
+      },
+      [] {
+        RunCounts::get().after_fork(true);
+        get().mutex_.unlock();
+      });
 }
 
 Server& Server::get() {
@@ -155,9 +163,13 @@ Server::OnDevice* Server::device(int number) {
     return devices_.emplace(number, std::make_unique<OnDevice>(number, budget)).first->second.get();
   } catch (const OutOfMemory& error) {
     RunCounts::get().not_served("the budget", "the driver refused it", error.requested());
-    devices_.emplace(number, nullptr);
-    return nullptr;
+  } catch (const hip::NoDevice&) {
+    throw;
+  } catch (const hip::Error&) {
+    RunCounts::get().not_served("the budget", "the device could not be set up", 0);
   }
+  devices_.emplace(number, nullptr);
+  return nullptr;
 }
 
 /// Where a stream's memory lies. Requires: the mutex.
