@@ -376,6 +376,7 @@ TEST_CASE("the products of the shares are the product of the whole") {
 }
 
 TEST_CASE("every model is whole in every number of shares that it allows, its cache too") {
+  if (test::has_thread_sanitizer) return;  // there are no threads in it
   const auto data = test::data_dir();
   if (!data) return;
   std::size_t divided = 0;
@@ -441,6 +442,7 @@ TEST_CASE("an output that shares its weights with the embedding has them on its 
 }
 
 TEST_CASE("real layouts are divided by 1 to 16, or the error says by what they can be") {
+  if (test::has_thread_sanitizer) return;  // there are no threads in it
   const auto data = test::data_dir();
   if (!data) return;
   // Heads: config.json of each model's publisher; R1's keys have 128 + 64 elements.
