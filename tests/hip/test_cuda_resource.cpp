@@ -25,61 +25,64 @@ namespace {
 using namespace allot;
 
 /// A stream as libcu++ passes it: refers to one, and is made of its handle.
-class StreamRef {
+class CudaStreamRef {
  public:
-  explicit StreamRef(const hip::Stream& stream) : handle_{stream.get()} {}
+  explicit CudaStreamRef(const hip::Stream& stream) : handle_{stream.get()} {}
   [[nodiscard]] hipStream_t get() const noexcept { return handle_; }
   void sync() const { REQUIRE(hipStreamSynchronize(handle_) == hipSuccess); }
 
  private:
   hipStream_t handle_;
 };
-struct DeviceAccessible {};
-struct HostAccessible {};
+struct OnCudaDevices {};
+struct OnCudaHosts {};
 
 template <class Resource>
-concept SynchronousResource = std::equality_comparable<Resource> &&
+concept CudaSynchronousResource = std::equality_comparable<Resource> &&
     requires(Resource& resource, void* address, std::size_t bytes, std::size_t alignment) {
   { resource.allocate_sync(bytes, alignment) } -> std::same_as<void*>;
   { resource.deallocate_sync(address, bytes, alignment) }
   noexcept->std::same_as<void>;
 };
 template <class Resource>
-concept StreamOrderedResource = SynchronousResource<Resource> &&
-    requires(Resource& resource, const StreamRef stream, void* address, std::size_t bytes,
+concept CudaResource = CudaSynchronousResource<Resource> &&
+    requires(Resource& resource, const CudaStreamRef stream, void* address, std::size_t bytes,
              std::size_t alignment) {
   { resource.allocate(stream, bytes, alignment) } -> std::same_as<void*>;
   { resource.deallocate(stream, address, bytes, alignment) }
   noexcept->std::same_as<void>;
 };
 template <class Resource, class Property>
-concept Has = requires(const Resource& resource, Property property) {
+concept HasCudaProperty = requires(const Resource& resource, Property property) {
   get_property(resource, property);
 };
 /// What a type-erased resource asks besides.
 template <class Resource>
-concept Erasable = std::copyable<Resource>;
+concept CudaErasable = std::copyable<Resource>;
 
-using Pool = BufferPool<HipDevice<>>;
-using OnPool = mr::PoolResource<Pool, DeviceAccessible>;
-using Weights = Arena<BestFit, AlignTo<256>, Locked<>, hip::DeviceMemory, AddressIndex>;
-using Staging = Arena<BestFit, AlignTo<64>, Unsynchronized, hip::PinnedMemory>;
-using OnWeights = mr::ArenaResource<Weights, DeviceAccessible>;
-using OnStaging = mr::ArenaResource<Staging, DeviceAccessible, HostAccessible>;
+using CudaPool = BufferPool<HipDevice<>>;
+using PoolModel = mr::PoolResource<CudaPool, OnCudaDevices>;
+using CudaWeights = Arena<BestFit, AlignTo<256>, Locked<>, hip::DeviceMemory, AddressIndex>;
+using CudaStaging = Arena<BestFit, AlignTo<64>, Unsynchronized, hip::PinnedMemory>;
+using WeightsModel = mr::ArenaResource<CudaWeights, OnCudaDevices>;
+using StagingModel = mr::ArenaResource<CudaStaging, OnCudaDevices, OnCudaHosts>;
 
-static_assert(StreamOrderedResource<OnPool> && Erasable<OnPool>);
-static_assert(StreamOrderedResource<OnWeights> && Erasable<OnWeights>);
-static_assert(StreamOrderedResource<OnStaging> && Erasable<OnStaging>);
-static_assert(Has<OnPool, DeviceAccessible> && !Has<OnPool, HostAccessible>);
-static_assert(Has<OnWeights, DeviceAccessible> && !Has<OnWeights, HostAccessible>);
-static_assert(Has<OnStaging, DeviceAccessible> && Has<OnStaging, HostAccessible>);
+static_assert(CudaResource<PoolModel> && CudaErasable<PoolModel>);
+static_assert(CudaResource<WeightsModel> && CudaErasable<WeightsModel>);
+static_assert(CudaResource<StagingModel> && CudaErasable<StagingModel>);
+static_assert(HasCudaProperty<PoolModel, OnCudaDevices> &&
+              !HasCudaProperty<PoolModel, OnCudaHosts>);
+static_assert(HasCudaProperty<WeightsModel, OnCudaDevices> &&
+              !HasCudaProperty<WeightsModel, OnCudaHosts>);
+static_assert(HasCudaProperty<StagingModel, OnCudaDevices> &&
+              HasCudaProperty<StagingModel, OnCudaHosts>);
 
 /// Collects what a free could not throw.
-struct FreeErrors {
-  FreeErrors() { texts().clear(); }
-  FreeErrors(const FreeErrors&) = delete;
-  FreeErrors& operator=(const FreeErrors&) = delete;
-  ~FreeErrors() { mr::set_free_error_handler(nullptr); }
+struct CollectedFreeErrors {
+  CollectedFreeErrors() { texts().clear(); }
+  CollectedFreeErrors(const CollectedFreeErrors&) = delete;
+  CollectedFreeErrors& operator=(const CollectedFreeErrors&) = delete;
+  ~CollectedFreeErrors() { mr::set_free_error_handler(nullptr); }
 
   static std::vector<std::string>& texts() {
     static std::vector<std::string> all;
@@ -95,29 +98,29 @@ TEST_CASE("a pool's resource: memory in the order of streams, no host waits, no 
   const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
   Arena<BestFit, AlignTo<64>, Unsynchronized, hip::PinnedMemory> pinned{1 * MiB};
   const HipDevice<> device;
-  Pool pool{device, 16 * MiB};
+  CudaPool pool{device, 16 * MiB};
   {
-    OnPool resource{pool, device};
+    PoolModel resource{pool, device};
     hip::Stream first = device.make_stream();
     hip::Stream second = device.make_stream();
     const std::uint64_t waits =
         hipsim::calls("hipEventSynchronize") + hipsim::calls("hipStreamSynchronize");
     for (int round = 0; round < 8; ++round) {
       for (const hip::Stream* const stream : {&first, &second}) {
-        void* const memory = resource.allocate(StreamRef{*stream}, 1 * MiB, 256);
+        void* const memory = resource.allocate(CudaStreamRef{*stream}, 1 * MiB, 256);
         stream->copy(memory, pinned.base_address(), 1 * MiB, hipMemcpyHostToDevice);
-        resource.deallocate(StreamRef{*stream}, memory, 1 * MiB, 256);
+        resource.deallocate(CudaStreamRef{*stream}, memory, 1 * MiB, 256);
       }
     }
     CHECK(hipsim::calls("hipEventSynchronize") + hipsim::calls("hipStreamSynchronize") == waits);
     CHECK(pool.stats().misses == 2);
     // Freed on another stream than it was made for, which waits.
-    void* const memory = resource.allocate(StreamRef{first}, 100);
+    void* const memory = resource.allocate(CudaStreamRef{first}, 100);
     first.copy(memory, pinned.base_address(), 100, hipMemcpyHostToDevice);
     const hip::Event event{0};
     first.record(event);
     second.wait(event);
-    resource.deallocate(StreamRef{second}, memory, 100);
+    resource.deallocate(CudaStreamRef{second}, memory, 100);
     // Memory for any stream at once: the host waits.
     void* const at_once = resource.allocate_sync(1 * MiB);
     second.copy(at_once, pinned.base_address(), 1 * MiB, hipMemcpyHostToDevice);
@@ -133,18 +136,18 @@ TEST_CASE(
     "copies of a resource are one; what is live when the last is gone goes back to the pool") {
   const test::Simulation simulation;
   const HipDevice<> device;
-  Pool pool{device, 4 * MiB};
+  CudaPool pool{device, 4 * MiB};
   hip::Stream stream = device.make_stream();
   {
-    OnPool resource{pool, device};
-    OnPool copy = resource;
-    const OnPool other{pool, device};
+    PoolModel resource{pool, device};
+    PoolModel copy = resource;
+    const PoolModel other{pool, device};
     CHECK(copy == resource);
     CHECK(copy != other);
-    void* const memory = resource.allocate(StreamRef{stream}, 0);
+    void* const memory = resource.allocate(CudaStreamRef{stream}, 0);
     CHECK(memory != nullptr);
-    copy.deallocate(StreamRef{stream}, memory, 0);
-    static_cast<void>(resource.allocate(StreamRef{stream}, 1000));
+    copy.deallocate(CudaStreamRef{stream}, memory, 0);
+    static_cast<void>(resource.allocate(CudaStreamRef{stream}, 1000));
     CHECK(pool.stats().in_use_buffers == 1);
   }
   CHECK(pool.stats().in_use_buffers == 0);
@@ -153,54 +156,54 @@ TEST_CASE(
 
 TEST_CASE("an arena's resource: memory at once; a free waits for its stream") {
   const test::Simulation simulation{{.schedule = hipsim::Schedule::late}};
-  Staging pinned{1 * MiB};
-  Weights weights{4 * MiB};
-  OnStaging staging{pinned};
-  OnWeights resource{weights};
+  CudaStaging pinned{1 * MiB};
+  CudaWeights weights{4 * MiB};
+  StagingModel staging{pinned};
+  WeightsModel resource{weights};
   hip::Stream stream{0};
   void* const from = staging.allocate_sync(1000, 64);
   for (int round = 0; round < 4; ++round) {
-    void* const memory = resource.allocate(StreamRef{stream}, 1000, 512);
+    void* const memory = resource.allocate(CudaStreamRef{stream}, 1000, 512);
     stream.copy(memory, from, 1000, hipMemcpyHostToDevice);
-    resource.deallocate(StreamRef{stream}, memory, 1000, 512);
+    resource.deallocate(CudaStreamRef{stream}, memory, 1000, 512);
     CHECK(weights.usage().live_blocks == 0);
   }
   staging.deallocate_sync(from, 1000, 64);
   CHECK(pinned.usage().live_blocks == 0);
-  CHECK(resource == OnWeights{weights});  // the arena's own index finds blocks
-  CHECK(staging != OnStaging{pinned});    // each has an index of its own
+  CHECK(resource == WeightsModel{weights});  // the arena's own index finds blocks
+  CHECK(staging != StagingModel{pinned});    // each has an index of its own
 }
 
 TEST_CASE(
     "a resource's hostile use: foreign addresses, twice, null, alignments: errors, and nothing "
     "changes") {
   const test::Simulation simulation;
-  const FreeErrors errors;
+  const CollectedFreeErrors errors;
   const HipDevice<> device;
-  Pool pool{device, 4 * MiB};
-  Weights weights{4 * MiB};
+  CudaPool pool{device, 4 * MiB};
+  CudaWeights weights{4 * MiB};
   hip::Stream stream = device.make_stream();
-  OnPool on_pool{pool, device};
-  OnWeights on_weights{weights};
+  PoolModel on_pool{pool, device};
+  WeightsModel on_weights{weights};
   int foreign = 0;
-  void* const memory = on_pool.allocate(StreamRef{stream}, 1000);
-  on_pool.deallocate(StreamRef{stream}, &foreign, 4);
-  CHECK(FreeErrors::texts().size() == 1);
-  on_pool.deallocate(StreamRef{stream}, nullptr, 0);
-  CHECK(FreeErrors::texts().size() == 1);
-  on_pool.deallocate(StreamRef{stream}, memory, 1000);
+  void* const memory = on_pool.allocate(CudaStreamRef{stream}, 1000);
+  on_pool.deallocate(CudaStreamRef{stream}, &foreign, 4);
+  CHECK(CollectedFreeErrors::texts().size() == 1);
+  on_pool.deallocate(CudaStreamRef{stream}, nullptr, 0);
+  CHECK(CollectedFreeErrors::texts().size() == 1);
+  on_pool.deallocate(CudaStreamRef{stream}, memory, 1000);
   on_pool.deallocate_sync(memory, 1000);
-  CHECK(FreeErrors::texts().size() == 2);
+  CHECK(CollectedFreeErrors::texts().size() == 2);
   on_weights.deallocate_sync(memory, 1000);
-  CHECK(FreeErrors::texts().size() == 3);
-  CHECK_THROWS_AS(static_cast<void>(on_pool.allocate(StreamRef{stream}, 1, 4096)),
+  CHECK(CollectedFreeErrors::texts().size() == 3);
+  CHECK_THROWS_AS(static_cast<void>(on_pool.allocate(CudaStreamRef{stream}, 1, 4096)),
                   std::invalid_argument);
   CHECK_THROWS_AS(static_cast<void>(on_pool.allocate_sync(8 * MiB)), std::bad_alloc);
   CHECK_THROWS_AS(static_cast<void>(on_weights.allocate_sync(8 * MiB)), std::bad_alloc);
   // A free whose event cannot be recorded: the pool waits for the stream itself.
-  void* const last = on_pool.allocate(StreamRef{stream}, 1000);
+  void* const last = on_pool.allocate(CudaStreamRef{stream}, 1000);
   hipsim::fail_call("hipEventRecord", 0, hipErrorUnknown);
-  on_pool.deallocate(StreamRef{stream}, last, 1000);
+  on_pool.deallocate(CudaStreamRef{stream}, last, 1000);
   CHECK(pool.stats().in_use_buffers == 0);
   CHECK(pool.validate());
 }
@@ -208,14 +211,14 @@ TEST_CASE(
 TEST_CASE("threads share a pool's resource") {
   const test::Simulation simulation;
   const HipDevice<> device;
-  Pool pool{device, 16 * MiB};
+  CudaPool pool{device, 16 * MiB};
   {
-    OnPool resource{pool, device};
+    PoolModel resource{pool, device};
     test::in_threads(4, [&](std::size_t) {
       const hip::Stream stream = device.make_stream();
       for (unsigned round = 0; round < 50; ++round) {
-        void* const memory = resource.allocate(StreamRef{stream}, 1000 + round);
-        resource.deallocate(StreamRef{stream}, memory, 1000 + round);
+        void* const memory = resource.allocate(CudaStreamRef{stream}, 1000 + round);
+        resource.deallocate(CudaStreamRef{stream}, memory, 1000 + round);
       }
       stream.synchronize();
     });
