@@ -96,14 +96,22 @@ HipError invalid() {
 
 [[nodiscard]] void* address_of(std::uint64_t number) { return reinterpret_cast<void*>(number); }
 
-/// Streams whose allocations become parts of a graph, or that stand for another one in each thread.
-[[nodiscard]] const char* why_not_on(void* stream) {
+/// What a stream is to a pool.
+struct StreamState {
+  const char* why_not;  // null: as any other
+  HipError code;        // HIP's, if it does not know the stream
+};
+
+/// Allocations of a captured stream become parts of a graph; the stream of each thread has one handle.
+[[nodiscard]] StreamState state_of(void* stream) {
   constexpr std::uint64_t per_thread = 2;
-  if (stream == address_of(per_thread)) return "hipStreamPerThread";
+  if (stream == address_of(per_thread)) return {"hipStreamPerThread", hip_success};
   static constinit Next next{"hipStreamIsCapturing"};
   int status = 0;
-  if (next(stream, &status) == hip_success && status != 0) return "a stream that is captured";
-  return nullptr;
+  const HipError code = next(stream, &status);
+  if (code == hip_not_supported) return {nullptr, hip_success};
+  if (code != hip_success) return {"a stream that HIP does not know", code};
+  return {status == 0 ? nullptr : "a stream that is captured", hip_success};
 }
 
 /// hipStreamLegacy is the default stream.
@@ -137,7 +145,7 @@ HipError hipMallocAsync(void** address, std::size_t bytes, void* stream) {
   ALLOT_NEXT(hipMallocAsync);
   return served(
       [&](Server& server) -> Answer {
-        if (const char* const why = why_not_on(stream)) {
+        if (const char* const why = state_of(stream).why_not) {
           RunCounts::get().not_served("hipMallocAsync", why, bytes);
           return {};
         }
@@ -149,7 +157,7 @@ HipError hipMallocFromPoolAsync(void** address, std::size_t bytes, void* pool, v
   ALLOT_NEXT(hipMallocFromPoolAsync);
   return served(
       [&](Server& server) -> Answer {
-        if (const char* const why = why_not_on(stream)) {
+        if (const char* const why = state_of(stream).why_not) {
           RunCounts::get().not_served("hipMallocFromPoolAsync", why, bytes);
           return {};
         }
@@ -161,8 +169,11 @@ HipError hipFreeAsync(void* address, void* stream) {
   ALLOT_NEXT(hipFreeAsync);
   return served(
       [&](Server& server) -> Answer {
+        const StreamState state = state_of(stream);
+        if (state.code != hip_success && server.place_of(address).kind != Place::Kind::foreign)
+          return state.code;
         // A wait for the device is behind the stream, whichever it is.
-        if (why_not_on(stream) != nullptr) return server.free(address);
+        if (state.why_not != nullptr) return server.free(address);
         return server.free_async(address, usual(stream));
       },
       [&] { return driver(next, "hipFreeAsync", address, stream); });

@@ -47,8 +47,12 @@ hipError_t hipDeviceReset() {
 }
 hipError_t hipStreamCreate(hipStream_t* stream) { return hipStreamCreateWithFlags(stream, 0); }
 hipError_t hipEventCreate(hipEvent_t* event) { return hipEventCreateWithFlags(event, 0); }
-hipError_t hipStreamIsCapturing(hipStream_t, hipStreamCaptureStatus* status) {
-  return call("hipStreamIsCapturing", [&](Simulator&) {
+hipError_t hipStreamIsCapturing(hipStream_t stream, hipStreamCaptureStatus* status) {
+  return call("hipStreamIsCapturing", [&](Simulator& simulator) {
+    if (stream != nullptr) {
+      const hipError_t code = simulator.check_stream(stream, "hipStreamIsCapturing");
+      if (code != hipSuccess) return code;
+    }
     *status = is_captured ? hipStreamCaptureStatusActive : hipStreamCaptureStatusNone;
     return hipSuccess;
   });

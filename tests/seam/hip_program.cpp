@@ -322,6 +322,20 @@ int devices() {
   return ended();
 }
 
+/// A stream that was destroyed.
+int stale() {
+  void* block = nullptr;
+  void* other = nullptr;
+  hipStream_t stream = nullptr;
+  CALL(hipStreamCreateWithFlags(&stream, hipStreamNonBlocking));
+  CALL(hipMallocAsync(&block, mib, stream));
+  CALL(hipStreamDestroy(stream));
+  std::printf("malloc on it: %d\n", static_cast<int>(hipMallocAsync(&other, mib, stream)));
+  std::printf("free on it: %d\n", static_cast<int>(hipFreeAsync(block, stream)));
+  CALL(hipFree(block));
+  return ended();
+}
+
 int child_of(const std::function<int()>& run) {
   std::fflush(stdout);
   const pid_t child = ::fork();
@@ -352,6 +366,7 @@ int main(int argc, char** argv) {
   if (mode == "ask") return ask();
   if (mode == "fill") return fill();
   if (mode == "devices") return devices();
+  if (mode == "stale") return stale();
   if (mode == "mixed") return mixed();
   if (mode == "one") return one_block(mib);
   if (mode == "fork-before") {  // each process its own HIP

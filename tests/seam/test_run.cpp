@@ -188,6 +188,14 @@ TEST_CASE("a library that is loaded later, with HIP behind it, is served") {
   CHECK(saved_in(folder)["calls_served"] == 2);
 }
 
+TEST_CASE("a stream that was destroyed is an error of HIP's, and the memory stays the program's") {
+  const TemporaryFolder folder;
+  const HipRun run = run_hip(folder, running(), "stale");
+  CHECK(run.status == 0);  // the block could still be freed
+  CHECK(run.out == "malloc on it: 400\nfree on it: 400\n");
+  CHECK(saved_in(folder)["devices"][0]["live_blocks"] == 0);
+}
+
 TEST_CASE("processes: each has its own arena, and its own summary") {
   for (const Processes& of : {Processes{"fork-before", 2}, {"fork-after", 1}, {"children", 3}}) {
     CAPTURE(of.mode);
