@@ -4,6 +4,7 @@
 /// vocabulary, trained context. It uses only the metadata, never a model's name.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 
 #include <cstdint>
@@ -55,7 +56,7 @@ class AttentionReader {
       : file_{file}, architecture_{architecture} {}
 
   /// Returns every layer's attention, or nothing if there is a problem.
-  [[nodiscard]] std::vector<LayerAttention> read() {
+  [[nodiscard]] DeferredVector<LayerAttention, Caller> read() {
     if (!read_layers()) layers_.clear();
     return std::move(layers_);
   }
@@ -148,7 +149,7 @@ class AttentionReader {
 
   const File& file_;
   const std::string& architecture_;
-  std::vector<LayerAttention> layers_;
+  DeferredVector<LayerAttention, Caller> layers_;
   std::string problem_;
 };
 

@@ -3,14 +3,13 @@
 /// Checks that a plan fits the devices that it is for, as they are now, with a margin to spare.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/device/device.hpp>
 #include <allot/load/plan/check.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/planned_device.hpp>
 
-#include <span>
 #include <type_traits>
-#include <vector>
 
 namespace allot::load {
 
@@ -24,10 +23,11 @@ void check(const Plan& plan, const DeviceType& device, const MarginType& margin 
 /// The same for several devices: checks each device's part of the plan, with a margin for each.
 template <class DeviceType, Margin MarginType = UsualMargin>
 requires Device<std::remove_const_t<DeviceType>>
-void check(const Plan& plan, std::span<DeviceType> devices, const MarginType& margin = {}) {
-  std::vector<PlannedDevice> now;
+void check(const Plan& plan, DeferredSpan<DeviceType, DeviceType> devices,
+           const MarginType& margin = {}) {
+  DeferredVector<PlannedDevice, DeviceType> now;
   for (const DeviceType& device : devices) now.push_back(planned_device(device));
-  check(plan, std::span<const PlannedDevice>{now}, margin);
+  check(plan, DeferredSpan<const PlannedDevice, DeviceType>{now}, margin);
 }
 
 }  // namespace allot::load

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
@@ -20,9 +21,7 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
-#include <span>
 #include <string>
-#include <vector>
 
 namespace allot::load {
 
@@ -46,7 +45,7 @@ struct Compared {
 inline constexpr std::uint64_t compared_bytes = 4 * MiB;
 
 /// Returns true for an item that a tensor of the file is brought to.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool is_of_file(const Item& item) noexcept {
   return item.purpose == Purpose::weight || item.purpose == Purpose::copy;
 }
@@ -54,9 +53,10 @@ template <class = void>
 /// Returns the parts of the tensors that lie in memory as in the file; the others are compared
 /// whole.
 template <class IsWanted>
-[[nodiscard]] std::vector<Compared> compared_parts(const gguf::File& file, const Plan& plan,
-                                                   IsWanted&& is_wanted) {
-  std::vector<Compared> parts;
+[[nodiscard]] DeferredVector<Compared, IsWanted> compared_parts(const gguf::File& file,
+                                                                const Plan& plan,
+                                                                IsWanted&& is_wanted) {
+  DeferredVector<Compared, IsWanted> parts;
   for (std::size_t i = 0; i < plan.items.size(); ++i) {
     const Item& item = plan.items[i];
     if (item.bytes == 0 || !is_of_file(item) || !is_wanted(item)) continue;
@@ -91,10 +91,10 @@ template <class MemoryOf>
 }
 
 /// Compares a part with the file's bytes, which are read into `expected`.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::optional<Difference> compare(const gguf::File& file, const Compared& part,
                                                 const std::byte* bytes,
-                                                std::span<std::byte> expected) {
+                                                DeferredSpan<std::byte, Owner> expected) {
   const gguf::TensorInfo& info = file.tensors()[part.source];
   const gguf::Shard& shard = file.shards()[info.shard];
   const auto piece = expected.first(static_cast<std::size_t>(part.bytes));
@@ -129,7 +129,7 @@ class TensorReader {
 
   /// Requires: `into` has the tensor's size.
   void read(const typename Readback<std::byte, DeviceType>::slice_type& from,
-            std::span<std::byte> into) {
+            DeferredSpan<std::byte, DeviceType> into) {
     std::size_t begun = 0;
     const auto start = [&] {
       if (begun == into.size()) return;
@@ -161,19 +161,19 @@ requires(SharedArena::memory_type::host_accessible)
     [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                    const Model<SharedArena>& model) {
   if (const auto difference = detail::find_missing(file, model)) return difference;
-  std::vector<std::byte> expected(static_cast<std::size_t>(detail::compared_bytes));
+  DeferredVector<std::byte, SharedArena> expected(static_cast<std::size_t>(detail::compared_bytes));
   const Plan& plan = model.plan();
   const auto all = [](const Item&) { return true; };
   for (const detail::Compared& part : detail::compared_parts(file, plan, all)) {
     const auto bytes = model.planned()[part.tensor].slice().span();
-    if (const auto difference =
-            detail::compare(file, part, bytes.data() + part.at,
-                            std::span<std::byte>{expected.data(), expected.size()})) {
+    if (const auto difference = detail::compare(
+            file, part, bytes.data() + part.at,
+            DeferredSpan<std::byte, SharedArena>{expected.data(), expected.size()})) {
       return difference;
     }
   }
   return detail::compare_transformed(file, plan, [&](std::size_t i) {
-    return std::span<const std::byte>{model.planned()[i].slice().span()};
+    return DeferredSpan<const std::byte, SharedArena>{model.planned()[i].slice().span()};
   });
 }
 
@@ -183,9 +183,9 @@ requires(SharedArena::memory_type::host_accessible)
 template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                const Model<SharedArena>& model,
-                                               std::span<DeviceType> devices) {
+                                               DeferredSpan<DeviceType, SharedArena> devices) {
   if (const auto difference = detail::find_missing(file, model)) return difference;
-  std::vector<std::byte> expected(static_cast<std::size_t>(detail::compared_bytes));
+  DeferredVector<std::byte, SharedArena> expected(static_cast<std::size_t>(detail::compared_bytes));
   const Plan& plan = model.plan();
   for (std::size_t number = 0; number < devices.size(); ++number) {
     const auto parts = detail::compared_parts(file, plan, [&](const Item& item) {
@@ -205,11 +205,12 @@ template <class SharedArena, Device DeviceType>
       start(i + 1);
       const auto bytes = readback.wait();
       if (const auto difference = detail::compare(
-              file, parts[i], bytes.data(), std::span<std::byte>{expected.data(), expected.size()}))
+              file, parts[i], bytes.data(),
+              DeferredSpan<std::byte, SharedArena>{expected.data(), expected.size()}))
         return difference;
     }
   }
-  std::vector<std::byte> whole;
+  DeferredVector<std::byte, SharedArena> whole;
   std::optional<detail::TensorReader<DeviceType>> reader;
   return detail::compare_transformed(file, plan, [&](std::size_t i) {
     const auto& tensor = model.planned()[i];
@@ -219,8 +220,8 @@ template <class SharedArena, Device DeviceType>
       reader.emplace(device);
     }
     whole.resize(static_cast<std::size_t>(tensor.bytes()));
-    reader->read(tensor.slice(), std::span<std::byte>{whole.data(), whole.size()});
-    return std::span<const std::byte>{whole};
+    reader->read(tensor.slice(), DeferredSpan<std::byte, SharedArena>{whole.data(), whole.size()});
+    return DeferredSpan<const std::byte, SharedArena>{whole};
   });
 }
 
@@ -229,7 +230,7 @@ template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                const Model<SharedArena>& model,
                                                DeviceType& device) {
-  return verify(file, model, std::span<DeviceType>{&device, 1});
+  return verify(file, model, DeferredSpan<DeviceType, SharedArena>{&device, 1});
 }
 
 }  // namespace allot::load

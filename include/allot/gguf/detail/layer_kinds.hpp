@@ -4,6 +4,7 @@
 /// facts about architectures if those say nothing.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/detail/architectures.hpp>
 #include <allot/gguf/detail/layer_keys.hpp>
 #include <allot/gguf/file.hpp>
@@ -51,7 +52,7 @@ class LayerKindsReader {
   }
 
  private:
-  using Counts = std::vector<std::uint64_t>;
+  using Counts = DeferredVector<std::uint64_t, Caller>;
 
   bool read_heads(LayerKinds& kinds) {
     const auto none = Counts(static_cast<std::size_t>(kinds.layers));
@@ -156,7 +157,8 @@ class LayerKindsReader {
 
   /// Marks the layers of the trunk for which `is_one` holds.
   template <class Predicate>
-  static void mark(const LayerKinds& kinds, std::vector<bool>& marks, const Predicate& is_one) {
+  static void mark(const LayerKinds& kinds, DeferredVector<bool, Caller>& marks,
+                   const Predicate& is_one) {
     for (std::size_t i = 0; i < kinds.trunk; ++i) marks[i] = is_one(i);
   }
 

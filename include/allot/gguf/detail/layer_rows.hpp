@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/detail/architectures.hpp>
 #include <allot/gguf/detail/layer_keys.hpp>
 #include <allot/gguf/detail/layer_kinds.hpp>
@@ -17,7 +18,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace allot::gguf::detail {
 
@@ -62,7 +62,7 @@ class LayerRows {
     const std::uint64_t head = usual_head();
     const auto each = [&](const char* key, std::uint64_t usual) {
       auto lengths = keys_.each(key, kinds_.layers, kinds_.trunk);
-      return lengths.value_or(std::vector<std::uint64_t>(kinds_.heads.size(), usual));
+      return lengths.value_or(DeferredVector<std::uint64_t, Caller>(kinds_.heads.size(), usual));
     };
     key_lengths_ = each("attention.key_length", head);
     value_lengths_ = each("attention.value_length", head);
@@ -132,7 +132,8 @@ class LayerRows {
     if (facts_.index == IndexLayers::listed && chosen.value_or(0) == 0) index_length_ = 0;
     if (index_length_ == 0) return !keys_.has_failed();
     has_index_.assign(kinds_.heads.size(), false);
-    widest_index_values_ = widest_values(std::vector<std::uint64_t>(kinds_.heads.size(), 1));
+    widest_index_values_ =
+        widest_values(DeferredVector<std::uint64_t, Caller>(kinds_.heads.size(), 1));
     return mark_index();
   }
 
@@ -230,14 +231,14 @@ class LayerRows {
     return 0;
   }
 
-  [[nodiscard]] std::uint64_t widest_values(const std::vector<std::uint64_t>& heads) {
+  [[nodiscard]] std::uint64_t widest_values(const DeferredVector<std::uint64_t, Caller>& heads) {
     std::uint64_t widest = 0;
     for (std::size_t i = 0; i < heads.size(); ++i)
       widest = larger(widest, row(heads[i], value_length(i)));
     return widest;
   }
 
-  void add_attention(std::vector<LayerMemory>& to, std::size_t i) {
+  void add_attention(DeferredVector<LayerMemory, Caller>& to, std::size_t i) {
     const auto layer = static_cast<std::uint32_t>(i);
     if (i < kinds_.own_cache) to.push_back(cache_of(i, kinds_.has_window[i]));
     if (!has_index_.empty() && has_index_[i]) to.push_back(index_of(i));
@@ -276,7 +277,7 @@ class LayerRows {
 
   /// A row for every 4 tokens with an index row beside it, or for every 128 without one, and what
   /// the compressor needs of the tokens that have no row yet (DeepSeek-V4).
-  void add_compressed(std::vector<LayerMemory>& to, std::uint32_t layer) {
+  void add_compressed(DeferredVector<LayerMemory, Caller>& to, std::uint32_t layer) {
     const std::uint64_t ratio = ratios_[layer];
     if (ratio != 4 && ratio != 128) return;
     const std::uint64_t head = key_length(layer);
@@ -333,15 +334,15 @@ class LayerRows {
   const Architecture& facts_;
   const LayerKinds& kinds_;
   bool is_latent_ = false;
-  std::vector<std::uint64_t> key_lengths_;
-  std::vector<std::uint64_t> value_lengths_;
+  DeferredVector<std::uint64_t, Caller> key_lengths_;
+  DeferredVector<std::uint64_t, Caller> value_lengths_;
   std::optional<std::uint64_t> key_window_;
   std::optional<std::uint64_t> value_window_;
   std::uint64_t widest_ = 0;
   std::uint64_t index_length_ = 0;
   std::uint64_t widest_index_values_ = 0;
-  std::vector<bool> has_index_;
-  std::vector<std::uint64_t> ratios_;
+  DeferredVector<bool, Caller> has_index_;
+  DeferredVector<std::uint64_t, Caller> ratios_;
 };
 
 }  // namespace allot::gguf::detail

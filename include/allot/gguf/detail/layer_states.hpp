@@ -12,6 +12,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/detail/architectures.hpp>
 #include <allot/gguf/detail/layer_keys.hpp>
 #include <allot/gguf/detail/layer_kinds.hpp>
@@ -22,7 +23,6 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
-#include <vector>
 
 namespace allot::gguf::detail {
 
@@ -60,7 +60,7 @@ class LayerStates {
     return !keys_.has_failed();
   }
 
-  void add(std::vector<LayerMemory>& to, std::size_t i) const {
+  void add(DeferredVector<LayerMemory, Caller>& to, std::size_t i) const {
     if (i >= kinds_.trunk || !kinds_.has_state[i]) return;
     const auto layer = static_cast<std::uint32_t>(i);
     to.push_back({.layer = layer, .kind = kind_, .key_elements = shift_, .value_elements = state_});
@@ -156,7 +156,7 @@ class LayerStates {
   std::uint64_t shift_ = 0;
   std::uint64_t state_ = 0;
   std::uint64_t history_ = 0;
-  std::vector<bool> has_history_;  // by layer
+  DeferredVector<bool, Caller> has_history_;  // by layer
 };
 
 }  // namespace allot::gguf::detail

@@ -3,6 +3,8 @@
 /// Ranges of tensor data: finds two that overlap.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -35,7 +37,7 @@ inline void sort(std::vector<Range>& ranges) {
 /// Calls `found` with each pair of neighbors that overlap, the lower first.
 /// Complexity: linear if the ranges are in order, n log n otherwise.
 template <class Found>
-void find_overlaps(std::vector<Range>& ranges, const Found& found) {
+void find_overlaps(DeferredVector<Range, Found>& ranges, const Found& found) {
   sort(ranges);
   for (std::size_t i = 1; i < ranges.size(); ++i) {
     if (ranges[i].offset - ranges[i - 1].offset < ranges[i - 1].bytes)

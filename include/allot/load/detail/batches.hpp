@@ -4,12 +4,12 @@
 /// read and a slot.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/load/plan/plan.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -32,11 +32,11 @@ struct Batch {
 /// Batches of at most `slot_bytes`; gaps of up to 64 KiB are read along.
 /// \tparam Pieces, Places  ranges of `Step` and `ArenaPlace`
 template <class Pieces, class Places>
-[[nodiscard]] std::vector<Batch> batches_of(const Pieces& pieces, const Places& arenas,
-                                            std::uint64_t slot_bytes) {
+[[nodiscard]] DeferredVector<Batch, Pieces> batches_of(const Pieces& pieces, const Places& arenas,
+                                                       std::uint64_t slot_bytes) {
   constexpr std::uint64_t most_gap = 64 * KiB;
   constexpr std::size_t most_pieces = 64;
-  std::vector<Batch> batches;
+  DeferredVector<Batch, Pieces> batches;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const auto& piece = pieces[i];
     if (!batches.empty()) {

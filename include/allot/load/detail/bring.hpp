@@ -4,6 +4,7 @@
 /// through staging slots.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/progress.hpp>
@@ -16,7 +17,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -43,9 +43,9 @@ template <Device DeviceType>
 /// Carries out all steps of a plan. Throws: as `load`.
 /// \param places  of the plan's arenas; the devices' numbers count `devices`
 template <Device DeviceType>
-void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace> places,
-           std::span<DeviceType> devices, const ProgressCallback& progress,
-           const LoadOptions& options, LoadReport& report) {
+void bring(const gguf::File& file, const Plan& plan,
+           DeferredSpan<const ArenaPlace, DeviceType> places, std::span<DeviceType> devices,
+           const ProgressCallback& progress, const LoadOptions& options, LoadReport& report) {
   if (plan.steps.empty()) {
     progress.report({0, 0});
   } else if (is_straight(devices)) {
@@ -53,7 +53,7 @@ void bring(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace>
       report.fallbacks.emplace_back(
           "the devices use host memory: read straight into it, through the page cache");
     }
-    std::vector<std::byte*> bases;
+    DeferredVector<std::byte*, DeviceType> bases;
     for (const ArenaPlace& place : places) bases.push_back(place.base);
     read_steps(file, plan, bases, populate_of<typename DeviceType::memory_type>(), options.readers,
                progress);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/dequantize.hpp>
@@ -17,7 +18,6 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -60,15 +60,15 @@ struct Conversion {
 };
 
 /// Converts whole blocks to their type in memory. `to` need not be aligned.
-template <class = void>
-void decode(const Conversion& conversion, std::span<const std::byte> blocks, std::byte* to,
-            std::uint64_t elements) {
+template <class Owner = void>
+void decode(const Conversion& conversion, DeferredSpan<const std::byte, Owner> blocks,
+            std::byte* to, std::uint64_t elements) {
   const auto count = static_cast<std::size_t>(elements);
   const auto into = [&]<class Number>(Number) {
     if (reinterpret_cast<std::uintptr_t>(to) % alignof(Number) == 0) {
       gguf::dequantize(conversion.from, blocks, std::span{reinterpret_cast<Number*>(to), count});
     } else {
-      std::vector<Number> values(count);
+      DeferredVector<Number, Owner> values(count);
       gguf::dequantize(conversion.from, blocks, std::span{values});
       std::memcpy(to, values.data(), count * sizeof(Number));
     }
@@ -84,7 +84,7 @@ void decode(const Conversion& conversion, std::span<const std::byte> blocks, std
 }
 
 /// Reads whole consecutive blocks, in the machine's byte order, many at once: a row may be short.
-template <class = void>
+template <class Owner = void>
 class BlockReader {
  public:
   explicit BlockReader(const Conversion& conversion) noexcept : conversion_{conversion} {}
@@ -97,11 +97,11 @@ class BlockReader {
   }
 
   /// Returns the next bytes, at most as many as asked for.
-  [[nodiscard]] std::span<const std::byte> next(std::uint64_t most) {
+  [[nodiscard]] DeferredSpan<const std::byte, Owner> next(std::uint64_t most) {
     if (rest_.empty()) {
       const std::uint64_t room = buffer_.size() / conversion_.unit_from * conversion_.unit_from;
-      const std::span<std::byte> read{buffer_.data(),
-                                      static_cast<std::size_t>(smaller(room, left_))};
+      const DeferredSpan<std::byte, Owner> read{buffer_.data(),
+                                                static_cast<std::size_t>(smaller(room, left_))};
       conversion_.shard->read(offset_, read);
       if (conversion_.swapped) gguf::swap_byte_order(conversion_.from, read);
       offset_ += read.size();
@@ -117,17 +117,17 @@ class BlockReader {
   const Conversion& conversion_;
   std::uint64_t offset_ = 0;
   std::uint64_t left_ = 0;
-  std::span<const std::byte> rest_{};
+  DeferredSpan<const std::byte, Owner> rest_{};
   std::array<std::byte, 64 * KiB> buffer_;
 };
 
 /// Converts and writes the next units of the file.
-template <class = void>
+template <class Owner = void>
 void convert_units(const Conversion& conversion, BlockReader<>& reader, std::uint64_t units,
                    std::byte* to) {
   const std::uint64_t elements = gguf::type_info(conversion.from).block_elements;
   while (units != 0) {
-    const std::span<const std::byte> blocks = reader.next(units * conversion.unit_from);
+    const DeferredSpan<const std::byte, Owner> blocks = reader.next(units * conversion.unit_from);
     const std::uint64_t count = blocks.size() / conversion.unit_from;
     if (conversion.from == conversion.to) {
       std::memcpy(to, blocks.data(), blocks.size());
@@ -140,8 +140,8 @@ void convert_units(const Conversion& conversion, BlockReader<>& reader, std::uin
 }
 
 /// Makes `out`, the step's bytes in the arena from `at` on.
-template <class = void>
-void convert(const Conversion& conversion, std::uint64_t at, std::span<std::byte> out) {
+template <class Owner = void>
+void convert(const Conversion& conversion, std::uint64_t at, DeferredSpan<std::byte, Owner> out) {
   const auto offset_of = [&](std::uint64_t place) {
     const std::uint64_t in_row = smaller(place % conversion.row_bytes, conversion.data_row);
     return conversion.file_offset + place / conversion.row_bytes * conversion.file_row +

@@ -3,15 +3,14 @@
 /// Reads batches past the page cache, if that is wanted and possible.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/detail/batches.hpp>
 #include <allot/os/atomic.hpp>
 #include <allot/os/direct_file.hpp>
 
 #include <cstddef>
-#include <span>
 #include <string>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -21,7 +20,7 @@ namespace allot::load::detail {
 template <class Owner>
 class DirectFiles {
  public:
-  DirectFiles(const gguf::File& file, bool wanted, std::vector<std::string>& fallbacks) {
+  DirectFiles(const gguf::File& file, bool wanted, DeferredVector<std::string, Owner>& fallbacks) {
     if (!wanted) return;
     for (const gguf::Shard& shard : file.shards()) files_.emplace_back(shard.file());
     if (all_are_open()) return;
@@ -35,7 +34,7 @@ class DirectFiles {
 
   /// Reads a batch into a slot and returns where its first byte is.
   [[nodiscard]] const std::byte* read(const gguf::Shard& shard, const Batch& batch,
-                                      std::span<std::byte> slot) {
+                                      DeferredSpan<std::byte, Owner> slot) {
     if (in_use() && !were_refused()) {
       const std::byte* const first = read_directly(batch, slot);
       if (first != nullptr) return first;
@@ -47,7 +46,7 @@ class DirectFiles {
 
  private:
   [[nodiscard]] const std::byte* read_directly(const Batch& batch,
-                                               std::span<std::byte> slot) const {
+                                               DeferredSpan<std::byte, Owner> slot) const {
     try {
       return files_[batch.shard].read(batch.file_offset, batch.bytes, slot);
     } catch (const os::FileError& error) {
@@ -62,7 +61,7 @@ class DirectFiles {
     return true;
   }
 
-  std::vector<os::DirectFile> files_;
+  DeferredVector<os::DirectFile, Owner> files_;
   os::Atomic<bool> refused_{false};
 };
 

@@ -4,6 +4,7 @@
 /// from the file, without tiles, threads or steps. `verify` compares with it.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/byte_order.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
@@ -21,7 +22,7 @@
 namespace allot::load::detail {
 
 /// Returns true if the tensor lies in memory as it does in the file.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] bool is_as_in_file(const gguf::File& file, const gguf::TensorInfo& tensor,
                                  const Item& item) {
   return !item.transposed && !item.cut && item.type == tensor.type && item.bytes == tensor.bytes &&
@@ -43,12 +44,13 @@ struct Picked {
 
 /// Returns the elements of a row that an item has; `elements` of them.
 /// Requires: those of columns are one range, in whole blocks.
-template <class = void>
-[[nodiscard]] std::vector<std::byte> picked_elements(std::vector<std::byte> row,
-                                                     const Picked& picked, gguf::TensorType type,
-                                                     std::uint64_t elements) {
+template <class Owner = void>
+[[nodiscard]] DeferredVector<std::byte, Owner> picked_elements(DeferredVector<std::byte, Owner> row,
+                                                               const Picked& picked,
+                                                               gguf::TensorType type,
+                                                               std::uint64_t elements) {
   if (picked.cut == nullptr || picked.cut->dimension != 0) return row;
-  std::vector<std::byte> made;
+  DeferredVector<std::byte, Owner> made;
   const gguf::TypeInfo info = gguf::type_info(type);
   for (std::uint64_t i = 0; i < elements; i += info.block_elements) {
     const auto at = row.begin() + static_cast<std::ptrdiff_t>(picked(0, i) / info.block_elements *
@@ -59,34 +61,35 @@ template <class = void>
 }
 
 /// Returns a row of the file's tensor, in the type that it has in memory.
-template <class = void>
-[[nodiscard]] std::vector<std::byte> reference_row(const gguf::File& file,
-                                                   const gguf::TensorInfo& tensor,
-                                                   gguf::TensorType to, std::uint64_t row) {
+template <class Owner = void>
+[[nodiscard]] DeferredVector<std::byte, Owner> reference_row(const gguf::File& file,
+                                                             const gguf::TensorInfo& tensor,
+                                                             gguf::TensorType to,
+                                                             std::uint64_t row) {
   const gguf::Shard& shard = file.shards()[tensor.shard];
   const auto elements = static_cast<std::size_t>(tensor.shape.extent[0]);
-  std::vector<std::byte> stored(static_cast<std::size_t>(bytes_of_row(tensor.type, elements)));
+  DeferredVector<std::byte, Owner> stored(
+      static_cast<std::size_t>(bytes_of_row(tensor.type, elements)));
   shard.read(shard.data_offset() + tensor.offset + row * stored.size(), stored);
   if (is_swapped(file, tensor)) gguf::swap_byte_order(tensor.type, stored);
   if (to == tensor.type) return stored;
-  std::vector<std::byte> made(static_cast<std::size_t>(bytes_of_row(to, elements)));
+  DeferredVector<std::byte, Owner> made(static_cast<std::size_t>(bytes_of_row(to, elements)));
   const auto store = [&]<class Number>(std::vector<Number> values) {
     gguf::dequantize(tensor.type, stored, std::span{values});
     std::memcpy(made.data(), values.data(), made.size());
   };
-  if (to == gguf::TensorType::F32) store(std::vector<float>(elements));
-  if (to == gguf::TensorType::F16) store(std::vector<gguf::Float16>(elements));
-  if (to == gguf::TensorType::BF16) store(std::vector<gguf::BFloat16>(elements));
+  if (to == gguf::TensorType::F32) store(DeferredVector<float, Owner>(elements));
+  if (to == gguf::TensorType::F16) store(DeferredVector<gguf::Float16, Owner>(elements));
+  if (to == gguf::TensorType::BF16) store(DeferredVector<gguf::BFloat16, Owner>(elements));
   return made;
 }
 
 /// Finds the first byte that differs from the file, or that is not 0 in the padding.
 /// \param memory  the whole item
-template <class = void>
-[[nodiscard]] std::optional<std::uint64_t> compare_item(const gguf::File& file,
-                                                        const gguf::TensorInfo& tensor,
-                                                        const Item& item,
-                                                        std::span<const std::byte> memory) {
+template <class Owner = void>
+[[nodiscard]] std::optional<std::uint64_t> compare_item(
+    const gguf::File& file, const gguf::TensorInfo& tensor, const Item& item,
+    DeferredSpan<const std::byte, Owner> memory) {
   const auto differs = [&](std::uint64_t at, const std::byte* expected,
                            std::uint64_t bytes) -> std::optional<std::uint64_t> {
     if (expected != nullptr &&
@@ -110,7 +113,7 @@ template <class = void>
       for (std::uint64_t j = 0; j < rows; ++j) {
         const std::uint64_t matrix_in_file = l * tensor.shape.extent[2] + picked(2, k);
         const std::uint64_t row = matrix_in_file * tensor.shape.extent[1] + picked(1, j);
-        const std::vector<std::byte> expected = picked_elements(
+        const DeferredVector<std::byte, Owner> expected = picked_elements(
             reference_row(file, tensor, item.type, row), picked, item.type, columns);
         if (!item.transposed) {
           const std::uint64_t at = matrix + j * item.strides[1];
@@ -137,9 +140,9 @@ template <class = void>
 }
 
 /// The same for the zeros after a fused tensor; the rest belongs to its parts.
-template <class = void>
-[[nodiscard]] std::optional<std::uint64_t> compare_tail(const Item& item,
-                                                        std::span<const std::byte> memory) {
+template <class Owner = void>
+[[nodiscard]] std::optional<std::uint64_t> compare_tail(
+    const Item& item, DeferredSpan<const std::byte, Owner> memory) {
   for (std::uint64_t i = extent_of(item); i < item.bytes; ++i) {
     if (memory[static_cast<std::size_t>(i)] != std::byte{0}) return i;
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/deferred.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
@@ -20,10 +21,8 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
-#include <span>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -45,9 +44,9 @@ template <class SharedArena>
 /// devices of several types has too.
 template <class SharedArena, Device DeviceType>
 struct Reservation {
-  std::span<DeviceType> devices;
-  std::vector<SharedArena> arenas{};
-  std::vector<ArenaPlace> places{};
+  DeferredSpan<DeviceType, SharedArena> devices;
+  DeferredVector<SharedArena, SharedArena> arenas{};
+  DeferredVector<ArenaPlace, SharedArena> places{};
 
   void clear() noexcept {
     arenas.clear();
@@ -96,7 +95,7 @@ template <class Reserved>
 /// the plan's items do not agree with each other.
 template <WeightPolicy Policy, class Reserved>
 void reserve(const gguf::File& file, Plan& plan, Reserved& reserved,
-             std::vector<std::string>& fallbacks) {
+             DeferredVector<std::string, Policy>& fallbacks) {
   constexpr std::uint64_t least_chunk = 16 * MiB;
   while (const auto refusal = try_reserve(plan, reserved)) {
     const PlannedArena refused = plan.arenas[refusal->arena];

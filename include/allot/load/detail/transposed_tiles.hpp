@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/detail/convert.hpp>
@@ -13,8 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -112,7 +111,7 @@ class TransposedTiling {
 };
 
 /// Writes a tile's columns, one every `column_bytes` from `out` on.
-template <class = void>
+template <class Owner = void>
 void transpose(const Conversion& conversion, const Plan& plan, const TransposedTile& tile,
                std::byte* out, std::uint64_t column_bytes) {
   const std::uint64_t size = gguf::type_info(conversion.to).block_bytes;
@@ -122,7 +121,7 @@ void transpose(const Conversion& conversion, const Plan& plan, const TransposedT
   const std::uint64_t first = conversion.file_offset +
                               (tile.matrix * extent[0] + tile.first_row) * conversion.file_row +
                               tile.first_column / block * conversion.unit_from;
-  std::vector<std::byte> values(
+  DeferredVector<std::byte, Owner> values(
       static_cast<std::size_t>(smaller(scattered_rows, tile.rows) * tile.columns * size));
   // Its rows are contiguous.
   const bool is_whole = tile.columns == extent[1] && !conversion.has_gaps;
@@ -157,9 +156,9 @@ void transpose(const Conversion& conversion, const Plan& plan, const TransposedT
 }
 
 /// Makes a tile in a slot, column after column.
-template <class = void>
+template <class Owner = void>
 void make_tile(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
-               std::span<std::byte> slot) {
+               DeferredSpan<std::byte, Owner> slot) {
   const auto out = slot.first(static_cast<std::size_t>(tile.slot_bytes));
   if (tile.rows == 0) {
     std::memset(out.data(), 0, out.size());
@@ -192,7 +191,7 @@ void each_run_of(const Plan& plan, const TransposedTile& tile, Copy&& copy) {
 }
 
 /// Makes a tile in place, in memory that the host addresses.
-template <class = void>
+template <class Owner = void>
 void make_tile_in_place(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
                         std::byte* arena) {
   if (tile.rows != 0) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>
@@ -23,14 +24,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace allot::load::detail {
 
 /// Makes the ring no larger than the bytes that go through it: pinning memory takes time.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] LoadOptions trimmed(LoadOptions options, std::uint64_t bytes) {
   const std::uint64_t share = bytes / options.slots + 1;
   const std::uint64_t useful = larger(1 * MiB, align_down(share + 4 * KiB - 1, 4 * KiB));
@@ -46,8 +45,10 @@ template <Device DeviceType>
 class Upload {
  public:
   /// Throws: `OutOfMemory` for the ring; what the device throws.
-  Upload(const gguf::File& file, const Plan& plan, std::span<const ArenaPlace> arenas,
-         std::span<DeviceType> devices, const LoadOptions& options, LoadReport& report)
+  Upload(const gguf::File& file, const Plan& plan,
+         DeferredSpan<const ArenaPlace, DeviceType> arenas,
+         DeferredSpan<DeviceType, DeviceType> devices, const LoadOptions& options,
+         LoadReport& report)
       : file_{file},
         plan_{plan},
         arenas_{arenas},
@@ -121,7 +122,7 @@ class Upload {
   void upload_tile(const TileType& tile) {
     Held held = ring_.take();
     land(held);
-    const std::span<std::byte> slot = held.memory();
+    const DeferredSpan<std::byte, DeviceType> slot = held.memory();
     make_tile(file_, plan_, tile, slot);
     const ArenaPlace& arena = arenas_[tile.step->arena];
     launch(held, arena.device, tile.bytes,
@@ -153,16 +154,16 @@ class Upload {
 
   const gguf::File& file_;
   const Plan& plan_;
-  std::span<const ArenaPlace> arenas_;
+  DeferredSpan<const ArenaPlace, DeviceType> arenas_;
   StreamChoice choice_;
   LoadReport& report_;
   StagingRing<DeviceType> ring_;
   DirectFiles<Upload> direct_;
   Work<Upload> work_;
-  std::vector<Step> pieces_;
-  std::vector<Batch> batches_;
+  DeferredVector<Step, DeviceType> pieces_;
+  DeferredVector<Batch, DeviceType> batches_;
   ByteCount progress_;
-  std::vector<std::unique_ptr<Lane<DeviceType>>> lanes_;  // released before the ring
+  DeferredVector<std::unique_ptr<Lane<DeviceType>>, DeviceType> lanes_;  // released before the ring
   std::size_t readers_ = 1;
 };
 

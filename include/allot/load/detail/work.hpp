@@ -3,6 +3,7 @@
 /// The work of a plan: steps that read bytes as they are, and the others in tiles.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/detail/tiles.hpp>
 #include <allot/load/detail/transposed_tiles.hpp>
@@ -41,7 +42,8 @@ class Tiles {
 
  private:
   std::vector<TilingType> tilings_;
-  std::vector<std::uint64_t> ends_;  // for each tiling, the number of tiles up to its last
+  /// For each tiling, the number of tiles up to its last.
+  DeferredVector<std::uint64_t, TilingType> ends_;
 };
 
 /// The steps that read bytes as they are, and the tiles of the others.
@@ -66,7 +68,7 @@ class Work {
     }
   }
 
-  [[nodiscard]] const std::vector<Step>& plain() const noexcept { return plain_; }
+  [[nodiscard]] const DeferredVector<Step, Owner>& plain() const noexcept { return plain_; }
 
   /// Returns the number of tiles. Complexity: constant.
   [[nodiscard]] std::uint64_t tiles() const noexcept {
@@ -84,7 +86,7 @@ class Work {
   }
 
  private:
-  std::vector<Step> plain_;
+  DeferredVector<Step, Owner> plain_;
   Tiles<Tiling> in_order_;
   Tiles<TransposedTiling> transposed_;
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/progress.hpp>
 #include <allot/os/atomic.hpp>
 #include <allot/os/monitor.hpp>
@@ -13,7 +14,6 @@
 #include <cstdint>
 #include <exception>
 #include <utility>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -105,10 +105,10 @@ class WorkerPool {
   os::Atomic<std::size_t> next_{0};
   os::Atomic<bool> stopping_{false};
   os::Monitor monitor_;
-  std::size_t finished_ = 0;         // guarded
-  std::exception_ptr error_;         // guarded
-  std::size_t seen_ = 0;             // finished jobs that the waiting thread knows of
-  std::vector<os::Thread> threads_;  // released first: they use the rest
+  std::size_t finished_ = 0;                 // guarded
+  std::exception_ptr error_;                 // guarded
+  std::size_t seen_ = 0;                     // finished jobs that the waiting thread knows of
+  DeferredVector<os::Thread, Job> threads_;  // released first: they use the rest
 };
 
 /// Counts the bytes that several threads have done.
@@ -124,7 +124,7 @@ class ByteCount {
 };
 
 /// Returns the default number of reader threads: one for each processor, at most 16.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] std::size_t usual_readers() noexcept {
   return smaller<std::size_t>(os::processors(), 16);
 }

@@ -87,11 +87,12 @@ template <class Owner = void>
 }
 
 /// A model's caches: groups for readers, entries for what reserves them.
+template <class Owner>
 struct CacheSizes {
   gguf::ModelMemory memory;
   PlannedCache planned;
-  std::vector<CacheEntry> entries;     // they point into `memory`
-  std::vector<CacheEntry> prediction;  // likewise
+  DeferredVector<CacheEntry, Owner> entries;     // they point into `memory`
+  DeferredVector<CacheEntry, Owner> prediction;  // likewise
 };
 
 /// Leaves of what layers keep the layers and the heads that a share of the model has.
@@ -115,7 +116,7 @@ void keep_part(DeferredVector<gguf::LayerMemory, Part>& kept, const Part& part) 
 
 /// \param part  what of the model is wanted; null: all of it
 template <class Owner = void>
-void size_caches(const gguf::File& file, const CacheOptions& options, CacheSizes& sizes,
+void size_caches(const gguf::File& file, const CacheOptions& options, CacheSizes<Owner>& sizes,
                  const ModelPart* part = nullptr) {
   check_cache_options(options);
   const EngineRules& rules = *options.engine;
@@ -133,15 +134,15 @@ void size_caches(const gguf::File& file, const CacheOptions& options, CacheSizes
   if (!sizes.planned.refused.empty()) return;
   const bool transposes = rules.transposes_values && !flash_attention;
   std::string problem;
-  sizes.entries = entries_of(memory.kept, options, memory.is_causal, transposes, problem);
+  sizes.entries = entries_of<Owner>(memory.kept, options, memory.is_causal, transposes, problem);
   if (options.prediction)
     sizes.prediction =
-        entries_of(memory.prediction, options, memory.is_causal, transposes, problem);
+        entries_of<Owner>(memory.prediction, options, memory.is_causal, transposes, problem);
   if (!problem.empty() && !rules.is_an_engine()) throw std::invalid_argument{problem};
   sizes.planned.refused = problem;
   if (!problem.empty()) return;
-  sizes.planned.groups = groups_of(sizes.entries);
-  sizes.planned.prediction = groups_of(sizes.prediction);
+  sizes.planned.groups = groups_of<Owner>(sizes.entries);
+  sizes.planned.prediction = groups_of<Owner>(sizes.prediction);
 }
 
 /// Returns what a layer's thing is called: `cache.3.k`, `cache.3.index.k`, `cache.3.state.r`.
@@ -188,7 +189,7 @@ void add_cache_items(const DeferredVector<CacheEntry, Owner>& entries, const std
 template <class Owner = void>
 [[nodiscard]] PlannedCache plan_cache_of(const gguf::File& file, const CacheOptions& options,
                                          const ModelPart* part) {
-  CacheSizes sizes;
+  CacheSizes<Owner> sizes;
   size_caches(file, options, sizes, part);
   return std::move(sizes.planned);
 }
@@ -198,7 +199,7 @@ template <class Owner = void>
 [[nodiscard]] DeferredVector<ItemLayout, Owner> cache_items_of(const gguf::File& file,
                                                                const CacheOptions& options,
                                                                const ModelPart* part) {
-  CacheSizes sizes;
+  CacheSizes<Owner> sizes;
   size_caches(file, options, sizes, part);
   if (!sizes.planned.refused.empty()) {
     throw std::runtime_error{std::string{options.engine->name} + " refuses the cache of " +

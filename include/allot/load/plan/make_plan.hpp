@@ -76,20 +76,22 @@ namespace detail {
 template <WeightPolicy Policy, GroupingPolicy Grouping>
 [[nodiscard]] Plan plan_part(const gguf::File& file, const PlanOptions& options,
                              const Grouping& grouping, const ModelPart* part) {
-  DeferredVector<PlannedDevice, Policy> devices = options.devices;
+  using Owner = Deferred<void, Policy>;  // what follows is the same for all policies
+  DeferredVector<PlannedDevice, Owner> devices = options.devices;
   if (devices.empty()) devices.push_back({.name = options.device});
-  Layouts layouts = lay_out_model(file, options.transforms, options.only, options.cache,
-                                  devices.size() > 1, options.draft, part);
-  Assignment assignment = assign(std::move(layouts), devices,
-                                 {.reserved = options.scratch_bytes,
-                                  .alignment = Policy::Alignment::value,
-                                  .place = options.place,
-                                  .move_experts = options.move_experts},
-                                 options.reserved, grouping);
-  Plan plan = with_steps(file, place<Policy>(std::move(assignment)));
-  if (options.cache) plan.cache = plan_cache_of(file, *options.cache, part);
+  Layouts<Owner> layouts =
+      lay_out_model<Owner>(file, options.transforms, options.only, options.cache,
+                           devices.size() > 1, options.draft, part);
+  Assignment<Owner> assignment = assign(std::move(layouts), devices,
+                                        {.reserved = options.scratch_bytes,
+                                         .alignment = Policy::Alignment::value,
+                                         .place = options.place,
+                                         .move_experts = options.move_experts},
+                                        options.reserved, grouping);
+  auto plan = with_steps(file, place<Policy>(std::move(assignment)));
+  if (options.cache) plan.cache = plan_cache_of<Owner>(file, *options.cache, part);
   if (options.cache && options.draft != nullptr)
-    plan.draft = plan_cache(*options.draft, draft_cache(*options.cache));
+    plan.draft = plan_cache<Owner>(*options.draft, draft_cache(*options.cache));
   return plan;
 }
 
@@ -123,8 +125,9 @@ namespace detail {
 template <WeightPolicy Policy>
 [[nodiscard]] Plan in_chunks(const gguf::File& file, const Plan& plan, const std::string& device,
                              std::uint64_t bytes) {
-  Plan made =
-      with_steps(file, place<Policy>(divided(plan, device, bytes, Policy::Alignment::value)));
+  using Owner = Deferred<void, Policy>;
+  auto made = with_steps(
+      file, place<Policy>(divided<Owner>(plan, device, bytes, Policy::Alignment::value)));
   made.cache = plan.cache;
   made.draft = plan.draft;
   return made;

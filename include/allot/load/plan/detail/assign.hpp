@@ -31,10 +31,11 @@ struct ArenaItems {
 };
 
 /// The layout of every item, and its arena.
+template <class Owner>
 struct Assignment {
-  Layouts layouts;
-  std::vector<ArenaItems> arenas;
-  std::vector<std::string> notes{};
+  Layouts<Owner> layouts;
+  DeferredVector<ArenaItems, Owner> arenas;
+  DeferredVector<std::string, Owner> notes{};
 };
 
 /// Returns the number of the device that memory is reserved on.
@@ -81,14 +82,14 @@ void check_name(const ReservedMemory& memory, const Besides& besides, const Spli
 /// wanted.
 /// Throws: `InsufficientMemory` for an item that no device has room for; `std::invalid_argument` for
 /// a rule of a device that there is not; as `device_for`.
-template <GroupingPolicy Grouping>
-[[nodiscard]] Assignment assign(std::same_as<Layouts> auto layouts,
-                                DeferredVector<PlannedDevice, Grouping> devices,
-                                const SplitOptions& options,
-                                const DeferredVector<ReservedMemory, Grouping>& reserved,
-                                const Grouping& grouping) {
+template <class Owner, GroupingPolicy Grouping>
+[[nodiscard]] Assignment<Owner> assign(Layouts<Owner> layouts,
+                                       DeferredVector<PlannedDevice, Owner> devices,
+                                       const SplitOptions& options,
+                                       const DeferredVector<ReservedMemory, Owner>& reserved,
+                                       const Grouping& grouping) {
   auto& items = layouts.items;
-  DeferredVector<std::pair<std::size_t, ItemLayout>, Grouping> besides;
+  DeferredVector<std::pair<std::size_t, ItemLayout>, Owner> besides;
   for (const ReservedMemory& memory : reserved) {
     check_name(memory, besides, options, devices.size());
     PlannedDevice& device = devices[device_for(memory, items, devices)];
@@ -100,7 +101,7 @@ template <GroupingPolicy Grouping>
   SplitOptions pinned = options;
   for (PlaceRule& rule : keep_needed_copies(items, devices, options))
     pinned.place.push_back(std::move(rule));
-  DeferredVector<DeferredVector<std::uint32_t, Grouping>, Grouping> of_device =
+  DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner> of_device =
       split_by_layers(items, devices, pinned);
   for (auto& [device, item] : besides) {
     if (item.bytes != 0) of_device[device].push_back(static_cast<std::uint32_t>(items.size()));
@@ -110,12 +111,12 @@ template <GroupingPolicy Grouping>
     of_device[i].push_back(static_cast<std::uint32_t>(items.size()));
     items.push_back(scratch_item(scratch_name(i, devices.size()), options.reserved));
   }
-  DeferredVector<ArenaItems, Grouping> arenas;
+  DeferredVector<ArenaItems, Owner> arenas;
   for (std::size_t i = 0; i < devices.size(); ++i) {
     for (Group& group : grouping.groups(items, of_device[i], options.alignment))
       arenas.push_back({devices[i].name, devices[i].transfer, std::move(group)});
   }
-  DeferredVector<std::string, Grouping> notes;
+  DeferredVector<std::string, Owner> notes;
   if (devices.size() > 1 && !items.empty() && !LayerOrder{items}.has_layers()) {
     notes.emplace_back(
         "no layers were recognized in the tensors' names: they are divided one by one, in the "
@@ -126,17 +127,20 @@ template <GroupingPolicy Grouping>
 
 /// Returns a plan's assignment, but with the arenas of one device divided into chunks of at most
 /// `bytes`.
-[[nodiscard]] Assignment divided(const std::same_as<Plan> auto& plan, const std::string& device,
-                                 std::uint64_t bytes, std::uint64_t alignment) {
-  Assignment assignment{{{plan.items.begin(), plan.items.end()}, plan.fusions}, {}, plan.notes};
-  std::vector<std::vector<std::uint32_t>> of_arena(plan.arenas.size());
+template <class Owner>
+[[nodiscard]] Assignment<Owner> divided(const std::same_as<Plan> auto& plan,
+                                        const std::string& device, std::uint64_t bytes,
+                                        std::uint64_t alignment) {
+  Assignment<Owner> assignment{
+      {{plan.items.begin(), plan.items.end()}, plan.fusions}, {}, plan.notes};
+  DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner> of_arena(plan.arenas.size());
   for (std::size_t i = 0; i < plan.items.size(); ++i) {
     if (plan.items[i].has_own_memory())
       of_arena[plan.items[i].arena].push_back(static_cast<std::uint32_t>(i));
   }
   for (std::size_t i = 0; i < plan.arenas.size(); ++i) {
     const auto& arena = plan.arenas[i];
-    std::vector<Group> groups{{arena.rule, of_arena[i]}};
+    DeferredVector<Group, Owner> groups{{arena.rule, of_arena[i]}};
     if (arena.device == device)
       groups = ArenasOf{bytes}.groups(assignment.layouts.items, of_arena[i], alignment);
     for (Group& group : groups)

@@ -19,7 +19,6 @@
 #include <optional>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -39,23 +38,24 @@ template <class Owner = void>
 }
 
 /// Equal tensors.
+template <class Owner>
 struct MovableKind {
   std::uint64_t bytes;
   std::uint64_t cost;
-  std::vector<std::uint32_t> items;
+  DeferredVector<std::uint32_t, Owner> items;
 };
 
 /// Returns the tensors by size and cost, the cheapest a byte first. Complexity: O(n log n).
 /// \tparam Movables  a vector of `Movable`; this is compiled only where it is called
 template <class Movables>
-[[nodiscard]] DeferredVector<MovableKind, Movables> kinds_of(Movables movable) {
+[[nodiscard]] DeferredVector<MovableKind<Movables>, Movables> kinds_of(Movables movable) {
   sort_stably(movable, [](const Movable& a, const Movable& b) {
     const double first = static_cast<double>(a.cost) / static_cast<double>(a.bytes);
     const double second = static_cast<double>(b.cost) / static_cast<double>(b.bytes);
     if (first != second) return first < second;
     return a.bytes != b.bytes ? a.bytes > b.bytes : a.cost < b.cost;
   });
-  DeferredVector<MovableKind, Movables> kinds;
+  DeferredVector<MovableKind<Movables>, Movables> kinds;
   for (const Movable& one : movable) {
     if (kinds.empty() || kinds.back().bytes != one.bytes || kinds.back().cost != one.cost)
       kinds.push_back({one.bytes, one.cost, {}});
@@ -65,7 +65,8 @@ template <class Movables>
 }
 
 /// How many tensors of each kind.
-using KindCounts = std::vector<std::size_t>;
+template <class Owner>
+using KindCounts = DeferredVector<std::size_t, Owner>;
 
 /// A table: for each number of units, the least cost of tensors that take that many together.
 template <class Kinds>
@@ -86,13 +87,14 @@ class CostTable {
   }
 
   /// Returns the cheapest choice of at least `least` and at most `most` units.
-  [[nodiscard]] std::optional<KindCounts> cheapest(std::size_t least, std::size_t most) const {
+  [[nodiscard]] std::optional<KindCounts<Kinds>> cheapest(std::size_t least,
+                                                          std::size_t most) const {
     std::size_t best = costs_.size();
     for (std::size_t i = least; i < costs_.size() && i <= most; ++i) {
       if (costs_[i] != none && (best == costs_.size() || costs_[i] < costs_[best])) best = i;
     }
     if (best == costs_.size()) return std::nullopt;
-    KindCounts counts(kinds_.size(), 0);
+    KindCounts<Kinds> counts(kinds_.size(), 0);
     for (std::size_t bundle = bundles_.size(); bundle-- != 0;) {
       if (!taken_[bundle][best]) continue;
       counts[bundles_[bundle].kind] += bundles_[bundle].count;
@@ -151,7 +153,7 @@ class CountSearch {
     }
   }
 
-  [[nodiscard]] std::optional<KindCounts> best() const { return best_; }
+  [[nodiscard]] std::optional<KindCounts<Kinds>> best() const { return best_; }
 
  private:
   /// What the kinds before one have come to.
@@ -161,7 +163,7 @@ class CountSearch {
     std::uint64_t cost;
   };
 
-  [[nodiscard]] static State after(const State& state, const MovableKind& kind,
+  [[nodiscard]] static State after(const State& state, const auto& kind,
                                    std::uint64_t count) noexcept {
     const std::uint64_t bytes = kind.bytes * count;
     return {state.missing - smaller(state.missing, bytes), state.moved + bytes,
@@ -197,8 +199,8 @@ class CountSearch {
   const Kinds& kinds_;
   std::uint64_t most_;
   DeferredVector<State, Kinds> states_;  // before each kind
-  KindCounts counts_;
-  std::optional<KindCounts> best_;
+  KindCounts<Kinds> counts_;
+  std::optional<KindCounts<Kinds>> best_;
   std::uint64_t best_cost_ = 0;
   std::uint64_t budget_ = 1 << 20;
 };

@@ -23,16 +23,17 @@
 namespace allot::load::detail {
 
 /// Tensors that can become one. `short_names` distinguish them in the fused tensor's name.
+template <class Owner>
 struct FusionKind {
-  std::vector<std::string_view> parts;
-  std::vector<std::string_view> short_names;
+  DeferredVector<std::string_view, Owner> parts;
+  DeferredVector<std::string_view, Owner> short_names;
   std::string_view prefix;
   std::string_view suffix;
 };
 
 template <class Owner = void>
-[[nodiscard]] DeferredVector<FusionKind, Owner> fusion_kinds(const FuseOptions& options) {
-  DeferredVector<FusionKind, Owner> kinds;
+[[nodiscard]] DeferredVector<FusionKind<Owner>, Owner> fusion_kinds(const FuseOptions& options) {
+  DeferredVector<FusionKind<Owner>, Owner> kinds;
   if (options.qkv) kinds.push_back({{"attn_q", "attn_k", "attn_v"}, {"q", "k", "v"}, "attn_", ""});
   if (options.gate_up) {
     kinds.push_back({{"ffn_gate", "ffn_up"}, {"gate", "_up"}, "ffn_", ""});
@@ -43,9 +44,10 @@ template <class Owner = void>
 }
 
 /// The layout of every item, and which tensors were joined.
+template <class Owner = void>
 struct Layouts {
-  std::vector<ItemLayout> items;
-  std::vector<Fusion> fusions{};
+  DeferredVector<ItemLayout, Owner> items;
+  DeferredVector<Fusion, Owner> fusions{};
 };
 
 /// Fuses what the options name: fused tensors follow the others, some of which become their parts.
@@ -66,8 +68,8 @@ class Fuser {
     for (std::size_t i = 0; i < items_.size(); ++i) add_name(i);
   }
 
-  [[nodiscard]] Layouts run(const DeferredVector<FusionKind, Owner>& kinds) {
-    for (const FusionKind& kind : kinds) {
+  [[nodiscard]] Layouts<Owner> run(const DeferredVector<FusionKind<Owner>, Owner>& kinds) {
+    for (const FusionKind<Owner>& kind : kinds) {
       for (const std::string& layer : layers_of(kind)) fuse_layer(kind, layer);
     }
     return {std::move(items_), std::move(fusions_)};
@@ -83,7 +85,7 @@ class Fuser {
   }
 
   /// Returns the prefixes of the parts' names in the file, such as `blk.0.`; in file order.
-  [[nodiscard]] DeferredVector<std::string, Owner> layers_of(const FusionKind& kind) const {
+  [[nodiscard]] DeferredVector<std::string, Owner> layers_of(const FusionKind<Owner>& kind) const {
     DeferredVector<std::string, Owner> layers;
     gguf::NameIndex seen;
     const auto name_of = [&](std::size_t i) { return std::string_view{layers[i]}; };
@@ -109,7 +111,7 @@ class Fuser {
   }
 
   /// Returns why two neighbors cannot be rows of one matrix; empty if they can.
-  [[nodiscard]] std::string why_apart(const FusionKind& kind, const std::string& layer,
+  [[nodiscard]] std::string why_apart(const FusionKind<Owner>& kind, const std::string& layer,
                                       std::size_t a, std::size_t b) const {
     const auto name = [&](std::size_t part) { return std::string{kind.parts[part]} + ".weight"; };
     const std::uint32_t first = find(layer + name(a));
@@ -137,7 +139,7 @@ class Fuser {
   }
 
   /// Finds the longest run of neighbors that can be joined; the first of several.
-  void fuse_layer(const FusionKind& kind, const std::string& layer) {
+  void fuse_layer(const FusionKind<Owner>& kind, const std::string& layer) {
     const std::size_t count = kind.parts.size();
     Fusion fusion{.layer = layer.ends_with('.') ? layer.substr(0, layer.size() - 1) : layer};
     std::size_t best = 0;
@@ -252,11 +254,12 @@ class Fuser {
 };
 
 /// Fuses what the options name.
-[[nodiscard]] Layouts fuse(std::same_as<std::vector<ItemLayout>> auto tensors,
-                           const TransformOptions& options) {
-  const std::vector<FusionKind> kinds = fusion_kinds(options.fuse);
+template <class Owner>
+[[nodiscard]] Layouts<Owner> fuse(DeferredVector<ItemLayout, Owner> tensors,
+                                  const TransformOptions& options) {
+  const auto kinds = fusion_kinds<Owner>(options.fuse);
   if (kinds.empty()) return {std::move(tensors)};
-  return Fuser<>{std::move(tensors), options}.run(kinds);
+  return Fuser<Owner>{std::move(tensors), options}.run(kinds);
 }
 
 }  // namespace allot::load::detail

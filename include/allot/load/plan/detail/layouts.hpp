@@ -182,14 +182,16 @@ template <class Owner = void>
 /// \param draft    the draft model that was added to the file, if any
 /// \param part     what of the model is wanted; null: all of it
 /// Throws: as `make_plan` does for transforms and for the cache.
-[[nodiscard]] Layouts lay_out_model(const std::same_as<gguf::File> auto& file,
-                                    const TransformOptions& transforms,
-                                    const std::vector<std::string>& only,
-                                    const std::optional<CacheOptions>& cache, bool divided,
-                                    const gguf::File* draft, const ModelPart* part = nullptr) {
+template <class Owner = void>
+[[nodiscard]] Layouts<Owner> lay_out_model(const std::same_as<gguf::File> auto& file,
+                                           const TransformOptions& transforms,
+                                           const std::vector<std::string>& only,
+                                           const std::optional<CacheOptions>& cache, bool divided,
+                                           const gguf::File* draft,
+                                           const ModelPart* part = nullptr) {
   require_complete(file);
   check_transforms(transforms);
-  std::vector<ItemLayout> tensors;
+  DeferredVector<ItemLayout, Owner> tensors;
   tensors.reserve(file.tensors().size());
   for (const auto& tensor : file.tensors()) {
     const auto* const own = part == nullptr ? nullptr : &part->tensors[tensors.size()];
@@ -203,7 +205,7 @@ template <class Owner = void>
     tensors.back().file = file.origin_of(tensor);
   }
   if (part == nullptr) require_some(tensors, only);
-  Layouts layouts = fuse(std::move(tensors), transforms);
+  Layouts<Owner> layouts = fuse<Owner>(std::move(tensors), transforms);
   for (const ItemLayout& item : layouts.items) {
     if (item.part_of) layouts.items[item.part_of->item].file = item.file;
   }
@@ -214,7 +216,7 @@ template <class Owner = void>
   }
   if (cache && draft != nullptr) {
     const std::uint32_t draft_file = file_of_draft(layouts.items);
-    for (ItemLayout& item : cache_items(*draft, draft_cache(*cache))) {
+    for (ItemLayout& item : cache_items<Owner>(*draft, draft_cache<Owner>(*cache))) {
       item.name.insert(0, "draft:");
       item.file = draft_file;
       layouts.items.push_back(std::move(item));

@@ -32,18 +32,19 @@ template <WeightPolicy Policy>
 using PlanningArena = Arena<WideOf<typename Policy::Strategy>, typename Policy::Alignment>;
 
 /// Blocks in an arena, one for each of its items.
+template <class Owner>
 struct Blocks {
   std::uint64_t capacity;
-  std::vector<Block> blocks;
+  DeferredVector<Block, Owner> blocks;
 };
 
 /// Places the chosen items in an arena of that capacity. Returns nothing if they do not fit.
 template <WeightPolicy Policy>
-[[nodiscard]] std::optional<Deferred<Blocks, Policy>> place_all(
+[[nodiscard]] std::optional<Blocks<Policy>> place_all(
     DeferredSpan<const ItemLayout, Policy> items, DeferredSpan<const std::uint32_t, Policy> chosen,
     std::uint64_t capacity) {
   PlanningArena<Policy> arena{capacity};
-  Deferred<Blocks, Policy> placed{capacity, {}};
+  Blocks<Policy> placed{capacity, {}};
   placed.blocks.reserve(chosen.size());
   for (const std::uint32_t index : chosen) {
     const auto block = arena.try_allocate(items[index].bytes);
@@ -56,8 +57,8 @@ template <WeightPolicy Policy>
 /// Places the items in the smallest capacity that is tried: first that of the items in whole units.
 /// A strategy that rounds further needs what it grants, at most what it grants in an endless range.
 template <WeightPolicy Policy>
-[[nodiscard]] Blocks place_in_least(DeferredSpan<const ItemLayout, Policy> items,
-                                    DeferredSpan<const std::uint32_t, Policy> chosen) {
+[[nodiscard]] Blocks<Policy> place_in_least(DeferredSpan<const ItemLayout, Policy> items,
+                                            DeferredSpan<const std::uint32_t, Policy> chosen) {
   std::uint64_t capacity = 0;
   for (const std::uint32_t index : chosen) {
     const auto units = checked_align_up(items[index].bytes, Policy::Alignment::value);
@@ -88,11 +89,12 @@ struct PlacedItem {
 };
 
 /// The place of every item.
+template <class Owner>
 struct Placed {
-  std::vector<PlannedArena> arenas;
-  std::vector<PlacedItem> items;
-  std::vector<Fusion> fusions;
-  std::vector<std::string> notes{};
+  DeferredVector<PlannedArena, Owner> arenas;
+  DeferredVector<PlacedItem, Owner> items;
+  DeferredVector<Fusion, Owner> fusions;
+  DeferredVector<std::string, Owner> notes{};
 };
 
 /// Returns the place of a part within its item.
@@ -103,20 +105,19 @@ template <class Owner = void>
   return {{std::move(part), whole.arena, offset}, end};
 }
 
-/// Gives every item its place, and every arena its size. That the parameter is `auto` makes all that
-/// is done with it wait until a plan is made.
+/// Gives every item its place, and every arena its size.
 /// Throws: `std::length_error`.
-template <WeightPolicy Policy>
-[[nodiscard]] Placed place(std::same_as<Assignment> auto assignment) {
+template <WeightPolicy Policy, class Owner>
+[[nodiscard]] Placed<Owner> place(Assignment<Owner> assignment) {
   struct Place {
     std::uint32_t arena = 0;
     Block block{};
   };
   auto& layouts = assignment.layouts.items;
   DeferredVector<Place, Policy> places(layouts.size());
-  Placed placed{{}, {}, std::move(assignment.layouts.fusions), std::move(assignment.notes)};
+  Placed<Owner> placed{{}, {}, std::move(assignment.layouts.fusions), std::move(assignment.notes)};
   for (auto& of : assignment.arenas) {
-    const Blocks in_arena = place_in_least<Policy>(layouts, of.group.items);
+    const Blocks<Policy> in_arena = place_in_least<Policy>(layouts, of.group.items);
     PlannedArena arena{.device = std::move(of.device),
                        .capacity = in_arena.capacity,
                        .alignment = Policy::Alignment::value,

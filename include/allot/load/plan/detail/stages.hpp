@@ -6,6 +6,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/detail/layouts.hpp>
 #include <allot/load/plan/detail/model_part.hpp>
@@ -19,7 +20,6 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -36,15 +36,15 @@ class Stages {
          std::uint64_t alignment)
       : count_{options.shares.pipeline}, of_tensor_(file.tensors().size()) {
     if (count_ == 1) return;
-    Deferred<Layouts, Owner> layouts =
-        lay_out_model(file, options.transforms, options.only, options.cache, true, nullptr, &part);
+    Layouts<Owner> layouts = lay_out_model<Owner>(file, options.transforms, options.only,
+                                                  options.cache, true, nullptr, &part);
     auto& items = layouts.items;
     const auto devices = one_device_each(options);
     SplitOptions split{.reserved = options.scratch_bytes, .alignment = alignment};
     for (auto& rule : keep_needed_copies(items, devices, split))
       split.place.push_back(std::move(rule));
     const auto of_stage = split_by_layers(items, devices, split);
-    std::vector<std::uint32_t> stage_of(items.size(), 0);
+    DeferredVector<std::uint32_t, Owner> stage_of(items.size(), 0);
     for (std::uint32_t stage = 0; stage < count_; ++stage) {
       for (const std::uint32_t item : of_stage[stage]) stage_of[item] = stage;
     }
@@ -86,11 +86,12 @@ class Stages {
   };
 
   /// A stage as a device: with the room of all devices of a rank.
-  [[nodiscard]] std::vector<PlannedDevice> one_device_each(const PlanOptions& options) const {
+  [[nodiscard]] DeferredVector<PlannedDevice, Owner> one_device_each(
+      const PlanOptions& options) const {
     std::uint64_t room = options.devices.empty() ? PlannedDevice{}.room() : 0;
     for (const auto& device : options.devices)
       room = checked_add(room, device.room()).value_or(largest_of<std::uint64_t>);
-    std::vector<PlannedDevice> devices;
+    DeferredVector<PlannedDevice, Owner> devices;
     for (std::uint32_t stage = 0; stage < count_; ++stage)
       devices.push_back({.name = "stage " + std::to_string(stage), .free_bytes = room});
     return devices;
@@ -119,9 +120,9 @@ class Stages {
   }
 
   std::uint32_t count_;
-  std::vector<std::uint32_t> of_tensor_;
-  std::vector<std::uint32_t> of_layer_;  // that keeps something
-  std::vector<Copy> copies_;             // of embeddings, for the outputs of other stages
+  DeferredVector<std::uint32_t, Owner> of_tensor_;
+  DeferredVector<std::uint32_t, Owner> of_layer_;  // that keeps something
+  DeferredVector<Copy, Owner> copies_;             // of embeddings, for the outputs of other stages
 };
 
 }  // namespace allot::load::detail

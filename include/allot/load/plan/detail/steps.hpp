@@ -160,12 +160,13 @@ class StepMaker {
 };
 
 /// Returns the complete plan.
-[[nodiscard]] Plan with_steps(const gguf::File& file, std::same_as<Placed> auto placed) {
-  Plan plan{.arenas = std::move(placed.arenas),
-            .items = {},
-            .steps = StepMaker{file, placed.items}.run(),
-            .fusions = std::move(placed.fusions),
-            .notes = std::move(placed.notes)};
+template <class Owner>
+[[nodiscard]] Deferred<Plan, Owner> with_steps(const gguf::File& file, Placed<Owner> placed) {
+  Deferred<Plan, Owner> plan{.arenas = std::move(placed.arenas),
+                             .items = {},
+                             .steps = StepMaker<Owner>{file, placed.items}.run(),
+                             .fusions = std::move(placed.fusions),
+                             .notes = std::move(placed.notes)};
   plan.items.reserve(placed.items.size());
   for (auto& item : placed.items) plan.items.push_back(std::move(item.item));
   return plan;

@@ -15,6 +15,7 @@
 /// | all others                                    | not: every rank has them, and the plan says why|
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/model_shape.hpp>
 #include <allot/gguf/tensor_type.hpp>
@@ -27,7 +28,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -72,11 +72,13 @@ class TensorParallel {
   }
 
   [[nodiscard]] static TensorPart repeated(std::string why) { return {.repeated = std::move(why)}; }
-  [[nodiscard]] static TensorPart cut_along(std::uint32_t dimension, std::vector<CutRange> ranges) {
+  [[nodiscard]] static TensorPart cut_along(std::uint32_t dimension,
+                                            DeferredVector<CutRange, Owner> ranges) {
     return {.cut = TensorCut{dimension, std::move(ranges)}};
   }
   /// Cuts rows; a vector's elements are its rows.
-  [[nodiscard]] static TensorPart cut_rows(const Tensor& tensor, std::vector<CutRange> ranges) {
+  [[nodiscard]] static TensorPart cut_rows(const Tensor& tensor,
+                                           DeferredVector<CutRange, Owner> ranges) {
     if (tensor.shape.rank < 2 && gguf::type_info(tensor.type).block_elements != 1)
       return repeated("its blocks hold many rows");
     return cut_along(tensor.shape.rank < 2 ? 0 : 1, std::move(ranges));

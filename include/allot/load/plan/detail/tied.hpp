@@ -4,12 +4,12 @@
 /// these are on another device than the output's norm, the output's device gets a copy.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/file.hpp>
 
 #include <concepts>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace allot::load::detail {
 
@@ -20,13 +20,15 @@ struct TiedOutput {
 };
 
 /// Returns the outputs that a model, and a draft model beside it, share with their embeddings.
-[[nodiscard]] std::vector<TiedOutput> tied_outputs(const std::same_as<gguf::File> auto& file) {
+template <class Owner = void>
+[[nodiscard]] DeferredVector<TiedOutput, Owner> tied_outputs(
+    const std::same_as<gguf::File> auto& file) {
   constexpr const char* namings[][3] = {
       {"token_embd.weight", "output.weight", "output_norm.weight"},
       {"token_embd.weight", "output.weight", "dec.output_norm.weight"},
       {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"},
       {"transformer.wte.weight", "lm_head.weight", "transformer.ln_f.weight"}};
-  std::vector<TiedOutput> tied;
+  DeferredVector<TiedOutput, Owner> tied;
   for (const std::string prefix : {"", "draft:"}) {
     for (const auto& [embedding, output, norm] : namings) {
       const auto* const shared = file.find(prefix + embedding);
