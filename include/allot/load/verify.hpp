@@ -183,7 +183,7 @@ requires(SharedArena::memory_type::host_accessible)
 template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                const Model<SharedArena>& model,
-                                               DeferredSpan<DeviceType, SharedArena> devices) {
+                                               std::span<DeviceType> devices) {
   if (const auto difference = detail::find_missing(file, model)) return difference;
   DeferredVector<std::byte, SharedArena> expected(static_cast<std::size_t>(detail::compared_bytes));
   const Plan& plan = model.plan();
@@ -230,7 +230,7 @@ template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                const Model<SharedArena>& model,
                                                DeviceType& device) {
-  return verify(file, model, DeferredSpan<DeviceType, SharedArena>{&device, 1});
+  return verify(file, model, std::span<DeviceType>{&device, 1});
 }
 
 }  // namespace allot::load

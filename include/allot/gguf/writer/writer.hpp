@@ -366,7 +366,7 @@ class BasicWriter {
       const std::uint64_t next =
           is_last ? checked_align_up(end, alignment_).value_or(end) : tensors_[i + 1].offset;
       piece.assign(static_cast<std::size_t>(next - end), std::byte{0});
-      out.write(piece);
+      out.write({piece.data(), piece.size()});
       if (!is_last) progress.add(piece.size());
     }
     out.close(options.sync);
@@ -379,8 +379,8 @@ class BasicWriter {
     const std::uint64_t whole_blocks = (1U << 20) / block * block;
     for (std::uint64_t at = 0; at < tensor.bytes; at += piece.size()) {
       piece.resize(static_cast<std::size_t>(smaller(tensor.bytes - at, whole_blocks)));
-      tensor.fill(at, piece);
-      out.write(piece);
+      tensor.fill(at, {piece.data(), piece.size()});
+      out.write({piece.data(), piece.size()});
       progress.add(piece.size());
     }
   }

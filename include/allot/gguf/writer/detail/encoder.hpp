@@ -27,7 +27,9 @@ class Encoder {
   explicit Encoder(std::uint32_t version) noexcept : version_{version} {}
 
   [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+    return {bytes_.data(), bytes_.size()};
+  }
 
   void append(const void* bytes, std::size_t count) {
     const std::size_t at = bytes_.size();
