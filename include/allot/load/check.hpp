@@ -9,6 +9,7 @@
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/planned_device.hpp>
 
+#include <span>
 #include <type_traits>
 
 namespace allot::load {
@@ -23,8 +24,7 @@ void check(const Plan& plan, const DeviceType& device, const MarginType& margin 
 /// The same for several devices: checks each device's part of the plan, with a margin for each.
 template <class DeviceType, Margin MarginType = UsualMargin>
 requires Device<std::remove_const_t<DeviceType>>
-void check(const Plan& plan, DeferredSpan<DeviceType, DeviceType> devices,
-           const MarginType& margin = {}) {
+void check(const Plan& plan, std::span<DeviceType> devices, const MarginType& margin = {}) {
   DeferredVector<PlannedDevice, DeviceType> now;
   for (const DeviceType& device : devices) now.push_back(planned_device(device));
   check(plan, DeferredSpan<const PlannedDevice, DeviceType>{now}, margin);

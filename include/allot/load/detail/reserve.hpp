@@ -21,8 +21,10 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace allot::load::detail {
 
@@ -44,8 +46,8 @@ template <class SharedArena>
 /// devices of several types has too.
 template <class SharedArena, Device DeviceType>
 struct Reservation {
-  DeferredSpan<DeviceType, SharedArena> devices;
-  DeferredVector<SharedArena, SharedArena> arenas{};
+  std::span<DeviceType> devices;
+  std::vector<SharedArena> arenas{};
   DeferredVector<ArenaPlace, SharedArena> places{};
 
   void clear() noexcept {

@@ -24,6 +24,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 namespace allot::load::detail {
@@ -46,9 +47,8 @@ class Upload {
  public:
   /// Throws: `OutOfMemory` for the ring; what the device throws.
   Upload(const gguf::File& file, const Plan& plan,
-         DeferredSpan<const ArenaPlace, DeviceType> arenas,
-         DeferredSpan<DeviceType, DeviceType> devices, const LoadOptions& options,
-         LoadReport& report)
+         DeferredSpan<const ArenaPlace, DeviceType> arenas, std::span<DeviceType> devices,
+         const LoadOptions& options, LoadReport& report)
       : file_{file},
         plan_{plan},
         arenas_{arenas},
