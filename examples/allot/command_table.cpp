@@ -62,7 +62,8 @@ const std::vector<Command>& commands() {
       {"replay", "Run a recorded trace over every strategy, and name the arena to write",
        "  allot replay snapshot.pickle\n"
        "  allot replay rmm.csv --capacity 8GiB                 what is refused there\n"
-       "  allot replay requests.jsonl --blocks 10000           hits of prefixes\n",
+       "  allot replay requests.jsonl --blocks 10000           hits of prefixes\n"
+       "  allot replay azure.csv --model model.gguf --capacity 8GiB\n",
        setup(add_replay_options, replay)},
       {"map", "Draw a trace, an arena or a plan as a page for a browser",
        "  allot map snapshot.pickle --out snapshot.html\n"

@@ -82,8 +82,11 @@ struct ReplayCommandOptions {
   std::uint64_t alignment = 0;  // of every block, and the arenas' unit; 0: as recorded
   std::uint64_t blocks = 0;     // of requests: of the cache; 0: several
   std::uint64_t waiting = 32;   // of requests: how many wait while one is served
-  std::string text;             // where to write an allot-trace 2 as text
-  std::string binary;           // the other way
+  std::string model;            // of requests: a file, for the shape of its KV cache
+  std::string kv_shape;         // the same as numbers
+  std::uint64_t token_milliseconds = 30;
+  std::string text;    // where to write an allot-trace 2 as text
+  std::string binary;  // the other way
   bool force = false;
   bool json = false;
 };

@@ -342,7 +342,8 @@ void add_replay_options(CLI::App& command, ReplayCommandOptions& options) {
   command
       .add_option("TRACE", options.file,
                   "What a program allocated: an allot-trace, a PyTorch memory snapshot or its "
-                  "events as CSV, RMM's log, Umpire's replay log")
+                  "events as CSV, RMM's log, Umpire's replay log; or requests to a language "
+                  "model: Mooncake's or Azure's")
       ->required();
   add_size(command, "--capacity", options.capacity, "Also count what is refused at this capacity");
   add_size(
@@ -352,6 +353,17 @@ void add_replay_options(CLI::App& command, ReplayCommandOptions& options) {
              "Of a log of requests: how many blocks of prefixes the cache has", 1);
   add_number(command, "--waiting", options.waiting,
              "Of a log of requests: how many wait while one is served; 32 by default", 0);
+  command
+      .add_option("--model", options.model,
+                  "Of a log of requests: replay them in a KV cache of this model's shape")
+      ->type_name("FILE");
+  command
+      .add_option("--kv-shape", options.kv_shape,
+                  "The same for 16-bit elements: layers, KV heads, elements of a key, of a value")
+      ->type_name("N,N,N,N");
+  add_number(command, "--token-ms", options.token_milliseconds,
+             "From one token of a sequence to the next, in milliseconds; 30 by default", 1,
+             1'000'000);
   command.add_option("--text", options.text, "Also write an allot-trace 2 as text")
       ->type_name("FILE");
   command.add_option("--binary", options.binary, "Also write an allot-trace 2 in its binary form")

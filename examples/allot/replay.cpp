@@ -22,6 +22,7 @@
 #include "commands.hpp"
 #include "output.hpp"
 #include "replay_requests.hpp"
+#include "request_log.hpp"
 #include "trace_files.hpp"
 
 namespace {

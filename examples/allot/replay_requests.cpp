@@ -12,13 +12,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "byte_stream.hpp"
 #include "output.hpp"
+#include "replay_traffic.hpp"
+#include "request_log.hpp"
 
 namespace {
 
@@ -41,32 +41,6 @@ constexpr Eviction evictions[] = {
      allot::report::prefix_hits<allot::WaitingKept<allot::DecayedHits<>>>},
 };
 
-PromptTrace read_requests(const std::string& file) {
-  ByteStream input = ByteStream::of_file(file);
-  PromptTrace trace;
-  std::vector<std::uint64_t> keys;
-  std::size_t number = 0;
-  while (const auto line = input.line()) {
-    ++number;
-    if (line->empty()) continue;
-    const auto json = nlohmann::json::parse(*line, nullptr, false);
-    const auto fail = [&](const char* what) {
-      throw std::runtime_error{fmt::format("{}:{}: {}", printable(file), number, what)};
-    };
-    if (!json.is_object()) fail("not a JSON object in one line");
-    const auto blocks = json.find("hash_ids");
-    if (blocks == json.end() || !blocks->is_array()) fail("no list 'hash_ids'");
-    keys.clear();
-    for (const nlohmann::json& block : *blocks) {
-      if (!block.is_number_unsigned()) fail("a hash id is not a whole number of at least 0");
-      keys.push_back(block.get<std::uint64_t>());
-    }
-    trace.add(keys);
-  }
-  if (trace.blocks().empty()) throw std::runtime_error{printable(file) + ": no blocks in it"};
-  return trace;
-}
-
 /// A hundredth, a thirtieth, ... of the different blocks, and all of them.
 std::vector<std::uint64_t> capacities_of(std::uint64_t different) {
   std::vector<std::uint64_t> capacities;
@@ -80,13 +54,11 @@ std::vector<std::uint64_t> capacities_of(std::uint64_t different) {
 
 }  // namespace
 
-bool is_request_log(std::string_view begin) {
-  return begin.starts_with('{') &&
-         begin.substr(0, begin.find('\n')).find("\"hash_ids\"") != std::string_view::npos;
-}
-
 void replay_requests(const ReplayCommandOptions& options) {
-  const PromptTrace trace = read_requests(options.file);
+  const bool has_shape = !options.model.empty() || !options.kv_shape.empty();
+  const RequestLog log = read_request_log(options.file, has_shape);
+  const PromptTrace& trace = log.prompts;
+  if (has_shape || trace.requests() == 0) return replay_traffic(options, log.format, log.requests);
   std::vector<std::uint64_t> capacities = capacities_of(trace.different());
   if (options.blocks != 0) capacities = {options.blocks};
   const auto rate = [&](std::uint64_t hits) {
@@ -108,16 +80,16 @@ void replay_requests(const ReplayCommandOptions& options) {
   }
   if (options.json) {
     const nlohmann::ordered_json json = {
-        {"file", printable(options.file)},       {"format", "requests with prefixes"},
+        {"file", printable(options.file)},       {"format", log.format},
         {"requests", trace.requests()},          {"prompt_blocks", trace.blocks().size()},
         {"different_blocks", trace.different()}, {"waiting", options.waiting},
         {"hit_rates", std::move(rows)}};
     print("{}\n", json.dump(2));
     return;
   }
-  print("{}: requests with prefixes\n  {} requests, {} blocks of prompts, {} of them different\n",
-        printable(options.file), count_text(trace.requests()), count_text(trace.blocks().size()),
-        count_text(trace.different()));
+  print("{}: {}\n  {} requests, {} blocks of prompts, {} of them different\n",
+        printable(options.file), log.format, count_text(trace.requests()),
+        count_text(trace.blocks().size()), count_text(trace.different()));
   print("\n  {:>10}  {:<28} {:>8} {:>22}\n", "blocks", "evicts by", "hits",
         "below the clairvoyant");
   for (const auto& row : rows) {

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <allot/arena.hpp>
+#include <allot/pool/kv/eviction/decayed_hits.hpp>
+#include <allot/pool/kv/eviction/least_frequently_used.hpp>
+#include <allot/pool/kv/eviction/least_recently_used.hpp>
+#include <allot/pool/kv/eviction/waiting_kept.hpp>
 #include <allot/report/recorder.hpp>
 #include <allot/strategy/best_fit.hpp>
 
@@ -65,4 +69,20 @@ TEST_CASE("a recorder's notices never ask the system allocator, whatever is full
             for (const Block& block : blocks) arena.deallocate(block);
           }) == 0);
   }
+}
+
+TEST_CASE_TEMPLATE("an eviction policy never asks the system allocator once it is made", Policy,
+                   allot::LeastRecentlyUsed, allot::LeastFrequentlyUsed, allot::DecayedHits<>,
+                   allot::WaitingKept<>, allot::WaitingKept<allot::DecayedHits<>>) {
+  constexpr std::uint32_t blocks = 64;
+  Policy policy{blocks};
+  std::array<std::uint32_t, 2 * blocks> queue{};
+  for (std::uint32_t i = 0; i < queue.size(); ++i) queue[i] = i % blocks;
+  CHECK(calls_of([&] {
+          for (std::uint32_t i = 0; i < blocks; ++i) policy.note_kept(i);
+          for (std::uint32_t i = 0; i < blocks; ++i) policy.note_hit(i);
+          for (std::uint32_t i = 0; i < blocks; ++i) policy.add(i);
+          if constexpr (allot::QueueAwareEviction<Policy>) policy.expect(queue);
+          while (policy.size() != 0) policy.remove(policy.next());
+        }) == 0);
 }

@@ -64,6 +64,8 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
   std::ofstream{trace} << "# allot-trace 1\na 0 100 64\na 1 50 64\nf 0\n";
   const std::string requests = (folder.path() / "requests.jsonl").string();
   std::ofstream{requests} << "{\"hash_ids\": [1, 2]}\n{\"hash_ids\": [1, 3]}\n";
+  const std::string azure = (folder.path() / "azure.csv").string();
+  std::ofstream{azure} << "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-01-01 00:00:00,9,9\n";
   // Commands, each after what it needs; those that do not fit print what is missing.
   const std::map<std::string, std::vector<std::string>> arguments{
       {"inspect", {file, file + " --kv --tensors --for llama.cpp"}},
@@ -76,7 +78,9 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
         file + " --place output.*=host --device host,staged-host"}},
       {"offsets",
        {boxes + " --stream-wait 1", boxes + " --capacity 8", boxes + " --capacity 12,12"}},
-      {"replay", {trace, trace + " --capacity 1KiB", requests}},
+      {"replay",
+       {trace, trace + " --capacity 1KiB", requests,
+        azure + " --kv-shape 1,1,128,128 --capacity 8KiB --token-ms 1"}},
       {"map", {trace + " --out " + out + ".html"}},
       {"load", {file + " --verify --fuse qkv --device staged-host"}},
       {"split", {file + " --max-tensors 5 " + out}},

@@ -220,6 +220,60 @@ TEST_CASE("replay: requests with prefixes have the hit rates that are known of t
   CHECK_MESSAGE(says(table, "WaitingKept<>                  0.2112                 0.1552"), table);
 }
 
+TEST_CASE("replay: requests with token counts are traffic of a KV cache of a model's shape") {
+  const test::TemporaryFolder folder;
+  // Of 16 tokens a block: 3 and 1 blocks, for 4 and 2 tokens' time, at the same time.
+  const std::string azure = write_trace(folder,
+                                        "TIMESTAMP,ContextTokens,GeneratedTokens\r\n"
+                                        "2023-12-31 23:59:59.9000000,40,4\r\n"
+                                        "2024-01-01 00:00:00.0000000+00:00,10,2");
+  const Json json = Json::parse(run_tool("replay --json --kv-shape 32,8,128,128 " + azure).out);
+  CHECK(json["format"] == "requests with token counts");
+  CHECK(json["requests"] == 2);
+  CHECK(json["prompt_tokens"] == 50);
+  CHECK(json["output_tokens"] == 6);
+  CHECK(json["token_bytes"] == 131072);
+  CHECK(json["peak_sequences"] == 2);
+  const Json& of_16 = json["kv_traffic"][1];
+  CHECK(of_16["block_tokens"] == 16);
+  CHECK(of_16["peak_blocks"] == 4);
+  CHECK(of_16["peak_bytes"] == 4 * 2097152);
+  const Json full =
+      Json::parse(run_tool("replay --json --kv-shape 32,8,128,128 --capacity 6MiB " + azure).out);
+  CHECK(full["kv_traffic"][1]["waited"] == 1);
+  CHECK(full["kv_traffic"][1]["refused"] == 0);
+  CHECK(says(run_tool("replay --kv-shape 32,8,128,128 --capacity 6MiB " + azure).out, "refused"));
+  // The same of lines that have keys of blocks, too; the time is in milliseconds.
+  const std::string mooncake = write_trace(
+      folder,
+      "{\"timestamp\": 0, \"input_length\": 40, \"output_length\": 4, \"hash_ids\": [0]}\n"
+      "{\"timestamp\": 100, \"input_length\": 10, \"output_length\": 2, \"hash_ids\": [1]}\n");
+  CHECK(Json::parse(
+            run_tool("replay --json --kv-shape 32,8,128,128 " + mooncake).out)["kv_traffic"] ==
+        json["kv_traffic"]);
+  for (const auto& [options, message] : std::vector<std::pair<std::string, std::string>>{
+           {"", "give --model FILE.gguf, or --kv-shape"},
+           {"--kv-shape 1,2,3 ", "--kv-shape has 3 numbers"},
+           {"--kv-shape 1,0,3,4 ", "--kv-shape: "},
+           {"--model /nowhere.gguf ", "/nowhere.gguf"}}) {
+    const Outcome outcome = run_tool(
+        "replay " + options +
+        write_trace(folder, "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-01-01 00:00:00,1,1\n"));
+    CHECK(outcome.status == 1);
+    CHECK_MESSAGE(says(outcome.error, message), outcome.error);
+  }
+  const auto data = test::data_dir();
+  if (!data) return;
+  const std::string unpacked = (folder.path() / "azure").string();
+  const std::string packed =
+      (*data / "traces" / "azure-llm" / "AzureLLMInferenceTrace_conv.csv.gz").string();
+  REQUIRE(std::system(("gunzip -c " + packed + " >" + unpacked).c_str()) == 0);
+  const Json real = Json::parse(run_tool("replay --json --kv-shape 32,8,128,128 " + unpacked).out);
+  CHECK(real["requests"] == 19'366);
+  CHECK(real["prompt_tokens"] == 22'361'870);
+  CHECK(real["output_tokens"] == 4'088'665);
+}
+
 TEST_CASE("replay: what is malformed is one line, with its place, and status 1") {
   const test::TemporaryFolder folder;
   const std::vector<std::pair<std::string, std::string>> cases{
@@ -227,6 +281,16 @@ TEST_CASE("replay: what is malformed is one line, with its place, and status 1")
       {"{\"hash_ids\": [1]}\n{\"hash_ids\": [-1]}\n", ":2: a hash id is not"},
       {"{\"hash_ids\": [1]}\n{\"x\": 1}\n", ":2: no list 'hash_ids'"},
       {"{\"hash_ids\": []}\n", "no blocks in it"},
+      {"TIMESTAMP,ContextTokens,GeneratedTokens,Cost\n", ":1: the columns are not"},
+      {"TIMESTAMP,ContextTokens,GeneratedTokens\n", "no requests in it"},
+      {"TIMESTAMP,ContextTokens,GeneratedTokens\n2024-01-01 00:00:00,1\n", ":2: 2 fields, not 3"},
+      {"TIMESTAMP,ContextTokens,GeneratedTokens\n2024-13-01 00:00:00,1,1\n",
+       ":2: timestamp '2024-13-01 00:00:00' is not"},
+      {"TIMESTAMP,ContextTokens,GeneratedTokens\n2024-01-01 00:00:00.,1,1\n", ":2: timestamp"},
+      {"TIMESTAMP,ContextTokens,GeneratedTokens\n\n2024-01-01 00:00:00,-1,1\n",
+       ":3: ContextTokens '-1' is not a number of tokens"},
+      {"TIMESTAMP,ContextTokens,GeneratedTokens\n2024-01-01 00:00:00,1,99999999\n",
+       ":2: GeneratedTokens '99999999' is not a number of tokens from 0 to 16777216"},
       {"hello\n", "no format that is known"},
       {"\x1f\x8b\x08", "compressed by gzip"},
       {"# allot-trace 1\na 0 100\n", ":2: 'a 0 100' is neither"},
