@@ -7,6 +7,7 @@
 #pragma once
 
 #include <allot/core/deferred.hpp>
+#include <allot/core/version.hpp>
 
 #include <span>
 #include <vector>
