@@ -8,6 +8,7 @@
 #include <allot/load/load.hpp>
 #include <allot/load/plan/check_plan.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/plan/shares.hpp>
 #include <allot/load/verify.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/good_fit.hpp>
@@ -39,7 +40,8 @@ void check_apart(std::vector<Range>& ranges, const char* what) {
 }
 
 void check_items(const gguf::File& file, const load::Plan& plan) {
-  require(plan.tensor_count() == file.tensors().size(), "there is an item for each tensor");
+  require(plan.tensor_count() + plan.left_out_count() == file.tensors().size(),
+          "there is an item for each tensor");
   std::vector<std::vector<Range>> held(plan.arenas.size());
   for (std::size_t i = 0; i < plan.items.size(); ++i) {
     const load::Item& item = plan.items[i];
@@ -110,7 +112,9 @@ void check_steps(const gguf::File& file, const load::Plan& plan) {
   std::size_t at = 0;  // steps come in the tensors' order
   for (std::size_t i = 0; i < file.tensors().size(); ++i) {
     const gguf::TensorInfo& tensor = file.tensors()[i];
-    if (tensor.bytes == 0 || !load::detail::is_as_in_file(file, tensor, plan.items[i])) continue;
+    if (tensor.bytes == 0 || plan.items[i].left_out ||
+        !load::detail::is_as_in_file(file, tensor, plan.items[i]))
+      continue;
     const std::uint64_t first = file.shards()[tensor.shard].data_offset() + tensor.offset;
     const auto brings = [&](const load::Step& step) {
       return step.shard == tensor.shard && step.arena == plan.items[i].arena &&
@@ -186,6 +190,45 @@ void check_plan(const gguf::File& file, const load::PlanOptions& options, fuzz::
     require(plan.bytes_on(name) == plan.total_bytes(), "one device has it all");
     check_load<Policy>(file, plan);
   }
+}
+
+/// Each byte of the file is on one rank, or as often as it is repeated.
+void check_covered(const gguf::File& file, const std::vector<load::Plan>& plans) {
+  std::vector<std::uint64_t> bytes(file.tensors().size());
+  std::vector<std::uint64_t> ranks(bytes.size());
+  std::vector<std::uint64_t> listed(bytes.size());
+  for (const load::Plan& plan : plans) {
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      if (plan.items[i].left_out) continue;
+      ++ranks[i];
+      bytes[i] += load::detail::bytes_read(plan.items[i], file.tensors()[i]);
+    }
+    for (const load::RepeatedItem& item : plan.repeated) ++listed[item.item];
+  }
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const std::uint64_t whole = file.tensors()[i].bytes;
+    require(whole == 0 || ranks[i] != 0, "no tensor is missing");
+    require(listed[i] == 0 || listed[i] == ranks[i], "what is repeated is listed wherever it is");
+    require(listed[i] != 0 ? bytes[i] >= whole : bytes[i] == whole,
+            "what is divided is on one rank");
+  }
+}
+
+void check_shares(const gguf::File& file, load::PlanOptions options, fuzz::Choices& choices) {
+  options.shares.pipeline = 1 + static_cast<std::uint32_t>(choices.below(3));
+  options.shares.tensor = 1 + static_cast<std::uint32_t>(choices.below(5));
+  options.shares.move_to_blocks = choices.below(2) == 1;
+  const std::vector<load::Plan> plans = load::make_shares(file, options);
+  require(plans.size() == options.shares.count(), "each rank has a plan");
+  for (const load::Plan& plan : plans) {
+    load::detail::check_plan(plan, file);
+    check_items(file, plan);
+    check_arenas(plan);
+    check_steps(file, plan);
+    check_cache(plan);
+    if (options.devices.size() <= 1) check_load<load::DefaultWeights>(file, plan);
+  }
+  check_covered(file, plans);
 }
 
 template <class S, std::uint64_t Bytes>
@@ -282,15 +325,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   load::PlanOptions options = options_from(choices);
   if (choices.below(4) == 1) file->add(*file, "draft:");
   if (file->added_files() != 0) options.draft = &*file;
+  const bool is_shared = options.draft == nullptr && choices.below(4) == 1;
   try {
-    with_policy(*file, options, choices);
+    is_shared ? check_shares(*file, options, choices) : with_policy(*file, options, choices);
   } catch (const std::length_error&) {   // sizes that overflow
   } catch (const InsufficientMemory&) {  // what no device has room for
   } catch (const gguf::ParseError&) {
     require(false, "a plan reads nothing");
   } catch (const std::invalid_argument&) {
-    require(options.cache.has_value() || transforms(options.transforms),
-            "only a cache and transforms have arguments that can be wrong");
+    require(options.cache.has_value() || transforms(options.transforms) || is_shared,
+            "only a cache, transforms and shares have arguments that can be wrong");
   } catch (const std::runtime_error&) {
     require(options.cache.has_value(), "only a cache needs metadata");
   }
