@@ -5,6 +5,8 @@
 /// it.
 #pragma once
 
+#include <allot/core/version.hpp>
+
 namespace allot {
 
 namespace detail {

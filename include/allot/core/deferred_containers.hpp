@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `DeferredVector<Type, Owner>`, `DeferredSpan<Type, Owner>`: `std::vector<Type>` and
-/// `std::span<Type>`, but not known before the template with the parameter `Owner` is used. Whoever
+/// `std::span<Type>`, but not known before the template with the parameter `Owner` is used. A file that
 /// includes a header then compiles none of what its templates do with them
 /// (docs/internals.md, "What a header compiles").
 #pragma once
