@@ -183,7 +183,8 @@ TEST_CASE("offsets: what is malformed is one line with the line's number, and st
       {head + "a,0,1,18446744073709551615\nb,0,1,5\n", "exceed 2^64 bytes"},
   };
   for (const auto& [text, part] : cases) {
-    INFO(text);
+    const std::string& shown = text;
+    INFO(shown);
     const Outcome outcome = run_tool("offsets " + write_graph(folder, text));
     CHECK(outcome.status == 1);
     CHECK_MESSAGE(test::is_one_line(outcome.error), outcome.error);
