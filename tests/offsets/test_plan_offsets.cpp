@@ -243,3 +243,24 @@ TEST_CASE("a hundred thousand buffers are planned, whether few or all are alive 
   const std::vector<Lifetime> all(count, Lifetime{256, 0, 1});
   CHECK(plan_offsets(all, {.work = 1000}).bytes == 256 * count);
 }
+
+TEST_CASE("an order by time that keeps who comes first gives every buffer the same place") {
+  constexpr std::size_t count = 70'000;
+  const std::vector<Lifetime> lifetimes = test::random_lifetimes(count, 20, 5);
+  const std::vector<detail::PlainLifetime> all = detail::plain(lifetimes);
+  const detail::Packing<> packing = detail::make_packing(std::span{all});
+  const std::vector<std::uint32_t> order =
+      detail::order_of(std::span{all}, std::vector<std::uint64_t>(count), PlanOrder::size);
+  const std::vector<std::uint32_t> local = detail::LocalOrder<>{packing}.of(order);
+  REQUIRE(local != order);
+  REQUIRE(local.size() == count);
+  std::uint64_t work_left = std::uint64_t{1} << 40;
+  detail::GapIndex<> gaps{packing.totals.size()};
+  detail::OrderPlacer<> placer{all, packing, gaps, work_left};
+  constexpr std::uint64_t limit = std::uint64_t{1} << 60;
+  const auto plan = placer.place_lowest(order, limit);
+  const auto same = placer.place_lowest(local, limit);
+  REQUIRE(plan);
+  REQUIRE(same);
+  CHECK(plan->offsets == same->offsets);
+}

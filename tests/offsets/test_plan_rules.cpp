@@ -23,6 +23,7 @@
 
 #include "offsets/check_plan.hpp"
 #include "offsets/graphs.hpp"
+#include "offsets/packing_boxes.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -423,6 +424,52 @@ TEST_CASE("of many buffers, what is left fits too") {
   CHECK(!fit.spill.is_proven);
   for (const std::uint32_t i : fit.spill.buffers) all[i].bytes = 0;
   CHECK(fit_offsets(all, capacity, {.work = 1'000'000}).verdict == Verdict::fits);
+}
+
+TEST_CASE(
+    "placing by rules takes some units for each buffer: few alive together, all, or no room") {
+  const auto units_of = [](std::size_t count, std::uint64_t longest, std::uint64_t capacity) {
+    std::mt19937_64 random{count};
+    std::vector<Lifetime> lifetimes(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      Lifetime& each = lifetimes[i];
+      each = {256 * (1 + random() % 4096), i, i + random() % longest};
+      if (i % 3 == 0) each.memories = {1, 0};
+      if (i != 0 && lifetimes[i - 1].last == i) each.may_replace = i - 1;
+    }
+    lifetimes[0].memories = {0};
+    lifetimes[0].fixed_offset = 0;
+    OffsetPlanOptions options;
+    options.capacities = {capacity, capacity};
+    const detail::PlanRules<> rules{lifetimes, options};
+    constexpr std::uint64_t most_work = std::uint64_t{1} << 40;
+    std::uint64_t work_left = most_work;
+    detail::RulePlacer<> placer{lifetimes, rules, 0, work_left};
+    std::vector<std::uint32_t> order(count);
+    for (std::uint32_t i = 0; i < count; ++i) order[i] = i;
+    std::shuffle(order.begin(), order.end(), random);
+    const auto plan = placer.place(order, true, true);
+    REQUIRE(plan);
+    if (capacity > std::uint64_t{1} << 30) CHECK(plan->is_whole());
+    return (most_work - work_left) / count;
+  };
+  constexpr std::uint64_t wide = std::uint64_t{1} << 40;
+  for (const std::size_t count : {std::size_t{1000}, std::size_t{8000}, std::size_t{32000}}) {
+    CAPTURE(count);
+    CHECK(units_of(count, 16, wide) < 80);
+    CHECK(units_of(count, count, wide) < 1000);
+    CHECK(units_of(count, count, 1 << 20) < 200);
+  }
+}
+
+TEST_CASE("around a cache that has its place, a graph is planned as without it") {
+  std::vector<Lifetime> lifetimes = test::packing_boxes(50, 3);
+  lifetimes.push_back({1 << 20, 0, 100, 256});
+  lifetimes.back().fixed_offset = 0;
+  const OffsetPlan plan = plan_offsets(lifetimes, {.work = 200'000'000});
+  test::require_right(lifetimes, plan);
+  CHECK(plan.bytes == (std::uint64_t{2} << 20));
+  CHECK(!plan.is_cut_short);
 }
 
 TEST_CASE("a search says how far it is, and ends when it is asked to") {

@@ -18,6 +18,7 @@
 #include <allot/offsets/detail/plan_rules.hpp>
 #include <allot/offsets/detail/rule_placer.hpp>
 #include <allot/offsets/detail/rule_planner.hpp>
+#include <allot/offsets/detail/stream_waits.hpp>
 #include <allot/offsets/lifetime.hpp>
 #include <allot/offsets/offset_plan.hpp>
 
@@ -82,8 +83,8 @@ void check_lifetimes(DeferredSpan<const Lifetime, Owner> lifetimes) {
 /// With several memories (`options.capacities`), buffers go to the first of theirs that has room;
 /// take `plan.memory_bytes[m]` bytes of each memory m.
 ///
-/// Complexity: `options.work` bounds it, down to n log n, with rules times the buffers that are alive
-/// at once. Memory: n log n, and n^2 bits of up to 2,048 buffers; up to 1.5 MiB of the stack.
+/// Complexity: `options.work` bounds it, down to n log n; for each stream, if there are several.
+/// Memory: n log n, and n^2 bits of up to 2,048 buffers; up to 1.5 MiB of the stack.
 /// Throws: `std::invalid_argument` naming the buffer for a last step before the first one, an
 /// alignment that is not a power of two, a place, a memory or a buffer to replace that cannot be,
 /// and when what is alive at once exceeds 64 bits; `std::length_error` for 2^32 - 1 buffers and

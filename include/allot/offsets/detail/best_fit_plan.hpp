@@ -24,13 +24,15 @@ struct Offsets {
 
 /// What an arena of that granularity makes of them, or nothing beyond 64 bits. Complexity: n log n,
 /// whatever is alive together.
+/// \param changes  `changes_of` the lifetimes
 template <class Owner = void>
 [[nodiscard]] std::optional<Offsets<Owner>> plan_best_fit(
-    DeferredSpan<const PlainLifetime, Owner> lifetimes, std::uint64_t granularity) {
+    DeferredSpan<const PlainLifetime, Owner> lifetimes,
+    DeferredSpan<const LifetimeChange, Owner> changes, std::uint64_t granularity) {
   WideBestFit range{largest_of<std::uint64_t>};
   DeferredVector<Handle, Owner> handles(lifetimes.size());
   Offsets<Owner> plan{DeferredVector<std::uint64_t, Owner>(lifetimes.size()), 0};
-  for (const LifetimeChange& change : changes_of<Owner>(lifetimes)) {
+  for (const LifetimeChange& change : changes) {
     const PlainLifetime& lifetime = lifetimes[change.buffer];
     if (lifetime.bytes == 0) continue;
     if (!change.begins) {

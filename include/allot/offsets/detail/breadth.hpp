@@ -54,11 +54,14 @@ template <class Owner = void>
 template <class Owner = void>
 class Breadth {
  public:
+  /// \param changes  `changes_of` the lifetimes
   /// \param granularity  sizes are rounded up to multiples of it
-  explicit Breadth(DeferredSpan<const PlainLifetime, Owner> lifetimes,
-                   std::uint64_t granularity = 1) {
+  Breadth(DeferredSpan<const PlainLifetime, Owner> lifetimes,
+          DeferredSpan<const LifetimeChange, Owner> changes, std::uint64_t granularity = 1) {
+    steps_.reserve(lifetimes.size());
+    alive_.reserve(lifetimes.size());
     std::uint64_t alive = 0;
-    for (const LifetimeChange& change : changes_of<Owner>(lifetimes)) {
+    for (const LifetimeChange& change : changes) {
       const auto bytes = checked_align_up(lifetimes[change.buffer].bytes, granularity);
       if (!change.begins) {
         alive -= *bytes;
@@ -74,6 +77,9 @@ class Breadth {
     }
   }
 
+  explicit Breadth(DeferredSpan<const PlainLifetime, Owner> lifetimes)
+      : Breadth{lifetimes, changes_of<Owner>(lifetimes)} {}
+
   [[nodiscard]] std::uint64_t most() const noexcept { return most_; }
   /// The first step that has the most.
   [[nodiscard]] std::uint64_t fullest() const noexcept { return fullest_; }
@@ -81,27 +87,21 @@ class Breadth {
   /// The most bytes alive while each buffer is. Complexity: n log n.
   [[nodiscard]] DeferredVector<std::uint64_t, Owner> of(
       DeferredSpan<const PlainLifetime, Owner> lifetimes) const {
-    std::size_t levels = 1;
-    while ((std::size_t{1} << levels) <= alive_.size()) ++levels;
-    DeferredVector<DeferredVector<std::uint64_t, Owner>, Owner> highest{
-        alive_};  // of 1, 2, 4, ... neighbours
-    for (std::size_t level = 1; level < levels; ++level) {
-      const std::size_t half = std::size_t{1} << (level - 1);
-      const DeferredVector<std::uint64_t, Owner>& below = highest.back();
-      DeferredVector<std::uint64_t, Owner> row(below.size() > half ? below.size() - half : 0);
-      for (std::size_t i = 0; i < row.size(); ++i) row[i] = larger(below[i], below[i + half]);
-      highest.push_back(std::move(row));
-    }
+    const std::size_t leaves = alive_.size();
+    DeferredVector<std::uint64_t, Owner> highest(
+        2 * leaves);  // a tree: node i has the children 2 i, 2 i + 1
+    std::copy(alive_.begin(), alive_.end(), highest.begin() + static_cast<std::ptrdiff_t>(leaves));
+    for (std::size_t i = leaves; i-- > 1;) highest[i] = larger(highest[2 * i], highest[2 * i + 1]);
     DeferredVector<std::uint64_t, Owner> result(lifetimes.size());
     for (std::size_t i = 0; i < lifetimes.size(); ++i) {
       const auto from = std::lower_bound(steps_.begin(), steps_.end(), lifetimes[i].first);
       const auto to = std::upper_bound(from, steps_.end(), lifetimes[i].last);
-      const auto begin = static_cast<std::size_t>(from - steps_.begin());
-      const auto count = static_cast<std::size_t>(to - from);
-      std::size_t level = 0;
-      while ((std::size_t{2} << level) <= count) ++level;
-      result[i] =
-          larger(highest[level][begin], highest[level][begin + count - (std::size_t{1} << level)]);
+      std::size_t low = leaves + static_cast<std::size_t>(from - steps_.begin());
+      std::size_t high = leaves + static_cast<std::size_t>(to - steps_.begin());
+      for (; low < high; low /= 2, high /= 2) {
+        if (low % 2 != 0) result[i] = larger(result[i], highest[low++]);
+        if (high % 2 != 0) result[i] = larger(result[i], highest[--high]);
+      }
     }
     return result;
   }

@@ -25,16 +25,18 @@ namespace allot::detail {
 template <class Owner = void>
 class CorePlanner {
  public:
+  /// \param gaps  may be used in between
   /// \param orders  that the rest is placed in, one after another
   /// \param low  what to ask for first
   CorePlanner(DeferredSpan<const PlainLifetime, Owner> lifetimes, const Packing<Owner>& packing,
+              GapIndex<Owner>& gaps,
               DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner> orders, std::uint64_t low,
               std::uint64_t& work_left)
       : lifetimes_{lifetimes},
         packing_{packing},
         orders_{std::move(orders)},
         box_of_(lifetimes.size()),
-        gaps_{packing.totals.size()},
+        gaps_{gaps},
         low_{low},
         work_left_{work_left} {
     for (std::uint32_t i = 0; i < packing.boxes.size(); ++i) box_of_[packing.buffers[i]] = i;
@@ -151,7 +153,7 @@ class CorePlanner {
   const Packing<Owner>& packing_;
   DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner> orders_;
   DeferredVector<std::uint32_t, Owner> box_of_;  // of each buffer that has bytes
-  GapIndex<Owner> gaps_;
+  GapIndex<Owner>& gaps_;
   std::array<std::unique_ptr<CoreSearch<Owner>>, sizes.size()> cores_;
   std::uint64_t low_;
   std::uint64_t& work_left_;

@@ -26,13 +26,14 @@ class GapIndex {
  public:
   explicit GapIndex(std::size_t sections) {
     while (leaves_ < sections) leaves_ *= 2;
-    own_.resize(2 * leaves_);
-    below_.resize(2 * leaves_);
+    nodes_.resize(2 * leaves_);
   }
 
   void clear() noexcept {
-    for (Runs& runs : own_) runs.clear();
-    for (Runs& runs : below_) runs.clear();
+    for (Node& node : nodes_) {
+      node.own.clear();
+      node.below.clear();
+    }
   }
 
   /// Units of about 5 ns.
@@ -41,26 +42,41 @@ class GapIndex {
   void insert(const Box& box, std::uint64_t offset) {
     const Run run{offset, offset + box.bytes};
     visit_nodes(box, [&](std::size_t node) {
-      add(own_[node], run);
-      for (; node != 0 && add(below_[node], run); node /= 2) {
+      add(nodes_[node].own, run);
+      for (; node != 0 && add(nodes_[node].below, run); node /= 2) {
       }
     });
   }
 
-  /// The lowest offset, or nothing when the box would end beyond `limit`.
-  [[nodiscard]] std::optional<std::uint64_t> find(const Box& box, std::uint64_t limit) {
+  /// The lowest offset, or nothing when the box would end beyond `limit`. If that takes more than
+  /// `most_work`: above all that is alive with it.
+  [[nodiscard]] std::optional<std::uint64_t> find(
+      const Box& box, std::uint64_t limit, std::uint64_t most_work = largest_of<std::uint64_t>) {
     collect(box);
+    last_work_ = work_ + smaller(most_work, largest_of<std::uint64_t> - work_);
     std::uint64_t offset = 0;
     std::size_t free = 0;  // lists, one after another, that leave the offset as it is
-    for (std::size_t i = 0; free <= count_; i = i + 1 == count_ ? 0 : i + 1) {
+    for (std::size_t i = 0; free <= count_ && work_ <= last_work_;
+         i = i + 1 == count_ ? 0 : i + 1) {
       if (count_ == 0) break;
       const std::uint64_t next = pass(*lists_[i], offset, box);
       free = next == offset ? free + 1 : 0;
       offset = next;
       if (offset > limit || box.bytes > limit - offset) return std::nullopt;
     }
+    if (work_ > last_work_) return above_all(box, limit);
     if (offset > limit || box.bytes > limit - offset) return std::nullopt;
     return offset;
+  }
+
+  /// Returns whether the box could be there.
+  [[nodiscard]] bool is_free(const Box& box, std::uint64_t offset) {
+    collect(box);
+    last_work_ = largest_of<std::uint64_t>;
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (pass(*lists_[i], offset, box) != offset) return false;
+    }
+    return true;
   }
 
  private:
@@ -69,6 +85,10 @@ class GapIndex {
     std::uint64_t end;
   };
   using Runs = DeferredVector<Run, Owner>;
+  struct Node {
+    Runs own;    // of its own boxes
+    Runs below;  // of those and of all below
+  };
 
   template <class Visit>
   void visit_nodes(const Box& box, Visit visit) {
@@ -86,15 +106,24 @@ class GapIndex {
     const auto use = [&](const Runs& runs) {
       if (!runs.empty()) lists_[count_++] = &runs;
     };
-    visit_nodes(box, [&](std::size_t node) { use(below_[node]); });
+    visit_nodes(box, [&](std::size_t node) { use(nodes_[node].below); });
     // The nodes above those are above the first or the last section.
     std::size_t low = (leaves_ + box.begin) / 2;
     std::size_t high = (leaves_ + box.end - 1) / 2;
     for (; low != high; low /= 2, high /= 2) {
-      use(own_[low]);
-      use(own_[high]);
+      use(nodes_[low].own);
+      use(nodes_[high].own);
     }
-    for (; low != 0; low /= 2) use(own_[low]);
+    for (; low != 0; low /= 2) use(nodes_[low].own);
+  }
+
+  [[nodiscard]] std::optional<std::uint64_t> above_all(const Box& box, std::uint64_t limit) {
+    std::uint64_t end = 0;
+    for (std::size_t i = 0; i < count_; ++i) end = larger(end, lists_[i]->back().end);
+    work_ += count_;
+    const std::uint64_t offset = (end + box.alignment - 1) & ~(box.alignment - 1);
+    if (offset > limit || box.bytes > limit - offset) return std::nullopt;
+    return offset;
   }
 
   /// The lowest offset from `offset` on that a list leaves free.
@@ -103,7 +132,7 @@ class GapIndex {
     auto run = std::upper_bound(runs.begin(), runs.end(), offset,
                                 [](std::uint64_t at, const Run& other) { return at < other.end; });
     for (; run != runs.end() && run->offset < offset + box.bytes; ++run) {
-      ++work_;
+      if (++work_ > last_work_) break;
       offset = (run->end + box.alignment - 1) & ~(box.alignment - 1);
     }
     return offset;
@@ -115,6 +144,7 @@ class GapIndex {
     auto first =
         std::lower_bound(runs.begin(), runs.end(), run.offset,
                          [](const Run& other, std::uint64_t at) { return other.end < at; });
+    work_ += static_cast<std::size_t>(runs.end() - first) / runs_moved_in_a_unit;
     if (first == runs.end() || first->offset > run.end) {
       runs.insert(first, run);
       return true;
@@ -129,12 +159,14 @@ class GapIndex {
     return true;
   }
 
+  static constexpr std::size_t runs_moved_in_a_unit = 4;
+
   std::size_t leaves_ = 1;
-  DeferredVector<Runs, Owner> own_;
-  DeferredVector<Runs, Owner> below_;
+  DeferredVector<Node, Owner> nodes_;
   std::array<const Runs*, 192> lists_{};  // two for each level, thrice
   std::size_t count_ = 0;
   std::uint64_t work_ = 0;
+  std::uint64_t last_work_ = largest_of<std::uint64_t>;  // that a call may reach
 };
 
 }  // namespace allot::detail

@@ -9,6 +9,8 @@
 #include <allot/offsets/detail/breadth.hpp>
 #include <allot/offsets/detail/capacity_search.hpp>
 #include <allot/offsets/detail/core_planner.hpp>
+#include <allot/offsets/detail/gap_index.hpp>
+#include <allot/offsets/detail/local_order.hpp>
 #include <allot/offsets/detail/order_placer.hpp>
 #include <allot/offsets/detail/packing.hpp>
 #include <allot/offsets/detail/plain_lifetime.hpp>
@@ -35,7 +37,8 @@ class OffsetPlanner {
   OffsetPlanner(DeferredSpan<const PlainLifetime, Owner> lifetimes,
                 const OffsetPlanOptions& options)
       : lifetimes_{lifetimes},
-        breadth_{lifetimes},
+        changes_{changes_of<Owner>(lifetimes)},
+        breadth_{lifetimes, changes_},
         watch_{options, options.work},
         work_left_{options.work} {
     best_.lower_bound = breadth_.most();
@@ -84,18 +87,21 @@ class OffsetPlanner {
 
  private:
   void run() {
-    keep(plan_best_fit<Owner>(lifetimes_, 1), PlanOrder::best_fit);
+    keep(plan_best_fit<Owner>(lifetimes_, changes_, 1), PlanOrder::best_fit);
     if (!is_done())
-      keep(plan_best_fit<Owner>(lifetimes_, smaller<std::uint64_t>(best_.alignment, 256)),
+      keep(plan_best_fit<Owner>(lifetimes_, changes_, smaller<std::uint64_t>(best_.alignment, 256)),
            PlanOrder::best_fit);
     if (!is_done()) search();
   }
 
   static constexpr std::uint64_t corner_cost = 2;
+  static constexpr std::uint64_t sort_cost = 4;  // for each
   static constexpr std::array greedy_orders{PlanOrder::breadth, PlanOrder::size,
                                             PlanOrder::duration, PlanOrder::area, PlanOrder::time};
   /// Up to that many buffers, a core would leave too few out.
   static constexpr std::size_t most_without_core = 600;
+
+  void spend(std::uint64_t units) noexcept { work_left_ -= smaller(work_left_, units); }
 
   [[nodiscard]] bool is_proven() const noexcept {
     return is_exhausted_ || (has_plan_ && best_.bytes <= good_enough_);
@@ -112,7 +118,7 @@ class OffsetPlanner {
     std::uint64_t lowest = best_.alignment;
     for (const PlainLifetime& lifetime : lifetimes_) lowest = smaller(lowest, lifetime.alignment);
     try {
-      return lowest == 1 ? breadth_.most() : Breadth<Owner>{lifetimes_, lowest}.most();
+      return lowest == 1 ? breadth_.most() : Breadth<Owner>{lifetimes_, changes_, lowest}.most();
     } catch (const std::invalid_argument&) {  // beyond 64 bits
       return breadth_.most();
     }
@@ -135,12 +141,16 @@ class OffsetPlanner {
   }
 
   void search() {
-    packing_ = make_packing<Owner>(lifetimes_);
-    OrderPlacer<Owner> placer{lifetimes_, packing_, work_left_};
+    packing_ = make_packing<Owner>(lifetimes_, changes_);
+    DeferredVector<LifetimeChange, Owner>{}.swap(changes_);
+    const LocalOrder<Owner> local{packing_};
+    GapIndex<Owner> gaps{packing_.totals.size()};
+    OrderPlacer<Owner> placer{lifetimes_, packing_, gaps, work_left_};
     const DeferredVector<std::uint64_t, Owner> breadths = breadth_.of(lifetimes_);
     std::array<DeferredVector<std::uint32_t, Owner>, greedy_orders.size()> orders;
     for (std::size_t i = 0; i < orders.size() && !is_done(); ++i) {
-      orders[i] = order_of<Owner>(lifetimes_, breadths, greedy_orders[i]);
+      orders[i] = local.of(order_of<Owner>(lifetimes_, breadths, greedy_orders[i]));
+      spend(sort_cost * lifetimes_.size() + local.work());
       keep(is_narrow() ? placer.place_lowest(orders[i], best_.bytes - 1)
                        : placer.place_lowest_wide(orders[i], limit()),
            greedy_orders[i]);
@@ -152,7 +162,7 @@ class OffsetPlanner {
     const bool has_core = is_narrow() && packing_.boxes.size() > most_without_core;
     std::optional<CorePlanner<Owner>> cores;
     if (has_core) {
-      cores.emplace(lifetimes_, packing_,
+      cores.emplace(lifetimes_, packing_, gaps,
                     DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner>(orders.begin(),
                                                                                 orders.end() - 1),
                     good_enough_, work_left_);
@@ -229,6 +239,7 @@ class OffsetPlanner {
   }
 
   DeferredSpan<const PlainLifetime, Owner> lifetimes_;
+  DeferredVector<LifetimeChange, Owner> changes_;
   Breadth<Owner> breadth_;
   Packing<Owner> packing_;
   SearchWatch<Owner> watch_;

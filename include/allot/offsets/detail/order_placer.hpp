@@ -23,14 +23,14 @@ namespace allot::detail {
 template <class Owner = void>
 class OrderPlacer {
  public:
+  /// \param gaps  may be used in between
   /// \param work_left  units that may be spent, and are taken from it
   OrderPlacer(DeferredSpan<const PlainLifetime, Owner> lifetimes, const Packing<Owner>& packing,
-              std::uint64_t& work_left)
+              GapIndex<Owner>& gaps, std::uint64_t& work_left)
       : lifetimes_{lifetimes},
         packing_{packing},
         box_of_(lifetimes.size()),
-        index_{lifetimes},
-        gaps_{packing.totals.size()},
+        gaps_{gaps},
         work_left_{work_left} {
     for (std::uint32_t i = 0; i < packing.boxes.size(); ++i) box_of_[packing.buffers[i]] = i;
   }
@@ -73,7 +73,12 @@ class OrderPlacer {
 
   [[nodiscard]] std::optional<Offsets<Owner>> place(
       const DeferredVector<std::uint32_t, Owner>& order, std::uint64_t limit, bool tightest) {
-    index_.clear();
+    if (index_) {
+      index_->clear();
+    } else {
+      index_.emplace(lifetimes_);
+      spend(index_cost * lifetimes_.size());
+    }
     Offsets<Owner> plan{DeferredVector<std::uint64_t, Owner>(lifetimes_.size()), 0};
     for (const std::uint32_t buffer : order) {
       const PlainLifetime& lifetime = lifetimes_[buffer];
@@ -83,14 +88,14 @@ class OrderPlacer {
       if (!offset || *offset > limit || lifetime.bytes > limit - *offset) return std::nullopt;
       plan.offsets[buffer] = *offset;
       plan.bytes = larger(plan.bytes, *offset + lifetime.bytes);
-      index_.insert(buffer, *offset, lifetime);
+      index_->insert(buffer, *offset, lifetime);
     }
     return plan;
   }
 
   /// An offset that no buffer alive with this one has; nothing when it would exceed 64 bits.
   [[nodiscard]] std::optional<std::uint64_t> find(const PlainLifetime& lifetime, bool tightest) {
-    const DeferredSpan<const PlacedRange, Owner> others = index_.alive_with(lifetime);
+    const DeferredSpan<const PlacedRange, Owner> others = index_->alive_with(lifetime);
     spend((others.size() + 1) * (4 + std::size_t(std::bit_width(others.size()))));
     std::uint64_t end = 0;
     std::uint64_t least = largest_of<std::uint64_t>;
@@ -113,11 +118,13 @@ class OrderPlacer {
     return start;
   }
 
+  static constexpr std::uint64_t index_cost = 16;  // for each
+
   DeferredSpan<const PlainLifetime, Owner> lifetimes_;
   const Packing<Owner>& packing_;
   DeferredVector<std::uint32_t, Owner> box_of_;  // of each buffer that has bytes
-  LifetimeIndex<Owner> index_;
-  GapIndex<Owner> gaps_;
+  std::optional<LifetimeIndex<Owner>> index_;
+  GapIndex<Owner>& gaps_;
   std::uint64_t& work_left_;
 };
 

@@ -46,13 +46,15 @@ struct Packing {
   DeferredVector<std::uint64_t, Owner> totals;   ///< of each section: the bytes of its boxes
 };
 
+/// \param changes  `changes_of` the lifetimes
 template <class Owner = void>
-[[nodiscard]] Packing<Owner> make_packing(DeferredSpan<const PlainLifetime, Owner> lifetimes) {
+[[nodiscard]] Packing<Owner> make_packing(DeferredSpan<const PlainLifetime, Owner> lifetimes,
+                                          DeferredSpan<const LifetimeChange, Owner> changes) {
   Packing<Owner> packing;
   DeferredVector<std::uint32_t, Owner> box_of(lifetimes.size());
   bool is_open = false;  // whether the last change began a lifetime
   std::uint64_t alive = 0;
-  for (const LifetimeChange& change : changes_of<Owner>(lifetimes)) {
+  for (const LifetimeChange& change : changes) {
     const PlainLifetime& lifetime = lifetimes[change.buffer];
     if (lifetime.bytes == 0) continue;
     if (!change.begins) {
@@ -70,6 +72,11 @@ template <class Owner = void>
     packing.buffers.push_back(change.buffer);
   }
   return packing;
+}
+
+template <class Owner = void>
+[[nodiscard]] Packing<Owner> make_packing(DeferredSpan<const PlainLifetime, Owner> lifetimes) {
+  return make_packing<Owner>(lifetimes, changes_of<Owner>(lifetimes));
 }
 
 }  // namespace allot::detail

@@ -17,6 +17,7 @@
 #include <allot/offsets/detail/plan_rules.hpp>
 #include <allot/offsets/detail/rule_placer.hpp>
 #include <allot/offsets/detail/search_watch.hpp>
+#include <allot/offsets/detail/stream_waits.hpp>
 #include <allot/offsets/lifetime.hpp>
 #include <allot/offsets/offset_plan.hpp>
 #include <allot/os/algorithm.hpp>
@@ -116,8 +117,8 @@ class RulePlanner {
   void turn_the_wheel() {
     const DeferredVector<PlainLifetime, Owner> all = plain<Owner>(lifetimes_);
     const DeferredVector<std::uint64_t, Owner> breadths = Breadth<Owner>{all}.of(all);
-    for (const PlanOrder name : {PlanOrder::breadth, PlanOrder::size, PlanOrder::duration,
-                                 PlanOrder::area, PlanOrder::time}) {
+    for (const PlanOrder name : {PlanOrder::breadth, PlanOrder::time, PlanOrder::size,
+                                 PlanOrder::duration, PlanOrder::area}) {
       for (const bool shares_places : {true, false}) {
         if (best_ && is_done()) return;
         const bool is_first = !best_;
@@ -142,16 +143,26 @@ class RulePlanner {
   void squeak(DeferredVector<std::uint32_t, Owner>& order) {
     DeferredVector<std::uint8_t, Owner> is_refused(lifetimes_.size());
     for (const std::uint32_t i : last_.refused) is_refused[i] = 1;
+    DeferredVector<std::pair<std::size_t, std::uint32_t>, Owner> moved;  // to, buffer
+    DeferredVector<std::uint32_t, Owner> rest;
+    rest.reserve(order.size());
     for (std::size_t at = 0; at < order.size(); ++at) {
       const std::uint32_t buffer = order[at];
       const bool is_on_top = last_.offsets[buffer] + lifetimes_[buffer].bytes ==
                              last_.memory_bytes[last_.memories[buffer]];
-      if (!is_refused[buffer] && !is_on_top && next_random() % order.size() >= 2) continue;
-      const std::size_t to =
-          is_refused[buffer] ? next_random() % (at / 4 + 1) : next_random() % (at + 1);
-      work_left_ -= smaller<std::uint64_t>(work_left_, (at - to) / 64);
-      std::rotate(order.begin() + std::ptrdiff_t(to), order.begin() + std::ptrdiff_t(at),
-                  order.begin() + std::ptrdiff_t(at + 1));
+      if (!is_refused[buffer] && !is_on_top && next_random() % order.size() >= 2) {
+        rest.push_back(buffer);
+      } else {
+        moved.emplace_back(next_random() % (is_refused[buffer] ? at / 4 + 1 : at + 1), buffer);
+      }
+    }
+    work_left_ -= smaller<std::uint64_t>(work_left_, order.size() + 16 * moved.size());
+    std::sort(moved.begin(), moved.end());
+    auto next = moved.begin();
+    auto other = rest.begin();
+    for (std::size_t at = 0; at < order.size(); ++at) {
+      const bool is_move = next != moved.end() && (next->first <= at || other == rest.end());
+      order[at] = is_move ? (next++)->second : *other++;
     }
   }
 
@@ -162,7 +173,11 @@ class RulePlanner {
   }
 
   void refine() {
-    if (rules_.has_places() || rules_.has_streams()) return;
+    if (rules_.has_streams()) return;
+    if (rules_.has_places()) {
+      if (rules_.memories() == 1 && !rules_.has_replacements()) plan_above_places();
+      return;
+    }
     if (rules_.are_replacements_only()) return plan_shared_as_one();
     // Not of what the work has cut short: more of it may divide the buffers in a way that this
     // improves less, and must not give a worse plan.
@@ -175,6 +190,31 @@ class RulePlanner {
     options.work = work_after_wheel() / parts;
     options.stop = options_.stop;
     return options;
+  }
+
+  /// What has no place of its own all above those that do: caches and weights are alive throughout.
+  void plan_above_places() {
+    constexpr std::uint64_t most = largest_of<std::uint64_t> / 4;
+    DeferredVector<PlainLifetime, Owner> rest = plain<Owner>(lifetimes_);
+    std::uint64_t end = 0;
+    std::uint64_t alignment = 1;
+    for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
+      if (rest[i].bytes != 0) alignment = larger(alignment, rest[i].alignment);
+      if (!lifetimes_[i].fixed_offset || rest[i].bytes == 0) continue;
+      end = larger(end, *lifetimes_[i].fixed_offset + rest[i].bytes);
+      rest[i].bytes = 0;
+    }
+    if (best_->bytes > most || alignment > most) return;
+    end = (end + alignment - 1) & ~(alignment - 1);
+    if (end >= best_->bytes || Breadth<Owner>{rest}.most() >= best_->bytes - end) return;
+    const OffsetPlanOptions options = rest_of_work(1);
+    OffsetPlanner<Owner> planner{rest, options};
+    const OffsetPlan plan = planner.plan();
+    if (plan.bytes >= best_->bytes - end) return;
+    best_->bytes = best_->memory_bytes[0] = end + plan.bytes;
+    for (std::uint32_t i = 0; i < lifetimes_.size(); ++i) {
+      if (rest[i].bytes != 0) best_->offsets[i] = end + plan.offsets[i];
+    }
   }
 
   /// Buffers that take each other's places are one buffer of the first one's size.
