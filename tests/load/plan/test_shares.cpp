@@ -460,7 +460,7 @@ TEST_CASE("real layouts are divided by 1 to 16, or the error says by what they c
       {{"gpt-oss-120b-mxfp4", 36, 64, 8, 64, 64}, "1 2 4 8 16", "1 2 4 8 16"},
       {{"deepseek-r1-671b-q4_k_m", 61, 128, 128, 192, 128}, "1 2 4 8", "1 2 4 8"}};
   for (const auto& [layout, allowed, moved] : known) {
-    const auto& name = layout.name;
+    const std::string name = layout.name;
     INFO(name);
     const test::TemporaryFolder folder;
     const gguf::File file{layout_with_heads(*data, layout, folder.path())};
