@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 // What an arena does, recorded and read again.
 #include <allot/arena.hpp>
+#include <allot/device/host_device.hpp>
+#include <allot/device/staged_host_device.hpp>
 #include <allot/observer/ledger.hpp>
 #include <allot/observer/observers.hpp>
+#include <allot/pool/buffers/buffer_pool.hpp>
 #include <allot/report/recorder.hpp>
 #include <allot/report/trace_text.hpp>
 #include <allot/strategy/best_fit.hpp>
+#include <allot/stream/shared_stream.hpp>
 
 #include <doctest/doctest.h>
 
@@ -149,7 +153,89 @@ std::map<std::uint64_t, std::uint64_t> churn(ArenaType& arena, std::uint64_t see
   return requested;
 }
 
+/// A pool's events in words, buffers by letters, and when the stream changes.
+std::string story_of(const Decoded& all) {
+  std::string story;
+  std::map<std::uint64_t, char> letters;
+  for (const TraceRecord& record : all.records) {
+    const auto letter = [&] {
+      const char next = static_cast<char>('a' + letters.size());
+      return letters.emplace(record.offset, next).first->second;
+    };
+    if (record.kind == TraceKind::stream) story += "on " + std::to_string(record.value) + ": ";
+    if (record.kind == TraceKind::live) story += std::string{"live "} + letter() + ' ';
+    if (record.kind == TraceKind::allocate)
+      story += std::to_string(record.bytes) + " in " + letter() + ' ';
+    if (record.kind == TraceKind::free) story += std::string{"free "} + letter() + ' ';
+    if (record.kind == TraceKind::refuse) story += "refuse " + std::to_string(record.bytes) + ' ';
+  }
+  return story;
+}
+
+template <class DeviceType, class ObserverType = Recorder>
+using RecordedPool = BufferPool<DeviceType, FourSteps, BestFit, AlignTo<256>, ObserverType>;
+
 }  // namespace
+
+TEST_CASE("a pool's buffers are recorded with their streams, reused ones too, and its refusals") {
+  StagedHostDevice device;
+  const SharedStream<StagedHostDevice> first{device};
+  const SharedStream<StagedHostDevice> second{device};
+  RecordedPool<StagedHostDevice, Observers<Recorder, Ledger>> pool{device, 16'384};
+  pool.warm_up({1000});
+  auto a = pool.acquire(1000, first);
+  auto b = pool.acquire(3000, second);
+  a.release();
+  a = pool.acquire(900, first);
+  CHECK_THROWS_AS(static_cast<void>(pool.acquire(20'000, first)), OutOfMemory);
+  a.release(second);
+  const auto part = b.slice(0, 10);
+  b.release();
+  const auto read = [&] {
+    return decoded(pool.with_observer(
+        [](const auto& both) { return text_of(both.template get<Recorder>().recording()); }));
+  };
+  const Decoded all = read();
+  CHECK(all.error == "");
+  CHECK(story_of(all) ==
+        "on 1: 1000 in a on 2: 3000 in b on 1: free a 900 in a refuse 20000 on 2: free a ");
+  CHECK(live_in(all).size() == 1);
+  for (const TraceRecord& record : all.records) {
+    if (record.kind == TraceKind::allocate) CHECK(record.alignment == 256);
+  }
+  pool.with_observer([](auto& both) {
+    const Ledger& ledger = both.template get<Ledger>();
+    CHECK(ledger.allocations() == 3);
+    CHECK(ledger.deallocations() == 2);
+    CHECK(ledger.refusals() == 1);
+  });
+  CHECK(pool.validate());
+}
+
+TEST_CASE("a pool's recording has what was live before its ring, and what outlives the pool") {
+  RecordedPool<HostDevice> ring{HostDevice{}, 16'384, {}, Recorder{{.events = 2}}};
+  auto a = ring.acquire(100);
+  const auto b = ring.acquire(200);
+  a.release();
+  a = ring.acquire(300);
+  const auto recording = [](const Recorder& recorder) { return text_of(recorder.recording()); };
+  const Decoded latest = decoded(ring.with_observer(recording));
+  CHECK(story_of(latest) == "live a live b free b 300 in c ");
+  CHECK(live_in(latest).size() == 2);
+
+  const test::TemporaryFolder folder;
+  const std::string file = (folder.path() / "pool.trace").string();
+  {
+    typename RecordedPool<HostDevice>::buffer_type last;
+    {
+      RecordedPool<HostDevice> pool{
+          HostDevice{}, 4096, {}, Recorder{{.keeps = Recording::everything, .file = file}}};
+      last = pool.acquire(100);
+    }
+    CHECK(story_of(decoded(file_text(file))) == "");
+  }
+  CHECK(story_of(decoded(file_text(file))) == "100 in a free a ");
+}
 
 TEST_CASE("a recording has every call with bytes, alignment, name, offset, thread and time") {
   using Timed = report::RecorderOf<ManualClock>;

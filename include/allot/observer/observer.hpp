@@ -49,6 +49,15 @@ concept NotedOfThrows = Observer<ObserverType> && requires(ObserverType o) {
   noexcept;
 };
 
+/// An observer that distinguishes streams. A pool notifies it before each other notice of the stream that the
+/// buffer is used on: a number of the pool's, 0 for devices that work at once. A stream that is gone
+/// leaves its number to a later one.
+template <class ObserverType>
+concept NotedOfStreams = Observer<ObserverType> && requires(ObserverType o, std::uint32_t number) {
+  { o.on_stream(number) }
+  noexcept;
+};
+
 /// An observer that finds blocks by offset: `AddressIndex`, or several observers with one. The arena
 /// then has `block_at`.
 template <class ObserverType>
@@ -85,6 +94,11 @@ constexpr void notify_resized(ObserverType& observer, const Block& before, const
 template <Observer ObserverType>
 constexpr void notify_thrown(ObserverType& observer) noexcept {
   if constexpr (NotedOfThrows<ObserverType>) observer.refusal_thrown();
+}
+
+template <Observer ObserverType>
+constexpr void notify_stream(ObserverType& observer, std::uint32_t number) noexcept {
+  if constexpr (NotedOfStreams<ObserverType>) observer.on_stream(number);
 }
 
 }  // namespace detail

@@ -48,6 +48,11 @@ class Observers {
     std::apply([](auto&... o) { (detail::notify_thrown(o), ...); }, observers_);
   }
 
+  /// Notifies those that are `NotedOfStreams`.
+  void on_stream(std::uint32_t number) noexcept {
+    std::apply([&](auto&... o) { (detail::notify_stream(o, number), ...); }, observers_);
+  }
+
   /// Like `AddressIndex`'s, if one of the observers is one.
   [[nodiscard]] std::optional<Block> block_at_offset(std::uint64_t offset) const noexcept
       requires(IndexesBlocks<ObserverTypes> || ...) {

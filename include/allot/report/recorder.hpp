@@ -150,6 +150,11 @@ class RecorderOf {
     event->name = request.name.empty() ? 0 : state_->names.number_of(request.name);
   }
 
+  /// Sets the stream of the events that follow; of those beyond 65,535 streams, 65,535.
+  void on_stream(std::uint32_t number) noexcept {
+    state_->stream = static_cast<std::uint16_t>(smaller(number, 0xffffU));
+  }
+
   /// Writes the latest events, once, if there is a file for them; of `everything` what is not yet
   /// in the file.
   void refusal_thrown() noexcept {
@@ -222,7 +227,7 @@ class RecorderOf {
   };
   static_assert(sizeof(Tracked) == 40);
 
-  static constexpr std::uint64_t none = largest_of<std::uint64_t>;
+  static constexpr std::uint64_t none = (std::uint64_t{1} << 48) - 1;  // no event's number
 
   struct State {
     explicit State(RecorderOptions with)
@@ -244,6 +249,7 @@ class RecorderOf {
     std::uint64_t lost = 0;
     std::uint64_t failed_writes = 0;
     std::uint64_t unit_bits = 0;  // all offsets and sizes, ored
+    std::uint16_t stream = 0;
     bool is_written = false;
   };
 
@@ -287,6 +293,7 @@ class RecorderOf {
         std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - state.begun);
     event.time = time.count() < 0 ? 0 : static_cast<std::uint64_t>(time.count());
     event.number_before = none;
+    event.stream = state.stream;
     return &event;
   }
 
@@ -309,7 +316,7 @@ class RecorderOf {
   static void remember_before(Event& event, const Tracked* tracked) noexcept {
     if (tracked == nullptr) return;
     event.bytes_before = tracked->bytes;
-    event.number_before = tracked->event;
+    event.number_before = tracked->event & none;
     event.name = tracked->name;
     event.alignment = tracked->alignment;
   }
@@ -360,6 +367,6 @@ class RecorderOf {
 /// The recorder, by the system's clock.
 using Recorder = RecorderOf<std::chrono::steady_clock>;
 
-static_assert(Observer<Recorder> && NotedOfResizes<Recorder> && NotedOfThrows<Recorder>);
+static_assert(NotedOfResizes<Recorder> && NotedOfThrows<Recorder> && NotedOfStreams<Recorder>);
 
 }  // namespace allot::report

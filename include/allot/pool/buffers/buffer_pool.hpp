@@ -15,6 +15,7 @@
 
 #include <allot/alignment/alignment.hpp>
 #include <allot/device/device.hpp>
+#include <allot/observer/observer.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/buffers/detail/state.hpp>
 #include <allot/pool/buffers/pooled_buffer.hpp>
@@ -29,6 +30,7 @@
 #include <initializer_list>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 namespace allot {
 
@@ -43,22 +45,27 @@ namespace allot {
 /// \tparam Classes        the sizes of buffers
 /// \tparam StrategyType   places a new buffer in the arena
 /// \tparam AlignmentType  the alignment of all buffers, and the unit of sizes
+/// \tparam ObserverType   notified, under the pool's mutex, of buffers acquired and returned and of
+///                        `OutOfMemory`, not of what is made and freed in the arena. A buffer is a
+///                        block whose offset is its address; see `NotedOfStreams`
 template <Device DeviceType, SizeClasses Classes = FourSteps, Strategy StrategyType = BestFit,
-          Alignment AlignmentType = AlignTo<256>>
+          Alignment AlignmentType = AlignTo<256>, Observer ObserverType = Unobserved>
 requires std::copy_constructible<DeviceType>
 class BufferPool {
  public:
   using device_type = DeviceType;
   using size_classes = Classes;          ///< how sizes are rounded up
   using alignment_type = AlignmentType;  ///< of all buffers
+  using observer_type = ObserverType;    ///< what is notified
   using stream_type = typename DeviceType::stream_type;
   using buffer_type = PooledBuffer<DeviceType>;
 
   /// Takes `capacity_bytes`, rounded down to whole units, from the device.
   /// Throws: as `Arena`'s constructor; `std::invalid_argument` for more than `max_capacity`.
   BufferPool(const DeviceType& device, std::uint64_t capacity_bytes,
-             const PoolOptions& options = {})
-      : state_{new State{device, capacity_bytes, options}, [](State* state) { state->close(); }} {}
+             const PoolOptions& options = {}, ObserverType observer = {})
+      : state_{new State{device, capacity_bytes, options, std::move(observer)},
+               [](State* state) { state->close(); }} {}
 
   /// Acquires a buffer of at least `bytes` bytes, for work on that stream: a cached one of the
   /// class, in the order of `Reuse`. If there is none, takes one from the arena. If the arena is
@@ -112,6 +119,12 @@ class BufferPool {
   /// Frees what was returned `ticks` or more calls of `tick()` ago, as `trim` does.
   std::uint64_t trim_idle(std::uint64_t ticks) { return state_->trim_idle(ticks); }
 
+  /// Calls `function(observer)` under the pool's mutex and returns what it returns. Observers must
+  /// not call the pool.
+  decltype(auto) with_observer(auto&& function) requires(!std::same_as<ObserverType, Unobserved>) {
+    return state_->with_observer(std::forward<decltype(function)>(function));
+  }
+
   /// Complexity: linear in the classes and chunks.
   [[nodiscard]] PoolStats stats() const { return state_->stats(); }
 
@@ -119,7 +132,7 @@ class BufferPool {
   [[nodiscard]] bool validate() const { return state_->validate(); }
 
  private:
-  using State = detail::PoolState<DeviceType, Classes, StrategyType, AlignmentType>;
+  using State = detail::PoolState<DeviceType, Classes, StrategyType, AlignmentType, ObserverType>;
 
   std::shared_ptr<State> state_;
 };

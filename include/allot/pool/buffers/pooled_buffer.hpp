@@ -66,9 +66,10 @@ struct PoolEntry : EntryLink<OfClass>, EntryLink<OfAge> {
 
   // Where it is returned, or was.
   std::uint32_t lane = 0;
+  std::uint32_t number = 0;  // of this record, from 0
   typename DeviceType::stream_type* stream = nullptr;
   Stamp returned{};
-  std::uint64_t idle_since = 0;  // in ticks
+  std::uint64_t idle_since = 0;  // in ticks; while an observed pool's is in use: which use it is
 
   PoolBase<DeviceType>* pool = nullptr;  // which lives while it is in use
 

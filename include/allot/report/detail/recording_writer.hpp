@@ -17,10 +17,11 @@ namespace allot::report::detail {
 /// What a recorder keeps of a call until it is written.
 struct RecordedEvent {
   std::uint64_t time;
-  std::uint64_t offset;         // of a refusal: why
-  std::uint64_t bytes;          // as requested
-  std::uint64_t bytes_before;   // of a free or a resize: of the block before it
-  std::uint64_t number_before;  // of the block's last event before it
+  std::uint64_t offset;              // of a refusal: why
+  std::uint64_t bytes;               // as requested
+  std::uint64_t bytes_before;        // of a free or a resize: of the block before it
+  std::uint64_t number_before : 48;  // of the block's last event before it
+  std::uint64_t stream : 16;
   std::uint32_t name;
   std::uint16_t thread;
   TraceKind kind;
@@ -35,6 +36,7 @@ class RecordingWriter {
     names_ = 0;
     unit_ = 0;
     thread_ = 0;
+    stream_ = 0;
     put({.kind = TraceKind::start, .process = os::process_id(), .sample = sample}, sink);
   }
 
@@ -58,6 +60,10 @@ class RecordingWriter {
     if (event.thread != thread_) {
       thread_ = event.thread;
       put({.kind = TraceKind::thread, .value = thread_}, sink);
+    }
+    if (event.stream != stream_) {
+      stream_ = static_cast<std::uint16_t>(event.stream);
+      put({.kind = TraceKind::stream, .value = stream_}, sink);
     }
     const bool is_refusal = event.kind == TraceKind::refuse;
     put({.kind = event.kind,
@@ -86,6 +92,7 @@ class RecordingWriter {
   std::uint32_t names_ = 0;  // written
   std::uint64_t unit_ = 0;
   std::uint16_t thread_ = 0;
+  std::uint16_t stream_ = 0;
   std::size_t filled_ = 0;
   std::array<std::byte, 16'384> piece_;
 };

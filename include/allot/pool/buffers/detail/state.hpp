@@ -6,10 +6,12 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/memory/reclaimer.hpp>
+#include <allot/observer/observer.hpp>
 #include <allot/os/fork.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/buffers/detail/making.hpp>
+#include <allot/pool/buffers/detail/notices.hpp>
 #include <allot/pool/buffers/detail/stream_order.hpp>
 #include <allot/pool/buffers/detail/supply.hpp>
 #include <allot/pool/buffers/pooled_buffer.hpp>
@@ -17,7 +19,6 @@
 #include <allot/pool/buffers/stats.hpp>
 
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <optional>
 #include <span>
@@ -31,7 +32,8 @@ namespace allot::detail {
 
 /// One mutex guards everything. It is not held while taking memory from the system, which may ask
 /// this pool to give some back.
-template <Device DeviceType, SizeClasses Classes, Strategy StrategyType, Alignment AlignmentType>
+template <Device DeviceType, SizeClasses Classes, Strategy StrategyType, Alignment AlignmentType,
+          Observer ObserverType>
 class PoolState final : public PoolBase<DeviceType> {
  public:
   using stream_type = typename DeviceType::stream_type;
@@ -39,15 +41,16 @@ class PoolState final : public PoolBase<DeviceType> {
   using Entry = PoolEntry<DeviceType>;
   using Class = PoolClass<DeviceType>;
 
-  PoolState(const DeviceType& device, std::uint64_t capacity, const PoolOptions& options)
+  PoolState(const DeviceType& device, std::uint64_t capacity, const PoolOptions& options,
+            ObserverType&& observer)
       : device_{device},
         supply_{device_, capacity, options, cached_, streams_},
         streams_{device_},
         options_{options},
+        notices_{std::move(observer)},
         reclaimer_{options.reclaimable ? reclaim() : Reclaim{}} {}
   PoolState(const PoolState&) = delete;
   PoolState& operator=(const PoolState&) = delete;
-  ~PoolState() override = default;
 
   [[nodiscard]] PooledBuffer<DeviceType> acquire(std::uint64_t bytes, stream_type& stream,
                                                  const Owner* owner) {
@@ -79,6 +82,7 @@ class PoolState final : public PoolBase<DeviceType> {
   void returned(Entry& entry) noexcept override {
     if (is_of_parent()) return;
     os::Lock lock{mutex_};
+    notices_.returned(entry);
     entry.returned = streams_.give_back(entry.lane, entry.stream);
     entry.idle_since = ticks_;
     --Cached::class_of(entry).stats.in_use;
@@ -108,7 +112,7 @@ class PoolState final : public PoolBase<DeviceType> {
   void warm_up(std::span<const std::uint64_t> sizes) {
     for (const std::uint64_t bytes : sizes) static_cast<void>(Supply::units_for(bytes));
     os::Lock lock{mutex()};
-    Made made{*this};
+    Made made{supply_, cached_, streams_};
     made.entries.reserve(sizes.size());
     for (const std::uint64_t bytes : sizes)
       made.want(cached_.class_of(Supply::units_for(bytes), AlignmentType::value), bytes);
@@ -168,6 +172,11 @@ class PoolState final : public PoolBase<DeviceType> {
     options_.misses = misses;
   }
 
+  decltype(auto) with_observer(auto&& function) {
+    const std::lock_guard lock{mutex()};
+    return std::forward<decltype(function)>(function)(notices_.observer());
+  }
+
   [[nodiscard]] PoolStats stats() const {
     const std::lock_guard lock{mutex()};
     PoolStats all = account_;
@@ -200,6 +209,7 @@ class PoolState final : public PoolBase<DeviceType> {
   using Supply = BufferSupply<DeviceType, Classes, StrategyType, AlignmentType>;
   using Cached = typename Supply::Cached;
   using Making = MakingBuffers<DeviceType, Classes>;
+  using Made = MadeBuffers<DeviceType, Classes, Supply>;
 
   /// Returns true in a forked child, for a pool of the parent whose streams do not run there.
   [[nodiscard]] bool is_of_parent() const noexcept {
@@ -217,41 +227,6 @@ class PoolState final : public PoolBase<DeviceType> {
     lock.unlock();
     if (is_last) delete this;
   }
-
-  /// Entries that no buffer uses yet: freed, unless they are taken out.
-  struct Made {
-    explicit Made(PoolState& state) noexcept : state_{state} {}
-    Made(const Made&) = delete;
-    Made& operator=(const Made&) = delete;
-    ~Made() {
-      for (Entry* const entry : entries) state_.supply_.free(*entry);
-    }
-
-    /// Counts one more buffer of a class. The mutex is held from the first one to `end_wants`.
-    void want(Class& of, std::uint64_t bytes) {
-      if (of.wanted == 0) classes.emplace_back(state_.cached_, state_.streams_, of, 0);
-      ++of.wanted;
-      of.wanted_bytes = larger(of.wanted_bytes, Supply::whole_units(bytes));
-    }
-    void end_wants() noexcept {
-      for (Making& making : classes) making.take_wanted();
-    }
-    /// Returns the bytes of all that is wanted, if each has `bytes_of(making)`.
-    template <class Function>
-    [[nodiscard]] std::uint64_t total(Function&& bytes_of) const {
-      std::uint64_t sum = 0;
-      for (const Making& making : classes) {
-        const auto bytes = checked_multiply(making.wanted(), bytes_of(making));
-        sum = checked_add(sum, bytes.value_or(PoolOptions::unlimited))
-                  .value_or(PoolOptions::unlimited);
-      }
-      return sum;
-    }
-
-    PoolState& state_;
-    std::deque<Making> classes;
-    std::vector<Entry*> entries;
-  };
 
   /// \param unused  receives what must be destroyed without the lock
   [[nodiscard]] std::uint32_t lane_of(stream_type& stream, const Owner* owner,
@@ -278,6 +253,7 @@ class PoolState final : public PoolBase<DeviceType> {
     ++Supply::chunk_of(entry).in_use;
     account_.take(entry.capacity, bytes);
     account_.note_peak(cached_.bytes());
+    notices_.used(entry, AlignmentType::value);
   }
 
   /// Uses a cached buffer that is not ready without a call to the device: one whose work is done;
@@ -298,7 +274,8 @@ class PoolState final : public PoolBase<DeviceType> {
       return *entry;
     }
     const Making making{cached_, streams_, of, lane};
-    entry = &missed(lock, of, bytes, lane, stream);
+    entry = notices_.noting_refusals({bytes, AlignmentType::value}, lane,
+                                     [&] { return &missed(lock, of, bytes, lane, stream); });
     use(*entry, of, bytes, lane, stream);
     return *entry;
   }
@@ -386,6 +363,7 @@ class PoolState final : public PoolBase<DeviceType> {
   bool is_closed_ = false;
   bool is_warm_ = false;  // there was a warm-up
   std::uint64_t ticks_ = 0;
+  [[no_unique_address]] PoolNotices<ObserverType> notices_;
   Reclaimer reclaimer_;  // destroyed first: waits for a call under way
 };
 

@@ -155,7 +155,10 @@ class BufferSupply {
   }
 
   [[nodiscard]] Entry* place(Class& of, Bytes bytes) {
-    if (spare_.empty()) spare_.push_back(entries_.emplace_back());
+    if (spare_.empty()) {
+      spare_.push_back(entries_.emplace_back());
+      entries_.back().number = static_cast<std::uint32_t>(entries_.size() - 1);
+    }
     const auto place = chunks_.place(bytes.least, bytes.most);
     if (!place) return nullptr;
     Entry& entry = spare_.front();
