@@ -21,8 +21,12 @@ namespace allot::detail {
 template <class Owner = void>
 class LocalOrder {
  public:
-  explicit LocalOrder(const Packing<Owner>& packing) : packing_{packing} {
-    if (packing.boxes.size() < fewest_boxes) return;
+  /// Below it all is in the caches as it is.
+  static constexpr std::size_t fewest_boxes = std::size_t{1} << 16;
+
+  explicit LocalOrder(const Packing<Owner>& packing, std::size_t fewest = fewest_boxes)
+      : packing_{packing} {
+    if (packing.boxes.size() < fewest) return;
     DeferredVector<std::uint32_t, Owner> alive;
     earlier_from_.push_back(0);
     for (std::uint32_t i = 0; i < packing.boxes.size(); ++i) {
@@ -80,8 +84,6 @@ class LocalOrder {
   }
 
  private:
-  /// Below it all is in the caches as it is.
-  static constexpr std::size_t fewest_boxes = std::size_t{1} << 16;
   static constexpr std::size_t most_alive = 24;  // with each, on average
 
   /// The boxes alive with one that are still to be looked at.
