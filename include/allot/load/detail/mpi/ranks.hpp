@@ -47,11 +47,11 @@ class Ranks {
   [[nodiscard]] MPI_Comm comm() const noexcept { return comm_; }
 
   /// Returns every rank's value. Collective.
-  template <class T>
-  [[nodiscard]] std::vector<T> gather(const T& own) const {
-    static_assert(std::is_trivially_copyable_v<T>);
-    std::vector<T> all(static_cast<std::size_t>(size_));
-    const int bytes = static_cast<int>(sizeof(T));
+  template <class Value>
+  [[nodiscard]] std::vector<Value> gather(const Value& own) const {
+    static_assert(std::is_trivially_copyable_v<Value>);
+    std::vector<Value> all(static_cast<std::size_t>(size_));
+    const int bytes = static_cast<int>(sizeof(Value));
     require_mpi(MPI_Allgather(&own, bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, comm_),
                 "MPI_Allgather");
     return all;
