@@ -252,7 +252,7 @@ TEST_CASE("an output that shares the embedding's weights stays beside them witho
   items.push_back(copy);
   for (const std::uint64_t free : {100U, 250U, 309U, 310U, 450U, 709U, 710U, 5000U}) {
     CAPTURE(free);
-    load::detail::Layouts layouts{items, {}};
+    load::detail::Layouts<> layouts{items, {}};
     const auto assigned = load::detail::assign(
         std::move(layouts),
         {{.name = "gpu", .free_bytes = free}, {.name = "host", .free_bytes = 10'000}}, {}, {},
