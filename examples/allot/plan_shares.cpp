@@ -81,12 +81,13 @@ void print_json(const MemoryOptions& options, const std::vector<Plan>& plans,
                 const std::optional<std::string>& no_cache) {
   Json ranks = Json::array();
   std::uint64_t total = 0;
-  std::optional<std::uint64_t> missing = 0;
+  std::uint64_t missing = 0;
+  bool is_known = true;
   for (const Plan& plan : plans) {
     const auto own = short_of(options, plan, devices);
     total += plan.total_bytes();
-    if (missing && own) *missing += *own;
-    if (!own) missing.reset();
+    missing += own.value_or(0);
+    is_known = is_known && own;
     Json rank = {{"rank", plan.share->rank},
                  {"stage", plan.share->stage},
                  {"part", plan.share->part},
@@ -121,8 +122,8 @@ void print_json(const MemoryOptions& options, const std::vector<Plan>& plans,
               {"repeated", std::move(undivided)}};
   out["assumed"] = Json::array();
   if (no_cache) out["assumed"].push_back(*no_cache);
-  out["fits"] = missing ? Json(*missing == 0) : Json(nullptr);
-  out["short_of"] = or_null(missing);
+  out["fits"] = is_known ? Json(missing == 0) : Json(nullptr);
+  out["short_of"] = is_known ? Json(missing) : Json(nullptr);
   print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
