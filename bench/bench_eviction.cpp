@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "untouched_cache.hpp"
+
 namespace {
 
 using namespace allot;
@@ -19,15 +21,7 @@ using namespace allot;
 /// is evicted. The time is that of a prompt of 16 full blocks and a token.
 template <class Policy>
 void start_and_evict(benchmark::State& state) {
-  // The keys and values are never touched, so that one byte for each does.
-  KvCacheConfig config{.shape = {.layers = 1,
-                                 .kv_heads = 1,
-                                 .key_dimension = 1,
-                                 .value_dimension = 1,
-                                 .key_element = {1, 1},
-                                 .value_element = {1, 1}}};
-  config.budget_bytes = (1 << 16) * KvLayout{config.shape, config.block_tokens}.block_bytes();
-  KvCache<HostDevice, Unsynchronized, Policy> cache{HostDevice{}, config};
+  KvCache<HostDevice, Unsynchronized, Policy> cache{HostDevice{}, untouched_cache(1 << 16)};
   std::vector<std::uint32_t> prompt(257);
   const auto run = [&] {
     ++prompt.front();

@@ -28,6 +28,7 @@
 
 #include "offsets/graphs.hpp"
 #include "trace.hpp"
+#include "untouched_cache.hpp"
 
 namespace {
 
@@ -105,21 +106,9 @@ void share_give(benchmark::State& state) {
   }
 }
 
-KvCacheConfig llama_cache(std::uint64_t blocks) {
-  // The keys and values are never touched, so that one byte for each does.
-  KvCacheConfig config{.shape = {.layers = 1,
-                                 .kv_heads = 1,
-                                 .key_dimension = 1,
-                                 .value_dimension = 1,
-                                 .key_element = {1, 1},
-                                 .value_element = {1, 1}}};
-  config.budget_bytes = blocks * KvLayout{config.shape, config.block_tokens}.block_bytes();
-  return config;
-}
-
 /// A token appended to each of 256 sequences in turn.
 void append_token(benchmark::State& state) {
-  KvCache<HostDevice> cache{HostDevice{}, llama_cache(1 << 18)};
+  KvCache<HostDevice> cache{HostDevice{}, untouched_cache(1 << 18)};
   std::vector<KvCache<HostDevice>::Sequence> sequences;
   for (int i = 0; i < 256; ++i) sequences.push_back(cache.start().sequence);
   std::size_t next = 0;
@@ -137,7 +126,7 @@ void append_token(benchmark::State& state) {
 
 /// A prompt of which all but the last block is found; the time is that of the whole prompt.
 void start_with_prefix(benchmark::State& state) {
-  KvCache<HostDevice> cache{HostDevice{}, llama_cache(1 << 12)};
+  KvCache<HostDevice> cache{HostDevice{}, untouched_cache(1 << 12)};
   const std::vector<std::uint32_t> prompt(static_cast<std::size_t>(state.range(0)), 3);
   auto first = cache.start(prompt).sequence;
   first.publish();

@@ -20,15 +20,11 @@ namespace allot {
 ///
 /// \tparam HalfLife  1: nearly by recency; larger: more by frequency
 template <std::uint64_t HalfLife = 2>
-requires(HalfLife != 0) class DecayedHits {
+requires(HalfLife != 0) class DecayedHits : public detail::RankedEviction {
  public:
-  using Number = std::uint32_t;  ///< of a block
-
-  static constexpr bool keeps_blocks = true;  ///< blocks outlive their sequences
-
   /// Throws: `std::bad_alloc`.
   explicit DecayedHits(std::uint64_t blocks)
-      : unused_{blocks},
+      : RankedEviction{blocks},
         half_life_{static_cast<double>(HalfLife) *
                    static_cast<double>(larger<std::uint64_t>(blocks, 1))} {}
 
@@ -41,25 +37,11 @@ requires(HalfLife != 0) class DecayedHits {
     const double most = larger(before, use);
     unused_.set_rank(block, most + std::log2(1 + std::exp2(smaller(before, use) - most)));
   }
-  void note_gone(Number) noexcept {}  ///< the next block of that number begins again
-  /// Notes that no sequence uses a block any more.
-  void add(Number block) noexcept { unused_.add(block); }
-  /// Notes that a block is used again, or gone.
-  void remove(Number block) noexcept { unused_.remove(block); }
-  /// Gives a block another number, which no block has.
-  void move(Number from, Number to) noexcept { unused_.move(from, to); }
-  /// Returns whether a block is unused.
-  [[nodiscard]] bool contains(Number block) const noexcept { return unused_.contains(block); }
-  /// Returns the number of unused blocks.
-  [[nodiscard]] std::uint64_t size() const noexcept { return unused_.size(); }
-  /// Returns the unused block whose uses count least. Requires: there is one.
-  [[nodiscard]] Number next() const noexcept { return unused_.next(); }
 
  private:
   /// Returns the time of a use, in half-lives.
   [[nodiscard]] double next_use() noexcept { return static_cast<double>(++uses_) / half_life_; }
 
-  detail::RankedBlocks unused_;
   double half_life_;
   std::uint64_t uses_ = 0;
 };

@@ -107,4 +107,31 @@ class RankedBlocks {
   std::uint64_t last_order_ = 0;
 };
 
+/// What policies that evict the unused block of the lowest rank have in common. 28 bytes a block.
+class RankedEviction {
+ public:
+  using Number = std::uint32_t;  ///< of a block
+
+  static constexpr bool keeps_blocks = true;  ///< blocks outlive their sequences
+
+  void note_gone(Number) noexcept {}  ///< the next block of that number begins again
+  /// Notes that no sequence uses a block any more.
+  void add(Number block) noexcept { unused_.add(block); }
+  /// Notes that a block is used again, or gone.
+  void remove(Number block) noexcept { unused_.remove(block); }
+  /// Gives a block another number, which no block has.
+  void move(Number from, Number to) noexcept { unused_.move(from, to); }
+  /// Returns whether a block is unused.
+  [[nodiscard]] bool contains(Number block) const noexcept { return unused_.contains(block); }
+  /// Returns the number of unused blocks.
+  [[nodiscard]] std::uint64_t size() const noexcept { return unused_.size(); }
+  /// Returns the unused block of the lowest rank. Requires: there is one.
+  [[nodiscard]] Number next() const noexcept { return unused_.next(); }
+
+ protected:
+  explicit RankedEviction(std::uint64_t blocks) : unused_{blocks} {}
+
+  RankedBlocks unused_;
+};
+
 }  // namespace allot::detail
