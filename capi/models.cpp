@@ -150,9 +150,9 @@ allot_status allot_gguf_tensor(allot_gguf* file, uint64_t index, allot_tensor_in
     require(tensor, "the pointer to the tensor is null; give one");
     const auto open = object_of(files(), file);
     if (index >= open->names.size())
-      throw Failure{ALLOT_NOT_FOUND, "there is no tensor " + std::to_string(index) +
+      throw Failure{ALLOT_NOT_FOUND, "no tensor has the index " + std::to_string(index) +
                                          "; the file has " + std::to_string(open->names.size()) +
-                                         ", numbered from 0"};
+                                         " tensors, numbered from 0"};
     *tensor = info_of(*open, static_cast<std::size_t>(index));
   });
 }

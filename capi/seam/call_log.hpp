@@ -34,7 +34,7 @@ struct Call {
 /// Which way a copy goes, as in a trace.
 enum class Direction : std::uint8_t { to_device, to_host, on_device, as_addresses_say, on_host };
 
-/// All members may be called by several threads at once, and never throw: what there is no memory for
+/// All members may be called by several threads at once, and none throws: what there is no memory for
 /// counts as lost.
 class CallLog {
  public:

@@ -65,38 +65,35 @@ HipError noted(Next& next, const Call& call, Note&& note, Arguments... arguments
   return code;
 }
 
-/// \param result  where HIP puts an address
+/// Calls what allocates. \param place  what the trace has of `*result` in place of an offset
 template <class... Arguments>
-HipError noted_allocation(Next& next, const Call& call, std::uint64_t bytes, void** result,
-                          Arguments... arguments) {
+HipError noted_result(Next& next, const Call& call, std::uint64_t bytes, void** result,
+                      std::uint64_t (*place)(const void*), Arguments... arguments) {
   const Outermost outermost;
   const HipError code = next(arguments...);
   if (!outermost) return code;
   const KeptErrno kept;
   CallLog& log = CallLog::get();
   if (code == hip_success) {
-    log.allocated(call, result == nullptr ? 0 : number_of(*result), bytes);
+    log.allocated(call, result == nullptr ? 0 : place(*result), bytes);
   } else {
     log.failed(call, code, bytes);
   }
   return code;
 }
 
-/// \param handle  where HIP puts something that is no address
+/// \param address  where HIP stores the address of the memory
+template <class... Arguments>
+HipError noted_allocation(Next& next, const Call& call, std::uint64_t bytes, void** address,
+                          Arguments... arguments) {
+  return noted_result(next, call, bytes, address, &number_of, arguments...);
+}
+
+/// \param handle  where HIP stores a handle, which is not an address
 template <class... Arguments>
 HipError noted_handle(Next& next, const Call& call, std::uint64_t bytes, void** handle,
                       Arguments... arguments) {
-  const Outermost outermost;
-  const HipError code = next(arguments...);
-  if (!outermost) return code;
-  const KeptErrno kept;
-  CallLog& log = CallLog::get();
-  if (code == hip_success) {
-    log.allocated(call, handle == nullptr ? 0 : offset_of_handle(*handle), bytes);
-  } else {
-    log.failed(call, code, bytes);
-  }
-  return code;
+  return noted_result(next, call, bytes, handle, &offset_of_handle, arguments...);
 }
 
 template <class... Arguments>
@@ -152,7 +149,7 @@ HipError noted_copy(Next& next, const Call& call, const void* to, const void* fr
   return std::uint64_t{channels} * (is_of_8 ? 8 : is_of_16 ? 16 : 32);
 }
 
-/// The file ends when the process does. A program of which no call was seen is told so.
+/// Ends the file with the process. If the program called nothing of HIP, a message says so.
 [[gnu::destructor]] void end() {
   CallLog::end_if_made();
   if (CallLog::is_made() || !is_first_process()) return;

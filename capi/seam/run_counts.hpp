@@ -11,8 +11,8 @@
 
 namespace allot::seam {
 
-/// All members may be called by several threads at once, and never throw: what there is no memory for is
-/// not counted.
+/// All members may be called by several threads at once, and none throws: a call is not counted if there
+/// is no memory for its entry.
 class RunCounts {
  public:
   [[nodiscard]] static RunCounts& get();
@@ -26,7 +26,7 @@ class RunCounts {
   /// The host waited for a device because memory was freed.
   void waited() noexcept;
 
-  /// No other thread counts while the process forks; a child starts anew.
+  /// Keeps other threads from counting while the process forks; a child begins at zero.
   void before_fork() noexcept;
   void after_fork(bool is_child) noexcept;
 

@@ -278,15 +278,20 @@ HipError Server::settle_and_free(LiveNode node) noexcept {
   return code;
 }
 
+/// Of an address that none of the blocks begins at: it is the driver's, or wrong.
+Answer Server::no_block_at(const void* address, const char* call) noexcept {
+  if (place_of(address).kind == Place::Kind::foreign) return std::nullopt;
+  RunCounts::get().not_served(call, "no block begins there", 0);
+  return hip_invalid_value;
+}
+
 Answer Server::free(void* address) noexcept {
   if (address == nullptr) return std::nullopt;
   std::unique_lock lock{mutex_};
   const auto found = live_.find(number_of(address));
   if (found == live_.end()) {
     lock.unlock();
-    if (place_of(address).kind == Place::Kind::foreign) return std::nullopt;
-    RunCounts::get().not_served("hipFree", "no block begins there", 0);
-    return hip_invalid_value;
+    return no_block_at(address, "hipFree");
   }
   if (found->second.on->made_in.is_of_parent()) return hip_not_initialized;
   LiveNode node = live_.extract(found);
@@ -301,9 +306,7 @@ Answer Server::free_async(void* address, void* stream) noexcept {
   const auto found = live_.find(number_of(address));
   if (found == live_.end()) {
     lock.unlock();
-    if (place_of(address).kind == Place::Kind::foreign) return std::nullopt;
-    RunCounts::get().not_served("hipFreeAsync", "no block begins there", 0);
-    return hip_invalid_value;
+    return no_block_at(address, "hipFreeAsync");
   }
   if (found->second.on->made_in.is_of_parent()) return hip_not_initialized;
   return answered([&]() -> Answer {

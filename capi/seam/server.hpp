@@ -91,6 +91,7 @@ class Server {
   [[nodiscard]] bool is_too_large(const char* call, std::size_t bytes) noexcept;
   [[nodiscard]] OnDevice* device(int number);
   [[nodiscard]] int device_of(void* stream);
+  [[nodiscard]] Answer no_block_at(const void* address, const char* call) noexcept;
   Answer give(void** address, std::size_t bytes, OnDevice& on, Live live);
   using LiveNode = std::map<std::uint64_t, Live>::node_type;
   [[nodiscard]] HipError settle_and_free(LiveNode node) noexcept;

@@ -9,7 +9,6 @@
 
 #include <fmt/core.h>
 
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <stdexcept>
@@ -20,6 +19,7 @@
 #include "commands.hpp"
 #include "emit_llama.hpp"
 #include "fitting.hpp"
+#include "json_of.hpp"
 #include "output.hpp"
 #include "plan_shares.hpp"
 #include "planning.hpp"
@@ -30,8 +30,6 @@ using Json = nlohmann::ordered_json;
 using allot::load::Plan;
 using allot::load::PlannedDevice;
 using allot::load::Purpose;
-
-constexpr std::uint64_t unknown = std::numeric_limits<std::uint64_t>::max();
 
 /// The context that was asked for or found, and the one that the model was made for.
 struct Context {
@@ -52,7 +50,7 @@ struct Extras {
 /// unknown.
 std::optional<std::uint64_t> deficit_of(const MemoryOptions& options, const Plan& plan,
                                         const PlannedDevice& device) {
-  if (device.free_bytes == unknown) return std::nullopt;
+  if (device.free_bytes == unknown_bytes) return std::nullopt;
   return allot::load::deficit_of(plan.bytes_on(device.name), device.free_bytes,
                                  ChosenMargin{options.margin});
 }
@@ -74,11 +72,6 @@ Verdict verdict_of(const MemoryOptions& options, const Plan& plan,
   }
   if (short_of != 0) return {false, short_of};
   return is_known ? Verdict{true, 0} : Verdict{};
-}
-
-template <class Value>
-Json json_of(const std::optional<Value>& value) {
-  return value ? Json(*value) : Json(nullptr);
 }
 
 /// What was taken where the file does not say, in sentences.
@@ -141,7 +134,7 @@ void print_json(const MemoryOptions& options, const Plan& plan, const Context& c
   const ChosenMargin margin{options.margin};
   for (const PlannedDevice& device : devices) {
     const std::uint64_t planned = plan.bytes_on(device.name);
-    const bool is_known = device.free_bytes != unknown;
+    const bool is_known = device.free_bytes != unknown_bytes;
     list.push_back({{"device", device.name},
                     {"planned", planned},
                     {"margin", margin(planned)},
@@ -189,7 +182,7 @@ void print_device(const MemoryOptions& options, const Plan& plan, const PlannedD
   if (bytes[2] != 0) row("scratch", bytes[2], "");
   row("padding", padding, "");
   row("to reserve", planned, "");
-  if (device.free_bytes == unknown) return;
+  if (device.free_bytes == unknown_bytes) return;
   const std::uint64_t kept = ChosenMargin{options.margin}(planned);
   row("to keep free", kept, "--margin " + options.margin);
   row("free", device.free_bytes, least_source(device));
@@ -266,7 +259,7 @@ Plan make_plan_anyway(const MemoryOptions& options, const allot::gguf::File& fil
     return make_plan(options, file, planned);
   } catch (const allot::InsufficientMemory&) {
     for (PlannedDevice& device : planned.devices) {
-      device.free_bytes = unknown;
+      device.free_bytes = unknown_bytes;
       device.usable_bytes.reset();
     }
     return make_plan(options, file, planned);

@@ -9,7 +9,6 @@
 #include <fmt/core.h>
 
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "fitting.hpp"
+#include "json_of.hpp"
 #include "output.hpp"
 #include "planning.hpp"
 
@@ -27,8 +27,6 @@ using Json = nlohmann::ordered_json;
 using allot::load::Plan;
 using allot::load::PlannedDevice;
 using allot::load::Purpose;
-
-constexpr std::uint64_t not_known = std::numeric_limits<std::uint64_t>::max();
 
 /// Returns the bytes of a plan's tensors that other ranks have too.
 std::uint64_t repeated_bytes(const Plan& plan) {
@@ -44,7 +42,7 @@ std::optional<std::uint64_t> short_of(const MemoryOptions& options, const Plan& 
   const ChosenMargin margin{options.margin};
   std::uint64_t missing = 0;
   for (const PlannedDevice& device : devices) {
-    if (device.free_bytes == not_known) return std::nullopt;
+    if (device.free_bytes == unknown_bytes) return std::nullopt;
     missing += allot::load::deficit_of(plan.bytes_on(device.name), device.free_bytes, margin);
   }
   return missing;
@@ -71,11 +69,6 @@ std::map<std::uint32_t, Undivided> undivided_of(const std::vector<Plan>& plans) 
   return found;
 }
 
-template <class Value>
-Json or_null(const std::optional<Value>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
-
 void print_json(const MemoryOptions& options, const std::vector<Plan>& plans,
                 const std::vector<PlannedDevice>& devices,
                 const std::optional<std::string>& no_cache) {
@@ -99,7 +92,7 @@ void print_json(const MemoryOptions& options, const std::vector<Plan>& plans,
                  {"extents", plan.steps.size()},
                  {"arenas", arenas_json(plan)}};
     rank["fits"] = own ? Json(*own == 0) : Json(nullptr);
-    rank["short_of"] = or_null(own);
+    rank["short_of"] = json_of(own);
     ranks.push_back(std::move(rank));
   }
   Json undivided = Json::array();
