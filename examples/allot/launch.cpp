@@ -59,7 +59,9 @@ void require_place_for(const std::string& path, bool may_replace) {
 void launch(const Launch& launch, const char* name) {
   std::error_code ignored;
   if (!launch.library.empty() && !fs::is_regular_file(launch.library, ignored))
-    throw std::runtime_error{printable(launch.library) + ": there is no such library"};
+    throw std::runtime_error{printable(launch.library) +
+                             ": the library was not found; check --library, or leave it out to use "
+                             "that beside the tool"};
   std::string preload = launch.library.empty() ? find_library(name) : absolute(launch.library);
   if (preload.find_first_of(": ") != std::string::npos) {
     throw std::runtime_error{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Reads logs of requests to a language model. The format is told from the contents.
+/// Reads logs of requests to a language model. The contents say which format it is.
 ///
 /// | format                           | begins with                                                 |
 /// |----------------------------------|-------------------------------------------------------------|

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Reads allocation traces, whoever recorded them. The format is told from the contents.
+/// Reads allocation traces, whoever recorded them. The contents say which format it is.
 ///
 /// | format                   | begins with                                                      |
 /// |--------------------------|------------------------------------------------------------------|
