@@ -281,3 +281,28 @@ TEST_CASE("what fails on one rank before a load fails on all") {
         "rank " + std::to_string(last_rank()) + " failed, so nothing was loaded: no such file");
   CHECK(load::on_every_rank(MPI_COMM_WORLD, [] { return 5; }) == 5);
 }
+
+TEST_CASE("a file or a device that fails on one rank alone is an error on all") {
+  const SharedModel shared;
+  fs::path path = shared.path;
+  if (rank_of_world() == last_rank()) {
+    path += ".cut";
+    fs::copy_file(shared.path, path);
+  }
+  const gguf::File file{path};
+  if (rank_of_world() == last_rank()) fs::resize_file(path, 10);
+  HostDevice host;
+  const std::string name = "rank " + std::to_string(last_rank()) + " failed";
+  CHECK(thrown<load::DistributedError>([&] {
+          static_cast<void>(load::load_distributed(MPI_COMM_WORLD, file, shared.plans, host));
+        }).find(name) == 0);
+  hipsim::reset();
+  HipDevice<> gpu;
+  if (rank_of_world() == last_rank()) hipsim::fail_always("hipMemGetInfo", hipErrorUnknown);
+  CHECK(thrown<load::DistributedError>([&] {
+          load::check_distributed(MPI_COMM_WORLD, shared.file, shared.plans, gpu);
+        }).find(name) == 0);
+  hipsim::reset();
+  std::error_code ignored;
+  if (rank_of_world() == last_rank()) fs::remove(path, ignored);
+}

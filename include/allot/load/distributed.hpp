@@ -83,32 +83,6 @@ struct DistributedModel {
 
 namespace detail {
 
-/// Throws: `std::invalid_argument`, the same on every rank, unless all ranks mean the same: as many
-/// shares as ranks, one version of allot, one file, one set of plans.
-template <class Plans>
-void require_agreement(const Ranks& ranks, const gguf::File& file, const Plans& plans) {
-  const auto count = static_cast<std::uint64_t>(ranks.size());
-  const std::array<std::uint64_t, 4> own{plans.size(), ALLOT_VERSION, fingerprint_of(file),
-                                         fingerprint_of(plans)};
-  const auto all = ranks.gather(own);
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    if (all[rank][0] == count) continue;
-    throw std::invalid_argument{
-        "rank " + std::to_string(rank) + " has plans for " + std::to_string(all[rank][0]) +
-        " ranks, but " + std::to_string(count) + " run; start as many as PlanOptions::shares has"};
-  }
-  constexpr const char* differs[] = {"", "another version of allot than rank 0",
-                                     "another file than rank 0",
-                                     "other plans than rank 0, so other options"};
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    for (std::size_t i = 1; i < own.size(); ++i) {
-      if (all[rank][i] == all[0][i]) continue;
-      throw std::invalid_argument{"rank " + std::to_string(rank) + " has " + differs[i] +
-                                  "; start all ranks alike"};
-    }
-  }
-}
-
 /// Throws: `DistributedError` on every rank if one has failed, or `Cancelled`.
 /// \param failure  what was thrown here
 template <class = void>
@@ -136,6 +110,50 @@ void throw_together(const Ranks& ranks, const std::vector<Outcome>& outcomes,
       } catch (...) {
         std::throw_with_nested(error);
       }
+    }
+  }
+}
+
+/// Calls a function, as the other ranks do. Returns what it returns; throws on all if it throws on one.
+template <class Function>
+auto together(const Ranks& ranks, Function&& function) {
+  std::optional<decltype(function())> result;
+  std::exception_ptr failure;
+  auto outcome = Outcome::done;
+  try {
+    result.emplace(function());
+  } catch (...) {
+    failure = std::current_exception();
+    outcome = Outcome::failed;
+  }
+  throw_together(ranks, ranks.gather(outcome), failure, {0, 0});
+  return std::move(*result);
+}
+
+/// Throws: `std::invalid_argument`, the same on every rank, unless all ranks mean the same: as many
+/// shares as ranks, one version of allot, one file, one set of plans; `DistributedError` if a rank cannot read its file.
+template <class Plans>
+void require_agreement(const Ranks& ranks, const gguf::File& file, const Plans& plans) {
+  const auto count = static_cast<std::uint64_t>(ranks.size());
+  const auto own = together(ranks, [&] {
+    return std::array<std::uint64_t, 4>{plans.size(), ALLOT_VERSION, fingerprint_of(file),
+                                        fingerprint_of(plans)};
+  });
+  const auto all = ranks.gather(own);
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (all[rank][0] == count) continue;
+    throw std::invalid_argument{
+        "rank " + std::to_string(rank) + " has plans for " + std::to_string(all[rank][0]) +
+        " ranks, but " + std::to_string(count) + " run; start as many as PlanOptions::shares has"};
+  }
+  constexpr const char* differs[] = {"", "another version of allot than rank 0",
+                                     "another file than rank 0",
+                                     "other plans than rank 0, so other options"};
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    for (std::size_t i = 1; i < own.size(); ++i) {
+      if (all[rank][i] == all[0][i]) continue;
+      throw std::invalid_argument{"rank " + std::to_string(rank) + " has " + differs[i] +
+                                  "; start all ranks alike"};
     }
   }
 }
@@ -176,18 +194,7 @@ void check_needs(const std::vector<Need>& needs, const std::vector<std::string>&
 /// Throws: `DistributedError`, with the function's own exception nested where it was thrown.
 template <class Function>
 auto on_every_rank(MPI_Comm comm, Function&& function) {
-  const detail::Ranks ranks{comm};
-  std::optional<decltype(function())> result;
-  std::exception_ptr failure;
-  auto outcome = detail::Outcome::done;
-  try {
-    result.emplace(function());
-  } catch (...) {
-    failure = std::current_exception();
-    outcome = detail::Outcome::failed;
-  }
-  detail::throw_together(ranks, ranks.gather(outcome), failure, {0, 0});
-  return std::move(*result);
+  return detail::together(detail::Ranks{comm}, function);
 }
 
 /// Refuses plans of which one does not fit its rank's device now, margin included: on every rank
@@ -196,13 +203,14 @@ auto on_every_rank(MPI_Comm comm, Function&& function) {
 /// \param plans   of all ranks, as `make_shares` makes them
 /// \param device  this rank's
 /// Throws: `InsufficientMemory` with the ranks concerned; `std::invalid_argument` if the ranks do not
-/// all have these plans for this file; `std::runtime_error` if MPI fails.
+/// all have these plans for this file; `DistributedError` if a rank cannot read its file or ask its
+/// device; `std::runtime_error` if MPI fails.
 template <Device DeviceType, Margin MarginType = UsualMargin>
 void check_distributed(MPI_Comm comm, const gguf::File& file, const std::vector<Plan>& plans,
                        const DeviceType& device, const MarginType& margin = {}) {
   const detail::Ranks ranks{comm};
   detail::require_agreement(ranks, file, plans);
-  const PlannedDevice planned = planned_device(device);
+  const auto planned = detail::together(ranks, [&] { return planned_device(device); });
   const Plan& own = plans[static_cast<std::size_t>(ranks.rank())];
   const detail::Need need{own.total_bytes(), planned.free_bytes, ranks.node()};
   detail::check_needs(ranks.gather(need), ranks.gather_text(planned.name), margin);
