@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/layout_file.hpp"
 #include "support/models.hpp"
 #include "support/sanitizers.hpp"
 #include "support/test_data.hpp"
@@ -126,67 +127,6 @@ std::vector<double> some_vector(std::uint64_t elements) {
   for (std::size_t i = 0; i < vector.size(); ++i)
     vector[i] = std::sin(static_cast<double>(i) + 1.0);
   return vector;
-}
-
-/// Heads of a layout of data/layouts, which has none of its own.
-struct Layout {
-  const char* name;
-  std::uint32_t layers;
-  std::uint32_t heads;
-  std::uint32_t kv_heads;
-  std::uint32_t key_length;
-  std::uint32_t value_length;
-};
-
-template <class T>
-void put(std::string& bytes, T number) {
-  bytes.append(reinterpret_cast<const char*>(&number), sizeof number);
-}
-void put_key(std::string& bytes, const std::string& key, std::uint32_t value) {
-  put(bytes, std::uint64_t{key.size()});
-  bytes += key;
-  put(bytes, std::uint32_t{4});  // a number of 32 bits
-  put(bytes, value);
-}
-
-/// Writes a layout as a sparse file, with the keys that say how many heads there are.
-fs::path layout_with_heads(const fs::path& data, const Layout& layout, const fs::path& folder) {
-  const std::string command = "python3 '" + (data / ".." / "tools" / "mk_sparse_gguf.py").string() +
-                              "' '" +
-                              (data / "layouts" / (std::string{layout.name} + ".csv")).string() +
-                              "' '" + (folder / "m.gguf").string() + "' >/dev/null";
-  REQUIRE(std::system(command.c_str()) == 0);
-  const bool is_split = !fs::exists(folder / "m.gguf");
-  const fs::path path = folder / (is_split ? "m-00001-of-00009.gguf" : "m.gguf");
-  std::uint64_t data_offset = 0;
-  {
-    const gguf::File file{path};
-    data_offset = file.shards().front().data_offset();
-  }
-  std::string head(data_offset, '\0');
-  std::ifstream{path, std::ios::binary}.read(head.data(),
-                                             static_cast<std::streamsize>(head.size()));
-  std::string keys;
-  const std::pair<const char*, std::uint32_t> numbers[] = {
-      {"block_count", layout.layers},
-      {"attention.head_count", layout.heads},
-      {"attention.head_count_kv", layout.kv_heads},
-      {"attention.key_length", layout.key_length},
-      {"attention.value_length", layout.value_length}};
-  for (const auto& [key, value] : numbers) put_key(keys, std::string{"llama."} + key, value);
-  // One more, so that all of them together are a multiple of the alignment.
-  const std::string last = "test.";
-  put_key(keys, last + std::string((64 - (keys.size() + last.size() + 16) % 32) % 32, 'x'), 0);
-  std::uint64_t count = 0;
-  std::memcpy(&count, head.data() + 16, sizeof count);
-  count += std::size(numbers) + 1;
-  std::memcpy(head.data() + 16, &count, sizeof count);
-  head.insert(24, keys);
-  const auto size = fs::file_size(path) + keys.size();
-  std::ofstream{path, std::ios::binary}.write(head.data(),
-                                              static_cast<std::streamsize>(head.size()));
-  fs::resize_file(path, size);
-  return path;
 }
 
 /// A model of one layer with every kind of tensor that is divided, 4 heads of 8, 2 of them kept, 8
@@ -447,7 +387,7 @@ TEST_CASE("real layouts are divided by 1 to 16, or the error says by what they c
   if (!data) return;
   // Heads: config.json of each model's publisher; R1's keys have 128 + 64 elements.
   const struct {
-    Layout layout;
+    test::Layout layout;
     std::string allowed;
     std::string moved;
   } known[] = {
@@ -463,7 +403,7 @@ TEST_CASE("real layouts are divided by 1 to 16, or the error says by what they c
     const std::string name = layout.name;
     INFO(name);
     const test::TemporaryFolder folder;
-    const gguf::File file{layout_with_heads(*data, layout, folder.path())};
+    const gguf::File file{test::write_layout(*data, layout, folder.path())};
     for (const bool moves : {false, true}) {
       std::string found;
       for (std::uint32_t parts = 1; parts <= 16; ++parts) {
