@@ -107,6 +107,13 @@ allot_status allot_arena_usage(allot_arena* arena, allot_usage* usage) {
   });
 }
 
+allot_status allot_arena_dump(allot_arena* arena, char** json) {
+  return guarded([&] {
+    require(json, "the pointer to the text is null; give one");
+    *json = copy_of(object_of(arenas(), arena)->dump());
+  });
+}
+
 void* allot_malloc(allot_arena* arena, uint64_t bytes, uint64_t alignment) {
   void* address = nullptr;
   const allot_status status = guarded([&] {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace allot::capi {
 
@@ -31,6 +32,8 @@ class AnyArena {
   [[nodiscard]] virtual std::optional<Block> block_at(const void* address) = 0;
   [[nodiscard]] virtual std::optional<Block> block_at_offset(std::uint64_t offset) = 0;
   [[nodiscard]] virtual Usage usage() = 0;
+  /// Returns it as JSON.
+  [[nodiscard]] virtual std::string dump() = 0;
 };
 
 /// Throws: as `Arena`'s constructor; `Failure` for a strategy, memory or alignment that there is not.

@@ -7,6 +7,10 @@
 #include <allot/gguf/progress.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 
+#if defined(ALLOT_C_HIP)
+#include <allot/hip/error.hpp>
+#endif
+
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -50,6 +54,10 @@ allot_status status_of_exception() noexcept {
     return keep(ALLOT_CANCELLED, error.what());
   } catch (const std::system_error& error) {
     return keep(ALLOT_SYSTEM_ERROR, error.what());
+#if defined(ALLOT_C_HIP)
+  } catch (const hip::Error& error) {
+    return keep(ALLOT_SYSTEM_ERROR, error.what());
+#endif
   } catch (const std::invalid_argument& error) {
     return keep(ALLOT_INVALID_ARGUMENT, error.what());
   } catch (const std::length_error& error) {

@@ -5,6 +5,11 @@
 
 #include <allot.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -33,6 +38,24 @@ template <class Function>
 /// Throws: `Failure` if a pointer that must point to something is null.
 inline void require(const void* pointer, const char* text) {
   if (pointer == nullptr) throw Failure{ALLOT_INVALID_ARGUMENT, text};
+}
+
+/// Throws: `Failure` if words that later versions may use are not zero.
+template <std::size_t count>
+void require_zeros(const std::uint64_t (&reserved)[count]) {
+  for (const std::uint64_t word : reserved) {
+    if (word != 0)
+      throw Failure{ALLOT_INVALID_ARGUMENT,
+                    "the options' reserved words are not zero; start from all zeros"};
+  }
+}
+
+/// Returns a copy that `allot_string_free` frees. Throws: `std::bad_alloc`.
+[[nodiscard]] inline char* copy_of(const std::string& text) {
+  char* const copy = static_cast<char*>(std::malloc(text.size() + 1));
+  if (copy == nullptr) throw std::bad_alloc{};
+  std::memcpy(copy, text.c_str(), text.size() + 1);
+  return copy;
 }
 
 /// Returns what a handle stands for. Throws: `Failure`.

@@ -4,6 +4,7 @@
 #include <allot/arena.hpp>
 #include <allot/memory/host_memory.hpp>
 #include <allot/observer/address_index.hpp>
+#include <allot/report/dump.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/first_fit.hpp>
@@ -11,9 +12,13 @@
 #include <allot/strategy/linear.hpp>
 #include <allot/synchronization/locked.hpp>
 
-#include <variant>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "arenas.hpp"
+#include "devices.hpp"
 #include "guarded.hpp"
 
 namespace allot::capi {
@@ -29,10 +34,15 @@ class ChosenMemory {
    public:
     Region() noexcept = default;
     explicit Region(HostMemory::Region host) noexcept : host_{std::move(host)} {}
+    explicit Region(std::unique_ptr<AnyRegion> hip) noexcept : hip_{std::move(hip)} {}
 
     /// Null: the arena hands out offsets.
-    [[nodiscard]] void* address() const noexcept { return host_ ? host_->address() : nullptr; }
+    [[nodiscard]] void* address() const noexcept {
+      if (hip_) return hip_->address();
+      return host_ ? host_->address() : nullptr;
+    }
     [[nodiscard]] std::uint64_t alignment() const noexcept {
+      if (hip_) return hip_->alignment();
       return host_ ? host_->alignment() : OffsetsOnly::Region::alignment();
     }
     void mark_used(std::uint64_t offset, std::uint64_t size) noexcept {
@@ -44,28 +54,40 @@ class ChosenMemory {
 
    private:
     std::optional<HostMemory::Region> host_;
+    std::unique_ptr<AnyRegion> hip_;
   };
 
-  explicit ChosenMemory(allot_memory kind) : kind_{kind} {
-    if (kind != ALLOT_OFFSETS && kind != ALLOT_HOST)
-      throw Failure{ALLOT_INVALID_ARGUMENT,
-                    "the memory is not one of allot_memory; use ALLOT_OFFSETS or ALLOT_HOST"};
+  explicit ChosenMemory(const allot_arena_options& options)
+      : kind_{options.memory}, device_{options.device} {
+    if (kind_ > ALLOT_HIP_MANAGED)
+      throw Failure{
+          ALLOT_INVALID_ARGUMENT,
+          "the memory is not one of allot_memory; use ALLOT_OFFSETS to ALLOT_HIP_MANAGED"};
+    if (device_ > (kind_ >= ALLOT_HIP ? last_device : 0))
+      throw Failure{
+          ALLOT_INVALID_ARGUMENT,
+          "the device is not 0, the host has no others, nor has HIP that many; leave it 0"};
   }
 
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) const {
+    if (kind_ >= ALLOT_HIP)
+      return Region{take_hip_memory(kind_, static_cast<int>(device_), bytes, alignment)};
     return kind_ == ALLOT_HOST ? Region{HostMemory{}.acquire(bytes, alignment)} : Region{};
   }
 
  private:
+  static constexpr std::uint64_t last_device = std::numeric_limits<int>::max();
+
   allot_memory kind_;
+  std::uint64_t device_;
 };
 static_assert(Addressable<ChosenMemory> && TracksUse<ChosenMemory>);
 
 template <Strategy StrategyType, std::uint64_t unit>
 class ArenaOver final : public AnyArena {
  public:
-  ArenaOver(std::uint64_t capacity, allot_memory memory)
-      : arena_{capacity, ChosenMemory{memory}, AddressIndex{}} {}
+  ArenaOver(std::uint64_t capacity, const allot_arena_options& options)
+      : arena_{capacity, ChosenMemory{options}, AddressIndex{}} {}
 
   Block allocate(std::uint64_t bytes, std::uint64_t alignment) override {
     return arena_.allocate(bytes, alignment == 0 ? unit : alignment);
@@ -93,13 +115,15 @@ class ArenaOver final : public AnyArena {
     return arena_.block_at_offset(offset);
   }
   Usage usage() override { return arena_.usage(); }
+  std::string dump() override { return report::dump(arena_); }
 
  private:
   void require_addresses() const {
     if (arena_.base_address() == nullptr) {
-      throw Failure{ALLOT_UNSUPPORTED,
-                    "an arena of offsets has no addresses; make it with ALLOT_HOST, or add the "
-                    "block's offset to your own memory's address"};
+      throw Failure{
+          ALLOT_UNSUPPORTED,
+          "an arena of offsets has no addresses; make it with ALLOT_HOST or ALLOT_HIP, or "
+          "add the block's offset to your own memory's address"};
     }
   }
 
@@ -110,14 +134,14 @@ template <Strategy StrategyType>
 std::shared_ptr<AnyArena> make(std::uint64_t capacity, const allot_arena_options& options) {
   switch (options.alignment) {
     case 16:
-      return std::make_shared<ArenaOver<StrategyType, 16>>(capacity, options.memory);
+      return std::make_shared<ArenaOver<StrategyType, 16>>(capacity, options);
     case 0:
     case 256:
-      return std::make_shared<ArenaOver<StrategyType, 256>>(capacity, options.memory);
+      return std::make_shared<ArenaOver<StrategyType, 256>>(capacity, options);
     case 4096:
-      return std::make_shared<ArenaOver<StrategyType, 4096>>(capacity, options.memory);
+      return std::make_shared<ArenaOver<StrategyType, 4096>>(capacity, options);
     case 65536:
-      return std::make_shared<ArenaOver<StrategyType, 65536>>(capacity, options.memory);
+      return std::make_shared<ArenaOver<StrategyType, 65536>>(capacity, options);
     default:
       throw Failure{
           ALLOT_INVALID_ARGUMENT,
@@ -129,11 +153,7 @@ std::shared_ptr<AnyArena> make(std::uint64_t capacity, const allot_arena_options
 }  // namespace
 
 std::shared_ptr<AnyArena> make_arena(std::uint64_t capacity, const allot_arena_options& options) {
-  for (const std::uint64_t word : options.reserved) {
-    if (word != 0)
-      throw Failure{ALLOT_INVALID_ARGUMENT,
-                    "the options' reserved words are not zero; start from all zeros"};
-  }
+  require_zeros(options.reserved);
   switch (options.strategy) {
     case ALLOT_BEST_FIT:
       return make<WideBestFit>(capacity, options);

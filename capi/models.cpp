@@ -1,23 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include <allot.h>
 
-#include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/check.hpp>
-#include <allot/load/load.hpp>
 #include <allot/load/plan/make_plan.hpp>
 
-#include <cstdlib>
-#include <cstring>
+#include <cstdint>
 #include <memory>
-#include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "devices.hpp"
 #include "guarded.hpp"
 #include "handles.hpp"
 
@@ -39,16 +36,12 @@ struct OpenFile {
   std::vector<std::string> types;
 };
 
-using HostModel =
-    decltype(load::load(std::declval<const gguf::File&>(), std::declval<const load::Plan&>(),
-                        std::declval<HostDevice&>()));
-
 Handles<allot_gguf, OpenFile>& files() {
   static auto& all = *new Handles<allot_gguf, OpenFile>;
   return all;
 }
-Handles<allot_model, HostModel>& models() {
-  static auto& all = *new Handles<allot_model, HostModel>;
+Handles<allot_model, AnyModel>& models() {
+  static auto& all = *new Handles<allot_model, AnyModel>;
   return all;
 }
 
@@ -94,12 +87,45 @@ std::optional<double> float_of(const gguf::Value& value) {
   }
 }
 
-/// Throws: `std::bad_alloc`.
-char* copy_of(const std::string& text) {
-  char* const copy = static_cast<char*>(std::malloc(text.size() + 1));
-  if (copy == nullptr) throw std::bad_alloc{};
-  std::memcpy(copy, text.c_str(), text.size() + 1);
-  return copy;
+std::optional<std::int64_t> int_of(const gguf::Value& value) {
+  std::optional<std::int64_t> result;
+  gguf::with_number_type(value.type(), [&]<class Type>(Type) {
+    if constexpr (std::is_integral_v<Type> && !std::is_same_v<Type, bool>) {
+      const Type number = value.as<Type>();
+      if (std::in_range<std::int64_t>(number)) result = static_cast<std::int64_t>(number);
+    }
+  });
+  return result;
+}
+
+/// Returns an element of an array as a `Result`; throws `Failure` for what that cannot hold exactly.
+template <class Result>
+Result element_of(const allot_gguf* file, const char* key, std::uint64_t index) {
+  return value_of(file, key, [&](const gguf::Value& value) -> std::optional<Result> {
+    if (value.type() != gguf::ValueType::array) return std::nullopt;
+    const gguf::Array array = value.array();
+    if (index >= array.size())
+      throw Failure{ALLOT_NOT_FOUND, "the array " + std::string{key} + " has no element " +
+                                         std::to_string(index) + "; it has " +
+                                         std::to_string(array.size()) + ", numbered from 0"};
+    if constexpr (std::is_same_v<Result, std::string_view>) {
+      if (array.element_type() != gguf::ValueType::string) return std::nullopt;
+      return array.strings()[index];
+    } else {
+      std::optional<Result> result;
+      gguf::with_number_type(array.element_type(), [&]<class Type>(Type) {
+        const Type number = array.values<Type>()[index];
+        if constexpr (std::is_same_v<Type, bool> || std::is_same_v<Result, bool>) {
+          if constexpr (std::is_same_v<Type, Result>) result = number;
+        } else if constexpr (std::is_floating_point_v<Type>) {
+          if constexpr (std::is_floating_point_v<Result>) result = number;
+        } else if constexpr (std::is_integral_v<Result>) {
+          if (std::in_range<Result>(number)) result = static_cast<Result>(number);
+        }
+      });
+      return result;
+    }
+  });
 }
 
 std::string json_of(const OpenFile& open, const load::Plan& plan) {
@@ -177,6 +203,13 @@ allot_status allot_gguf_uint(allot_gguf* file, const char* key, uint64_t* value)
   });
 }
 
+allot_status allot_gguf_int(allot_gguf* file, const char* key, int64_t* value) {
+  return guarded([&] {
+    require(value, "the pointer to the value is null; give one");
+    *value = value_of(file, key, int_of);
+  });
+}
+
 allot_status allot_gguf_float(allot_gguf* file, const char* key, double* value) {
   return guarded([&] {
     require(value, "the pointer to the value is null; give one");
@@ -209,6 +242,88 @@ allot_status allot_gguf_string(allot_gguf* file, const char* key, const char** t
   });
 }
 
+allot_status allot_gguf_value_count(allot_gguf* file, uint64_t* count) {
+  return guarded([&] {
+    require(count, "the pointer to the count is null; give one");
+    *count = object_of(files(), file)->file.metadata().size();
+  });
+}
+
+allot_status allot_gguf_key(allot_gguf* file, uint64_t index, const char** key, uint64_t* bytes) {
+  return guarded([&] {
+    require(key, "the pointer to the key is null; give one");
+    require(bytes, "the pointer to the number of bytes is null; give one");
+    const auto open = object_of(files(), file);
+    const auto& values = open->file.metadata();
+    if (index >= values.size())
+      throw Failure{ALLOT_NOT_FOUND, "no value has the index " + std::to_string(index) +
+                                         "; the file has " + std::to_string(values.size()) +
+                                         " values, numbered from 0"};
+    const std::string_view name = values.begin()[static_cast<std::ptrdiff_t>(index)].key();
+    *key = name.data();
+    *bytes = name.size();
+  });
+}
+
+allot_status allot_gguf_array_size(allot_gguf* file, const char* key, uint64_t* size) {
+  return guarded([&] {
+    require(size, "the pointer to the size is null; give one");
+    *size = value_of(file, key, [](const allot::gguf::Value& v) -> std::optional<std::uint64_t> {
+      if (v.type() != allot::gguf::ValueType::array) return std::nullopt;
+      return v.array().size();
+    });
+  });
+}
+
+allot_status allot_gguf_array_uint(allot_gguf* file, const char* key, uint64_t index,
+                                   uint64_t* value) {
+  return guarded([&] {
+    require(value, "the pointer to the value is null; give one");
+    *value = element_of<std::uint64_t>(file, key, index);
+  });
+}
+
+allot_status allot_gguf_array_int(allot_gguf* file, const char* key, uint64_t index,
+                                  int64_t* value) {
+  return guarded([&] {
+    require(value, "the pointer to the value is null; give one");
+    *value = element_of<std::int64_t>(file, key, index);
+  });
+}
+
+allot_status allot_gguf_array_float(allot_gguf* file, const char* key, uint64_t index,
+                                    double* value) {
+  return guarded([&] {
+    require(value, "the pointer to the value is null; give one");
+    *value = element_of<double>(file, key, index);
+  });
+}
+
+allot_status allot_gguf_array_bool(allot_gguf* file, const char* key, uint64_t index, int* value) {
+  return guarded([&] {
+    require(value, "the pointer to the value is null; give one");
+    *value = element_of<bool>(file, key, index) ? 1 : 0;
+  });
+}
+
+allot_status allot_gguf_array_string(allot_gguf* file, const char* key, uint64_t index,
+                                     const char** text, uint64_t* bytes) {
+  return guarded([&] {
+    require(text, "the pointer to the text is null; give one");
+    require(bytes, "the pointer to the number of bytes is null; give one");
+    const auto found = element_of<std::string_view>(file, key, index);
+    *text = found.data();
+    *bytes = found.size();
+  });
+}
+
+allot_status allot_gguf_check(allot_gguf* file, const char* device) {
+  return guarded([&] {
+    const auto open = object_of(files(), file);
+    device_of(device)->check(allot::load::make_plan(open->file));
+  });
+}
+
 allot_status allot_gguf_plan(allot_gguf* file, char** json) {
   return guarded([&] {
     require(json, "the pointer to the text is null; give one");
@@ -220,19 +335,12 @@ allot_status allot_gguf_plan(allot_gguf* file, char** json) {
 allot_status allot_model_load(allot_gguf* file, const char* device, allot_progress progress,
                               void* user, allot_model** model) {
   return guarded([&] {
-    require(device, "the device's name is null; give \"host\"");
     require(model, "the pointer to the model is null; give one");
     const auto open = object_of(files(), file);
-    if (std::string_view{device} != "host")
-      throw Failure{ALLOT_UNSUPPORTED, "the C interface loads onto \"host\", not onto \"" +
-                                           std::string{device} + "\""};
-    allot::HostDevice host;
+    const auto on = device_of(device);
     const allot::load::Plan plan = allot::load::make_plan(open->file);
-    allot::load::check(plan, host);
-    *model = models().add(std::make_shared<HostModel>(
-        allot::load::load(open->file, plan, host, [&](const allot::Progress& at) {
-          return progress == nullptr || progress(at.done, at.total, user) == 0;
-        })));
+    on->check(plan);
+    *model = models().add(on->load(open->file, plan, progress, user));
   });
 }
 
@@ -244,12 +352,12 @@ allot_status allot_model_tensor(allot_model* model, const char* name, void** add
     require(name, "the name is null; give one");
     require(address, "the pointer to the address is null; give one");
     require(bytes, "the pointer to the number of bytes is null; give one");
-    const auto* const tensor = object_of(models(), model)->find(name);
-    if (tensor == nullptr)
+    const auto tensor = object_of(models(), model)->find(name);
+    if (!tensor)
       throw Failure{ALLOT_NOT_FOUND, "the model has no tensor " + std::string{name} +
                                          "; allot_gguf_tensor lists what it has"};
-    *address = tensor->address();
-    *bytes = tensor->bytes();
+    *address = tensor->address;
+    *bytes = tensor->bytes;
   });
 }
 

@@ -14,7 +14,8 @@ mod c {
         pub strategy: c_int,
         pub memory: c_int,
         pub alignment: u64,
-        pub reserved: [u64; 4],
+        pub device: u64,
+        pub reserved: [u64; 3],
     }
     #[repr(C)]
     #[derive(Clone, Copy, Default)]
@@ -38,6 +39,23 @@ mod c {
         pub peak_used: u64,
     }
     #[repr(C)]
+    #[derive(Default)]
+    pub struct PoolStats {
+        pub hits: u64,
+        pub misses: u64,
+        pub waits: u64,
+        pub frees: u64,
+        pub requested: u64,
+        pub in_use: u64,
+        pub cached: u64,
+        pub capacity: u64,
+        pub in_use_buffers: u64,
+        pub cached_buffers: u64,
+        pub chunks: u64,
+        pub peak_in_use: u64,
+        pub peak_held: u64,
+    }
+    #[repr(C)]
     pub struct Tensor {
         pub name: *const c_char,
         pub kind: *const c_char,
@@ -58,6 +76,16 @@ mod c {
         pub fn allot_arena_free(arena: *mut c_void, block: *const Block) -> c_int;
         pub fn allot_arena_address(arena: *mut c_void, block: *const Block, address: *mut *mut c_void) -> c_int;
         pub fn allot_arena_usage(arena: *mut c_void, usage: *mut Usage) -> c_int;
+        pub fn allot_stream_create(device: *const c_char, stream: *mut *mut c_void) -> c_int;
+        pub fn allot_stream_synchronize(stream: *mut c_void) -> c_int;
+        pub fn allot_stream_destroy(stream: *mut c_void);
+        pub fn allot_pool_create(device: *const c_char, capacity: u64, options: *const c_void,
+                                 pool: *mut *mut c_void) -> c_int;
+        pub fn allot_pool_destroy(pool: *mut c_void);
+        pub fn allot_pool_acquire(pool: *mut c_void, bytes: u64, stream: *mut c_void, address: *mut *mut c_void,
+                                  size: *mut u64) -> c_int;
+        pub fn allot_pool_release(pool: *mut c_void, address: *mut c_void, stream: *mut c_void) -> c_int;
+        pub fn allot_pool_usage(pool: *mut c_void, stats: *mut PoolStats) -> c_int;
         pub fn allot_gguf_open(path: *const c_char, file: *mut *mut c_void) -> c_int;
         pub fn allot_gguf_close(file: *mut c_void);
         pub fn allot_gguf_tensor_count(file: *mut c_void, count: *mut u64) -> c_int;
@@ -103,7 +131,7 @@ unsafe impl Sync for Arena {}
 
 impl Arena {
     pub fn new(capacity: u64) -> Result<Arena> {
-        let options = c::Options { strategy: 0, memory: 1, alignment: 0, reserved: [0; 4] };
+        let options = c::Options { strategy: 0, memory: 1, alignment: 0, device: 0, reserved: [0; 3] };
         let mut arena = ptr::null_mut();
         check(unsafe { c::allot_arena_create(capacity, &options, &mut arena) })?;
         Ok(Arena(arena))
@@ -156,6 +184,99 @@ impl std::ops::DerefMut for Bytes<'_> {
 impl Drop for Bytes<'_> {
     fn drop(&mut self) {
         unsafe { c::allot_arena_free(self.arena.0, &self.block) };
+    }
+}
+
+/// Work in order on one device: "host", "hip:0".
+pub struct Stream(*mut c_void);
+
+unsafe impl Send for Stream {}
+unsafe impl Sync for Stream {}
+
+impl Stream {
+    pub fn new(device: &str) -> Result<Stream> {
+        let mut stream = ptr::null_mut();
+        check(unsafe { c::allot_stream_create(c_text(device)?.as_ptr(), &mut stream) })?;
+        Ok(Stream(stream))
+    }
+
+    /// Waits for all its work.
+    pub fn synchronize(&self) -> Result<()> {
+        check(unsafe { c::allot_stream_synchronize(self.0) })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        unsafe { c::allot_stream_destroy(self.0) }
+    }
+}
+
+/// Working buffers of one device, used again and again. Threads may share it.
+pub struct Pool {
+    pool: *mut c_void,
+    is_host: bool,
+}
+
+unsafe impl Send for Pool {}
+unsafe impl Sync for Pool {}
+
+pub struct PoolStats {
+    pub hits: u64,
+    pub misses: u64,
+    pub in_use: u64,
+}
+
+impl Pool {
+    pub fn new(device: &str, capacity: u64) -> Result<Pool> {
+        let mut pool = ptr::null_mut();
+        check(unsafe { c::allot_pool_create(c_text(device)?.as_ptr(), capacity, ptr::null(), &mut pool) })?;
+        Ok(Pool { pool, is_host: device == "host" })
+    }
+
+    /// A buffer for work on that stream; released, in its order, when it is dropped.
+    pub fn acquire(&self, bytes: usize, stream: &Stream) -> Result<Buffer<'_>> {
+        let mut address = ptr::null_mut();
+        check(unsafe { c::allot_pool_acquire(self.pool, bytes as u64, stream.0, &mut address, ptr::null_mut()) })?;
+        Ok(Buffer { pool: self, address: address as *mut u8, count: bytes })
+    }
+
+    pub fn stats(&self) -> Result<PoolStats> {
+        let mut stats = c::PoolStats::default();
+        check(unsafe { c::allot_pool_usage(self.pool, &mut stats) })?;
+        Ok(PoolStats { hits: stats.hits, misses: stats.misses, in_use: stats.in_use })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        unsafe { c::allot_pool_destroy(self.pool) }
+    }
+}
+
+/// A buffer of a pool, which it cannot outlive.
+pub struct Buffer<'pool> {
+    pool: &'pool Pool,
+    address: *mut u8,
+    count: usize,
+}
+
+impl Buffer<'_> {
+    /// The address, for kernels and copies.
+    pub fn address(&self) -> *mut u8 {
+        self.address
+    }
+
+    /// The bytes, as the one before left them; none where they are a GPU's.
+    pub fn bytes(&mut self) -> Option<&mut [u8]> {
+        let is_host = self.pool.is_host;
+        is_host.then(|| unsafe { std::slice::from_raw_parts_mut(self.address, self.count) })
+    }
+}
+
+impl Drop for Buffer<'_> {
+    fn drop(&mut self) {
+        unsafe { c::allot_pool_release(self.pool.pool, self.address as *mut c_void, ptr::null_mut()) };
     }
 }
 

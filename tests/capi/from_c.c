@@ -49,6 +49,24 @@ const char *allot_test_from_c(const char *model_path) {
   allot_arena_destroy(arena);
   HOLDS(allot_arena_usage(arena, &usage) == ALLOT_INVALID_HANDLE);
 
+  allot_stream *stream = NULL;
+  allot_pool *pool = NULL;
+  allot_pool_options pool_options = {0};
+  pool_options.max_cached = 4096;
+  HOLDS(allot_stream_create("host", &stream) == ALLOT_OK);
+  HOLDS(allot_pool_create("host", 1 << 20, &pool_options, &pool) == ALLOT_OK);
+  for (int step = 0; step < 3; ++step) {
+    HOLDS(allot_pool_acquire(pool, 1000, stream, &address, NULL) == ALLOT_OK);
+    memset(address, step, 1000);
+    HOLDS(allot_pool_release(pool, address, stream) == ALLOT_OK);
+  }
+  HOLDS(allot_pool_release(pool, address, NULL) == ALLOT_INVALID_BLOCK);
+  allot_pool_stats stats;
+  HOLDS(allot_pool_usage(pool, &stats) == ALLOT_OK);
+  HOLDS(stats.misses == 1 && stats.hits == 2 && stats.cached == 1024);
+  allot_pool_destroy(pool);
+  allot_stream_destroy(stream);
+
   allot_gguf *file = NULL;
   HOLDS(allot_gguf_open(model_path, &file) == ALLOT_OK);
   uint64_t count = 0;

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "support/models.hpp"
@@ -93,6 +94,10 @@ TEST_CASE("values have their types, and what is missing is said") {
   CHECK(flag == 1);
   std::uint64_t count = 7;
   CHECK(allot_gguf_uint(file.handle, "c", &count) == ALLOT_WRONG_TYPE);
+  std::int64_t negative = 0;
+  CHECK(allot_gguf_int(file.handle, "c", &negative) == ALLOT_OK);
+  CHECK(negative == -1);
+  CHECK(allot_gguf_int(file.handle, "b", &negative) == ALLOT_WRONG_TYPE);
   CHECK(allot_gguf_uint(file.handle, "a", &count) == ALLOT_WRONG_TYPE);
   CHECK(allot_gguf_bool(file.handle, "a", &flag) == ALLOT_WRONG_TYPE);
   CHECK(allot_gguf_float(file.handle, "b", &number) == ALLOT_WRONG_TYPE);
@@ -105,6 +110,59 @@ TEST_CASE("values have their types, and what is missing is said") {
   allot_tensor_info tensor{};
   CHECK(allot_gguf_tensor(file.handle, 0, &tensor) == ALLOT_NOT_FOUND);
   CHECK(allot_gguf_find_tensor(file.handle, "t", &tensor) == ALLOT_NOT_FOUND);
+}
+
+TEST_CASE("keys are listed, and the elements of arrays have their types") {
+  const allot::test::TemporaryFolder folder;
+  const auto path = folder.path() / "m.gguf";
+  gguf::Writer writer;
+  writer.add_array<std::uint32_t>("counts", std::vector<std::uint32_t>{3, 4});
+  writer.add_array<std::int64_t>("signed", std::vector<std::int64_t>{-5});
+  writer.add_array<float>("floats", std::vector<float>{1.5F, 2.5F});
+  writer.add_array<std::string_view>("texts", std::vector<std::string_view>{"one", "", "three"});
+  writer.write(path);
+  const CFile file{path};
+  std::uint64_t count = 0;
+  REQUIRE(allot_gguf_value_count(file.handle, &count) == ALLOT_OK);
+  std::string keys;
+  const char* text = nullptr;
+  std::uint64_t bytes = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    REQUIRE(allot_gguf_key(file.handle, i, &text, &bytes) == ALLOT_OK);
+    keys += std::string(text, bytes) + " ";
+  }
+  CHECK(keys.find("counts signed floats texts ") != std::string::npos);
+  CHECK(allot_gguf_key(file.handle, count, &text, &bytes) == ALLOT_NOT_FOUND);
+
+  std::uint64_t number = 0;
+  std::int64_t signed_number = 0;
+  double real = 0;
+  int flag = 0;
+  CHECK(allot_gguf_array_size(file.handle, "counts", &number) == ALLOT_OK);
+  CHECK(number == 2);
+  CHECK(allot_gguf_array_uint(file.handle, "counts", 1, &number) == ALLOT_OK);
+  CHECK(number == 4);
+  CHECK(allot_gguf_array_int(file.handle, "counts", 0, &signed_number) == ALLOT_OK);
+  CHECK(signed_number == 3);
+  CHECK(allot_gguf_array_int(file.handle, "signed", 0, &signed_number) == ALLOT_OK);
+  CHECK(signed_number == -5);
+  CHECK(allot_gguf_array_float(file.handle, "floats", 1, &real) == ALLOT_OK);
+  CHECK(real == 2.5);
+  REQUIRE(allot_gguf_array_string(file.handle, "texts", 2, &text, &bytes) == ALLOT_OK);
+  CHECK(std::string(text, bytes) == "three");
+
+  CHECK(allot_gguf_array_uint(file.handle, "signed", 0, &number) == ALLOT_WRONG_TYPE);
+  CHECK(allot_gguf_array_uint(file.handle, "floats", 0, &number) == ALLOT_WRONG_TYPE);
+  CHECK(allot_gguf_array_float(file.handle, "counts", 0, &real) == ALLOT_WRONG_TYPE);
+  CHECK(allot_gguf_array_bool(file.handle, "counts", 0, &flag) == ALLOT_WRONG_TYPE);
+  CHECK(allot_gguf_array_string(file.handle, "counts", 0, &text, &bytes) == ALLOT_WRONG_TYPE);
+  CHECK(allot_gguf_uint(file.handle, "counts", &number) == ALLOT_WRONG_TYPE);
+  CHECK(allot_gguf_array_uint(file.handle, "counts", 2, &number) == ALLOT_NOT_FOUND);
+  CHECK(std::string{allot_last_error()}.find("the array counts has no element 2; it has 2") == 0);
+  CHECK(allot_gguf_array_size(file.handle, "none", &number) == ALLOT_NOT_FOUND);
+  CHECK(allot_gguf_array_size(file.handle, "counts", nullptr) == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_gguf_array_size(nullptr, "counts", &number) == ALLOT_INVALID_HANDLE);
+  CHECK(number == 4);
 }
 
 TEST_CASE("files that are missing, damaged or none are errors that name them") {
@@ -161,7 +219,11 @@ TEST_CASE("a load is cancelled by its progress function, and other devices are r
   CHECK(allot_model_load(
             file.handle, "host", [](std::uint64_t, std::uint64_t, void*) { return 1; }, nullptr,
             &model) == ALLOT_CANCELLED);
-  CHECK(allot_model_load(file.handle, "hip:0", nullptr, nullptr, &model) == ALLOT_UNSUPPORTED);
+  CHECK(allot_model_load(file.handle, "disk", nullptr, nullptr, &model) == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_model_load(file.handle, nullptr, nullptr, nullptr, &model) == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_gguf_check(file.handle, "host") == ALLOT_OK);
+  CHECK(allot_gguf_check(file.handle, "disk") == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_gguf_check(nullptr, "host") == ALLOT_INVALID_HANDLE);
   CHECK(allot_model_load(nullptr, "host", nullptr, nullptr, &model) == ALLOT_INVALID_HANDLE);
   CHECK(model == nullptr);
 }

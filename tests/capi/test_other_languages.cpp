@@ -22,6 +22,15 @@ using allot::test::run_shell;
 const std::string library = ALLOT_C_LIBRARY;
 const fs::path root = ALLOT_SOURCE_ROOT;
 
+// For programs: the library, and in place of HIP's own the simulated one.
+const std::string with_libraries =
+    "LD_LIBRARY_PATH=" + fs::path{library}.parent_path().string() + ":" ALLOT_HIPSIM_FOLDER;
+#if defined(ALLOT_C_HIP)
+constexpr const char* devices[] = {"host", "hip:0"};
+#else
+constexpr const char* devices[] = {"host"};
+#endif
+
 std::set<std::string> names_in(const std::string& text, const std::regex& form) {
   std::set<std::string> names;
   for (std::sregex_iterator at{text.begin(), text.end(), form}, end; at != end; ++at)
@@ -43,15 +52,39 @@ TEST_CASE("the library exports what the header declares, with its version, and n
   CHECK(all.size() == exported.size());
 }
 
-TEST_CASE("a Python program uses it through ctypes") {
+TEST_CASE("the C programs of the page run, on the host and on a GPU") {
   const allot::test::TemporaryFolder folder;
-  const auto path = allot::test::write_llama(folder.path() / "m.gguf");
-  const auto outcome = run_shell("python3 " + (root / "tests/capi/use_allot.py").string() + " " +
-                                 library + " " + path.string());
-  CHECK_MESSAGE(outcome.status == 0, (outcome.out + outcome.error));
+  const auto model = allot::test::write_llama(folder.path() / "m.gguf");
+  const std::string page = (root / "docs/integrating.md").string();
+  REQUIRE(run_shell((root / "tests/pages/write_files").string() + " " + page + " " +
+                    folder.path().string())
+              .status == 0);
+  for (const char* const name : {"arena", "pool"}) {
+    const std::string program = (folder.path() / name).string();
+    const auto built = run_shell("cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I" +
+                                 (root / "include").string() + " -o " + program + " " + program +
+                                 ".c " + library + " -Wl,--allow-shlib-undefined");
+    REQUIRE_MESSAGE(built.status == 0, (built.out + built.error));
+    for (const std::string device : devices) {
+      const auto outcome =
+          run_shell(with_libraries + " " + program + " " + model.string() + " " + device);
+      CHECK_MESSAGE(outcome.status == 0, outcome.error);
+    }
+  }
 }
 
-TEST_CASE("a Rust program uses it: an arena, a model's weights by name") {
+TEST_CASE("a Python program uses it through ctypes, on the host and on a GPU") {
+  const allot::test::TemporaryFolder folder;
+  const auto path = allot::test::write_llama(folder.path() / "m.gguf");
+  for (const std::string device : devices) {
+    const auto outcome =
+        run_shell(with_libraries + " python3 " + (root / "tests/capi/use_allot.py").string() + " " +
+                  library + " " + path.string() + " " + device);
+    CHECK_MESSAGE(outcome.status == 0, (outcome.out + outcome.error));
+  }
+}
+
+TEST_CASE("a Rust program uses it: an arena, a model's weights by name, a pool") {
   if (run_shell("rustc --version").status != 0) {
     std::puts("skipped: the Rust example: there is no rustc");
     return;
@@ -63,11 +96,14 @@ TEST_CASE("a Rust program uses it: an arena, a model's weights by name") {
       run_shell("rustc --edition 2021 -D warnings -L " + fs::path{library}.parent_path().string() +
                 " -o " + program + " " + (root / "examples/rust/main.rs").string());
   REQUIRE_MESSAGE(built.status == 0, (built.out + built.error));
-  const std::string run =
-      "LD_LIBRARY_PATH=" + fs::path{library}.parent_path().string() + " " + program + " ";
-  const auto outcome = run_shell(run + path.string());
-  CHECK_MESSAGE(outcome.status == 0, outcome.error);
-  CHECK(outcome.out.find("0 B in use, all of it given back") != std::string::npos);
+  const std::string run = with_libraries + " " + program + " ";
+  for (const std::string device : devices) {
+    const auto outcome = run_shell(run + path.string() + " " + device);
+    CHECK_MESSAGE(outcome.status == 0, outcome.error);
+    CHECK(outcome.out.find("0 B in use, all of it given back") != std::string::npos);
+    CHECK(outcome.out.find("pool on " + device + ": 2 buffers made, 198 reused, 0 B in use") !=
+          std::string::npos);
+  }
   const auto missing = run_shell(run + "missing.gguf");
   CHECK(missing.status == 1);
   CHECK(missing.error.find("missing.gguf") != std::string::npos);

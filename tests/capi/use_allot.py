@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""use_allot.py LIBRARY MODEL: an arena and a model's tensors through ctypes. Status 0 if all holds."""
+"""use_allot.py LIBRARY MODEL DEVICE: an arena, a pool and a model's tensors through ctypes. Status 0 if all holds."""
 
 import ctypes
 import json
@@ -45,6 +45,23 @@ def main():
         assert "free each block once" in str(error)
     allot.allot_arena_destroy(arena)
 
+    device = sys.argv[3].encode()
+    stream, pool, buffer, before = c_void_p(), c_void_p(), c_void_p(), c_void_p()
+    call("allot_stream_create", device, byref(stream))
+    call("allot_pool_create", device, c_uint64(1 << 20), None, byref(pool))
+    for _ in range(2):
+        before.value = buffer.value
+        call("allot_pool_acquire", pool, c_uint64(1000), stream, byref(buffer), None)
+        call("allot_pool_release", pool, buffer, None)
+    assert buffer.value == before.value
+    try:
+        call("allot_pool_release", pool, buffer, None)
+        raise AssertionError("a buffer was released twice")
+    except AllotError as error:
+        assert "no live block starts at" in str(error)
+    allot.allot_pool_destroy(pool)
+    allot.allot_stream_destroy(stream)
+
     file, model = c_void_p(), c_void_p()
     call("allot_gguf_open", sys.argv[2].encode(), byref(file))
     text = c_void_p()
@@ -53,7 +70,8 @@ def main():
     allot.allot_string_free(text)
     calls = []
     progress = ctypes.CFUNCTYPE(c_int, c_uint64, c_uint64, c_void_p)(lambda done, total, _: calls.append(done) or 0)
-    call("allot_model_load", file, b"host", progress, None, byref(model))
+    call("allot_gguf_check", file, device)
+    call("allot_model_load", file, device, progress, None, byref(model))
     count = c_uint64()
     call("allot_gguf_tensor_count", file, byref(count))
     assert plan["tensors"] == count.value and calls
@@ -62,7 +80,8 @@ def main():
         call("allot_gguf_tensor", file, c_uint64(index), byref(tensor))
         call("allot_model_tensor", model, tensor.name, byref(address), byref(size))
         assert size.value == tensor.bytes
-        ctypes.cast(address, POINTER(c_char))[0]
+        if device == b"host":
+            ctypes.cast(address, POINTER(c_char))[0]
     allot.allot_model_free(model)
     allot.allot_gguf_close(file)
 
