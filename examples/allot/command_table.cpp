@@ -65,7 +65,7 @@ const std::vector<Command>& commands() {
        "  allot replay requests.jsonl --blocks 10000           hits of prefixes\n"
        "  allot replay azure.csv --model model.gguf --capacity 8GiB\n",
        setup(add_replay_options, replay)},
-      {"map", "Draw a trace, an arena or a plan as a page for a browser",
+      {"map", "Draw a trace, memory or a plan as a page for a browser",
        "  allot map snapshot.pickle --out snapshot.html\n"
        "  allot map model.gguf --context 8192 --out plan.html  what a model takes\n"
        "  allot map arena.json --out arena.html                what report::dump wrote\n",

@@ -141,6 +141,29 @@ Picture picture_of_trace(const MapOptions& options) {
   return picture;
 }
 
+/// An arena, or one of a pool's, a cache's or a model's.
+void add_lane(Picture& picture, const nlohmann::json& dumped, const std::string& title,
+              Numbers& kinds, Numbers& names) {
+  Picture::Lane lane{title, 0, {}};
+  for (const auto& block : dumped.at("blocks")) {
+    const auto offset = block.at("offset").get<std::uint64_t>();
+    const auto size = block.at("size").get<std::uint64_t>();
+    if (offset > (std::uint64_t{1} << 60) || size > (std::uint64_t{1} << 60))
+      throw std::length_error{"a block lies beyond 2^60 bytes"};
+    lane.bytes = std::max(lane.bytes, offset + size);
+    const bool is_used = block.at("used").get<bool>();
+    const std::string state = block.value("state", is_used ? "used" : "free");
+    if (state == "free") continue;
+    const std::string kind = is_used ? block.value("type", state) : state;
+    const std::string name = block.value("name", "");
+    const bool has_room = picture.names.size() < most_names;
+    const std::uint32_t number = name.empty() || !has_room ? 0 : names.of(name);
+    lane.blocks.push_back({offset, size, kinds.of(kind), number});
+  }
+  if (lane.bytes == 0) throw std::length_error{"no blocks in it"};
+  picture.lanes.push_back(std::move(lane));
+}
+
 Picture picture_of_dump(const MapOptions& options) {
   const auto fail = [&](const std::string& what) {
     throw std::runtime_error{printable(options.file) + ": " + what};
@@ -149,32 +172,36 @@ Picture picture_of_dump(const MapOptions& options) {
   Picture picture;
   try {
     if (json.at("version") != 1) fail("a dump of another version than 1");
-    const auto& usage = json.at("usage");
-    picture.kind = "arena";
+    picture.kind = json.at("allot").get<std::string>();
     picture.title = json.at("name").get<std::string>();
     if (picture.title.empty()) picture.title = options.file;
     for (const auto& [key, label, is_bytes] :
          {std::tuple{"capacity", "capacity", true}, std::tuple{"used", "used", true},
-          std::tuple{"requested", "of these requested", true}, std::tuple{"free", "free", true},
-          std::tuple{"largest_free", "largest free block", true},
+          std::tuple{"requested", "of these requested", true},
+          std::tuple{"cached", "kept for reuse", true},
+          std::tuple{"held", "held by slices, copies or other code", true},
+          std::tuple{"free", "free", true}, std::tuple{"largest_free", "largest free block", true},
           std::tuple{"free_blocks", "free blocks", false},
           std::tuple{"live_blocks", "live blocks", false},
-          std::tuple{"peak_used", "most used at any time", true}})
-      picture.figures.push_back({key, label, usage.at(key).get<std::uint64_t>(), is_bytes});
-    picture.kinds = {"used", "free"};
-    Picture::Lane lane{"arena", 0, {}};
-    for (const auto& block : json.at("blocks")) {
-      const auto offset = block.at("offset").get<std::uint64_t>();
-      const auto size = block.at("size").get<std::uint64_t>();
-      if (offset > (std::uint64_t{1} << 60) || size > (std::uint64_t{1} << 60))
-        fail("a block lies beyond 2^60 bytes");
-      lane.bytes = std::max(lane.bytes, offset + size);
-      if (block.at("used").get<bool>()) lane.blocks.push_back({offset, size, 0});
+          std::tuple{"peak_used", "most used at any time", true}}) {
+      const auto figure = json.at("usage").find(key);
+      if (figure != json.at("usage").end())
+        picture.figures.push_back({key, label, figure->get<std::uint64_t>(), is_bytes});
     }
-    if (lane.bytes == 0) fail("no blocks in it");
-    picture.lanes.push_back(std::move(lane));
+    Numbers kinds{picture.kinds};
+    Numbers names{picture.names};
+    if (json.contains("blocks")) add_lane(picture, json, "arena", kinds, names);
+    for (const auto& arena : json.value("arenas", nlohmann::json::array())) {
+      const std::string device = arena.value("device", "");
+      add_lane(picture, arena,
+               arena.at("name").get<std::string>() + (device.empty() ? "" : " on " + device), kinds,
+               names);
+    }
+    if (picture.lanes.empty()) fail("no memory in it");
   } catch (const nlohmann::json::exception& error) {
     fail(std::string{"not a dump of report::dump: "} + printable(error.what()));
+  } catch (const std::length_error& error) {
+    fail(error.what());
   }
   leave_out_small(picture, most_blocks);
   return picture;
@@ -324,7 +351,7 @@ Picture picture_of(const MapOptions& options) {
   if (begin.starts_with("GGUF")) return picture_of_plan(options);
   if (begin.starts_with('{') && begin.find("\"General\"") != std::string::npos)
     return picture_of_vma(options);
-  if (begin.starts_with("{\"allot\":\"arena\"")) return picture_of_dump(options);
+  if (begin.starts_with("{\"allot\":")) return picture_of_dump(options);
   return picture_of_trace(options);
 }
 

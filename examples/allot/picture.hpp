@@ -5,7 +5,7 @@
 /// | made from | lanes | time |
 /// |---|---|---|
 /// | a trace | one arena | the events |
-/// | an arena's dump | one arena | none |
+/// | a dump of an arena, a pool, a cache or a model | its arenas | none |
 /// | a dump of VulkanMemoryAllocator | its blocks of memory | none |
 /// | a plan | every arena of every device | none |
 #pragma once
@@ -45,7 +45,7 @@ struct Picture {
     double fragmentation;
   };
 
-  std::string kind;  // trace, arena, vma, plan
+  std::string kind;  // trace, vma, plan, or what a dump is of
   std::string title;
   std::vector<Figure> figures;
   std::vector<std::string> kinds;      // of blocks, for the legend

@@ -3,11 +3,20 @@
 /// Checks JSON by the part of JSON Schema that docs/schema/ uses, and refuses a schema that uses more.
 #pragma once
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 
 namespace allot::test {
+
+/// Reads a schema of docs/schema/.
+inline nlohmann::json read_schema(const std::string& name) {
+  return nlohmann::json::parse(
+      std::ifstream{std::filesystem::path{ALLOT_SOURCE_ROOT} / "docs/schema" / name});
+}
 
 inline bool has_type(const nlohmann::json& json, const std::string& type) {
   if (type == "object") return json.is_object();
@@ -42,6 +51,19 @@ inline std::string schema_error(const nlohmann::json& schema, const nlohmann::js
       for (const auto& property : value.items())
         if (error.empty() && json.contains(property.key()))
           error = schema_error(property.value(), json[property.key()], inner(property.key()));
+    } else if (name == "additionalProperties") {
+      for (const auto& member : json.items())
+        if (error.empty() && !schema.value("properties", nlohmann::json{}).contains(member.key()))
+          error = schema_error(value, member.value(), inner(member.key()));
+    } else if (name == "enum") {
+      if (std::find(value.begin(), value.end(), json) == value.end())
+        return path + " is none of " + value.dump();
+    } else if (name == "$ref") {
+      const auto target = value.get<std::string>();
+      const std::size_t hash = target.find('#');
+      const nlohmann::json file = read_schema(target.substr(0, hash));
+      error =
+          schema_error(file.at(nlohmann::json::json_pointer{target.substr(hash + 1)}), json, path);
     } else if (name == "items") {
       for (std::size_t i = 0; i < json.size() && error.empty(); ++i)
         error = schema_error(value, json[i], inner(std::to_string(i)));

@@ -14,8 +14,6 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <stdexcept>
@@ -31,8 +29,7 @@ using namespace allot;
 using Json = nlohmann::json;
 
 const Json& schema() {
-  static const Json read = Json::parse(
-      std::ifstream{std::filesystem::path{ALLOT_SOURCE_ROOT} / "docs/schema/arena.json"});
+  static const Json read = test::read_schema("arena.json");
   return read;
 }
 

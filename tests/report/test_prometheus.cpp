@@ -21,6 +21,8 @@ TEST_CASE("Prometheus' text has each metric's type once, and a sample for each o
   metrics.add("pool", pool);
   metrics.add("named", NamedBuffersStats{});
   metrics.add("kv", KvCacheStats{});
+  metrics.add("tenant", KvKeyStats{});
+  metrics.add("workspace", WorkspaceStats{});
   const std::string text = metrics.text();
   CHECK(text.find("# HELP allot_arena_used_bytes Bytes in live blocks, as granted.\n"
                   "# TYPE allot_arena_used_bytes gauge\n"
@@ -37,6 +39,6 @@ TEST_CASE("Prometheus' text has each metric's type once, and a sample for each o
     CHECK_MESSAGE(std::regex_match(line, line_form), line);
     if (line.starts_with("# TYPE")) ++types[line];
   }
-  CHECK(types.size() == 8 + 13 + 12 + 14);
+  CHECK(types.size() == 8 + 13 + 12 + 14 + 6 + 7);
   for (const auto& each : types) CHECK_MESSAGE(each.second == 1, each.first);
 }

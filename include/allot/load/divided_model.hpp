@@ -12,6 +12,7 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/callback.hpp>
 #include <allot/device/device.hpp>
 #include <allot/load/detail/take.hpp>
 #include <allot/load/load_options.hpp>
@@ -44,6 +45,9 @@ class DividedArena {
   [[nodiscard]] const std::string& device() const noexcept { return device_; }
   /// Returns a consistent snapshot.
   [[nodiscard]] virtual Usage usage() const = 0;
+  /// Calls `visitor(offset, size, used)`, in bytes, for every block in the order of offsets.
+  virtual void for_each(
+      const Callback<void(std::uint64_t, std::uint64_t, bool)>& visitor) const = 0;
   /// Gives the pages of its free blocks back to the system, if its memory can.
   virtual void return_free_pages() const = 0;
 

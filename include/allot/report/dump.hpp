@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `dump`: an arena as JSON, by the schema docs/schema/arena.json.
+/// `dump`: memory as JSON, by the schemas in docs/schema/: an arena, a `BufferPool`, `NamedBuffers`, a
+/// `Workspace`, a `KvCache` or a loaded model. Includes none of these.
 #pragma once
 
 #include <allot/core/block.hpp>
 #include <allot/report/detail/block_map.hpp>
+#include <allot/report/detail/dump_parts.hpp>
 #include <allot/report/detail/json_text.hpp>
+#include <allot/report/detail/memory_view.hpp>
+#include <allot/report/detail/views.hpp>
 
 #include <cstdint>
 #include <string>
@@ -20,21 +24,39 @@ namespace allot::report {
 /// Throws: `std::bad_alloc`.
 template <Reportable ArenaType>
 [[nodiscard]] std::string dump(const ArenaType& arena, std::string_view name = {}) {
-  const Usage usage = arena.usage();
   detail::JsonText json;
-  json.begin('{').member("allot", std::string_view{"arena"}).member("version", std::uint64_t{1});
-  json.member("name", name).key("usage").begin('{');
-  json.member("capacity", usage.capacity).member("used", usage.used);
-  json.member("requested", usage.requested).member("padding", usage.padding);
-  json.member("free", usage.free).member("largest_free", usage.largest_free);
-  json.member("free_blocks", usage.free_blocks).member("live_blocks", usage.live_blocks);
-  json.member("peak_used", usage.peak_used).member("fragmentation", usage.fragmentation());
+  detail::begin_dump(json, "arena", name);
+  json.key("usage").begin('{');
+  detail::put_usage(json, arena.usage());
   json.end('}').key("blocks").begin('[');
   for (const detail::MappedBlock& block : detail::blocks_of(arena)) {
     json.begin('{').member("offset", block.offset).member("size", block.size);
     json.member("used", block.is_used).end('}');
   }
   return json.end(']').end('}').take();
+}
+
+/// The same of a pool, named buffers, a workspace, a cache or a model: `allot`, `version`, `name`,
+/// `usage`, `stats`, and `arenas`, each with its `blocks`; of some kinds also a list of their own. Takes
+/// the object's mutex or guard several times. Complexity: O(n log n) in the blocks; of a model linear
+/// in its arenas times its tensors.
+/// Throws: `std::bad_alloc`.
+template <detail::Viewable Type>
+[[nodiscard]] std::string dump(const Type& memory, std::string_view name = {}) {
+  const detail::MemoryView view = detail::view_of(memory);
+  const detail::ViewedUsage usage = view.usage();
+  detail::JsonText json;
+  detail::begin_dump(json, view.kind, name);
+  json.key("usage").begin('{');
+  detail::put_usage(json, usage);
+  json.member("cached", usage.cached).member("held", usage.held).end('}');
+  json.key("stats").begin('{');
+  for (const auto& figure : view.figures) json.member(figure.key, figure.number);
+  json.end('}').key("arenas").begin('[');
+  for (const detail::ViewedArena& arena : view.arenas) detail::put_arena(json, arena);
+  json.end(']');
+  detail::put_list(json, memory);
+  return json.end('}').take();
 }
 
 }  // namespace allot::report

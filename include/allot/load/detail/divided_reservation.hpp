@@ -42,6 +42,9 @@ class FilledArenaOf final : public FilledArena {
       : FilledArena{std::move(device)}, arena_{std::move(arena)} {}
 
   [[nodiscard]] Usage usage() const override { return arena_.usage(); }
+  void for_each(const Callback<void(std::uint64_t, std::uint64_t, bool)>& visitor) const override {
+    arena_.for_each(visitor);
+  }
   void return_free_pages() const override {
     if constexpr (ReturnsPages<typename SharedArena::memory_type>) allot::return_free_pages(arena_);
   }

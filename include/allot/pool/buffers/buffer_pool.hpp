@@ -128,6 +128,14 @@ class BufferPool {
   /// Complexity: linear in the classes and chunks.
   [[nodiscard]] PoolStats stats() const { return state_->stats(); }
 
+  /// Calls `visitor(const PoolBlock&)` for each block of the pool's memory, free ones too, under the
+  /// pool's mutex; in no order. The visitor must not call the pool, acquire or return a buffer.
+  /// Complexity: linear. Throws: what the visitor throws.
+  template <class Visitor>
+  void for_each(Visitor&& visitor) const {
+    state_->for_each(std::forward<Visitor>(visitor));
+  }
+
   /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const { return state_->validate(); }
 

@@ -58,11 +58,11 @@ class PoolBase {
 template <Device DeviceType>
 struct PoolEntry : EntryLink<OfClass>, EntryLink<OfAge> {
   PoolClass<DeviceType>* size_class = nullptr;
-  PoolChunk* chunk = nullptr;
+  PoolChunk* chunk = nullptr;  // null: it has no block
   Block block{};
   std::byte* address = nullptr;
   std::uint64_t capacity = 0;
-  std::uint64_t requested = 0;
+  std::uint64_t requested = 0;  // 0: it is not in use
 
   // Where it is returned, or was.
   std::uint32_t lane = 0;

@@ -95,6 +95,19 @@ struct PoolStats {
   }
 };
 
+/// Which block of a pool's memory it is, for `BufferPool::for_each`.
+struct PoolBlock {
+  /// What a block is for.
+  enum class State : std::uint8_t { free, in_use, cached };
+
+  std::size_t chunk;        ///< which of the pool's allocations from the system, from 0
+  std::uint64_t offset;     ///< bytes from its start
+  std::uint64_t size;       ///< bytes
+  std::uint64_t requested;  ///< bytes; 0 unless it is in use
+  std::uint32_t stream;     ///< the pool's number of its last stream; 0: none
+  State state;              ///< in use, cached, or in no buffer
+};
+
 /// A miss, although misses are errors. Nothing but the count has changed.
 class PoolMiss : public std::runtime_error {
  public:

@@ -44,6 +44,17 @@ struct KvCacheStats {
   }
 };
 
+/// A block, for `KvCache::for_each`.
+struct KvBlock {
+  /// What a block is for.
+  enum class State : std::uint8_t { free, in_use, cached };
+
+  std::uint32_t number;      ///< of the block, from 0
+  std::uint32_t references;  ///< of sequences, and one if it is kept for prefixes
+  std::uint32_t filled;      ///< tokens written
+  State state;               ///< in use by sequences, kept for prefixes only, or free
+};
+
 /// The outcome of one step of compaction.
 struct Compaction {
   std::uint64_t moved;       ///< blocks that were copied

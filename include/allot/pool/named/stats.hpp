@@ -42,6 +42,15 @@ struct BufferStats {
   }
 };
 
+/// A buffer and where it lies, for `NamedBuffers::for_each`. In bytes.
+struct PlacedBuffer {
+  std::string_view name;  ///< of the buffer; valid during the call
+  std::string_view type;  ///< of its contents
+  std::uint64_t offset;   ///< from the start of the arena
+  std::uint64_t size;     ///< of its block
+  std::uint64_t bytes;    ///< of its capacity
+};
+
 /// In bytes and counts. `total_bytes <= peak_bytes <= limit_bytes`, always.
 struct NamedBuffersStats {
   std::uint64_t total_bytes;        ///< of all capacities, and external ones

@@ -17,6 +17,7 @@
 #include <allot/device/device.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/workspace/detail/scratch_stack.hpp>
+#include <allot/pool/workspace/workspace_options.hpp>
 #include <allot/slice.hpp>
 #include <allot/stream/shared_stream.hpp>
 #include <allot/stream/stream_timeline.hpp>
@@ -30,16 +31,6 @@
 #include <vector>
 
 namespace allot {
-
-/// The end of a workspace that a scope takes its memory from. The two ends are separate stacks.
-enum class End { lower, upper };
-
-/// How much a workspace takes, and when.
-struct WorkspaceOptions {
-  std::uint64_t initial_bytes = 0;  ///< taken by the constructor; 0: with the first allocation
-  std::uint64_t minimum_bytes = 2 * MiB;  ///< the least to take from the device at a time
-  std::uint64_t limit_bytes = OutOfMemory::unlimited;  ///< the most that `capacity()` may be
-};
 
 /// Grow-only scratch memory of a device, for the work of one stream.
 ///
@@ -183,6 +174,24 @@ class Workspace {
   /// Counts how often addresses may have changed: while it stays the same, the same allocations in
   /// the same order have the same addresses, and work captured with them may be run again.
   [[nodiscard]] std::uint64_t grown() const noexcept { return state_->grown; }
+
+  /// Returns all of these figures. Complexity: linear in the pieces.
+  [[nodiscard]] WorkspaceStats stats() const noexcept {
+    const Stack& stack = state_->stack;
+    return {.capacity = capacity(),
+            .used = used(),
+            .high_water = high_water(),
+            .retired = retired_bytes(),
+            .pieces = stack.pieces(),
+            .scopes = stack.depth(false) + stack.depth(true),
+            .grown = grown()};
+  }
+  /// Calls `visitor(piece, offset, size, used)` for each block of each piece of its memory, free ones
+  /// too, by pieces and offsets in bytes. Complexity: linear. Throws: what the visitor throws.
+  template <class Visitor>
+  void for_each(Visitor&& visitor) const {
+    state_->stack.for_each(std::forward<Visitor>(visitor));
+  }
 
  private:
   using Piece = typename Stack::Piece;

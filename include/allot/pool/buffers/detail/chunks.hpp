@@ -27,6 +27,7 @@ namespace allot::detail {
 struct PoolChunk {
   std::uint64_t in_use = 0;     // buffers
   std::uint64_t evictable = 0;  // cached buffers, while idle chunks are looked for
+  std::size_t number = 0;       // from 0, while blocks are visited
 };
 
 /// Guarded by the pool's mutex, which `grow` leaves while it takes memory from the system: that may

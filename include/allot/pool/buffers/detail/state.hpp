@@ -87,7 +87,7 @@ class PoolState final : public PoolBase<DeviceType> {
     entry.idle_since = ticks_;
     --Cached::class_of(entry).stats.in_use;
     --Supply::chunk_of(entry).in_use;
-    account_.give_back(entry.capacity, entry.requested);
+    account_.give_back(entry.capacity, std::exchange(entry.requested, 0));
     cached_.add(entry);
     if (is_closed_) [[unlikely]]
       return delete_if_last(lock);
@@ -187,6 +187,12 @@ class PoolState final : public PoolBase<DeviceType> {
     all.chunks = supply_.chunks().count();
     all.classes = cached_.class_stats();
     return all;
+  }
+
+  template <class Visitor>
+  void for_each(Visitor&& visitor) const {
+    const std::lock_guard lock{mutex()};
+    supply_.for_each(std::forward<Visitor>(visitor));
   }
 
   [[nodiscard]] bool validate() const {

@@ -97,7 +97,27 @@ class BufferSupply {
     Class& of = Cached::class_of(entry);
     if (entry.capacity < of.stats.capacity) --of.short_ones;
     chunk_of(entry).arena.deallocate(entry.block);
+    entry.chunk = nullptr;
     spare_.push_back(entry);
+  }
+
+  /// Calls `visitor(const PoolBlock&)` for each block of each chunk, the free ones first.
+  template <class Visitor>
+  void for_each(Visitor&& visitor) const {
+    std::size_t chunks = 0;
+    chunks_.for_each([&](Chunk& chunk) {
+      chunk.number = chunks++;
+      chunk.arena.for_each([&](std::uint64_t offset, std::uint64_t size, bool is_used) {
+        if (!is_used) visitor(PoolBlock{chunk.number, offset, size, 0, 0, PoolBlock::State::free});
+      });
+    });
+    for (const Entry& entry : entries_) {
+      if (entry.chunk == nullptr) continue;  // it has no block
+      const bool is_in_use = entry.requested != 0;
+      visitor(PoolBlock{entry.chunk->number, entry.block.offset, entry.block.size, entry.requested,
+                        entry.lane,
+                        is_in_use ? PoolBlock::State::in_use : PoolBlock::State::cached});
+    }
   }
 
   /// Frees a cached buffer once its stream is done with it; keeps it if that cannot be found out.

@@ -6,10 +6,8 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred_containers.hpp>
-#include <allot/pool/kv/detail/filled_slots.hpp>
-#include <allot/pool/kv/detail/prefixes.hpp>
+#include <allot/pool/kv/detail/blocks.hpp>
 #include <allot/pool/kv/detail/tables.hpp>
-#include <allot/pool/kv/errors.hpp>
 #include <allot/pool/kv/kv_keys.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/stats.hpp>
@@ -27,24 +25,27 @@ namespace allot::detail {
 /// \tparam PoolType      the `BlockPool`
 /// \tparam EvictionType  models `Eviction`
 template <class PoolType, class EvictionType>
-class KvState {
+class KvState : public KvBlocks<PoolType, EvictionType> {
+  using Base = KvBlocks<PoolType, EvictionType>;
+  using Base::filled_;
+  using Base::index_;
+  using Base::layout_;
+  using Base::make_room;
+  using Base::pool_;
+  using Base::release;
+  using Base::use;
+
  public:
-  using Owner = Deferred<void, PoolType>;  // the same tables for all pools, known when one is used
-  using Index = Prefixes<Owner, EvictionType>;
+  using typename Base::Index;
+  using typename Base::Number;
+  using typename Base::Owner;
   using Token = typename Index::Token;
   using Table = detail::Table<Owner>;
-  using Number = std::uint32_t;
 
   template <class... PoolArguments>
   KvState(const KvLayout& layout, bool prefix_sharing, PoolArguments&&... pool_arguments)
-      : layout_{layout},
-        pool_{std::forward<PoolArguments>(pool_arguments)...},
-        index_{prefix_sharing ? pool_.capacity() : 0, layout.block_tokens()},
-        filled_{pool_.capacity()} {}
+      : Base{layout, prefix_sharing, std::forward<PoolArguments>(pool_arguments)...} {}
 
-  [[nodiscard]] PoolType& pool() noexcept { return pool_; }
-  [[nodiscard]] const PoolType& pool() const noexcept { return pool_; }
-  [[nodiscard]] const KvLayout& layout() const noexcept { return layout_; }
   [[nodiscard]] Table& table(std::uint32_t slot) noexcept { return tables_[slot]; }
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
 
@@ -155,7 +156,7 @@ class KvState {
     }
     if (copy) {
       const Number old = std::exchange(into.blocks[had - 1], *copy);
-      copy_tokens(old, *copy, begin);
+      Base::copy_tokens(old, *copy, begin);
       release(old, lane);
       ++copied_;
     }
@@ -236,25 +237,6 @@ class KvState {
     }
   }
 
-  /// Releases up to `most` blocks that only the index uses, in the order of the policy.
-  std::uint64_t evict(std::uint64_t most) {
-    std::uint64_t evicted = 0;
-    for (; evicted < most && index_.unused() != 0; ++evicted) {
-      const Number block = index_.next_to_evict();
-      index_.note_evicted(block);
-      erase(block);
-    }
-    evicted_ += evicted;
-    return evicted;
-  }
-
-  /// Makes sure that what was computed with a key is not found again. Returns the number of blocks
-  /// that were released: those that no sequence uses. Complexity: linear in all blocks.
-  std::uint64_t forget(const AnyKvKey& key) {
-    return index_.forget(key, static_cast<Number>(pool_.capacity()),
-                         [&](Number block) { erase(block); });
-  }
-
   [[nodiscard]] Compaction compact(std::uint64_t most_blocks, std::size_t lane) {
     const std::uint64_t before = pool_.end();
     std::vector<typename PoolType::Moved> moves;
@@ -290,7 +272,7 @@ class KvState {
             .misses = misses_,
             .shared = shared_,
             .copied = copied_,
-            .evicted = evicted_,
+            .evicted = Base::evicted(),
             .moved = moved_};
   }
 
@@ -314,49 +296,9 @@ class KvState {
   }
 
  private:
-  void make_room(std::uint64_t blocks) {
-    const std::uint64_t free = pool_.free();
-    if (blocks <= free) return;
-    if (blocks - free > index_.unused()) {
-      throw OutOfBlocks{blocks, free + index_.unused(), pool_.capacity(), layout_.block_bytes()};
-    }
-    evict(blocks - free);
-  }
-
-  /// Removes a block that no sequence uses from the index.
-  void erase(Number block) {
-    index_.erase_unused(block);
-    filled_.set(block, 0);
-    pool_.release_unused(block);
-  }
-
-  /// Adds a sequence's use of a block.
-  void use(Number block) {
-    pool_.retain(block);
-    if (index_.is_unused(block)) index_.set_used(block);
-  }
-
-  /// Removes a sequence's use of a block.
-  void release(Number block, std::size_t lane) {
-    if (pool_.release(block, lane)) {
-      filled_.set(block, 0);
-    } else if (index_.contains(block) && pool_.ref_count(block) == 1) {
-      index_.set_unused(block);
-      if constexpr (!EvictionType::keeps_blocks) erase(block);
-    }
-  }
-
   /// Releases the last blocks first, so that the end of a prefix is evicted before its beginning.
   void drop_blocks(Table& from, std::uint64_t kept, std::size_t lane) {
     for (; from.blocks.size() > kept; from.blocks.pop_back()) release(from.blocks.back(), lane);
-  }
-
-  void copy_tokens(Number from, Number to, std::uint64_t count) noexcept {
-    if (index_.exists()) {
-      const auto tokens = index_.tokens(from).first(static_cast<std::size_t>(count));
-      std::memcpy(index_.tokens(to).data(), tokens.data(), tokens.size_bytes());
-    }
-    filled_.set(to, count);
   }
 
   void write_tokens(Table& into, std::span<const Token> tokens) noexcept {
@@ -383,16 +325,11 @@ class KvState {
     return tables_.renumber(moves);
   }
 
-  KvLayout layout_;
-  PoolType pool_;
-  Index index_;
-  FilledSlots<Owner> filled_;
   Tables<Owner> tables_;
   std::uint64_t hits_ = 0;
   std::uint64_t misses_ = 0;
   std::uint64_t shared_ = 0;
   std::uint64_t copied_ = 0;
-  std::uint64_t evicted_ = 0;
   std::uint64_t moved_ = 0;
   std::uint64_t version_ = 0;
 };

@@ -6,10 +6,12 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/source_location.hpp>
+#include <allot/os/chrono.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/named/config.hpp>
 #include <allot/pool/named/element_type.hpp>
 #include <allot/pool/named/errors.hpp>
+#include <allot/pool/named/stats.hpp>
 
 #include <cstdint>
 #include <stdexcept>
@@ -39,6 +41,23 @@ struct BufferEntry {
     return elements * config.bytes_per_element;
   }
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_of(capacity); }
+
+  [[nodiscard]] BufferStats stats(const std::string& name, TimePoint now) const {
+    return {.name = name,
+            .type = type.name,
+            .bytes = bytes(),
+            .bytes_per_element = config.bytes_per_element,
+            .capacity = capacity,
+            .used = used,
+            .resizes = resizes,
+            .transfers = transfers,
+            .age = since(made, now),
+            .since_last_use = since(last_used, now)};
+  }
+
+  [[nodiscard]] static std::chrono::nanoseconds since(TimePoint from, TimePoint now) noexcept {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(now - from);
+  }
 };
 
 /// Returns the configuration for a type.

@@ -14,7 +14,6 @@
 #include <allot/core/source_location.hpp>
 #include <allot/device/device.hpp>
 #include <allot/observer/leak.hpp>
-#include <allot/os/chrono.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/named/byte_budget.hpp>
@@ -142,20 +141,25 @@ class UntypedBuffers {
     stats.buffers.reserve(table_.size());
     const auto now = Clock::now();
     table_.for_each([&](const Named& buffer) {
-      const Entry& entry = buffer.value;
-      stats.buffers.push_back({.name = buffer.name,
-                               .type = entry.type.name,
-                               .bytes = entry.bytes(),
-                               .bytes_per_element = entry.config.bytes_per_element,
-                               .capacity = entry.capacity,
-                               .used = entry.used,
-                               .resizes = entry.resizes,
-                               .transfers = entry.transfers,
-                               .age = since(entry.made, now),
-                               .since_last_use = since(entry.last_used, now)});
+      stats.buffers.push_back(buffer.value.stats(buffer.name, now));
     });
     return stats;
   }
+
+  /// Calls `visitor(const PlacedBuffer&)` for each buffer, in no order, under the mutex; it must not
+  /// call this object, nor drop a handle. Complexity: linear. Throws: what the visitor throws.
+  template <class Visitor>
+  void for_each(Visitor&& visitor) const {
+    const std::lock_guard lock{mutex()};
+    table_.for_each([&](const Named& buffer) {
+      const Block& block = *buffer.value.piece->block;
+      visitor(PlacedBuffer{buffer.name, buffer.value.type.name, block.offset, block.size,
+                           buffer.value.bytes()});
+    });
+  }
+
+  /// The arena, for its usage and its blocks.
+  [[nodiscard]] const ArenaType& arena() const noexcept { return memory_->arena(); }
 
   /// Returns what was not freed by name, and external memory that is still counted; in no
   /// particular order. Empty once everything is freed. Complexity: linear in them, with two
@@ -167,10 +171,10 @@ class UntypedBuffers {
             name_bytes_ + accounts_->external_name_bytes(), [&](auto&& add) {
               table_.for_each([&](const Named& buffer) {
                 const Entry& entry = buffer.value;
-                add(buffer.name, entry.bytes(), since(entry.made, now), entry.site);
+                add(buffer.name, entry.bytes(), Entry::since(entry.made, now), entry.site);
               });
               for (const auto& external : accounts_->externals()) {
-                add(external.name, external.bytes, since(external.made, now), external.site);
+                add(external.name, external.bytes, Entry::since(external.made, now), external.site);
               }
             }};
   }
@@ -296,10 +300,6 @@ class UntypedBuffers {
     std::uint64_t transfers = 0;
     std::uint64_t transferred_bytes = 0;
   };
-
-  [[nodiscard]] static std::chrono::nanoseconds since(TimePoint from, TimePoint now) noexcept {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(now - from);
-  }
 
   [[nodiscard]] std::mutex& mutex() const noexcept { return memory_->mutex(); }
 

@@ -86,6 +86,16 @@ class ScratchStack {
     return std::nullopt;
   }
 
+  /// Calls `visitor(piece, offset, size, used)`.
+  template <class Visitor>
+  void for_each(Visitor&& visitor) const {
+    for (std::size_t i = 0; i < pieces_.size(); ++i) {
+      pieces_[i]->for_each([&](std::uint64_t offset, std::uint64_t size, bool is_used) {
+        visitor(i, offset, size, is_used);
+      });
+    }
+  }
+
   [[nodiscard]] std::size_t pieces() const noexcept { return pieces_.size(); }
 
   /// Returns the bytes of all pieces.
