@@ -392,3 +392,30 @@ TEST_CASE("layers of several stacks are in order, whatever the order of the file
   }
   CHECK(seen == "dec.0:a.weight,dec.1:a.weight,enc.0:a.weight,enc.1:cache.k,");
 }
+
+TEST_CASE("layers, and stacks of them, may be any number in any order") {
+  struct Numbered {  // comparing each with all others would take minutes
+    std::string text;
+    [[nodiscard]] const std::string& name() const { return text; }
+    [[nodiscard]] static bool is_loaded() { return true; }
+  };
+  constexpr std::uint64_t count = 50'000;
+  std::vector<Numbered> tensors;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    tensors.push_back({"a" + std::to_string(i) + ".blk.0.a"});
+    tensors.push_back({"blk." + std::to_string(count - 1 - i) + ".a"});
+    tensors.push_back({"cache." + std::to_string(i) + ".k"});
+  }
+  const auto layers = load::detail::layers_of(std::span<const Numbered>{tensors});
+  REQUIRE(layers.size() == 2 * count);
+  CHECK(layers.front().stack() == "a0.");
+  CHECK(layers.back().stack() == "a49999.");
+  bool are_right = true;
+  for (std::uint64_t i = 0; i < count; ++i) {  // the second stack
+    const auto& layer = layers[1 + i];
+    are_right = are_right && layer.stack().empty() && layer.number() == i && layer.size() == 2 &&
+                layer.find("a") == &tensors[3 * (count - 1 - i) + 1] &&
+                layer.find("cache.k") == &tensors[3 * i + 2];
+  }
+  CHECK(are_right);
+}

@@ -12,9 +12,17 @@
 #include <cstring>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace allot::gguf {
+
+/// Returns a value's bytes as a name, for an index of values; valid as long as the value.
+template <class Value>
+requires std::has_unique_object_representations_v<Value>
+[[nodiscard]] std::string_view bytes_as_name(const Value& value) noexcept {
+  return {reinterpret_cast<const char*>(&value), sizeof value};
+}
 
 /// Maps names to their positions in a list that is kept elsewhere. Open addressing, one allocation.
 /// Each process has its own hash seed, so that names cannot be chosen to collide.

@@ -27,7 +27,7 @@ class StringIndexes {
   template <std::integral Count>
   [[nodiscard]] const std::uint64_t* of(const std::byte* first, Count count, bool wide) {
     const os::Monitor::Lock lock{monitor_};
-    if (const auto found = places_.find(bytes_of(first), FirstAt{this}))
+    if (const auto found = places_.find(bytes_as_name(first), FirstAt{this}))
       return arrays_[*found].positions.data();
     std::vector<std::uint64_t> built(static_cast<std::size_t>(count));
     std::uint64_t at = 0;
@@ -36,7 +36,7 @@ class StringIndexes {
       at += (wide ? 8 : 4) + detail::load_length(first + at, wide);
     }
     arrays_.push_back({first, std::move(built)});  // moving a list does not move its elements
-    static_cast<void>(places_.add(bytes_of(first), arrays_.size() - 1, FirstAt{this}));
+    static_cast<void>(places_.add(bytes_as_name(first), arrays_.size() - 1, FirstAt{this}));
     return arrays_.back().positions.data();
   }
 
@@ -45,14 +45,10 @@ class StringIndexes {
     const std::byte* first;
     std::vector<std::uint64_t> positions;
   };
-  /// An address as a name, for the index.
-  [[nodiscard]] static std::string_view bytes_of(const std::byte* const& address) noexcept {
-    return {reinterpret_cast<const char*>(&address), sizeof address};
-  }
   struct FirstAt {
     const StringIndexes* self;
     [[nodiscard]] std::string_view operator()(std::size_t place) const noexcept {
-      return bytes_of(self->arrays_[place].first);
+      return bytes_as_name(self->arrays_[place].first);
     }
   };
 

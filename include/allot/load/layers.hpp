@@ -6,7 +6,9 @@
 ///       attention(layer["attn_q"], layer["attn_k"], layer.find("attn_q.bias"));
 #pragma once
 
+#include <allot/gguf/name_index.hpp>
 #include <allot/load/plan/layer_name.hpp>
+#include <allot/load/plan/sort.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -97,43 +99,51 @@ namespace detail {
 
 /// Returns the layers that tensors belong to: stack after stack in the order of their first tensors,
 /// each by number. The cache belongs to the stack without a name, or else to the last.
+/// Complexity: linear if the tensors come in the order of their layers, else O(n log n).
 template <class TensorType>
 [[nodiscard]] std::vector<ModelLayer<TensorType>> layers_of(std::span<const TensorType> tensors) {
-  struct Stack {
-    std::string_view name;
-    std::vector<ModelLayer<TensorType>> layers;
-
-    /// Layers come mostly in order, so the last is the likeliest.
-    ModelLayer<TensorType>& at(std::uint64_t number) {
-      std::size_t place = layers.size();
-      while (place != 0 && layers[place - 1].number() > number) --place;
-      if (place != 0 && layers[place - 1].number() == number) return layers[place - 1];
-      return *layers.insert(layers.begin() + static_cast<std::ptrdiff_t>(place), {name, number});
-    }
-  };
   constexpr std::string_view cache = "cache.";
-  std::vector<Stack> stacks;
-  const auto stack_named = [&](std::string_view name) -> Stack* {
-    for (Stack& stack : stacks) {
-      if (stack.name == name) return &stack;
-    }
-    return nullptr;
+  struct Part {
+    std::size_t stack = 0;
+    std::uint64_t number = 0;
+    std::string_view prefix{};
+    std::string_view role{};
+    const TensorType* tensor = nullptr;
   };
-  for (const bool adds_cache : {false, true}) {
+  std::vector<std::string_view> stacks;
+  gguf::NameIndex places;
+  const auto name_of = [&](std::size_t place) { return stacks[place]; };
+  const auto place_of = [&](std::string_view stack) {
+    if (const auto found = places.find(stack, name_of)) return *found;
+    static_cast<void>(places.add(stack, stacks.size(), name_of));
+    stacks.push_back(stack);
+    return stacks.size() - 1;
+  };
+  std::vector<Part> parts;
+  const auto add_parts = [&](bool of_cache) {
     for (const TensorType& tensor : tensors) {
       if (!tensor.is_loaded()) continue;
       const auto name = layer_name_of(tensor.name());
-      if (!name || (name->stack == cache) != adds_cache) continue;
-      Stack* stack = stack_named(adds_cache ? std::string_view{} : name->stack);
-      if (stack == nullptr && adds_cache && !stacks.empty()) stack = &stacks.back();
-      if (stack == nullptr)
-        stack = &stacks.emplace_back(Stack{adds_cache ? std::string_view{} : name->stack, {}});
-      stack->at(name->number).add(adds_cache ? cache : std::string_view{}, name->role, tensor);
+      if (!name || (name->stack == cache) != of_cache) continue;
+      const bool is_of_last = of_cache && !stacks.empty() && !places.find({}, name_of);
+      const std::size_t stack =
+          is_of_last ? stacks.size() - 1 : place_of(of_cache ? std::string_view{} : name->stack);
+      parts.push_back(
+          {stack, name->number, of_cache ? cache : std::string_view{}, name->role, &tensor});
     }
-  }
+  };
+  add_parts(false);
+  add_parts(true);
+  sort_stably(parts, [](const Part& a, const Part& b) {
+    return a.stack != b.stack ? a.stack < b.stack : a.number < b.number;
+  });
   std::vector<ModelLayer<TensorType>> layers;
-  for (Stack& stack : stacks) {
-    for (ModelLayer<TensorType>& layer : stack.layers) layers.push_back(std::move(layer));
+  const Part* last = nullptr;
+  for (const Part& part : parts) {
+    if (last == nullptr || last->stack != part.stack || last->number != part.number)
+      layers.emplace_back(stacks[part.stack], part.number);
+    layers.back().add(part.prefix, part.role, *part.tensor);
+    last = &part;
   }
   return layers;
 }

@@ -303,6 +303,31 @@ TEST_CASE("a plan by itself counts the tokens asked for: windows and a batch, fo
   CHECK(planned[0].cells == 120);
 }
 
+TEST_CASE("as many groups as layers are found without comparing each with all others") {
+  constexpr std::uint64_t layers = 50'000;  // which would take long
+  const gguf::LayerMemory memory{
+      .layer = 0, .kind = gguf::Keeps::full, .key_elements = 1, .value_elements = 1};
+  std::vector<load::detail::CacheEntry> entries;
+  for (std::uint64_t i = 0; i < 2 * layers; ++i) {
+    entries.push_back({.memory = &memory,
+                       .key_type = gguf::TensorType::I8,
+                       .value_type = gguf::TensorType::I8,
+                       .key_elements = 1,
+                       .value_elements = 1,
+                       .cells = 10,
+                       .streams = 1,
+                       .key_row_bytes = 1 + i % layers,
+                       .value_row_bytes = 1});
+  }
+  const std::vector<CacheGroup> groups = load::detail::groups_of<>(entries);
+  REQUIRE(groups.size() == layers);
+  bool are_right = true;
+  for (std::uint64_t i = 0; i < layers; ++i)
+    are_right = are_right && groups[i].layers == 2 && groups[i].key_row_bytes == 1 + i &&
+                groups[i].bytes == 20 * (2 + i);
+  CHECK(are_right);
+}
+
 TEST_CASE("the context that is said to fit leaves windows and states as they are") {
   const test::TemporaryFolder folder;
   const gguf::File file = file_with(folder.path(), "gpt-oss", [](gguf::Writer& writer) {

@@ -6,9 +6,9 @@
 #include <allot/load/plan/detail/assign.hpp>
 #include <allot/load/plan/detail/experts.hpp>
 #include <allot/load/plan/detail/layer_order.hpp>
-#include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/detail/split.hpp>
 #include <allot/load/plan/make_plan.hpp>
+#include <allot/load/plan/sort.hpp>
 
 #include <doctest/doctest.h>
 
@@ -270,6 +270,26 @@ TEST_CASE("an output that shares the embedding's weights stays beside them witho
   }
 }
 
+TEST_CASE("outputs that stay beside the embedding may be any number") {
+  constexpr std::uint64_t outputs = 20'000;  // with a rule for each this would take minutes
+  std::vector<ItemLayout> items{named("token_embd.weight", 300), named("blk.0.a", 100)};
+  for (std::uint64_t i = 0; i < outputs; ++i)
+    items.push_back(named("output_norm." + std::to_string(i), 1));
+  ItemLayout copy = named("output.weight", 300);
+  copy.purpose = Purpose::copy;
+  copy.copy_of = 0;
+  items.push_back(copy);
+  items.push_back(named("cache.0.k", 10));
+  const auto assigned = load::detail::assign(
+      load::detail::Layouts<>{items, {}},
+      {{.name = "gpu", .free_bytes = outputs + 200}, {.name = "host", .free_bytes = 100'000}}, {},
+      {}, OneArena{});
+  REQUIRE(assigned.arenas.size() == 2);
+  CHECK(assigned.layouts.items.size() == items.size() - 1);  // without the copy
+  CHECK(assigned.arenas[0].group.items == std::vector<std::uint32_t>{1, outputs + 2});
+  CHECK(assigned.arenas[1].group.items.size() == outputs + 1);
+}
+
 TEST_CASE("sorting keeps the order of what is equal") {
   std::mt19937_64 random{test::first_seed()};
   INFO("ALLOT_SEED=" << test::first_seed());
@@ -351,6 +371,14 @@ TEST_CASE("experts of 200,000 sizes are chosen without as many calls on the stac
   for (const std::uint32_t item : *moved) bytes += movable[item].bytes;
   CHECK(bytes >= total - 5'000'000);
   CHECK(bytes < total);
+}
+
+TEST_CASE("of 200,000 choices of experts, each better than the one before, the last is made") {
+  std::vector<load::detail::Movable> movable;  // copying every choice would take minutes
+  for (std::uint32_t i = 0; i < 200'000; ++i) movable.push_back({i, 400'000 - i, 400'000 - i});
+  const auto moved = load::detail::cheapest_to_move(movable, 100'000, 1'000'000);
+  REQUIRE(moved);
+  CHECK(*moved == std::vector<std::uint32_t>{199'999});
 }
 
 TEST_CASE("experts go to the host only as far as the rest needs their room") {

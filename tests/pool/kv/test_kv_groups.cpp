@@ -265,6 +265,26 @@ TEST_CASE("a file's layers make groups: windows, all tokens, rows of keys alone"
   CHECK(KvLayout{latent[0].shape, 16}.token_bytes() == 2 * 96 * 2);
 }
 
+TEST_CASE("as many groups as layers are made without comparing each with all others") {
+  constexpr std::uint32_t layers = 50'000;  // which would take long
+  std::vector<gguf::LayerMemory> kept;
+  for (std::uint32_t i = 0; i < 2 * layers; ++i) {
+    kept.push_back({.layer = i,
+                    .kind = gguf::Keeps::full,
+                    .key_elements = 8 * (1 + i % layers),
+                    .value_elements = 8,
+                    .heads = 1});
+  }
+  const auto groups = detail::groups_of_kept(kept, gguf::TensorType::F16, gguf::TensorType::F16);
+  REQUIRE(groups.size() == layers);
+  bool are_right = true;
+  for (std::uint32_t i = 0; i < layers; ++i)
+    are_right = are_right && groups[i].shape.key_dimension == 8 * (1 + i) &&
+                groups[i].shape.layers == 2 &&
+                groups[i].layers == std::vector<std::uint32_t>{i, layers + i};
+  CHECK(are_right);
+}
+
 TEST_CASE("keys of a prompt's positions stay with the groups' blocks until they are published") {
   GroupCache cache{HostDevice{}, groups_config(64, 4, 8)};
   const TokenList prompt(16, 7);  // placeholders of an image

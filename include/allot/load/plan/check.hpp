@@ -7,10 +7,10 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
-#include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>
 #include <allot/load/plan/margin.hpp>
+#include <allot/load/plan/sort.hpp>
 
 #include <cstddef>
 #include <cstdint>

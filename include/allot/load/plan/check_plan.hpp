@@ -7,9 +7,9 @@
 #include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/dequantize.hpp>
 #include <allot/gguf/file.hpp>
-#include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/layout.hpp>
 #include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/sort.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -10,10 +10,12 @@
 
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/model_memory.hpp>
+#include <allot/gguf/name_index.hpp>
 #include <allot/gguf/tensor_type.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -60,6 +62,46 @@ template <class = void>
           .keeps_values = kept.value_elements != 0};
 }
 
+/// Returns what layers keep in groups, as `kv_groups_of` does. Complexity: linear.
+/// \tparam Kept  a range of `LayerMemory`; as a parameter, so that this is compiled only where it is
+/// called
+template <class Kept>
+[[nodiscard]] std::vector<KvGroup> groups_of_kept(const Kept& all_kept, gguf::TensorType key_type,
+                                                  gguf::TensorType value_type) {
+  struct Alike {  // what the layers of a group have in common
+    std::uint64_t kind;
+    std::uint64_t window;
+    std::uint64_t heads;
+    std::uint64_t key_dimension;
+    std::uint64_t value_dimension;
+    std::uint64_t keeps_values;
+  };
+  std::vector<KvGroup> groups;
+  std::vector<Alike> alike;  // by group
+  gguf::NameIndex places;
+  const auto name_of = [&](std::size_t place) { return gguf::bytes_as_name(alike[place]); };
+  for (const auto& kept : all_kept) {
+    if (gguf::is_state(kept.kind) || kept.tokens_a_row != 1 || kept.key_elements == 0) continue;
+    const KvShape shape = shape_of(kept, key_type, value_type);
+    const Alike own{static_cast<std::uint64_t>(kept.kind),
+                    kept.window,
+                    shape.kv_heads,
+                    shape.key_dimension,
+                    shape.value_dimension,
+                    shape.keeps_values ? std::uint64_t{1} : std::uint64_t{0}};
+    const auto place = places.find(gguf::bytes_as_name(own), name_of);
+    if (place) {
+      ++groups[*place].shape.layers;
+    } else {
+      static_cast<void>(places.add(gguf::bytes_as_name(own), groups.size(), name_of));
+      alike.push_back(own);
+      groups.push_back({.shape = shape, .kind = kept.kind, .window = kept.window});
+    }
+    groups[place.value_or(groups.size() - 1)].layers.push_back(kept.layer);
+  }
+  return groups;
+}
+
 }  // namespace detail
 
 /// Returns a model's layers in groups that keep the same rows and as many tokens, in the order of
@@ -73,25 +115,7 @@ template <class = void>
     throw std::runtime_error{"the KV cache cannot be planned: " + memory.problem +
                              "; plan without a context, or correct the key in the file"};
   }
-  std::vector<KvGroup> groups;
-  for (const auto& kept : memory.kept) {
-    if (gguf::is_state(kept.kind) || kept.tokens_a_row != 1 || kept.key_elements == 0) continue;
-    const KvShape shape = detail::shape_of(kept, key_type, value_type);
-    KvGroup* of = nullptr;
-    for (KvGroup& group : groups) {
-      if (group.kind == kept.kind && group.window == kept.window &&
-          detail::have_same_rows(group.shape, shape))
-        of = &group;
-    }
-    if (of == nullptr) {
-      groups.push_back({.shape = shape, .kind = kept.kind, .window = kept.window});
-      of = &groups.back();
-    } else {
-      ++of->shape.layers;
-    }
-    of->layers.push_back(kept.layer);
-  }
-  return groups;
+  return detail::groups_of_kept(memory.kept, key_type, value_type);
 }
 
 /// Returns the shape of a model's paged cache (`KvCache`): of the layers that keep anything. Windows

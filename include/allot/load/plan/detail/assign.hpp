@@ -99,8 +99,7 @@ template <class Owner, GroupingPolicy Grouping>
     besides.emplace_back(&device - devices.data(), scratch_item(memory.name, memory.bytes));
   }
   SplitOptions pinned = options;
-  for (PlaceRule& rule : keep_needed_copies(items, devices, options))
-    pinned.place.push_back(std::move(rule));
+  pinned.pinned = keep_needed_copies(items, devices, options);
   DeferredVector<DeferredVector<std::uint32_t, Owner>, Owner> of_device =
       split_by_layers(items, devices, pinned);
   for (auto& [device, item] : besides) {

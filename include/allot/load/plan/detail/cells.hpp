@@ -6,11 +6,13 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/layer_memory.hpp>
+#include <allot/gguf/name_index.hpp>
 #include <allot/gguf/tensor_type.hpp>
 #include <allot/load/plan/cache_options.hpp>
 #include <allot/load/plan/engine.hpp>
 #include <allot/load/plan/planned_cache.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -135,12 +137,22 @@ template <class Owner = void>
   return entries;
 }
 
-/// Returns the groups of like entries, in the order of their first layers.
+/// Returns the groups of like entries, in the order of their first layers. Complexity: linear.
 /// Throws: `std::length_error`.
 template <class Owner = void>
 [[nodiscard]] DeferredVector<CacheGroup, Owner> groups_of(
     const DeferredVector<CacheEntry, Owner>& entries) {
+  struct Alike {  // what the entries of a group have in common
+    std::uint64_t kind;
+    std::uint64_t cells;
+    std::uint64_t streams;
+    std::uint64_t key_row_bytes;
+    std::uint64_t value_row_bytes;
+  };
   DeferredVector<CacheGroup, Owner> groups;
+  DeferredVector<Alike, Owner> alike;  // by group
+  gguf::NameIndex places;
+  const auto name_of = [&](std::size_t place) { return gguf::bytes_as_name(alike[place]); };
   std::uint64_t all = 0;
   for (const CacheEntry& entry : entries) {
     const auto row = checked_add(entry.key_row_bytes, entry.value_row_bytes);
@@ -155,18 +167,16 @@ template <class Owner = void>
     const auto sum = checked_add(all, one.bytes);
     if (!sum) throw_cache_too_large();
     all = *sum;
-    bool is_new = true;
-    for (CacheGroup& group : groups) {
-      const bool is_like =
-          group.kind == one.kind && group.cells == one.cells && group.streams == one.streams &&
-          group.key_row_bytes == one.key_row_bytes && group.value_row_bytes == one.value_row_bytes;
-      if (!is_like) continue;
-      ++group.layers;
-      group.bytes += one.bytes;
-      is_new = false;
-      break;
+    const Alike own{static_cast<std::uint64_t>(one.kind), one.cells, one.streams, one.key_row_bytes,
+                    one.value_row_bytes};
+    if (const auto place = places.find(gguf::bytes_as_name(own), name_of)) {
+      ++groups[*place].layers;
+      groups[*place].bytes += one.bytes;
+      continue;
     }
-    if (is_new) groups.push_back(one);
+    static_cast<void>(places.add(gguf::bytes_as_name(own), groups.size(), name_of));
+    alike.push_back(own);
+    groups.push_back(one);
   }
   return groups;
 }

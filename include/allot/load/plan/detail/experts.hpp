@@ -12,7 +12,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred_containers.hpp>
-#include <allot/load/plan/detail/sort.hpp>
+#include <allot/load/plan/sort.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -141,19 +141,27 @@ template <class Kinds>
 class CountSearch {
  public:
   CountSearch(const Kinds& kinds, std::uint64_t least, std::uint64_t most)
-      : kinds_{kinds}, most_{most}, states_(kinds.size() + 1), counts_(kinds.size(), 0) {
+      : kinds_{kinds},
+        most_{most},
+        states_(kinds.size() + 1),
+        counts_(kinds.size(), 0),
+        best_(kinds.size(), 0) {
     std::size_t kind = 0;
     if (!enter(kind, {least, 0, 0})) return;
     while (true) {
       if (counts_[kind] != 0) {
-        if (enter(kind + 1, after(states_[kind], kinds[kind], --counts_[kind]))) ++kind;
+        set_count(kind, counts_[kind] - 1);
+        if (enter(kind + 1, after(states_[kind], kinds[kind], counts_[kind]))) ++kind;
       } else if (kind-- == 0) {
         return;
       }
     }
   }
 
-  [[nodiscard]] std::optional<KindCounts<Kinds>> best() const { return best_; }
+  [[nodiscard]] std::optional<KindCounts<Kinds>> best() && {
+    if (!has_best_) return std::nullopt;
+    return std::move(best_);
+  }
 
  private:
   /// What the kinds before one have come to.
@@ -174,8 +182,8 @@ class CountSearch {
   /// there is nothing to try.
   [[nodiscard]] bool enter(std::size_t kind, const State& state) {
     if (state.missing == 0) {
-      if (state.moved <= most_ && (!best_ || state.cost < best_cost_)) {
-        best_ = counts_;
+      if (state.moved <= most_ && (!has_best_ || state.cost < best_cost_)) {
+        note_best(kind);
         best_cost_ = state.cost;
       }
       return false;
@@ -183,24 +191,42 @@ class CountSearch {
     if (kind == kinds_.size() || budget_ == 0) return false;
     --budget_;
     const auto& here = kinds_[kind];
-    if (best_ && static_cast<double>(state.cost) + static_cast<double>(state.missing) /
-                                                       static_cast<double>(here.bytes) *
-                                                       static_cast<double>(here.cost) >=
-                     static_cast<double>(best_cost_)) {
+    if (has_best_ && static_cast<double>(state.cost) + static_cast<double>(state.missing) /
+                                                           static_cast<double>(here.bytes) *
+                                                           static_cast<double>(here.cost) >=
+                         static_cast<double>(best_cost_)) {
       return false;  // not even parts of this kind, the cheapest that is left, would be cheaper
     }
     const std::uint64_t enough =
         state.missing / here.bytes + (state.missing % here.bytes != 0 ? 1 : 0);
     states_[kind] = state;
-    counts_[kind] = static_cast<std::size_t>(smaller<std::uint64_t>(here.items.size(), enough)) + 1;
+    set_count(kind,
+              static_cast<std::size_t>(smaller<std::uint64_t>(here.items.size(), enough)) + 1);
     return true;
+  }
+
+  void set_count(std::size_t kind, std::size_t count) noexcept {
+    counts_[kind] = count;
+    noted_ = smaller(noted_, kind);
+  }
+
+  /// Copies the counts of the first `kinds` kinds, as the others are 0; only those that changed
+  /// since the last time, so that all calls together take no longer than the search.
+  void note_best(std::size_t kinds) noexcept {
+    for (std::size_t i = noted_; i < kinds; ++i) best_[i] = counts_[i];
+    for (std::size_t i = larger(noted_, kinds); i < best_kinds_; ++i) best_[i] = 0;
+    noted_ = best_kinds_ = kinds;
+    has_best_ = true;
   }
 
   const Kinds& kinds_;
   std::uint64_t most_;
   DeferredVector<State, Kinds> states_;  // before each kind
   KindCounts<Kinds> counts_;
-  std::optional<KindCounts<Kinds>> best_;
+  KindCounts<Kinds> best_;
+  std::size_t best_kinds_ = 0;  // the others are 0 in the best
+  std::size_t noted_ = 0;       // the first that many have the counts that they have in the best
+  bool has_best_ = false;
   std::uint64_t best_cost_ = 0;
   std::uint64_t budget_ = 1 << 20;
 };

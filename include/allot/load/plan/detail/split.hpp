@@ -12,10 +12,10 @@
 #include <allot/load/plan/detail/divide.hpp>
 #include <allot/load/plan/detail/experts.hpp>
 #include <allot/load/plan/detail/layer_order.hpp>
-#include <allot/load/plan/detail/sort.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/placing.hpp>
 #include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/sort.hpp>
 #include <allot/os/pattern.hpp>
 
 #include <cstddef>
@@ -34,7 +34,11 @@ struct SplitOptions {
   std::uint64_t alignment = 1;
   std::vector<PlaceRule> place{};
   bool move_experts = false;
+  std::vector<std::uint32_t> pinned{};  // the device of each item that has to stay on it
 };
+
+/// What `SplitOptions::pinned` has for an item that may go anywhere.
+inline constexpr std::uint32_t no_device = ~std::uint32_t{0};
 
 /// Throws: `std::invalid_argument` for a rule whose device the plan does not have.
 /// \tparam Devices  the vector of them; this is compiled only where it is called
@@ -99,7 +103,7 @@ class Splitter {
   }
 
  private:
-  static constexpr std::uint32_t none = ~std::uint32_t{0};
+  static constexpr std::uint32_t none = no_device;
 
   static void take(PlannedDevice& device, std::uint64_t bytes) noexcept {
     device.usable_bytes = device.room() - smaller(device.room(), bytes);
@@ -132,12 +136,12 @@ class Splitter {
     const auto of_rule = devices_of_rules(options_.place, devices_);
     for (std::size_t i = 0; i < items_.size(); ++i) {
       if (!items_[i].has_own_memory() && items_[i].purpose != Purpose::copy) continue;
-      for (std::size_t rule = 0; rule < of_rule.size(); ++rule) {
-        if (!os::matches(options_.place[rule].names.c_str(), items_[i].name.c_str())) continue;
-        device_of_[i] = of_rule[rule];
-        take(devices_[of_rule[rule]], bytes_of(i));
-        break;
+      device_of_[i] = i < options_.pinned.size() ? options_.pinned[i] : none;
+      for (std::size_t rule = 0; rule < of_rule.size() && device_of_[i] == none; ++rule) {
+        if (os::matches(options_.place[rule].names.c_str(), items_[i].name.c_str()))
+          device_of_[i] = of_rule[rule];
       }
+      if (device_of_[i] != none) take(devices_[device_of_[i]], bytes_of(i));
     }
   }
 
@@ -240,61 +244,55 @@ class Splitter {
   DeferredVector<std::uint32_t, Items> device_of_;  // by item
 };
 
-/// Returns a pattern that only one name matches.
-template <class Owner = void>
-[[nodiscard]] std::string pattern_of(const std::string& name) {
-  std::string pattern;
-  for (const char c : name) {
-    if (c == '*' || c == '?' || c == '[' || c == '\\') pattern += '\\';
-    pattern += c;
-  }
-  return pattern;
-}
-
-/// Appends rules that keep an embedding, and the output that shares its weights, where they are.
-/// \param copy  the number of the output's copy of the embedding
+/// Keeps an embedding, and the output that shares its weights, where they are.
+/// \param copy    the number of the output's copy of the embedding
+/// \param pinned  as `SplitOptions` has it
 template <class Items>
 void pin_output(const Items& items, std::size_t copy,
                 const DeferredVector<std::uint32_t, Items>& device_of,
-                const DeferredVector<PlannedDevice, Items>& devices,
-                DeferredVector<PlaceRule, Items>& rules) {
+                DeferredVector<std::uint32_t, Items>& pinned) {
   const LayerOrder order{items};
   const std::uint64_t output = order.place_of(items[copy]);
+  pinned.resize(items.size(), no_device);
   for (std::size_t i = 0; i < items.size(); ++i) {
     const auto& item = items[i];
     if (item.purpose == Purpose::copy || !item.has_own_memory()) continue;
-    if (i == *items[copy].copy_of || order.place_of(item) == output)
-      rules.push_back({pattern_of(item.name), devices[device_of[i]].name});
+    if (i == *items[copy].copy_of || order.place_of(item) == output) pinned[i] = device_of[i];
   }
 }
 
-/// Keeps those copies that would be on another device than what they are a copy of. Returns rules
-/// for the outputs that no device but the embedding's has room for, as there they need their copy:
-/// without it, they must not go back.
-/// Throws: as `Splitter::run`.
+/// Keeps those copies that would be on another device than what they are a copy of. Returns, as
+/// `SplitOptions::pinned`, the outputs that no device but the embedding's has room for, as there they
+/// need their copy: without it, they must not go back.
+/// Throws: as `Splitter::run`. Complexity: the splitter's.
 /// \tparam Items  a vector of `ItemLayout`
 template <class Items>
-[[nodiscard]] DeferredVector<PlaceRule, Items> keep_needed_copies(
+[[nodiscard]] DeferredVector<std::uint32_t, Items> keep_needed_copies(
     Items& items, const DeferredVector<PlannedDevice, Items>& devices,
     const SplitOptions& options) {
-  DeferredVector<PlaceRule, Items> rules;
+  DeferredVector<std::uint32_t, Items> pinned;
   const auto is_copy = [](const auto& item) { return item.purpose == Purpose::copy; };
   bool has_copies = false;
   for (const auto& item : items) has_copies = has_copies || is_copy(item);
-  if (!has_copies) return rules;
+  if (!has_copies) return pinned;
   for (const bool counted : {false, true}) {  // the room that copies take can move others
     Items tried = items;
     for (auto& item : tried) {
       if (is_copy(item) && !counted) item.bytes = 0;
     }
     const DeferredVector<std::uint32_t, Items> device_of = Splitter{tried, devices, options}.run();
+    DeferredVector<std::size_t, Items> unneeded;  // from the last
     for (std::size_t i = items.size(); i-- != 0;) {
       if (!is_copy(items[i]) || device_of[i] != device_of[*items[i].copy_of]) continue;
-      if (counted) pin_output(tried, i, device_of, devices, rules);
+      if (counted) pin_output(tried, i, device_of, pinned);
+      unneeded.push_back(i);
+    }
+    for (const std::size_t i : unneeded) {
       items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
+      if (!pinned.empty()) pinned.erase(pinned.begin() + static_cast<std::ptrdiff_t>(i));
     }
   }
-  return rules;
+  return pinned;
 }
 
 /// Returns the items that need memory, for each device; in order.

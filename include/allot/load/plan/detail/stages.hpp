@@ -41,8 +41,7 @@ class Stages {
     auto& items = layouts.items;
     const auto devices = one_device_each(options);
     SplitOptions split{.reserved = options.scratch_bytes, .alignment = alignment};
-    for (auto& rule : keep_needed_copies(items, devices, split))
-      split.place.push_back(std::move(rule));
+    split.pinned = keep_needed_copies(items, devices, split);
     const auto of_stage = split_by_layers(items, devices, split);
     DeferredVector<std::uint32_t, Owner> stage_of(items.size(), 0);
     for (std::uint32_t stage = 0; stage < count_; ++stage) {
