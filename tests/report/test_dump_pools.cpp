@@ -10,14 +10,18 @@
 #include <allot/pool/workspace/workspace.hpp>
 #include <allot/report/dump.hpp>
 #include <allot/report/prometheus.hpp>
+#include <allot/report/recorder.hpp>
 #include <allot/report/text.hpp>
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "report/json_schema.hpp"
@@ -88,6 +92,11 @@ std::string story_of(const DumpJson& arena) {
   }
   return story;
 }
+
+/// A policy of weights that records what is loaded.
+struct RecordedWeights : load::DefaultWeights {
+  using Observer = report::Recorder;
+};
 
 KvCacheConfig small_kv(std::uint64_t blocks) {
   const KvShape shape{.layers = 1, .kv_heads = 1, .key_dimension = 16, .value_dimension = 16};
@@ -238,4 +247,34 @@ TEST_CASE("a dump of a model has its tensors with name, type, offset and bytes, 
   options.devices[0].usable_bytes = file.tensors()[0].bytes + 100'000;
   const auto divided = load::load(file, load::make_plan(file, options), load::devices(gpu, host));
   CHECK(check(divided) == divided.plan().items.size());
+}
+
+TEST_CASE("a load is recorded where the policy of its weights names a recorder: tensors by name") {
+  const test::TemporaryFolder folder;
+  const gguf::File file{test::write_llama(folder.path() / "model.gguf", {.layers = 1})};
+  HostDevice host;
+  const load::Plan plan = load::make_plan<RecordedWeights>(file);
+  auto model = load::load<RecordedWeights>(file, plan, host);
+  model.release("output_norm.weight");
+  const std::vector<std::byte> bytes = model.arenas()[0].with_observer(
+      [](const report::Recorder& recorder) { return recorder.recording(); });
+  std::string_view rest{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  report::TraceDecoder decoder;
+  std::vector<std::string> names{""};
+  std::vector<std::pair<std::string, std::uint64_t>> made;
+  std::vector<std::pair<std::string, std::uint64_t>> planned;
+  std::uint64_t freed = 0;
+  while (!rest.empty()) {
+    const auto read = decoder.decode(rest);
+    REQUIRE(read.bytes != 0);
+    rest.remove_prefix(read.bytes);
+    const report::TraceRecord& record = read.record;
+    if (record.kind == report::TraceKind::name) names.emplace_back(record.text);
+    if (record.kind == report::TraceKind::allocate)
+      made.emplace_back(names.at(static_cast<std::size_t>(record.name)), record.offset);
+    freed += record.kind == report::TraceKind::free;
+  }
+  for (const load::Item& item : plan.items) planned.emplace_back(item.name, item.offset);
+  CHECK(made == planned);
+  CHECK(freed == 1);
 }

@@ -6,6 +6,8 @@
 #include <allot/observer/ledger.hpp>
 #include <allot/observer/observers.hpp>
 #include <allot/pool/buffers/buffer_pool.hpp>
+#include <allot/pool/kv/kv_cache.hpp>
+#include <allot/pool/named/named_buffers.hpp>
 #include <allot/report/recorder.hpp>
 #include <allot/report/trace_text.hpp>
 #include <allot/strategy/best_fit.hpp>
@@ -18,6 +20,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <random>
 #include <sstream>
 #include <stdexcept>
@@ -237,6 +240,71 @@ TEST_CASE("a pool's recording has what was live before its ring, and what outliv
   CHECK(story_of(decoded(file_text(file))) == "100 in a free a ");
 }
 
+TEST_CASE("a KV cache's blocks are recorded with the streams of its lanes, and what is refused") {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "refused.trace";
+  const KvShape shape{.layers = 1, .kv_heads = 1, .key_dimension = 16, .value_dimension = 16};
+  KvCache<StagedHostDevice, Unsynchronized, LeastRecentlyUsed, Recorder> cache{
+      StagedHostDevice{},
+      {.shape = shape, .budget_bytes = 4096, .lanes = 2},
+      Recorder{{.file = file.string()}}};
+  REQUIRE(cache.layout().block_bytes() == 1024);
+  const auto tokens = [](std::size_t count, std::uint32_t token) {
+    return std::vector<std::uint32_t>(count, token);
+  };
+  const auto recorded = [&] {
+    return decoded(
+        cache.with_observer([](auto& recorder) { return text_of(recorder.recording()); }));
+  };
+  std::string story = "on 1: 1024 in a 1024 in b on 2: 1024 in c ";
+  auto second = [&] {
+    auto first = cache.start(tokens(17, 1)).sequence;
+    auto other = cache.start(tokens(16, 2), 1).sequence;
+    CHECK(story_of(recorded()) == story);
+    CHECK(!other.try_append(tokens(48, 3)));
+    CHECK(!std::filesystem::exists(file));
+    CHECK_THROWS_AS(other.append(tokens(48, 3)), OutOfBlocks);
+    CHECK(std::filesystem::exists(file));
+    first.publish();
+    return other;
+  }();
+  second.append(tokens(48, 3));  // evicts what was published
+  story += "refuse 3072 refuse 3072 on 1: free b on 0: free a on 2: 1024 in a 1024 in b 1024 in d ";
+  CHECK(story_of(recorded()) == story);
+  second.truncate(16);
+  static_cast<void>(cache.compact(1));
+  story += "free d free b free a on 1: 1024 in a free c ";
+  CHECK(story_of(recorded()) == story);
+  CHECK(live_in(recorded()) == std::map<std::uint64_t, std::uint64_t>{{0, 1024}});
+  CHECK(cache.validate());
+  CHECK_THROWS_AS(static_cast<void>(cache.start(tokens(100, 4))), OutOfBlocks);
+  CHECK(recorded().records.back().bytes == 7 * 1024);
+}
+
+TEST_CASE("named buffers are recorded by name, with the streams that they are resized on") {
+  using RecordedArena =
+      Arena<BestFit, AlignTo<256>, Locked<>, StagedHostDevice::memory_type, Recorder>;
+  StagedHostDevice device;
+  auto stream = device.make_stream();
+  NamedBuffers<StagedHostDevice, RecordedArena> buffers{
+      device, std::make_shared<RecordedArena>(16'384, device.memory(), Recorder{})};
+  const BufferConfig plain{.growth = Growth::exact(), .minimum = 0};
+  buffers.add<float>("a", 256, plain);
+  buffers.add<float>("b", 256, plain);
+  buffers.ensure_capacity<float>("a", 512, stream);  // moves
+  device.synchronize(stream);
+  static_cast<void>(buffers.stats());                 // frees what the copy had to read
+  buffers.ensure_capacity<float>("a", 1024, stream);  // in place
+  buffers.free("b");
+  const Decoded all =
+      decoded(buffers.with_observer([](auto& recorder) { return text_of(recorder.recording()); }));
+  CHECK(all.error == "");
+  CHECK(story_of(all) == "1024 in a 1024 in b on 1: 2048 in c free a on 0: free b ");
+  CHECK(count_of(all, TraceKind::resize) == 1);
+  CHECK(count_of(all, TraceKind::name) == 2);
+  CHECK(live_in(all) == std::map<std::uint64_t, std::uint64_t>{{2048, 4096}});
+}
+
 TEST_CASE("a recording has every call with bytes, alignment, name, offset, thread and time") {
   using Timed = report::RecorderOf<ManualClock>;
   ManualClock::time = std::chrono::nanoseconds{1000};
@@ -349,6 +417,40 @@ TEST_CASE(
     REQUIRE(part.error == "");
     REQUIRE(part.records.size() < all.records.size());
     REQUIRE(std::equal(part.records.begin(), part.records.end(), all.records.begin()));
+  }
+}
+
+TEST_CASE("a recording goes on after the last whole record of a file that was cut off anywhere") {
+  const test::TemporaryFolder folder;
+  const std::string file = (folder.path() / "cut.trace").string();
+  const auto record = [&](std::uint64_t bytes) {
+    Watched<> arena{
+        100'000, {}, Recorder{{.keeps = Recording::everything, .file = file, .events = 4}}};
+    for (int i = 0; i < 3; ++i)
+      arena.deallocate(arena.allocate({bytes + static_cast<std::uint64_t>(i), 0, "block"}));
+  };
+  record(1000);
+  const std::string whole = file_text(file);
+  std::filesystem::remove(file);
+  record(2000);
+  const Decoded next = decoded(file_text(file));
+  REQUIRE(count_of(next, TraceKind::allocate) == 3);
+  for (std::size_t length = 0; length <= whole.size(); ++length) {
+    std::ofstream{file, std::ios::binary} << whole.substr(0, length);
+    const Decoded before = decoded(whole.substr(0, length));
+    record(2000);
+    const Decoded all = decoded(file_text(file));
+    REQUIRE(all.error == "");
+    REQUIRE(!all.is_cut_off);
+    REQUIRE(all.records.size() == before.records.size() + next.records.size());
+    REQUIRE(std::equal(before.records.begin(), before.records.end(), all.records.begin()));
+    REQUIRE(all.records[before.records.size()].kind == TraceKind::start);
+  }
+  for (const std::string text :
+       {"# allot-trace 2\nstart sample=1\n", "x", "\x12\x02", "\x12\x01allos"}) {
+    std::ofstream{file, std::ios::binary} << text;
+    CHECK_THROWS_AS(record(1), os::FileError);
+    CHECK(file_text(file) == text);
   }
 }
 

@@ -18,7 +18,8 @@ namespace allot::load {
 
 /// The arena of a model's memory on a device.
 template <WeightPolicy Policy, Device DeviceType>
-using SharedArenaOf = Shared<ArenaOf<Policy, typename DeviceType::memory_type>>;
+using SharedArenaOf =
+    Shared<ArenaOf<Policy, typename DeviceType::memory_type, detail::ObserverOf<Policy>>>;
 
 /// What `load<Policy>(file, plan, device)` returns.
 template <Device DeviceType, WeightPolicy Policy = DefaultWeights>

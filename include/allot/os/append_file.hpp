@@ -4,7 +4,9 @@
 #pragma once
 
 #include <allot/os/descriptor.hpp>
+#include <allot/os/detail/files.hpp>
 #include <allot/os/file_error.hpp>
+#include <allot/os/file_status.hpp>
 #include <allot/os/path.hpp>
 
 #include <fcntl.h>
@@ -12,6 +14,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
@@ -22,10 +25,24 @@ namespace allot::os {
 class AppendFile {
  public:
   /// Opens a file, or makes it. Throws: `FileError` naming the file and the system's reason.
-  explicit AppendFile(Path path) {
-    const std::string text = std::move(path).text();
-    descriptor_ = Descriptor{::open(text.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
-    if (!descriptor_.is_open()) throw_file_error(text, 0, "cannot write");
+  explicit AppendFile(Path path) : path_{std::move(path).text()} {
+    descriptor_ =
+        Descriptor{::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
+    if (!descriptor_.is_open()) throw_file_error(path_, 0, "cannot write");
+  }
+
+  /// Returns the bytes that there are; of what is no regular file, such as a pipe, 0.
+  /// Throws: `FileError`.
+  [[nodiscard]] std::uint64_t size() const {
+    const auto status = detail::status_of(descriptor_.number());
+    if (!status) throw_file_error(path_, 0, "cannot write");
+    return status->kind == FileKind::regular ? status->bytes : 0;
+  }
+
+  /// Removes what follows the first `bytes` bytes. Throws: `FileError`.
+  void cut(std::uint64_t bytes) {
+    if (::ftruncate(descriptor_.number(), static_cast<::off_t>(bytes)) != 0)
+      throw_file_error(path_, bytes, "cannot be cut off");
   }
 
   /// Writes bytes at the end. Returns false if the system refuses some of them; the ones before may
@@ -43,6 +60,7 @@ class AppendFile {
   }
 
  private:
+  std::string path_;
   Descriptor descriptor_;
 };
 

@@ -17,9 +17,11 @@
 #include <allot/os/atomic.hpp>
 #include <allot/os/chrono.hpp>
 #include <allot/os/fork.hpp>
+#include <allot/os/input_file.hpp>
 #include <allot/os/output_file.hpp>
 #include <allot/report/detail/name_list.hpp>
 #include <allot/report/detail/recording_writer.hpp>
+#include <allot/report/detail/whole_records.hpp>
 #include <allot/report/trace_records.hpp>
 
 #include <bit>
@@ -45,7 +47,8 @@ enum class Recording {
 /// How a recorder is made.
 struct RecorderOptions {
   Recording keeps = Recording::latest;  ///< which events
-  /// `everything`: where events are appended. `latest`: where they are written when a refusal is
+  /// `everything`: where events are appended, after the last whole record of an `allot-trace` 2 that is
+  /// there already; a part of one, which a program left that was killed, is removed. `latest`: where they are written when a refusal is
   /// first thrown; empty: only `write` writes them.
   std::string file = {};
   std::uint32_t events = 65'536;  ///< in the buffer, 48 bytes each
@@ -80,12 +83,17 @@ class RecorderOf {
   /// Keeps the latest 65,536 events.
   RecorderOf() : RecorderOf{RecorderOptions{}} {}
   /// Throws: `std::invalid_argument` for a buffer of no events, a sample of 0, and `everything`
-  /// without a file; `os::FileError` if the file cannot be opened; `std::bad_alloc`.
+  /// without a file; `os::FileError` if the file cannot be opened, or has something else in it;
+  /// `std::bad_alloc`.
   explicit RecorderOf(RecorderOptions options) : state_{new State{checked(std::move(options))}} {
     State& state = *state_;
     if (state.options.keeps == Recording::latest) state.blocks.resize(state.options.blocks);
     if (state.options.keeps != Recording::everything) return;
     state.file.emplace(state.options.file);
+    if (const std::uint64_t size = state.file->size(); size != 0) {
+      const std::uint64_t whole = detail::whole_records_in(os::InputFile{state.options.file});
+      if (whole < size) state.file->cut(whole);
+    }
     state.writer.start(state.options.sample, [](auto) {});
   }
   RecorderOf(RecorderOf&&) noexcept = default;

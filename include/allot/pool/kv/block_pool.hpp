@@ -10,8 +10,10 @@
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/observer/observer.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/kv/detail/lanes.hpp>
+#include <allot/pool/kv/detail/notices.hpp>
 #include <allot/pool/kv/errors.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/fixed_blocks.hpp>
@@ -44,7 +46,10 @@ struct BlockPoolOptions {
 ///
 /// The constructor takes all memory; nothing is taken from the system later. Bookkeeping: 72 bytes
 /// a block, in host memory. Use it from one thread at a time.
-template <Device DeviceType>
+///
+/// \tparam ObserverType  notified of blocks taken and given back, at their offsets in `storage()`, and
+///                       of `OutOfBlocks`. A lane is a stream, numbered from 1: see `NotedOfStreams`
+template <Device DeviceType, Observer ObserverType = Unobserved>
 requires std::copyable<DeviceType>
 class BlockPool {
  public:
@@ -61,19 +66,22 @@ class BlockPool {
   }
 
   /// \param streams  the lanes
-  BlockPool(DeviceType device, const BlockPoolOptions& options, std::vector<stream_pointer> streams)
+  BlockPool(DeviceType device, const BlockPoolOptions& options, std::vector<stream_pointer> streams,
+            ObserverType observer = {})
       : BlockPool{device, options, std::move(streams),
-                  OwnMemory{bytes_of(options), device.memory()}.allocate(bytes_of(options))} {}
+                  OwnMemory{bytes_of(options), device.memory()}.allocate(bytes_of(options)),
+                  std::move(observer)} {}
 
   /// \param storage  the memory of the blocks: a slice of any arena, with room for all, that begins
   ///                 at a multiple of 256 bytes
   BlockPool(DeviceType device, const BlockPoolOptions& options, std::vector<stream_pointer> streams,
-            slice_type storage)
+            slice_type storage, ObserverType observer = {})
       : storage_{fitting(options, std::move(storage))},
         block_bytes_{options.block_bytes},
         lanes_{std::move(device), std::move(streams)},
         numbers_{options.blocks},
-        blocks_(options.blocks) {
+        blocks_(options.blocks),
+        notices_{std::move(observer), options.block_bytes} {
     numbers_.reserve(options.blocks);
   }
 
@@ -82,15 +90,19 @@ class BlockPool {
   /// changed then.
   [[nodiscard]] Number allocate(std::size_t lane = 0) {
     const Number number = lowest_free(lane);
-    if (number == none) throw OutOfBlocks{1, 0, capacity(), block_bytes_};
-    return number;
+    if (number != none) return number;
+    notices_.refused(1, lane);
+    return notices_.noting_throws([&]() -> Number {
+      throw OutOfBlocks{1, 0, capacity(), block_bytes_};
+    });
   }
 
   /// The same, but returns nothing if no block is free.
   [[nodiscard]] std::optional<Number> try_allocate(std::size_t lane = 0) {
     const Number number = lowest_free(lane);
-    if (number == none) return std::nullopt;
-    return number;
+    if (number != none) return number;
+    notices_.refused(1, lane);
+    return std::nullopt;
   }
 
   /// Adds a reference to a block. Throws: `std::invalid_argument` for a block that is free;
@@ -110,16 +122,14 @@ class BlockPool {
     detail::Touched& touched = used(number).touched;
     lanes_.note_given(touched);
     lanes_.note_read(touched, lane);
-    return release_unused(number);
+    notices_.on_lane(lane);
+    return drop(number);
   }
 
   /// Releases a reference whose holder submitted no work on the block, but only kept it for others.
   bool release_unused(Number number) {
-    State& block = used(number);
-    if (--block.ref_count != 0) return false;
-    block.touched.more_reads = false;  // each reference noted its reads when it was released
-    numbers_.deallocate({number, 1, block.handle});
-    return true;
+    notices_.on_no_lane();
+    return drop(number);
   }
 
   /// Returns the number of references to a block; 0: it is free.
@@ -199,7 +209,7 @@ class BlockPool {
     blocks_[to].touched = blocks_[from].touched;
     blocks_[to].touched.more_writes = more_writes;
     lanes_.note_end(blocks_[from].touched);
-    numbers_.deallocate({from, 1, blocks_[from].handle});
+    give_back(from);
     return Moved{from, to};
   }
 
@@ -240,6 +250,13 @@ class BlockPool {
   [[nodiscard]] std::uint64_t free() const { return capacity() - used(); }
   /// Returns the most blocks that ever had references at once.
   [[nodiscard]] std::uint64_t peak_used() const { return numbers_.usage().peak_used; }
+
+  /// Calls `function(observer)` and returns what it returns. Observers must not call the pool.
+  decltype(auto) with_observer(auto&& function) requires(!std::same_as<ObserverType, Unobserved>) {
+    return std::forward<decltype(function)>(function)(notices_.observer());
+  }
+  /// For `KvCache`: what the observer is notified of.
+  [[nodiscard]] auto& notices() noexcept { return notices_; }
 
   /// Returns true if every invariant of the bookkeeping holds: for tests. Complexity: linear.
   [[nodiscard]] bool validate() const {
@@ -286,8 +303,24 @@ class BlockPool {
     block.handle.index = index;
     block.handle.generation = generation;
     block.ref_count = 1;
+    notices_.taken(number, block.handle, lane);
     end_ = larger<std::uint64_t>(end_, number + std::uint64_t{1});
     return number;
+  }
+
+  /// Removes one reference. Returns true if it was the last one.
+  bool drop(Number number) {
+    State& block = used(number);
+    if (--block.ref_count != 0) return false;
+    block.touched.more_reads = false;  // each reference noted its reads when it was released
+    give_back(number);
+    return true;
+  }
+
+  void give_back(Number number) noexcept {
+    const Handle handle = blocks_[number].handle;
+    numbers_.deallocate({number, 1, handle});
+    notices_.given_back(number, handle);
   }
 
   [[nodiscard]] static std::uint64_t bytes_of(const BlockPoolOptions& options) {
@@ -346,6 +379,7 @@ class BlockPool {
   detail::Lanes<DeviceType> lanes_;
   Arena<FixedBlocks<1>, AlignTo<1>> numbers_;
   std::vector<State> blocks_;
+  [[no_unique_address]] detail::BlockNotices<ObserverType> notices_;
   std::uint64_t end_ = 0;
 };
 

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <allot/device/device.hpp>
+#include <allot/observer/observer.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/kv/block_pool.hpp>
 #include <allot/pool/kv/detail/state.hpp>
@@ -57,43 +58,50 @@ namespace allot {
 ///
 /// \tparam SynchronizationType  `Locked<>`: calls from several threads, each with its own lane
 /// \tparam EvictionType         which blocks that only prefixes need make room first
+/// \tparam ObserverType         notified, under the guard, as `BlockPool`'s is
 template <Device DeviceType, Synchronization SynchronizationType = Unsynchronized,
-          Eviction EvictionType = LeastRecentlyUsed>
+          Eviction EvictionType = LeastRecentlyUsed, Observer ObserverType = Unobserved>
 requires std::copyable<DeviceType>
 class KvCache {
   struct State;
+  using Pool = BlockPool<DeviceType, ObserverType>;
 
  public:
   using Token = std::uint32_t;  ///< as the model's vocabulary numbers them
-  using slice_type = typename BlockPool<DeviceType>::slice_type;
+  using slice_type = typename Pool::slice_type;
+  using observer_type = ObserverType;  ///< what is notified
   using stream_type = typename DeviceType::stream_type;
   using stream_pointer = std::shared_ptr<stream_type>;
 
   /// Makes as many blocks as the budget holds, in one allocation of the device.
   /// Throws: `std::invalid_argument` for an invalid shape, and a budget below one block;
   /// `OutOfMemory`; what making streams throws.
-  KvCache(DeviceType device, const KvCacheConfig& config)
-      : KvCache{device, config, detail::Lanes<DeviceType>::make_streams(device, config.lanes)} {}
+  KvCache(DeviceType device, const KvCacheConfig& config, ObserverType observer = {})
+      : KvCache{device, config, detail::Lanes<DeviceType>::make_streams(device, config.lanes),
+                std::move(observer)} {}
 
   /// \param streams  the lanes, such as `SharedStream`s: `{stream}`
-  KvCache(DeviceType device, const KvCacheConfig& config, std::vector<stream_pointer> streams) {
+  KvCache(DeviceType device, const KvCacheConfig& config, std::vector<stream_pointer> streams,
+          ObserverType observer = {}) {
     const KvLayout layout{config.shape, config.block_tokens};
     const BlockPoolOptions options = options_of(layout, config.budget_bytes);
     state_ = std::make_shared<State>(layout, config.prefix_sharing, std::move(device), options,
-                                     std::move(streams));
+                                     std::move(streams), std::move(observer));
   }
 
   /// Makes as many blocks as a slice of any arena holds, such as memory that was planned with the
   /// weights (`PlanOptions::reserved`); ignores `config.budget_bytes`.
-  KvCache(DeviceType device, const KvCacheConfig& config, slice_type storage)
-      : KvCache{device, config, std::move(storage),
-                detail::Lanes<DeviceType>::make_streams(device, config.lanes)} {}
   KvCache(DeviceType device, const KvCacheConfig& config, slice_type storage,
-          std::vector<stream_pointer> streams) {
+          ObserverType observer = {})
+      : KvCache{device, config, std::move(storage),
+                detail::Lanes<DeviceType>::make_streams(device, config.lanes),
+                std::move(observer)} {}
+  KvCache(DeviceType device, const KvCacheConfig& config, slice_type storage,
+          std::vector<stream_pointer> streams, ObserverType observer = {}) {
     const KvLayout layout{config.shape, config.block_tokens};
     const BlockPoolOptions options = options_of(layout, storage.bytes());
     state_ = std::make_shared<State>(layout, config.prefix_sharing, std::move(device), options,
-                                     std::move(streams), std::move(storage));
+                                     std::move(streams), std::move(storage), std::move(observer));
   }
 
   using Sequence = KvSequence<State>;  ///< the tokens of one sequence and the blocks that hold them
@@ -167,6 +175,13 @@ class KvCache {
     return state_->forget(key);
   }
 
+  /// Calls `function(observer)` under the guard and returns what it returns. Observers must not call
+  /// the cache.
+  decltype(auto) with_observer(auto&& function) requires(!std::same_as<ObserverType, Unobserved>) {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    return state_->pool().with_observer(std::forward<decltype(function)>(function));
+  }
+
   /// Returns how many calls moved blocks.
   [[nodiscard]] std::uint64_t version() const {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
@@ -229,8 +244,8 @@ class KvCache {
   }
 
  private:
-  struct State : detail::KvState<BlockPool<DeviceType>, EvictionType> {
-    using detail::KvState<BlockPool<DeviceType>, EvictionType>::KvState;
+  struct State : detail::KvState<Pool, EvictionType> {
+    using detail::KvState<Pool, EvictionType>::KvState;
     [[no_unique_address]] SynchronizationType synchronization;
   };
 
@@ -245,7 +260,10 @@ class KvCache {
       state_->set_keys(slot, prompt.size(), keys);
       state_->share_prefix(slot, prompt, lane, most_shared);
       const std::uint64_t cached = state_->table(slot).tokens;
-      if (room != 0) state_->append(slot, prompt.subspan(static_cast<std::size_t>(cached)), lane);
+      if (room != 0) {
+        state_->pool().notices().noting_throws(
+            [&] { state_->append(slot, prompt.subspan(static_cast<std::size_t>(cached)), lane); });
+      }
       state_->count_prompt(slot, prompt.size(), cached);
       return {Sequence{state_, slot, lane}, cached};
     } catch (...) {

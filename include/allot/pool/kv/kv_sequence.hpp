@@ -52,7 +52,8 @@ class KvSequence {
   /// have been evicted.
   void append(std::span<const Token> tokens, const std::vector<KvPositions>& positions = {}) {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
-    state_->append(slot_, tokens, positions, lane_);
+    state_->pool().notices().noting_throws(
+        [&] { state_->append(slot_, tokens, positions, lane_); });
   }
   /// A single token.
   void append(Token token) { append(std::span{&token, 1}); }
@@ -60,8 +61,9 @@ class KvSequence {
   /// As `append`, but returns false if there is no room.
   [[nodiscard]] bool try_append(std::span<const Token> tokens,
                                 const std::vector<KvPositions>& positions = {}) {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
     try {
-      append(tokens, positions);
+      state_->append(slot_, tokens, positions, lane_);
       return true;
     } catch (const OutOfBlocks&) {
       return false;

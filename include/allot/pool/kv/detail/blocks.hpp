@@ -72,10 +72,11 @@ class KvBlocks {
         index_{prefix_sharing ? pool_.capacity() : 0, layout.block_tokens()},
         filled_{pool_.capacity()} {}
 
-  void make_room(std::uint64_t blocks) {
+  void make_room(std::uint64_t blocks, std::size_t lane) {
     const std::uint64_t free = pool_.free();
     if (blocks <= free) return;
     if (blocks - free > index_.unused()) {
+      pool_.notices().refused(blocks, lane);
       throw OutOfBlocks{blocks, free + index_.unused(), pool_.capacity(), layout_.block_bytes()};
     }
     evict(blocks - free);

@@ -137,7 +137,7 @@ class KvState : public KvBlocks<PoolType, EvictionType> {
     const std::uint64_t begin = into.tokens % layout_.block_tokens();
     const bool copies = begin != 0 && pool_.ref_count(into.blocks.back()) > 1;
     const std::uint64_t more = blocks - into.blocks.size() + (copies ? 1 : 0);
-    if (more != 0) make_room(more);
+    if (more != 0) make_room(more, lane);
     if (blocks > into.blocks.capacity()) {  // doubled: otherwise appending is quadratic
       const std::uint64_t twice = smaller<std::uint64_t>(2 * into.blocks.size(), pool_.capacity());
       into.blocks.reserve(static_cast<std::size_t>(larger(blocks, twice)));

@@ -12,6 +12,7 @@
 #include <allot/arena.hpp>
 #include <allot/core/block.hpp>
 #include <allot/device/device.hpp>
+#include <allot/observer/observer.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/stream/stream_timeline.hpp>
@@ -63,20 +64,28 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     return static_cast<std::byte*>(arena_->base_address()) + piece.block->offset;
   }
 
+  /// Returns the number of a stream for notices of blocks for work on it; 0 if the arena's observer
+  /// does not distinguish streams. Throws: as `transfer`.
+  [[nodiscard]] std::uint32_t noted_lane_of(const Stream& stream) {
+    return notes_lanes ? lane_of(stream) : 0;
+  }
+
   /// Allocates memory for a request. If the arena has none, waits for copies whose blocks have no
   /// holder.
   /// Throws: `OutOfMemory`; what waiting throws; `std::bad_alloc` for the bookkeeping.
-  [[nodiscard]] std::shared_ptr<Piece> allocate(const Request& request) {
+  /// \param lane  the number of the stream that it is for, for notices
+  [[nodiscard]] std::shared_ptr<Piece> allocate(const Request& request, std::uint32_t lane = 0) {
     const std::shared_ptr<Piece> piece{new Piece, Drop{}};
-    piece->block = place(request);
+    piece->block = place(request, lane);
     piece->memory = this->shared_from_this();
     held_bytes_ += piece->block->size;
     return piece;
   }
 
   /// Grows a piece in place, if that is possible.
-  [[nodiscard]] bool try_expand(Piece& piece, std::uint64_t bytes) {
+  [[nodiscard]] bool try_expand(Piece& piece, std::uint64_t bytes, std::uint32_t lane) {
     if constexpr (requires { arena_->try_expand(*piece.block, bytes); }) {
+      note_lane(lane);
       const std::optional<Block> block = arena_->try_expand(*piece.block, bytes);
       if (!block) return false;
       replace_block(piece, *block);
@@ -90,6 +99,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   /// must be, which only costs room.
   void undo_expand(Piece& piece, std::uint64_t bytes) noexcept {
     if constexpr (requires { arena_->shrink(*piece.block, bytes); }) {
+      note_lane(piece.touched.lane);
       try {
         replace_block(piece, arena_->shrink(*piece.block, bytes));
       } catch (...) {
@@ -100,7 +110,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
 
   /// Frees a piece that no transfer touches and that has no other holder, before it is dropped.
   void discard(std::shared_ptr<Piece>& piece) noexcept {
-    free(*piece->block);
+    free(*piece);
     piece->memory.reset();
     piece.reset();
   }
@@ -142,6 +152,15 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   }
 
  private:
+  struct NoteLane {
+    std::uint32_t lane;
+    void operator()(auto& observer) const noexcept { notify_stream(observer, lane); }
+  };
+  static constexpr bool notes_lanes = NotedOfStreams<typename ArenaType::observer_type> &&
+                                      requires(ArenaType & arena, NoteLane note) {
+    arena.with_observer(note);
+  };
+
   /// Called when the last holder drops a piece.
   struct Drop {
     void operator()(Piece* piece) const noexcept {
@@ -173,7 +192,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
   void drop(std::unique_ptr<Piece> piece) noexcept {
     poll();
     if (is_done(*piece)) {
-      free(*piece->block);
+      free(*piece);
       return;
     }
     waiting_bytes_ += piece->block->size;
@@ -200,13 +219,19 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
       const std::unique_ptr<Piece> piece{*link};
       *link = piece->next;
       waiting_bytes_ -= piece->block->size;
-      free(*piece->block);
+      free(*piece);
     }
   }
 
-  void free(const Block& block) noexcept {
-    held_bytes_ -= block.size;
-    arena_->deallocate(block);
+  void free(const Piece& piece) noexcept {
+    note_lane(piece.touched.lane);
+    held_bytes_ -= piece.block->size;
+    arena_->deallocate(*piece.block);
+  }
+
+  /// Notifies the arena's observer of the stream of the next notice.
+  void note_lane(std::uint32_t lane) noexcept {
+    if constexpr (notes_lanes) arena_->with_observer(NoteLane{lane});
   }
 
   void replace_block(Piece& piece, const Block& block) noexcept {
@@ -232,8 +257,9 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
     return *lane;
   }
 
-  [[nodiscard]] Block place(const Request& request) {
+  [[nodiscard]] Block place(const Request& request, std::uint32_t lane) {
     poll();
+    note_lane(lane);
     std::optional<Block> block = arena_->try_allocate(request);
     while (!block) {
       const Piece* const oldest = oldest_waiting();
@@ -241,6 +267,7 @@ class BufferMemory : public std::enable_shared_from_this<BufferMemory<DeviceType
       timeline_.wait(oldest->lost);
       timeline_.wait(oldest->touched);
       free_done();
+      note_lane(lane);
       block = arena_->try_allocate(request);
     }
     return block ? *block : arena_->allocate(request);

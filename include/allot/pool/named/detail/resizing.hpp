@@ -54,11 +54,12 @@ class BufferResizing {
   void prepare(MemoryType& memory, const Accounts& accounts, Stream& stream, bool waits) {
     choose_capacities(accounts);
     memory.poll();
+    const std::uint32_t lane = memory.noted_lane_of(stream);
     try {
-      place(memory);
+      place(memory, lane);
     } catch (const OutOfMemory&) {  // no room to grow: try just what is needed
       if (!lower_to_need()) throw;
-      place(memory);
+      place(memory, lane);
     }
     try {
       copy(memory, stream, waits);
@@ -124,16 +125,16 @@ class BufferResizing {
 
   /// Allocates memory for all: in place if possible. Throws: as `prepare`; nothing has changed
   /// then.
-  void place(MemoryType& memory) {
+  void place(MemoryType& memory, std::uint32_t lane) {
     try {
       for (Each& each : all_) {
         auto& entry = each.entry();
         const std::uint64_t bytes = entry.bytes_of(each.capacity);
         const CallSite site{entry.site};
-        if (memory.try_expand(*entry.piece, bytes)) {
+        if (memory.try_expand(*entry.piece, bytes, lane)) {
           each.is_expanded = true;
         } else {
-          each.piece = memory.allocate({bytes, entry.alignment, each.buffer->name});
+          each.piece = memory.allocate({bytes, entry.alignment, each.buffer->name}, lane);
         }
       }
     } catch (...) {
