@@ -3,9 +3,5 @@
 /// What is compiled for speed, once for all who use it.
 #include "engine.hpp"
 
-namespace llama {
-
-template class Engine<allot::HostDevice>;
-template class Engine<allot::StagedHostDevice>;
-
-}  // namespace llama
+template class llama::Engine<allot::HostDevice>;
+template class llama::Engine<allot::StagedHostDevice>;

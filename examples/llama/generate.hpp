@@ -4,20 +4,8 @@
 /// up their blocks and go on when others have ended: from their tokens, and what is still cached.
 #pragma once
 
-#include <allot/pool/kv/errors.hpp>
-
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <span>
-#include <stdexcept>
-#include <utility>
-#include <vector>
-
 #include "engine.hpp"
 #include "sampling.hpp"
-#include "tokenizer.hpp"
 
 namespace llama {
 
@@ -32,104 +20,109 @@ struct Job {
 template <class EngineType>
 class Generation {
  public:
+  /// Computes the prompt: the first sequence has its last token's logits.
   Generation(EngineType& engine, Job job) : engine_{engine}, job_{std::move(job)} {
     if (job_.prompt.empty()) throw std::invalid_argument{"the prompt is empty; give some tokens"};
     for (std::uint64_t i = 0; i < engine.plan().settings.sequences; ++i) {
       runs_.push_back({job_.prompt, Sampler{job_.temperature, job_.seed + i}});
       runs_.back().tokens.reserve(static_cast<std::size_t>(job_.prompt.size() + job_.tokens));
     }
-    inputs_.reserve(static_cast<std::size_t>(engine.plan().rows));
+    batch_.reserve(static_cast<std::size_t>(engine.plan().rows));
+    compute(runs_.front(), job_.prompt);
   }
 
-  /// \param heard  called as `heard(sequence, token)` for each new token, and before the first as
-  ///               `heard.prompt(logits)`
-  void run(auto&& heard) {
-    compute(0, job_.prompt);
-    heard.prompt(engine_.logits(0));
-    for (std::size_t i = 1; i < runs_.size(); ++i) engine_.fork(0, i);
+  /// \param heard  called as `heard(sequence, token)` for each new token
+  void run(const auto& heard) {
+    Run& first = runs_.front();
+    for (Run& run : runs_) {
+      if (&run != &first) run.sequence.emplace(engine_.fork(*first.sequence));
+    }
     for (std::size_t i = 0; i < runs_.size(); ++i) accept(i, heard);
     while (step(heard) || resume()) {
     }
   }
 
   /// Returns a sequence's new tokens.
-  [[nodiscard]] std::span<const Token> tokens(std::size_t sequence) const {
-    return std::span{runs_.at(sequence).tokens}.subspan(job_.prompt.size());
+  [[nodiscard]] std::span<const Token> tokens(std::size_t number) const {
+    return std::span{runs_.at(number).tokens}.subspan(job_.prompt.size());
+  }
+  /// Returns the logits of a sequence that has not ended; valid until the next step.
+  [[nodiscard]] std::span<const float> logits(std::size_t number) const {
+    return engine_.logits(runs_.at(number).sequence.value());
   }
   /// Returns how many times a sequence gave up its blocks.
   [[nodiscard]] std::uint64_t suspended() const noexcept { return suspended_; }
 
  private:
-  enum class State { active, waiting, done };
   struct Run {
     std::vector<Token> tokens;  // the prompt's, too
     Sampler sampler;
-    State state = State::active;
+    std::optional<typename EngineType::Sequence> sequence{};  // none: it has ended, or waits
+    bool has_ended = false;
   };
 
-  /// Brings a sequence to the end of these tokens, in batches.
-  void compute(std::size_t sequence, std::span<const Token> tokens) {
-    tokens = tokens.subspan(static_cast<std::size_t>(engine_.open(sequence, tokens)));
-    while (!tokens.empty()) {
-      const auto batch = tokens.first(std::min<std::size_t>(tokens.size(), engine_.plan().rows));
-      inputs_.clear();
-      for (const Token token : batch) inputs_.push_back({sequence, token});
-      engine_.step(inputs_);
-      tokens = tokens.subspan(batch.size());
+  /// Starts a sequence and brings it to the end of these tokens, in batches.
+  void compute(Run& run, std::span<const Token> tokens) {
+    run.sequence.emplace(engine_.start(tokens));
+    for (std::size_t at = run.sequence->cache.tokens(); at < tokens.size(); at += batch_.size()) {
+      batch_.clear();
+      for (const Token token :
+           tokens.subspan(at, std::min(tokens.size() - at, engine_.plan().rows)))
+        batch_.push_back({&*run.sequence, token});
+      engine_.step(batch_);
     }
   }
 
   /// Samples a sequence's next token; ends the sequence where it is the last.
-  void accept(std::size_t sequence, auto& heard) {
-    Run& run = runs_[sequence];
-    const Token token = run.sampler(engine_.logits(sequence));
-    const bool is_end = token == job_.end;
-    if (!is_end) {
+  void accept(std::size_t number, const auto& heard) {
+    Run& run = runs_[number];
+    const Token token = run.sampler(logits(number));
+    run.has_ended = token == job_.end;
+    if (!run.has_ended) {
       run.tokens.push_back(token);
-      heard(sequence, token);
+      heard(number, token);
+      run.has_ended = tokens(number).size() == job_.tokens;
     }
-    if (is_end || tokens(sequence).size() == job_.tokens) leave(sequence, State::done);
+    if (run.has_ended) run.sequence.reset();
   }
 
-  /// Computes the last token of each active sequence. Returns false if there is none.
-  bool step(auto& heard) {
-    inputs_.clear();
-    for (std::size_t i = 0; i < runs_.size(); ++i) {
-      if (runs_[i].state == State::active) inputs_.push_back({i, runs_[i].tokens.back()});
+  /// Computes the last token of each sequence that there is. Returns false if there is none.
+  bool step(const auto& heard) {
+    batch_.clear();
+    for (Run& run : runs_) {
+      if (run.sequence) batch_.push_back({&*run.sequence, run.tokens.back()});
     }
-    if (inputs_.empty()) return false;
+    if (batch_.empty()) return false;
     try {
-      engine_.step(inputs_);
-    } catch (const allot::OutOfBlocks&) {
-      if (inputs_.size() == 1) throw;
-      leave(inputs_.back().sequence, State::waiting);
+      engine_.step(batch_);
+    } catch (const OutOfBlocks&) {
+      if (batch_.size() == 1) throw;
+      const auto last = std::find_if(runs_.rbegin(), runs_.rend(),
+                                     [](const Run& run) { return run.sequence.has_value(); });
+      last->sequence.reset();
       ++suspended_;
       return true;
     }
-    for (const Input& input : inputs_) accept(input.sequence, heard);
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+      if (runs_[i].sequence) accept(i, heard);
+    }
     return true;
-  }
-
-  void leave(std::size_t sequence, State state) {
-    engine_.close(sequence);
-    runs_[sequence].state = state;
   }
 
   /// Lets the first waiting sequence go on. Returns false if there is none.
   bool resume() {
-    const auto run = std::find_if(runs_.begin(), runs_.end(),
-                                  [](const Run& one) { return one.state == State::waiting; });
-    if (run == runs_.end()) return false;
-    compute(static_cast<std::size_t>(run - runs_.begin()),
-            std::span{run->tokens}.first(run->tokens.size() - 1));
-    run->state = State::active;
-    return true;
+    for (Run& run : runs_) {
+      if (run.sequence || run.has_ended) continue;
+      compute(run, std::span{run.tokens}.first(run.tokens.size() - 1));
+      return true;
+    }
+    return false;
   }
 
   EngineType& engine_;
   Job job_;
   std::vector<Run> runs_;
-  std::vector<Input> inputs_;
+  std::vector<typename EngineType::Input> batch_;
   std::uint64_t suspended_ = 0;
 };
 

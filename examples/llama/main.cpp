@@ -12,12 +12,8 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <cstdio>
-#include <exception>
 #include <map>
-#include <string>
-#include <vector>
 
 #include "generate.hpp"
 
@@ -25,11 +21,11 @@ namespace {
 
 using namespace llama;
 using Json = nlohmann::ordered_json;
+using Memory = std::vector<load::MemoryUse>;
 
-const std::map<std::string, allot::gguf::TensorType> cache_types{
-    {"f32", allot::gguf::TensorType::F32},
-    {"f16", allot::gguf::TensorType::F16},
-    {"bf16", allot::gguf::TensorType::BF16}};
+const std::map<std::string, gguf::TensorType> cache_types{{"f32", gguf::TensorType::F32},
+                                                          {"f16", gguf::TensorType::F16},
+                                                          {"bf16", gguf::TensorType::BF16}};
 
 struct Options {
   std::string file, prompt, device = "host", cache_type = "f32";
@@ -38,95 +34,82 @@ struct Options {
   Job job;
 };
 
-void print_json(const Json& json) {
+void print(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-void print(const std::vector<MemoryLine>& memory) {
+void print(const Memory& memory) {
   fmt::print("{:<12}{:>14}{:>14}{:>14}\n", "memory", "planned", "reserved", "used");
   for (const auto& [name, planned, reserved, used] : memory)
     fmt::print("{:<12}{:>14}{:>14}{:>14} bytes\n", name, planned, reserved, used);
 }
 
-Json json_of(const std::vector<MemoryLine>& memory) {
+Json json_of(const Memory& memory) {
   Json json;
   for (const auto& [name, planned, reserved, used] : memory)
     json[name] = {{"planned", planned}, {"reserved", reserved}, {"used", used}};
   return json;
 }
 
-/// Prints the first sequence's text as it grows, and keeps what `--json` shows of the logits.
-struct Listener {
-  const Tokenizer& tokenizer;
-  bool prints;
+/// Returns the ten highest logits, each with its token.
+Json top_of(std::span<const float> logits) {
+  std::vector<std::pair<float, std::size_t>> sorted;
+  for (std::size_t i = 0; i < logits.size(); ++i) sorted.emplace_back(-logits[i], i);
+  const auto end = sorted.begin() + std::min<std::ptrdiff_t>(10, std::ssize(sorted));
+  std::partial_sort(sorted.begin(), end, sorted.end());
   Json top = Json::array();
-
-  /// Keeps the ten highest logits of the prompt's last token.
-  void prompt(std::span<const float> logits) {
-    std::vector<std::pair<float, std::size_t>> sorted;
-    for (std::size_t i = 0; i < logits.size(); ++i) sorted.emplace_back(-logits[i], i);
-    const auto end = sorted.begin() + std::min<std::ptrdiff_t>(10, std::ssize(sorted));
-    std::partial_sort(sorted.begin(), end, sorted.end());
-    for (auto one = sorted.begin(); one != end; ++one) top.push_back({one->second, -one->first});
-  }
-
-  void operator()(std::size_t sequence, Token token) const {
-    if (!prints || sequence != 0) return;
-    fmt::print("{}", tokenizer.has_text() ? tokenizer.decode(token) : std::to_string(token) + " ");
-    std::fflush(stdout);
-  }
-};
+  for (auto one = sorted.begin(); one != end; ++one) top.push_back({one->second, -one->first});
+  return top;
+}
 
 template <class DeviceType>
-void run_on(DeviceType device, const allot::gguf::File& file, const Tokenizer& tokenizer,
+void run_on(DeviceType device, const gguf::File& file, const Tokenizer& tokenizer,
             const Options& options) {
-  RunPlan plan = plan_run(file, options.settings, allot::load::planned_device(device));
+  RunPlan plan = plan_run(file, options.settings, load::planned_device(device));
   if (options.only_plan) {
-    const auto memory = memory_of(plan.memory);
-    return options.json ? print_json({{"memory", json_of(memory)}}) : print(memory);
+    const Memory memory = load::memory_use(plan.memory);
+    return options.json ? print(Json{{"memory", json_of(memory)}}) : print(memory);
   }
-  allot::load::check(plan.memory, device);
+  load::check(plan.memory, device);
   Engine<DeviceType> engine{file, std::move(plan), std::move(device)};
+  if (!options.json) fmt::print("{}", options.prompt);
+  const os::Stopwatch stopwatch;
   Generation generation{engine, options.job};
-  Listener listener{tokenizer, !options.json};
-  if (listener.prints) fmt::print("{}", options.prompt);
-  const allot::os::Stopwatch stopwatch;
-  generation.run(listener);
-  const double seconds = stopwatch.seconds();
-
-  Json sequences = Json::array();
+  const Json top = options.json ? top_of(generation.logits(0)) : Json{};
+  std::string text;  // of the first sequence, printed as it grows
   std::size_t count = 0;
-  for (std::uint64_t i = 0; i < options.settings.sequences; ++i) {
-    sequences.push_back(generation.tokens(i));
-    count += generation.tokens(i).size();
-  }
+  generation.run([&](std::size_t sequence, Token token) {
+    ++count;
+    if (sequence != 0) return;
+    const std::string piece = tokenizer.decode(token);
+    text += piece;
+    if (options.json) return;
+    fmt::print("{}", tokenizer.has_text() ? piece : std::to_string(token) + " ");
+    std::fflush(stdout);
+  });
+  const double seconds = stopwatch.seconds();
   const double speed = static_cast<double>(count) / seconds;
   if (!options.json) {
     fmt::print("\n\n{} of prompt and {} new tokens in {:.3f} s, {:.0f} new tokens/s\n",
                options.job.prompt.size(), count, seconds, speed);
     return print(engine.memory());
   }
-  std::string text;
-  for (const Token token : generation.tokens(0)) text += tokenizer.decode(token);
-  print_json({{"prompt", options.job.prompt},
-              {"tokens", sequences.front()},
-              {"text", text},
-              {"memory", json_of(engine.memory())},
-              {"sequences", sequences},
-              {"top", listener.top},
-              {"suspended", generation.suspended()},
-              {"seconds", seconds},
-              {"tokens_per_s", speed}});
-}
-
-/// Prints one line, whatever a file's names hold.
-void print_error(std::string text) {
-  for (char& one : text) one = static_cast<unsigned char>(one) < ' ' ? ' ' : one;
-  fmt::print(stderr, "llama: {}\n", text);
+  Json sequences = Json::array();
+  for (std::uint64_t i = 0; i < options.settings.sequences; ++i)
+    sequences.push_back(generation.tokens(i));
+  print(Json{{"prompt", options.job.prompt},
+             {"tokens", sequences.front()},
+             {"text", text},
+             {"memory", json_of(engine.memory())},
+             {"sequences", sequences},
+             {"top", top},
+             {"suspended", generation.suspended()},
+             {"seconds", seconds},
+             {"tokens_per_s", speed}});
 }
 
 void run(Options options) {
-  const allot::gguf::File file{options.file};
+  const gguf::File file{options.file};
   const Tokenizer tokenizer{file};
   Job& job = options.job;
   if (job.prompt.empty()) job.prompt = tokenizer.encode(options.prompt);
@@ -139,8 +122,8 @@ void run(Options options) {
         "a context of {} has no room for {} tokens of prompt and {} new ones; give --context {}",
         context, job.prompt.size(), job.tokens, needed)};
   options.settings.cache_type = cache_types.at(options.cache_type);
-  if (options.device == "host") return run_on(allot::HostDevice{}, file, tokenizer, options);
-  run_on(allot::StagedHostDevice{}, file, tokenizer, options);
+  if (options.device == "host") return run_on(HostDevice{}, file, tokenizer, options);
+  run_on(StagedHostDevice{}, file, tokenizer, options);
 }
 
 void add_options(CLI::App& app, Options& options) {
@@ -151,9 +134,9 @@ void add_options(CLI::App& app, Options& options) {
   Settings& settings = options.settings;
   app.add_option("model", options.file, "a GGUF file: llama, qwen2 or qwen3")->required();
   auto* const prompt = app.add_option("--prompt", options.prompt, "text to continue");
-  auto* const ids = app.add_option("--ids", options.job.prompt, "the same as token ids: 1,403,407");
-  ids->delimiter(',')->excludes(prompt)->check(
-      CLI::Range(std::uint64_t{0}, std::uint64_t{UINT32_MAX}));
+  app.add_option("--ids", options.job.prompt, "the same as token ids: 1,403,407")
+      ->delimiter(',')
+      ->excludes(prompt);
   number("--tokens", options.job.tokens, "new tokens, at most (64)");
   app.add_option("--device", options.device, "host or staged-host (host)")
       ->check(CLI::IsMember({"host", "staged-host"}));
@@ -169,11 +152,17 @@ void add_options(CLI::App& app, Options& options) {
   app.add_flag("!--no-fuse", settings.fuse, "keep Q, K, V and gate, up apart");
   app.add_option("--temperature", options.job.temperature, "0: the most likely token (0)")
       ->check(CLI::Range(0.0, 1e6));
-  app.add_option("--seed", options.job.seed, "of the first sequence, with a temperature (0)")
-      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{INT64_MAX}));
+  app.add_option("--seed", options.job.seed, "of the first sequence, with a temperature (0)");
   app.add_flag("--ignore-eos", options.ignores_end, "do not stop at the end-of-sequence token");
   app.add_flag("--plan", options.only_plan, "print the memory that it would take, and stop");
   app.add_flag("--json", options.json, "print one JSON object");
+}
+
+/// Prints one line, whatever a file's names hold.
+int fail(std::string text, int status) {
+  for (char& one : text) one = static_cast<unsigned char>(one) < ' ' ? ' ' : one;
+  fmt::print(stderr, "llama: {}\n", text);
+  return status;
 }
 
 }  // namespace
@@ -192,10 +181,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::CallForHelp&) {
     fmt::print("{}", app.help());
   } catch (const CLI::ParseError& error) {
-    print_error(error.what());
-    return 2;
+    return fail(error.what(), 2);
   } catch (const std::exception& error) {
-    print_error(error.what());
-    return 1;
+    return fail(error.what(), 1);
   }
 }

@@ -7,10 +7,6 @@
 #include <allot/gguf/dequantize.hpp>
 
 #include <algorithm>
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
-#include <span>
 
 #include "model.hpp"
 #include "threads.hpp"
@@ -34,11 +30,12 @@ inline void add(float* to, const float* from, std::uint64_t count) noexcept {
   for (std::uint64_t i = 0; i < count; ++i) to[i] += from[i];
 }
 
-inline void rms_norm(float* to, const float* from, const float* weight, float epsilon,
+inline void rms_norm(float* to, const float* from, const float* weight, double epsilon,
                      std::uint64_t count) noexcept {
   float squares = 0;
   dots(&squares, from, from, count, 1, count, 1);
-  const float scale = 1 / std::sqrt(squares / static_cast<float>(count) + epsilon);
+  const float scale =
+      1 / std::sqrt(squares / static_cast<float>(count) + static_cast<float>(epsilon));
   for (std::uint64_t i = 0; i < count; ++i) to[i] = from[i] * scale * weight[i];
 }
 
@@ -56,13 +53,13 @@ inline void gate(float* gate, const float* up, std::uint64_t count) noexcept {
 }
 
 /// Turns a head by its position.
-/// \param frequencies  `count` of them, one for each pair
-inline void rope(float* head, std::uint64_t position, const float* frequencies, std::uint64_t count,
+/// \param angles  by which its pairs turn from one token to the next
+inline void rope(float* head, std::uint64_t position, std::span<const float> angles,
                  bool halves) noexcept {
-  for (std::uint64_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < angles.size(); ++i) {
     float& a = head[halves ? i : 2 * i];
-    float& b = head[halves ? i + count : 2 * i + 1];
-    const float angle = static_cast<float>(position) * frequencies[i];
+    float& b = head[halves ? i + angles.size() : 2 * i + 1];
+    const float angle = static_cast<float>(position) * angles[i];
     const float cosine = std::cos(angle);
     const float sine = std::sin(angle);
     const float turned = a * cosine - b * sine;
@@ -71,28 +68,18 @@ inline void rope(float* head, std::uint64_t position, const float* frequencies, 
   }
 }
 
-/// Returns elements as floats: where they are, or dequantized into `scratch`.
-[[nodiscard]] inline const float* floats_at(const std::byte* from, allot::gguf::TensorType type,
-                                            std::uint64_t count, float* scratch) {
-  if (type == allot::gguf::TensorType::F32) return reinterpret_cast<const float*>(from);
-  const allot::gguf::TypeInfo info = allot::gguf::type_info(type);
-  allot::gguf::dequantize(type, std::span{from, count / info.block_elements * info.block_bytes},
-                          std::span{scratch, count});
-  return scratch;
-}
-
-/// out = projection(in), for `count` rows. Each row of weights is dequantized once.
+/// out = matrices * in, for `count` rows. Each row of weights is dequantized once.
 /// \param scratch  a row for each thread
-inline void multiply(Threads& threads, const Projection& projection, Rows in, Rows out,
+inline void multiply(Threads& threads, const Matrices& matrices, Rows in, Rows out,
                      std::uint64_t count, Rows scratch) {
   std::uint64_t outputs = 0;
-  for (const Matrix& matrix : projection) {
-    const std::uint64_t at_once = matrix.type == allot::gguf::TensorType::F32 ? 16 : 1;
-    threads.run(matrix.count, [&](std::size_t begin, std::size_t end, std::size_t thread) {
+  for (const load::Matrix& matrix : matrices) {
+    const std::uint64_t at_once = matrix.type == gguf::TensorType::F32 ? 16 : 1;
+    threads.run(matrix.rows, [&](std::size_t begin, std::size_t end, std::size_t thread) {
       for (std::size_t i = begin; i < end; i += at_once) {
-        const float* const weights = floats_at(matrix.rows + i * matrix.row_bytes, matrix.type,
-                                               matrix.columns, scratch[thread]);
         const std::uint64_t rows = std::min(at_once, end - i);
+        const float* const weights = gguf::floats_of(
+            matrix.type, matrix.address + i * matrix.row_bytes, {scratch[thread], matrix.columns});
         for (std::uint64_t row = 0; row < count; ++row) {
           float* const to = out[row] + outputs + i;
           dots(to, in[row], weights, matrix.columns, rows, matrix.columns, 1);
@@ -100,7 +87,7 @@ inline void multiply(Threads& threads, const Projection& projection, Rows in, Ro
         }
       }
     });
-    outputs += matrix.count;
+    outputs += matrix.rows;
   }
 }
 

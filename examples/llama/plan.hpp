@@ -4,21 +4,12 @@
 /// reserves the cache, the activations and the scratch memory with the weights.
 #pragma once
 
-#include <allot/core/checked.hpp>
-#include <allot/gguf/file.hpp>
 #include <allot/load/plan/make_plan.hpp>
 #include <allot/offsets/plan_offsets.hpp>
 #include <allot/pool/kv/kv_shape_of.hpp>
 #include <allot/pool/kv/stats.hpp>
 
 #include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <stdexcept>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 #include "model.hpp"
 
@@ -31,23 +22,12 @@ struct Settings {
   std::uint64_t threads = 1;
   std::uint64_t cache_blocks = 0;  ///< 0: enough for all sequences
   std::uint64_t block_tokens = 16;
-  allot::gguf::TensorType cache_type = allot::gguf::TensorType::F32;
+  gguf::TensorType cache_type = gguf::TensorType::F32;
   bool fuse = true;  ///< Q, K and V as one matrix, gate and up as another, if their types agree
 };
 
 /// The buffers of a step, in the order in which it writes them.
-enum Buffer : std::size_t {
-  residual,
-  normed,
-  qkv,
-  attended,
-  projected,
-  normed_again,
-  gate_up,
-  down,
-  output_normed,
-  logits,
-};
+enum Buffer { residual, normed, qkv, attended, mixed, normed_2, gate_up, down, outputs, logits };
 
 /// Rows of floats in the activations.
 struct BufferPlan {
@@ -60,26 +40,13 @@ struct RunPlan {
   Settings settings;
   std::uint64_t rows;            ///< tokens of a step, at most
   std::uint64_t scratch_floats;  ///< of each thread
-  allot::KvCacheConfig cache;
+  KvCacheConfig cache;
   std::vector<BufferPlan> buffers{};  ///< by `Buffer`
-  allot::load::Plan memory{};  ///< arenas for the weights, "cache", "activations" and "scratch"
-};
-
-/// An arena, in bytes.
-struct MemoryLine {
-  std::string name;
-  std::uint64_t planned, reserved, used;
-};
-
-/// Gives what is reserved besides the weights allocations of its own.
-struct Apart {
-  [[nodiscard]] static std::string_view rule_of(const allot::load::ItemLayout& item) {
-    return item.purpose == allot::load::Purpose::scratch ? item.name : std::string_view{};
-  }
+  load::Plan memory{};  ///< arenas for the weights, "cache", "activations" and "scratch"
 };
 
 [[nodiscard]] inline std::uint64_t bytes_of(std::uint64_t rows, std::uint64_t floats) {
-  const auto bytes = allot::checked_multiply(rows, 4 * floats);
+  const auto bytes = checked_multiply(checked_multiply(rows, floats).value_or(~floats), 4);
   if (!bytes) throw std::invalid_argument{"a batch exceeds 2^64 bytes; make it smaller"};
   return *bytes;
 }
@@ -95,17 +62,17 @@ struct Apart {
       {plan.rows, s.width, 1, 2},                              // normed
       {plan.rows, s.queries() + s.keys() + s.values(), 2, 3},  // qkv
       {plan.rows, s.attended(), 3, 4},                         // attended
-      {plan.rows, s.width, 4, 5},                              // projected
-      {plan.rows, s.width, 5, 6},                              // normed_again
+      {plan.rows, s.width, 4, 5},                              // mixed
+      {plan.rows, s.width, 5, 6},                              // normed_2
       {plan.rows, 2 * s.hidden, 6, 7},                         // gate_up
       {plan.rows, s.width, 7, 8},                              // down
-      {plan.settings.sequences, s.width, 9, 10},               // output_normed
+      {plan.settings.sequences, s.width, 9, 10},               // outputs
       {plan.settings.sequences, s.vocabulary, 10, 11},         // logits
   };
-  std::vector<allot::Lifetime> lifetimes;
+  std::vector<Lifetime> lifetimes;
   for (const auto& [rows, width, first, last] : buffers)
     lifetimes.push_back({bytes_of(rows, width), first, last});
-  const allot::OffsetPlan placed = allot::plan_offsets(lifetimes);
+  const OffsetPlan placed = plan_offsets(lifetimes);
   for (std::size_t i = 0; i < lifetimes.size(); ++i)
     plan.buffers.push_back({placed.offsets[i], buffers[i].width});
   return placed.bytes;
@@ -113,10 +80,9 @@ struct Apart {
 
 /// Throws: `std::runtime_error` for a model that this engine does not run; `std::invalid_argument`
 /// for settings out of range.
-[[nodiscard]] inline RunPlan plan_run(const allot::gguf::File& file, const Settings& settings,
-                                      allot::load::PlannedDevice device) {
-  const auto& [context, sequences, batch, threads, cache_blocks, block_tokens, type, fuse] =
-      settings;
+[[nodiscard]] inline RunPlan plan_run(const gguf::File& file, const Settings& settings,
+                                      load::PlannedDevice device) {
+  const auto& [context, sequences, batch, threads, blocks, block_tokens, type, fuse] = settings;
   for (const std::uint64_t number : {context, sequences, batch, threads, block_tokens}) {
     if (number == 0 || number >= std::uint64_t{1} << 32)
       throw std::invalid_argument{
@@ -130,29 +96,20 @@ struct Apart {
       // A row of weights; or the scores of all tokens, and a head's key or value.
       .scratch_floats = std::max({shape.width, shape.hidden, shape.attended(),
                                   context + std::max(shape.key_length, shape.value_length)}),
-      .cache = {.shape = allot::kv_shape_of(file, type, type), .block_tokens = block_tokens}};
-  const allot::KvLayout layout{plan.cache.shape, block_tokens};
-  const std::uint64_t blocks =
-      cache_blocks != 0 ? cache_blocks : sequences * layout.blocks_for(context);
-  allot::load::PlanOptions options;
+      .cache = {.shape = kv_shape_of(file, type, type), .block_tokens = block_tokens}};
+  const KvLayout layout{plan.cache.shape, block_tokens};
+  const std::uint64_t all_blocks = sequences * layout.blocks_for(context);
+  load::PlanOptions options;
   options.devices = {std::move(device)};
   options.transforms.fuse = {.qkv = fuse, .gate_up = fuse};
   for (const char* const names : {"*norm.weight", "*.bias", "rope_freqs.weight"})
-    options.transforms.dequantize.push_back({names, allot::gguf::TensorType::F32, false});
-  options.reserved = {{"cache", layout.bytes_for(blocks)},
+    options.transforms.dequantize.push_back({names, gguf::TensorType::F32, false});
+  options.reserved = {{"cache", layout.bytes_for(blocks != 0 ? blocks : all_blocks)},
                       {"activations", plan_activations(plan)},
                       {"scratch", bytes_of(threads, plan.scratch_floats)}};
-  plan.memory = allot::load::make_plan(file, options, allot::load::Selective{Apart{}});
-  static_cast<void>(weights_of(shape, plan.memory, [](std::size_t) { return nullptr; }));  // checks
+  plan.memory = load::make_plan(file, options, load::ReservedApart{});
+  static_cast<void>(weights_of(shape, load::Binder{plan.memory}));  // are all there?
   return plan;
-}
-
-/// Returns a line for each arena of a plan, with nothing reserved or used yet.
-[[nodiscard]] inline std::vector<MemoryLine> memory_of(const allot::load::Plan& plan) {
-  std::vector<MemoryLine> lines;
-  for (const auto& arena : plan.arenas)
-    lines.push_back({arena.rule == "pooled" ? "weights" : arena.rule, arena.capacity, 0, 0});
-  return lines;
 }
 
 }  // namespace llama

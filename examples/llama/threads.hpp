@@ -4,7 +4,6 @@
 #pragma once
 
 #include <barrier>
-#include <cstddef>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -16,7 +15,13 @@ class Threads {
   /// \param count  the caller's thread included
   explicit Threads(std::size_t count)
       : count_{count}, barrier_{static_cast<std::ptrdiff_t>(count)} {
-    for (std::size_t i = 1; i < count; ++i) workers_.emplace_back([this, i] { work(i); });
+    const auto work = [this](std::size_t thread) {
+      for (barrier_.arrive_and_wait(); run_; barrier_.arrive_and_wait()) {
+        run_(thread);
+        barrier_.arrive_and_wait();
+      }
+    };
+    for (std::size_t i = 1; i < count; ++i) workers_.emplace_back(work, i);
   }
   ~Threads() {
     run_ = nullptr;
@@ -26,8 +31,7 @@ class Threads {
 
   /// Calls `f(begin, end, thread)` on each thread with its part of 0 to `total`, and waits for all.
   /// \param f  must not throw
-  template <class Function>
-  void run(std::size_t total, const Function& f) {
+  void run(std::size_t total, const auto& f) {
     if (count_ == 1) return f(std::size_t{0}, total, std::size_t{0});
     const auto part = [&](std::size_t thread) {
       f(total * thread / count_, total * (thread + 1) / count_, thread);
@@ -39,13 +43,6 @@ class Threads {
   }
 
  private:
-  void work(std::size_t thread) {
-    for (barrier_.arrive_and_wait(); run_; barrier_.arrive_and_wait()) {
-      run_(thread);
-      barrier_.arrive_and_wait();
-    }
-  }
-
   const std::size_t count_;
   std::barrier<> barrier_;
   std::function<void(std::size_t)> run_;  // empty: the end

@@ -326,3 +326,34 @@ TEST_CASE("zero elements need no work, for every type") {
     CHECK_NOTHROW(gguf::dequantize(info.type, {}, std::span<gguf::Float16>{}));
   }
 }
+
+TEST_CASE(
+    "floats of a row are where they are, or in the scratch memory; floats are stored as any "
+    "float") {
+  std::vector<float> scratch(32);
+  const std::vector<float> floats{1, 2.5F, -3, 1e-3F};
+  const auto* const bytes = reinterpret_cast<const std::byte*>(floats.data());
+  CHECK(gguf::floats_of(TensorType::F32, bytes, std::span{scratch}.first(4)) == floats.data());
+  std::vector<std::byte> block(34);
+  block[1] = std::byte{0x3C};  // a scale of 1
+  block[2] = std::byte{7};
+  CHECK(gguf::floats_of(TensorType::Q8_0, block.data(), scratch) == scratch.data());
+  CHECK(scratch[0] == 7);
+  CHECK(scratch[1] == 0);
+  CHECK_THROWS_AS(static_cast<void>(gguf::floats_of(TensorType::Q8_0, block.data(),
+                                                    std::span{scratch}.first(31))),
+                  std::invalid_argument);
+  std::vector<float> same(4);
+  gguf::store_floats(TensorType::F32, floats, reinterpret_cast<std::byte*>(same.data()));
+  CHECK(same == floats);
+  std::vector<gguf::Float16> halves(4);
+  gguf::store_floats(TensorType::F16, floats, reinterpret_cast<std::byte*>(halves.data()));
+  std::vector<gguf::BFloat16> brains(4);
+  gguf::store_floats(TensorType::BF16, floats, reinterpret_cast<std::byte*>(brains.data()));
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    CHECK(is_same(halves[i], gguf::to_float16(floats[i])));
+    CHECK(is_same(brains[i], gguf::to_bfloat16(floats[i])));
+  }
+  CHECK_THROWS_WITH_AS(gguf::store_floats(TensorType::Q8_0, floats, block.data()),
+                       "floats are stored as F32, F16 or BF16, not as Q8_0", std::invalid_argument);
+}

@@ -156,7 +156,21 @@ void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<fl
   detail::dequantize(type, blocks, out, detail::best_simd());
 }
 
-/// The same, rounded to nearest, ties to even. F16 as `Float16` and BF16 as `BFloat16` are copied,
+/// Returns the values of whole blocks: where they are, if they are floats there, otherwise
+/// dequantized into `scratch`. For kernels that take a row of a matrix at a time.
+/// \param blocks   as many as `scratch` has room for; of F32 aligned as floats are
+/// Throws: `std::invalid_argument`, as `dequantize`.
+template <class = void>
+[[nodiscard]] const float* floats_of(TensorType type, const std::byte* blocks,
+                                     std::span<float> scratch) {
+  if (type == TensorType::F32) return reinterpret_cast<const float*>(blocks);
+  const TypeInfo info = checked_type_info(type);
+  const std::size_t count = scratch.size() / info.block_elements;
+  dequantize(type, std::span{blocks, count * info.block_bytes}, scratch);
+  return scratch.data();
+}
+
+/// The same as `dequantize`, rounded to nearest, ties to even. F16 as `Float16` and BF16 as `BFloat16` are copied,
 /// as in ggml: a signaling NaN stays one, while converting through floats would make it quiet.
 template <class = void>
 void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Float16> out) {
@@ -165,6 +179,22 @@ void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Fl
 template <class = void>
 void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<BFloat16> out) {
   detail::dequantize(type, blocks, out, detail::best_simd());
+}
+
+/// Writes floats as elements of F32, F16 or BF16, rounded as `dequantize` rounds: what an engine stores
+/// in a cache of that type.
+/// \param out  aligned as the elements are, with room for all
+/// Throws: `std::invalid_argument` for other types.
+template <class = void>
+void store_floats(TensorType type, std::span<const float> values, std::byte* out) {
+  const auto store = [&]<class Number>(Number* numbers) {
+    dequantize(TensorType::F32, std::as_bytes(values), std::span{numbers, values.size()});
+  };
+  if (type == TensorType::F32) return store(reinterpret_cast<float*>(out));
+  if (type == TensorType::F16) return store(reinterpret_cast<Float16*>(out));
+  if (type == TensorType::BF16) return store(reinterpret_cast<BFloat16*>(out));
+  throw std::invalid_argument{"floats are stored as F32, F16 or BF16, not as " +
+                              std::string{checked_type_info(type).name}};
 }
 
 }  // namespace allot::gguf

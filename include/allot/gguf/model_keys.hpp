@@ -39,6 +39,13 @@ class ModelKeys {
     return metadata_->find(name_of(key));
   }
 
+  /// Returns a text. \param otherwise  what it is if the file does not say
+  /// Throws: `std::invalid_argument` if it is not a text.
+  [[nodiscard]] std::string_view text(std::string_view key, std::string_view otherwise) const {
+    const Value* const value = find(key);
+    return value == nullptr ? otherwise : value->as<std::string_view>();
+  }
+
   /// Returns a whole number from 1 to `most`, of any integer type.
   /// \param otherwise  what it is if the file does not say; 0: that is an error
   /// Throws: `std::runtime_error` if it is missing, or no such number.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
+#include <allot/pool/kv/append_all.hpp>
 #include <allot/pool/kv/kv_cache.hpp>
+#include <allot/pool/kv/kv_view.hpp>
 #include <allot/synchronization/locked.hpp>
 
 #include <doctest/doctest.h>
@@ -509,4 +511,49 @@ TEST_CASE("threads share a locked cache, each with a lane of its own") {
   cache.evict(64);
   CHECK(cache.stats().free == 64);
   CHECK(cache.validate());
+}
+
+TEST_CASE("a view finds each token's key and value where the cache says that they are") {
+  Cache cache{HostDevice{}, small_cache(8)};
+  const auto other = cache.start(counted(100, 5));  // so that blocks are not in order from 0 on
+  auto [sequence, cached] = cache.start(counted(0, 11));
+  const auto table = sequence.block_table();
+  const KvView view{static_cast<std::byte*>(cache.storage().address()), cache.layout(),
+                    table.data()};
+  for (std::uint64_t position = 0; position < 11; ++position) {
+    for (const std::uint64_t layer : {0U, 1U}) {
+      const KvSlot slot = sequence.slot(position);
+      CHECK(view.key(KvLayer{layer}, position) == cache.key(slot, KvLayer{layer}));
+      CHECK(view.value(KvLayer{layer}, position) == cache.value(slot, KvLayer{layer}));
+    }
+  }
+}
+
+TEST_CASE("a batch gets room for all of its tokens, or every sequence is as it was") {
+  Cache cache{HostDevice{}, small_cache(4)};
+  std::vector<Cache::Sequence> sequences;
+  sequences.push_back(cache.start(counted(0, 3)).sequence);
+  sequences.push_back(sequences[0].fork());
+  struct Entry {
+    std::size_t number;
+    std::uint32_t token;
+  };
+  const auto sequence_of = [&](const Entry& entry) -> auto& { return sequences[entry.number]; };
+  const std::vector<Entry> batch{{0, 7}, {0, 8}, {1, 7}, {1, 9}};
+  append_all(batch, sequence_of);
+  CHECK(sequences[0].tokens() == 5);
+  CHECK(sequences[1].tokens() == 5);
+  const auto table = sequences[0].block_table();
+  CHECK(sequences[1].block_table() != table);
+  CHECK(cache.stats().free == 0);
+  // Room for three more each: the last entry is refused.
+  const std::vector<Entry> large{{0, 1}, {1, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {0, 4}};
+  CHECK_THROWS_AS(append_all(large, sequence_of), OutOfBlocks);
+  CHECK(sequences[0].tokens() == 5);
+  CHECK(sequences[1].tokens() == 5);
+  CHECK(sequences[0].block_table() == table);
+  CHECK(cache.validate());
+  append_all(std::span{large}.first(6), sequence_of);
+  CHECK(sequences[0].tokens() == 8);
+  append_all(std::vector<Entry>{}, sequence_of);
 }

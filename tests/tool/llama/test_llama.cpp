@@ -43,22 +43,9 @@ struct Trace {
   std::vector<Tokens> tokens;
   std::vector<float> logits;
   std::vector<float> first_logits;  // of the prompt's last token
-  std::vector<llama::MemoryLine> memory;
+  std::vector<load::MemoryUse> memory;
   std::uint64_t suspended;
   std::uint64_t cache_hits;
-};
-
-template <class EngineType>
-struct Recorder {
-  const EngineType& engine;
-  std::vector<float>& logits;
-
-  void prompt(std::span<const float> first) { logits.assign(first.begin(), first.end()); }
-  void operator()(std::size_t sequence, Token) const {
-    if (sequence != 0) return;
-    const auto now = engine.logits(0);
-    logits.insert(logits.end(), now.begin(), now.end());
-  }
 };
 
 template <class DeviceType, class EngineType = llama::Engine<DeviceType>>
@@ -70,14 +57,18 @@ Trace run_on(const std::filesystem::path& path, const Tokens& prompt, std::uint6
   EngineType engine{file, llama::plan_run(file, settings, load::planned_device(device)), device};
   llama::Generation generation{engine, {.prompt = prompt, .tokens = tokens}};
   Trace trace{};
-  generation.run(Recorder<EngineType>{engine, trace.logits});
+  const auto first = generation.logits(0);
+  trace.first_logits.assign(first.begin(), first.end());
+  trace.logits = trace.first_logits;
+  generation.run([&](std::size_t sequence, Token) {
+    if (sequence != 0) return;
+    const auto now = generation.logits(0);
+    trace.logits.insert(trace.logits.end(), now.begin(), now.end());
+  });
   for (std::uint64_t i = 0; i < settings.sequences; ++i) {
     const auto made = generation.tokens(i);
     trace.tokens.emplace_back(made.begin(), made.end());
   }
-  trace.first_logits.assign(
-      trace.logits.begin(),
-      trace.logits.begin() + static_cast<std::ptrdiff_t>(engine.logits(0).size()));
   trace.memory = engine.memory();
   trace.suspended = generation.suspended();
   trace.cache_hits = engine.cache_stats().hits;
@@ -154,7 +145,8 @@ TEST_CASE("greedy tokens and the ten highest logits are llama.cpp's, for every f
     const Json& prompts = form["loads"].get<bool>() ? form["prompts"] : plain["prompts"];
     for (const auto& [text, ways] : prompts.items()) {
       const auto ids = expect["prompts"][text].get<Tokens>();
-      CHECK(llama::Tokenizer{gguf::File{*data / "gguf" / name}}.encode(text) == ids);
+      const gguf::File opened{*data / "gguf" / name};
+      CHECK(llama::Tokenizer{opened}.encode(text) == ids);
       const std::size_t count =
           closeness.all_tokens ? 64 : std::max<std::size_t>(certain_tokens(ways["exact"]), 1);
       check_against(ways["exact"], run(*data / "gguf" / name, ids, count), closeness);
@@ -245,8 +237,7 @@ TEST_CASE("a sequence ends before the token that ends it") {
   llama::Engine<HostDevice> engine{file,
                                    llama::plan_run(file, {.context = 17, .sequences = 2}, {})};
   llama::Generation generation{engine, {.prompt = once_upon_a_time, .tokens = 12, .end = all[7]}};
-  std::vector<float> logits;
-  generation.run(Recorder<llama::Engine<HostDevice>>{engine, logits});
+  generation.run([](std::size_t, Token) {});
   const auto end = std::find(all.begin(), all.end(), all[7]);
   for (const std::size_t sequence : {std::size_t{0}, std::size_t{1}}) {
     const auto made = generation.tokens(sequence);
@@ -257,7 +248,7 @@ TEST_CASE("a sequence ends before the token that ends it") {
 TEST_CASE("memory is what was planned, to the byte, in one allocation each") {
   const auto data = test::data_dir();
   if (!data) return;
-  const auto check_line = [](const llama::MemoryLine& line, const std::string& name,
+  const auto check_line = [](const load::MemoryUse& line, const std::string& name,
                              std::uint64_t unused = 0) {
     CHECK(line.name == name);
     CHECK(line.planned > unused);
@@ -276,7 +267,7 @@ TEST_CASE("memory is what was planned, to the byte, in one allocation each") {
   }
   const gguf::File file{story(*data)};
   const auto plan = llama::plan_run(file, {.context = 65}, {});
-  const auto lines = llama::memory_of(plan.memory);
+  const auto lines = load::memory_use(plan.memory);
   CHECK(lines[0].planned == plan.memory.tensor_bytes());
   CHECK(lines[1].planned == 5 * 5 * (2 * 16 * 32 * 4));
   CHECK(plan.memory.total_bytes() ==
@@ -306,7 +297,6 @@ TEST_CASE("after the first token nothing is allocated, by the system or by the d
     llama::Generation generation{engine, {.prompt = once_upon_a_time, .tokens = 1000}};
     struct Counter {
       std::uint64_t system = 0, device = 0, heard = 0, end_system = 0, end_device = 0;
-      void prompt(std::span<const float>) {}
       void operator()(std::size_t sequence, Token) {
         if (sequence != 0) return;  // which end after the first: their tables are freed
         end_system = test::system_allocator_calls();
@@ -316,7 +306,7 @@ TEST_CASE("after the first token nothing is allocated, by the system or by the d
         device = end_device;
       }
     } counter;
-    generation.run(counter);
+    generation.run([&](std::size_t sequence, Token token) { counter(sequence, token); });
     CHECK(counter.heard == 1000);
     CHECK(counter.end_system == counter.system);
     CHECK(counter.end_device == counter.device);
@@ -353,10 +343,9 @@ TEST_CASE("a wrong block table changes the tokens") {
   if (!data) return;
   struct WrongTable : llama::Engine<HostDevice> {
     using llama::Engine<HostDevice>::Engine;
-    void export_table(const Cache::Sequence& sequence,
-                      std::span<std::uint32_t> table) const override {
-      llama::Engine<HostDevice>::export_table(sequence, table);
-      if (sequence.tokens() > 16) std::swap(table[0], table[1]);
+    void export_table(Sequence& sequence) const override {
+      llama::Engine<HostDevice>::export_table(sequence);
+      if (sequence.cache.tokens() > 16) std::swap(sequence.table[0], sequence.table[1]);
     }
   };
   const Trace plain = run(story(*data), once_upon_a_time, 40);
@@ -422,7 +411,8 @@ TEST_CASE("what cannot be run is refused by name") {
 TEST_CASE("text becomes tokens and text again, byte by byte where there is no token") {
   const auto data = test::data_dir();
   if (!data) return;
-  const llama::Tokenizer tokenizer{gguf::File{story(*data)}};
+  const gguf::File file{story(*data)};
+  const llama::Tokenizer tokenizer{file};
   for (const std::string text :
        {"The little dog", "a  b", "w\xc3\xb6rld \xf0\x9f\x90\xb6", "\xff\xc3"}) {
     std::string back;

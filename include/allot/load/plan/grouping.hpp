@@ -7,6 +7,7 @@
 /// | `OneArena`              | one for everything on a device (default)                         |
 /// | `ChunkedArenas<Bytes>`  | several of at most `Bytes`; a larger item gets its own           |
 /// | `Selective<Classifier>` | one for each item that the classifier names, one for the rest    |
+/// | `ReservedApart`         | one for each item of `PlanOptions::reserved`, one for the model  |
 #pragma once
 
 #include <allot/core/checked.hpp>
@@ -120,7 +121,28 @@ class Selective {
   ClassifierType classifier_;
 };
 
+/// The model in one arena, `weights`, and each item that is reserved beside it in its own, named as it
+/// is: an engine's cache, its activations, its scratch memory.
+struct ReservedApart {
+  /// Returns the model's group first.
+  template <class Items, class Chosen>
+  [[nodiscard]] static std::vector<Group> groups(const Items& items, const Chosen& chosen,
+                                                 std::uint64_t) {
+    std::vector<Group> made;
+    Group model{"weights", {}};
+    for (const auto index : chosen) {
+      if (items[index].purpose == Purpose::scratch) {
+        made.push_back({items[index].name, {index}});
+      } else {
+        model.items.push_back(index);
+      }
+    }
+    if (!model.items.empty()) made.insert(made.begin(), std::move(model));
+    return made;
+  }
+};
+
 static_assert(GroupingPolicy<OneArena> && GroupingPolicy<ArenasOf> &&
-              GroupingPolicy<ChunkedArenas<1 * GiB>>);
+              GroupingPolicy<ChunkedArenas<1 * GiB>> && GroupingPolicy<ReservedApart>);
 
 }  // namespace allot::load
