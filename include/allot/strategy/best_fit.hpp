@@ -18,13 +18,13 @@ namespace allot {
 
 namespace detail {
 
-/// Free blocks by (size, offset): a bin for each floating-point size with a 5-bit mantissa, a
+/// Free blocks by (size, offset): a bin for each floating-point size with a 4-bit mantissa, a
 /// bitmap of the bins that are not empty, and in each bin a sorted tree. The search is exact: it
 /// returns the first block by (size, offset) that can hold the request.
 ///
 /// Within a bin, size and offset fit one key. Sizes there share their exponent e, so the blocks are
-/// at least 2^e apart, and offset / 2^e distinguishes and orders them; the size needs e - 5 bits.
-/// In a range of 2^c units that makes c - 5 bits, or c - e if e is below 5.
+/// at least 2^e apart, and offset / 2^e distinguishes and orders them; the size needs e - 4 bits.
+/// In a range of 2^c units that makes c - 4 bits, or c - e if e is below 4.
 /// \tparam KeyType  unsigned, its highest value above the capacity
 template <class KeyType>
 class SizeBins {
@@ -42,14 +42,10 @@ class SizeBins {
       : records_{&records},
         capacity_bits_{floor_log2(capacity) + 1},
         bins_{Bins::bin_of(capacity) + 1},
-        trees_{records} {
-    roots_.ensure(bins_);
-    clear();
-  }
+        trees_{records, bins_} {}
 
   /// Forgets every block. Complexity: linear in the bins.
   void clear() noexcept {
-    for (std::uint32_t bin = 0; bin < bins_; ++bin) roots_[bin] = {};
     marked_ = {};
     trees_.clear();
   }
@@ -57,7 +53,7 @@ class SizeBins {
   /// Makes room for all the free blocks that a slab of `records` records can ever hold. Returns
   /// false, and changes nothing, if that cannot be.
   [[nodiscard]] bool try_ensure(std::uint64_t records) noexcept {
-    return trees_.try_ensure(Trees::nodes_for((records + 1) / 2, bins_));
+    return trees_.try_hold((records + 1) / 2);
   }
 
   /// Complexity: O(log m), m being the blocks in the bin.
@@ -66,7 +62,7 @@ class SizeBins {
     const Place place = place_of(offset, size);
     (*records_)[record].free_size = size;
     marked_.insert(place.bin);
-    trees_.insert(roots_[place.bin], place.bin, place.key, record);
+    trees_.insert(place.bin, {place.key, record});
   }
 
   /// Complexity: O(1), or O(log m) if a node runs short of entries.
@@ -109,35 +105,35 @@ class SizeBins {
 
   /// Returns the size of the largest block, 0 if there is none. Complexity: O(log m).
   [[nodiscard]] std::uint64_t largest() const noexcept {
-    return marked_.is_empty() ? 0 : size(trees_.last(roots_[marked_.highest()]));
+    return marked_.is_empty() ? 0 : size(trees_.last(marked_.highest()));
   }
 
   /// Returns the bytes of bookkeeping on the heap.
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return trees_.bytes() + roots_.bytes(); }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return trees_.bytes(); }
 
   /// Returns whether bins, bitmap and trees agree and hold `expected` free blocks. Complexity:
   /// linear.
   [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
     std::uint64_t count = 0;
     for (std::uint32_t bin = 0; bin < bins_; ++bin) {
-      if (marked_.contains(bin) == roots_[bin].is_empty()) return false;
-      const auto is_right = [&](Key key, std::uint32_t value, Key) {
-        const Record& record = (*records_)[value];
+      if (marked_.contains(bin) == trees_.is_empty(bin)) return false;
+      const auto is_right = [&](const typename Trees::Item& item) {
+        const Record& record = (*records_)[item.value];
         ++count;
         const Place place = place_of(record.offset, record.free_size);
         return record.free_size == size_of(*records_, record) &&
-               record.state <= highest_free_state && place.bin == bin && place.key == key;
+               record.state <= highest_free_state && place.bin == bin && place.key == item.key;
       };
-      if (!trees_.is_valid(roots_[bin], bin, is_right)) return false;
+      if (!trees_.is_valid(bin, is_right)) return false;
     }
     return marked_.is_valid() && count == expected;
   }
 
  private:
   using Key = KeyType;
-  using Bins = FloatBins<5>;
-  using Trees = tree::Trees<Key>;
-  struct alignas(64) Root : Trees::Root {};  // a cache line
+  using Bins = FloatBins<4>;
+  using Trees =
+      tree::Trees<tree::Node<Key, sizeof(Key) == 4 ? 15 : 9>>;  // 128 bytes: each bin has one
 
   static constexpr Found nothing = {no_record, 0, 0};
 
@@ -158,10 +154,10 @@ class SizeBins {
   /// Returns what a search in a bin found. Bin and key give the size, so the record is not loaded.
   ALLOT_ALWAYS_INLINE [[nodiscard]] Found found_in(std::uint32_t bin,
                                                    const tree::Entry& entry) const noexcept {
-    const std::uint32_t open = bin < 64 ? 0 : (bin >> 5) - 1;
-    const std::uint64_t excess = entry.key >> ((capacity_bits_ - 5 - open) % 64);
+    const std::uint32_t open = bin < 32 ? 0 : (bin >> 4) - 1;
+    const std::uint64_t excess = entry.key >> ((capacity_bits_ - 4 - open) % 64);
     const std::uint64_t mask = (std::uint64_t{1} << open) - 1;
-    const std::uint64_t lowest = std::uint64_t{bin - (open << 5)} << open;
+    const std::uint64_t lowest = std::uint64_t{bin - (open << 4)} << open;
     return {entry.value, entry.location, lowest + (excess & mask)};
   }
 
@@ -169,7 +165,7 @@ class SizeBins {
     const Place own = place_of(0, size);
     std::uint32_t bin = marked_.next(own.bin);
     if (bin == marked_.none) return nothing;
-    tree::Entry entry = trees_.find(roots_[bin], bin, bin == own.bin ? own.key : 0);
+    tree::Entry entry = trees_.find(bin, bin == own.bin ? own.key : 0);
     if (entry.value == no_record) {
       bin = marked_.next(bin + 1);
       if (bin == marked_.none) return nothing;
@@ -179,7 +175,7 @@ class SizeBins {
   }
 
   [[gnu::noinline]] [[nodiscard]] tree::Entry find_first(std::uint32_t bin) const noexcept {
-    return trees_.find(roots_[bin], bin, 0);
+    return trees_.find(bin, 0);
   }
 
   [[nodiscard]] Found find_aligned(std::uint64_t size, std::uint64_t alignment) const noexcept {
@@ -190,7 +186,7 @@ class SizeBins {
     };
     for (std::uint32_t bin = own.bin; (bin = marked_.next(bin)) != marked_.none; ++bin) {
       const Key key = bin == own.bin ? own.key : 0;
-      const tree::Entry entry = trees_.find_accepted(roots_[bin], bin, key, holds);
+      const tree::Entry entry = trees_.find_accepted(bin, key, holds);
       if (entry.value != no_record) return found_in(bin, entry);
     }
     return nothing;
@@ -198,13 +194,13 @@ class SizeBins {
 
   /// Erases the entry of a record, which has its offset and size.
   ALLOT_ALWAYS_INLINE void erase_at(std::uint32_t location, std::uint32_t record) noexcept {
-    if (location < tree::in_leaf) [[likely]] {
+    const bool is_short = trees_.remove(location);
+    if (trees_.is_in_root(location)) [[likely]] {
       const std::uint32_t bin = location / 16;
-      trees_.remove(roots_[bin], location);
-      marked_.erase_if(bin, roots_[bin].is_empty());
-    } else if (trees_.remove_tall(location)) {
+      marked_.erase_if(bin, trees_.is_empty(bin));
+    } else if (is_short) {
       const Place place = place_of((*records_)[record].offset, size(record));
-      trees_.balance_at(roots_[place.bin], place.bin, place.key);
+      trees_.balance_at(place.bin, place.key);
     }
   }
 
@@ -212,7 +208,6 @@ class SizeBins {
   std::uint32_t capacity_bits_;
   std::uint32_t bins_;
   TwoLevelBitmap<Bins::count> marked_;
-  TrivialVector<Root> roots_;
   Trees trees_;
 };
 
@@ -225,7 +220,7 @@ using WideBestFit = detail::CoalescingRange<detail::SizeBins<std::uint64_t>>;
 ///
 /// Complexity: allocate finds its bin in O(1) and its block in O(log m), m being the free blocks of
 /// that bin; for an alignment above one unit, free blocks below size + alignment - 1 units are
-/// checked one by one. deallocate is O(log m). 32 bytes a block, 11 to 16 more for the index.
+/// checked one by one. deallocate is O(log m). 32 bytes a block, 11 more for the index.
 class BestFit : public detail::CoalescingRange<detail::SizeBins<std::uint32_t>> {
  public:
   using CoalescingRange::CoalescingRange;

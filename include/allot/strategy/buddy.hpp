@@ -29,7 +29,7 @@ class BuddyRange : public BlockSequence {
   /// Throws: `std::bad_alloc`.
   explicit BuddyRange(std::uint64_t capacity)
       : BlockSequence{capacity}, index_{records_, capacity} {
-    records_.ensure(most_pieces);
+    require_bookkeeping(records_.try_ensure(most_pieces));
     require_bookkeeping(index_.try_ensure(records_.capacity()));
     append(index_, 0, capacity);
   }
@@ -47,7 +47,7 @@ class BuddyRange : public BlockSequence {
     const std::uint64_t orders = free_orders() & (0 - larger(granted, alignment));
     if (orders == 0) return std::nullopt;
     const int order = std::countr_zero(orders);
-    ensure(index_, static_cast<std::uint64_t>(order) + spare_records);
+    require_bookkeeping(try_ensure(index_, static_cast<std::uint64_t>(order) + spare_records));
     const std::uint32_t chosen = index_.take_lowest(static_cast<std::uint32_t>(order));
     --free_blocks_;
     split(chosen, std::uint64_t{1} << order, granted);
@@ -96,7 +96,7 @@ class BuddyRange : public BlockSequence {
   void shrink(Handle handle, std::uint64_t size) {
     const std::uint64_t held = block_size(handle);
     const std::uint64_t granted = std::bit_ceil(size);
-    ensure(index_, most_pieces);
+    require_bookkeeping(try_ensure(index_, most_pieces));
     split(handle.index, held, granted);
     used_ -= held - granted;
   }
@@ -105,7 +105,8 @@ class BuddyRange : public BlockSequence {
   /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   void reset() {
     // The records of all blocks become vacant, so that this needs memory only if some were retired.
-    ensure(index_, most_pieces - smaller(most_pieces, live_blocks_ + free_blocks_));
+    require_bookkeeping(
+        try_ensure(index_, most_pieces - smaller(most_pieces, live_blocks_ + free_blocks_)));
     index_.clear();
     remove(make_one());
     free_blocks_ = 0;
@@ -117,7 +118,7 @@ class BuddyRange : public BlockSequence {
   /// blocks, whose index is rebuilt.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
-    ensure(index_, most_pieces);
+    require_bookkeeping(try_ensure(index_, most_pieces));
     Index grown = make_index<Index>(capacity, no_record);
     append(grown, capacity_, capacity);
     index_ = std::move(grown);

@@ -39,7 +39,7 @@ class FixedBlocks : public detail::LiveBlocks {
   /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (size > Units || alignment > natural_alignment || free_.is_empty()) return std::nullopt;
-    if (records_.vacant() == 0) records_.ensure(1);
+    if (records_.vacant() == 0) detail::require_bookkeeping(records_.try_ensure(1));
     const std::uint64_t number = free_.lowest();
     const std::uint32_t index = records_.acquire();
     detail::Record& record = records_[index];

@@ -45,7 +45,7 @@ class Linear : public detail::BlockSequence {
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     const std::uint64_t start = records_[gap_].offset;
     if (!detail::fits(start, gap(), size, alignment)) return std::nullopt;
-    records_.ensure(spare_records);
+    detail::require_bookkeeping(records_.try_ensure(spare_records));
     const std::uint64_t offset = start + ((0 - start) & (alignment - 1));
     if (offset != start) make_free(insert_after(records_[gap_].previous, start));
     records_[gap_].offset = offset + size;
@@ -61,7 +61,7 @@ class Linear : public detail::BlockSequence {
     if (size > gap()) return std::nullopt;
     const std::uint64_t offset = align_down(end - size, alignment);
     if (offset < start) return std::nullopt;
-    records_.ensure(spare_records);
+    detail::require_bookkeeping(records_.try_ensure(spare_records));
     if (offset + size != end) make_free(insert_after(gap_, offset + size));
     return make_used(insert_after(gap_, offset), size);
   }
@@ -106,7 +106,7 @@ class Linear : public detail::BlockSequence {
   /// Requires: `handle` is live and holds more than `size`, which is at least one.
   /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   void shrink(Handle handle, std::uint64_t size) {
-    records_.ensure(1);
+    detail::require_bookkeeping(records_.try_ensure(1));
     const std::uint32_t next = records_[handle.index].next;
     const std::uint64_t end = records_[handle.index].offset + size;
     used_ -= block_size(handle) - size;
@@ -128,7 +128,7 @@ class Linear : public detail::BlockSequence {
   /// Throws: `std::bad_alloc`; nothing has changed.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
-    records_.ensure(1);
+    detail::require_bookkeeping(records_.try_ensure(1));
     const std::uint32_t last = records_[list_head].previous;
     if (last != gap_ && !is_free(last)) make_free(insert_after(last, capacity_));
     set_capacity(capacity);
@@ -137,7 +137,9 @@ class Linear : public detail::BlockSequence {
   /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
   /// allocator.
   /// Throws: `std::bad_alloc`; nothing has changed.
-  void reserve(std::uint64_t blocks) { records_.ensure(records_for(blocks)); }
+  void reserve(std::uint64_t blocks) {
+    detail::require_bookkeeping(records_.try_ensure(records_for(blocks)));
+  }
 
   /// Like `reserve`, but returns false on failure.
   [[nodiscard]] bool try_reserve(std::uint64_t blocks) noexcept {

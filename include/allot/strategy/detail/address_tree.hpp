@@ -25,39 +25,37 @@ class AddressTree {
     explicit operator bool() const noexcept { return record != no_record; }
   };
 
-  AddressTree(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, trees_{records} {}
+  /// Throws: `std::bad_alloc`.
+  AddressTree(RecordSlab& records, std::uint64_t) : records_{&records}, trees_{records, 1} {}
 
   /// Makes room for all the free blocks that a slab of `records` records can ever hold. Returns
   /// false, and changes nothing, if that cannot be.
   [[nodiscard]] bool try_ensure(std::uint64_t records) noexcept {
-    return trees_.try_ensure(Trees::nodes_for((records + 1) / 2, 1));
+    return trees_.try_hold((records + 1) / 2);
   }
 
   /// Forgets every block. Complexity: constant.
-  void clear() noexcept {
-    root_ = {};
-    trees_.clear();
-  }
+  void clear() noexcept { trees_.clear(); }
 
   /// Complexity: O(log n), like all below but `is_valid`.
   void insert(std::uint32_t record, std::uint64_t offset, std::uint64_t size) noexcept {
     (*records_)[record].free_size = size;
-    trees_.insert(root_, 0, static_cast<Key>(offset), record, static_cast<Key>(size));
+    trees_.insert(tree, {static_cast<Key>(offset), record, static_cast<Key>(size)});
   }
 
   void erase(std::uint32_t record) noexcept {
     tree::Path path;
-    trees_.seek(root_, static_cast<Key>((*records_)[record].offset), path);
-    trees_.erase_at(root_, 0, path);
+    trees_.seek(tree, static_cast<Key>((*records_)[record].offset), path);
+    trees_.erase_at(tree, path);
   }
   void erase(const Found& found) noexcept {
     tree::Path path = found.path;
-    trees_.erase_at(root_, 0, path);
+    trees_.erase_at(tree, path);
   }
 
   void rekey(std::uint32_t record, std::uint64_t offset, std::uint64_t size) noexcept {
     tree::Path path;
-    trees_.seek(root_, static_cast<Key>((*records_)[record].offset), path);
+    trees_.seek(tree, static_cast<Key>((*records_)[record].offset), path);
     change(path, record, offset, size);
   }
   void replace(const Found& found, std::uint32_t record, std::uint64_t offset,
@@ -83,7 +81,7 @@ class AddressTree {
   [[nodiscard]] static bool prefers(std::uint64_t, const Found&) noexcept { return false; }
 
   /// Returns the size of the largest block, 0 if there is none.
-  [[nodiscard]] std::uint64_t largest() const noexcept { return trees_.largest(root_); }
+  [[nodiscard]] std::uint64_t largest() const noexcept { return trees_.largest(tree); }
 
   /// Returns the bytes of bookkeeping on the heap.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return trees_.bytes(); }
@@ -91,23 +89,25 @@ class AddressTree {
   /// Returns whether the tree is valid and holds `expected` free blocks. Complexity: linear.
   [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
     std::uint64_t count = 0;
-    const auto is_right = [&](Key key, std::uint32_t value, Key size) {
-      const Record& record = (*records_)[value];
+    const auto is_right = [&](const typename Trees::Item& item) {
+      const Record& record = (*records_)[item.value];
       ++count;
-      return record.state <= highest_free_state && record.offset == key &&
-             size_of(*records_, record) == size && record.free_size == size;
+      return record.state <= highest_free_state && record.offset == item.key &&
+             size_of(*records_, record) == item.size && record.free_size == item.size;
     };
-    return trees_.is_valid(root_, 0, is_right) && count == expected;
+    return trees_.is_valid(tree, is_right) && count == expected;
   }
 
  private:
   using Key = KeyType;
   using Trees = tree::SizedTrees<Key>;
 
+  static constexpr std::uint32_t tree = 0;  // the only one
+
   template <class Predicate>
   [[nodiscard]] Found find_accepted(std::uint64_t size, Predicate accepts) const noexcept {
     Found found;
-    found.record = trees_.find_sized(root_, size, found.path, accepts);
+    found.record = trees_.find_sized(tree, size, found.path, accepts);
     if (found) found.size = this->size(found.record);
     return found;
   }
@@ -115,11 +115,10 @@ class AddressTree {
   void change(const tree::Path& path, std::uint32_t record, std::uint64_t offset,
               std::uint64_t size) noexcept {
     (*records_)[record].free_size = size;
-    trees_.rekey_at(root_, path, static_cast<Key>(offset), record, static_cast<Key>(size));
+    trees_.rekey_at(tree, path, {static_cast<Key>(offset), record, static_cast<Key>(size)});
   }
 
   RecordSlab* records_;
-  typename Trees::Root root_;
   Trees trees_;
 };
 

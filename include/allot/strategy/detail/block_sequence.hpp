@@ -42,7 +42,7 @@ class BlockSequence : public LiveBlocks {
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
   explicit BlockSequence(std::uint64_t capacity) : capacity_{capacity} {
-    records_.ensure(spare_records);
+    require_bookkeeping(records_.try_ensure(spare_records));
     static_cast<void>(records_.acquire());  // the head: ends the list on both sides, never free
     Record& head = records_[list_head];
     head.offset = capacity;  // where the last block ends
@@ -147,12 +147,6 @@ class BlockSequence : public LiveBlocks {
       return true;
     return records_.can_number(count) && index.try_ensure(records_.capacity_for(count)) &&
            records_.try_ensure(count);
-  }
-
-  /// The same. Throws: `std::bad_alloc`; no block has changed.
-  template <class Index>
-  void ensure(Index& index, std::uint64_t count) {
-    require_bookkeeping(try_ensure(index, count));
   }
 
   /// Makes an index for a range of `capacity` units, with every free block in it but `left_out`.

@@ -88,7 +88,7 @@ class CoalescingRange : public BlockSequence {
   /// what is left over on either side stays free.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (records_.vacant() < spare_records) [[unlikely]]
-      ensure(index_, spare_records);
+      require_bookkeeping(try_ensure(index_, spare_records));
     if (alignment != 1) [[unlikely]]
       return allocate_aligned(size, alignment);
     const Found found = index_.find(size, 1);
@@ -142,7 +142,7 @@ class CoalescingRange : public BlockSequence {
     if (is_free(next)) {
       move_start(next, records_[next].offset - freed, size_of(records_, records_[next]) + freed);
     } else {
-      ensure(index_, 1);
+      require_bookkeeping(try_ensure(index_, 1));
       const std::uint64_t start = records_[handle.index].offset + size;
       const std::uint32_t rest = insert_after(handle.index, start);
       make_free(rest);
@@ -164,7 +164,7 @@ class CoalescingRange : public BlockSequence {
   /// Complexity: O(n log n), n being the free blocks, whose index is rebuilt.
   void grow(std::uint64_t capacity) {
     if (capacity == capacity_) return;
-    ensure(index_, 1 + spare_records);
+    require_bookkeeping(try_ensure(index_, 1 + spare_records));
     index_ = make_index<Index>(capacity, tail_);
     if (tail_ == no_record) {
       tail_ = insert_after(records_[list_head].previous, capacity_);

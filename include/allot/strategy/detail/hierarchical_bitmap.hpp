@@ -117,7 +117,7 @@ class HierarchicalBitmap {
       begin_[levels_++] = all;
       all += words;
     } while (words != 1);
-    words_.ensure(all);
+    require_bookkeeping(words_.try_ensure(all));
     bound_ = bound;
   }
 

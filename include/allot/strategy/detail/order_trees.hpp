@@ -18,17 +18,16 @@ namespace allot::detail {
 template <class KeyType>
 class OrderTrees {
  public:
-  OrderTrees(RecordSlab& records, std::uint64_t) noexcept : records_{&records}, trees_{records} {}
+  /// Throws: `std::bad_alloc`.
+  OrderTrees(RecordSlab& records, std::uint64_t)
+      : records_{&records}, trees_{records, most_orders} {}
 
   /// Makes room for all the free blocks that a slab of `records` records can ever hold. Returns
   /// false, and changes nothing, if that cannot be.
-  [[nodiscard]] bool try_ensure(std::uint64_t records) noexcept {
-    return trees_.try_ensure(Trees::nodes_for(records, most_orders));
-  }
+  [[nodiscard]] bool try_ensure(std::uint64_t records) noexcept { return trees_.try_hold(records); }
 
   /// Forgets every block. Complexity: constant.
   void clear() noexcept {
-    for (Root& root : roots_) root = {};
     orders_ = 0;
     trees_.clear();
   }
@@ -40,7 +39,7 @@ class OrderTrees {
   void insert(std::uint32_t record, std::uint64_t offset, std::uint64_t size) noexcept {
     const auto order = static_cast<std::uint32_t>(std::countr_zero(size));
     (*records_)[record].free_size = size;
-    trees_.insert(roots_[order], order, key_of(offset, order), record);
+    trees_.insert(order, {key_of(offset, order), record});
     orders_ |= size;
   }
 
@@ -53,7 +52,7 @@ class OrderTrees {
   /// Erases the block of 2^order units with the lowest offset and returns it. Requires: there is
   /// one.
   [[nodiscard]] std::uint32_t take_lowest(std::uint32_t order) noexcept {
-    const tree::Entry lowest = trees_.find(roots_[order], order, 0);
+    const tree::Entry lowest = trees_.find(order, 0);
     erase_at(order, lowest.location, static_cast<Key>(lowest.key));
     return lowest.value;
   }
@@ -65,24 +64,23 @@ class OrderTrees {
   [[nodiscard]] bool is_valid(std::uint64_t expected) const noexcept {
     std::uint64_t count = 0;
     for (std::uint32_t order = 0; order < most_orders; ++order) {
-      if (roots_[order].is_empty() == ((orders_ >> order & 1) != 0)) return false;
-      const auto is_right = [&](Key key, std::uint32_t value, Key) {
-        const Record& record = (*records_)[value];
+      if (trees_.is_empty(order) == ((orders_ >> order & 1) != 0)) return false;
+      const auto is_right = [&](const typename Trees::Item& item) {
+        const Record& record = (*records_)[item.value];
         ++count;
         return record.state <= highest_free_state &&
                record.free_size == std::uint64_t{1} << order &&
                size_of(*records_, record) == record.free_size &&
-               key_of(record.offset, order) == key;
+               key_of(record.offset, order) == item.key;
       };
-      if (!trees_.is_valid(roots_[order], order, is_right)) return false;
+      if (!trees_.is_valid(order, is_right)) return false;
     }
     return count == expected;
   }
 
  private:
   using Key = KeyType;
-  using Trees = tree::Trees<Key>;
-  using Root = typename Trees::Root;
+  using Trees = tree::Trees<tree::Node<Key>>;
 
   static constexpr std::uint32_t most_orders = 64;
 
@@ -91,18 +89,16 @@ class OrderTrees {
   }
 
   void erase_at(std::uint32_t order, std::uint32_t location, Key key) noexcept {
-    Root& root = roots_[order];
-    if (location < tree::in_leaf) {
-      trees_.remove(root, location);
-      if (root.is_empty()) orders_ &= ~(std::uint64_t{1} << order);
-    } else if (trees_.remove_tall(location)) {
-      trees_.balance_at(root, order, key);
+    const bool is_short = trees_.remove(location);
+    if (trees_.is_in_root(location)) {
+      if (trees_.is_empty(order)) orders_ &= ~(std::uint64_t{1} << order);
+    } else if (is_short) {
+      trees_.balance_at(order, key);
     }
   }
 
   RecordSlab* records_;
   std::uint64_t orders_ = 0;
-  Root roots_[most_orders];
   Trees trees_;
 };
 

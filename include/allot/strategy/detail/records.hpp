@@ -64,7 +64,7 @@ class GrowingMemory {
     return capacity_ == 0 ? 0 : capacity_ * object_size_ + line;
   }
 
-  /// Returns how many objects there would be room for after `ensure(count)`.
+  /// Returns how many objects there would be room for after `try_ensure(count)`.
   [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
     if (count <= capacity_) return capacity_;
     return larger(count, capacity_ + larger<std::uint64_t>(capacity_ / 32, step_));
@@ -88,9 +88,6 @@ class GrowingMemory {
     capacity_ = grown;
     return true;
   }
-
-  /// The same. Throws: `std::bad_alloc`; nothing has changed.
-  void ensure(std::uint64_t count) { require_bookkeeping(try_ensure(count)); }
 
  protected:
   /// Returns whether there can be as many objects, if the host has memory for them.
@@ -166,7 +163,7 @@ class RecordSlab : public GrowingMemory {
   /// Returns the number of records, of all kinds.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
 
-  /// Returns the capacity after `ensure(count)`.
+  /// Returns the capacity after `try_ensure(count)`.
   [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
     return vacant_ >= count ? capacity_ : GrowingMemory::capacity_for(capacity_ + count - vacant_);
   }
@@ -185,10 +182,7 @@ class RecordSlab : public GrowingMemory {
     return has_room;
   }
 
-  /// The same. Throws: `std::bad_alloc`; nothing has changed.
-  void ensure(std::uint64_t count) { require_bookkeeping(try_ensure(count)); }
-
-  /// Returns a vacant record, whose state is not set yet. Requires `ensure`. Complexity: constant.
+  /// Returns a vacant record, whose state is not set yet. Requires `try_ensure`. Complexity: constant.
   [[nodiscard]] std::uint32_t acquire() noexcept {
     --vacant_;
     if (first_vacant_ != no_record) {

@@ -29,7 +29,7 @@ class SizeLists {
   /// Throws: `std::bad_alloc`.
   SizeLists(RecordSlab& records, std::uint64_t capacity)
       : records_{&records}, bins_{Bins::bin_of(capacity) + 1} {
-    firsts_.ensure(bins_);
+    require_bookkeeping(firsts_.try_ensure(bins_));
     clear();
   }
 

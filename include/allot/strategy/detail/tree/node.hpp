@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What the B+-trees of a free index consist of: `Entries`; and what a search in them returns.
+/// What the B+-trees of a free index consist of: `Node`; and what a search in them returns.
 #pragma once
 
 #include <allot/strategy/detail/records.hpp>
@@ -10,54 +10,51 @@
 
 namespace allot::detail::tree {
 
-/// Up to `Most` entries of a key, a 32-bit value and, if `IsSized`, a size. Unused keys have the
-/// highest value, which no entry has.
+/// Up to `Most` entries of a key and a 32-bit value, in whole cache lines. Unused keys have the highest
+/// value, which no entry has.
 ///
 /// Passes over the keys have a fixed length and do not branch, so that a compiler turns each into a
 /// few vector instructions.
-template <class KeyType, std::uint32_t Most, bool IsSized>
-struct Entries {
+/// \tparam KeyType  unsigned
+template <class KeyType, std::uint32_t Most = 15>
+struct alignas(64) Node {
   using Key = KeyType;
-  struct None {};
+
+  /// An entry by itself.
+  struct Item {
+    Key key;
+    std::uint32_t value;
+  };
 
   static constexpr std::uint32_t most = Most;
+  static constexpr std::uint32_t fewest = Most / 2;  ///< in a tree, except for its root
+  static constexpr bool has_sizes = false;
   static constexpr Key no_key = static_cast<Key>(~Key{0});
 
-  Key key[Most + 1];
-  std::uint32_t value[Most];
+  Key key[most + 1];
+  std::uint32_t value[most];
   std::uint16_t count;
-  std::uint16_t height;  ///< of a tree, if this is its root
-  [[no_unique_address]] std::conditional_t<IsSized, Key[Most + 1], None>
-      sizes;  ///< 0 for unused entries
+  std::uint16_t height;  ///< of the tree, if this is its root
 
   void clear() noexcept {
     for (Key& each : key) each = no_key;
-    if constexpr (IsSized) {
-      for (Key& each : sizes) each = 0;
-    }
     count = 0;
+    height = 0;
   }
 
-  [[nodiscard]] bool is_empty() const noexcept { return count == 0; }
-  [[nodiscard]] bool is_full() const noexcept { return count == Most; }
+  [[nodiscard]] bool is_full() const noexcept { return count == most; }
 
-  /// Returns an entry's size; 0 if entries have none.
-  [[nodiscard]] Key size([[maybe_unused]] std::uint32_t at) const noexcept {
-    if constexpr (IsSized) return sizes[at];
-    return 0;
-  }
-  [[nodiscard]] Key largest() const noexcept {
-    Key largest = 0;
-    if constexpr (IsSized) {
-      for (const Key size : sizes) largest = size > largest ? size : largest;
-    }
-    return largest;
+  [[nodiscard]] Item item(std::uint32_t at) const noexcept { return {key[at], value[at]}; }
+
+  /// Returns the entry that a parent has for this node, whose index is `index`.
+  [[nodiscard]] Item item_above(std::uint32_t index) const noexcept {
+    return {lowest_from(0), index};
   }
 
   /// Returns the position of a key. Requires: it exists; entries in any order.
   [[nodiscard]] std::uint32_t position_of(Key wanted) const noexcept {
     Key position = 0;
-    for (std::uint32_t i = 0; i <= Most; ++i) {
+    for (std::uint32_t i = 0; i <= most; ++i) {
       position |= key[i] == wanted ? static_cast<Key>(i) : 0;
     }
     return static_cast<std::uint32_t>(position);
@@ -81,7 +78,7 @@ struct Entries {
   [[nodiscard]] std::uint32_t keys_up_to(Key wanted) const noexcept {
     Key above = 0;
     for (const Key other : key) above += other > wanted ? 1 : 0;
-    return Most + 1 - static_cast<std::uint32_t>(above);
+    return most + 1 - static_cast<std::uint32_t>(above);
   }
 
   /// Returns the position of the highest key. Requires: not empty; entries in any order.
@@ -92,43 +89,36 @@ struct Entries {
   }
 
   /// Inserts before the entry at `at`. Requires: room.
-  void insert(std::uint32_t at, Key new_key, std::uint32_t new_value, Key size) noexcept {
+  void insert(std::uint32_t at, const Item& item) noexcept {
     for (std::uint32_t i = count++; i > at; --i) copy(i, i - 1);
-    key[at] = new_key;
-    value[at] = new_value;
-    if constexpr (IsSized) sizes[at] = size;
+    key[at] = item.key;
+    value[at] = item.value;
   }
 
   /// Replaces the removed entry by the last one.
   void remove_unordered(std::uint32_t at) noexcept {
     copy(at, --count);
-    forget(count);
+    key[count] = no_key;
   }
 
   /// Removes an entry, keeping the order.
   void remove_ordered(std::uint32_t at) noexcept {
     for (--count; at < count; ++at) copy(at, at + 1);
-    forget(count);
+    key[count] = no_key;
   }
 
   /// Returns whether what is behind the last entry looks unused.
   [[nodiscard]] bool ends_well() const noexcept {
-    for (std::uint32_t i = count; i <= Most; ++i) {
-      if (key[i] != no_key || size(i) != 0) return false;
+    for (std::uint32_t i = count; i <= most; ++i) {
+      if (key[i] != no_key) return false;
     }
-    return count <= Most;
+    return count <= most;
   }
 
  private:
   void copy(std::uint32_t to, std::uint32_t from) noexcept {
     key[to] = key[from];
     value[to] = value[from];
-    if constexpr (IsSized) sizes[to] = sizes[from];
-  }
-
-  void forget(std::uint32_t at) noexcept {
-    key[at] = no_key;
-    if constexpr (IsSized) sizes[at] = 0;
   }
 };
 
@@ -139,17 +129,13 @@ struct Entry {
   std::uint64_t key = 0;
 };
 
-/// From a leaf up to the top node: the entry `at[0]` of leaf `node[0]`, the entry `at[1]` of its
-/// parent `node[1]`, ... In a tree without nodes there is only `at[0]`.
+/// From a leaf up to the root: the entry `at[0]` of the leaf `node[0]`, the entry `at[1]` of its
+/// parent `node[1]`, ...
 struct Path {
-  static constexpr std::uint32_t highest = 13;  ///< 7^12 > 2^32 entries
+  static constexpr std::uint32_t highest = 17;  ///< 4^16 = 2^32 entries, and the root
 
   std::uint32_t node[highest];
   std::uint8_t at[highest];
 };
-
-/// An entry's location: entry n of the root of tree t is at 16 t + n, entry n of leaf l at in_leaf +
-/// 16 l + n. All are below `used_state`.
-inline constexpr std::uint32_t in_leaf = 0x8000'0000;
 
 }  // namespace allot::detail::tree

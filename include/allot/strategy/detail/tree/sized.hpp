@@ -13,34 +13,102 @@
 
 namespace allot::detail::tree {
 
+/// A node whose entries have a size each; unused ones have 0. As it is larger, it may be filled less
+/// loosely.
 template <class KeyType>
-class SizedTrees : public Trees<KeyType, true> {
-  using Base = Trees<KeyType, true>;
+struct SizedNode : Node<KeyType> {
+  using Base = Node<KeyType>;
+  using Key = KeyType;
+
+  /// An entry by itself.
+  struct Item {
+    Key key;
+    std::uint32_t value;
+    Key size;
+  };
+
+  static constexpr std::uint32_t fewest = (Base::most + 1) / 2;
+  static constexpr bool has_sizes = true;
+
+  Key sizes[Base::most + 1];
+
+  void clear() noexcept {
+    Base::clear();
+    for (Key& each : sizes) each = 0;
+  }
+
+  [[nodiscard]] Key largest() const noexcept {
+    Key largest = 0;
+    for (const Key size : sizes) largest = size > largest ? size : largest;
+    return largest;
+  }
+
+  [[nodiscard]] Item item(std::uint32_t at) const noexcept {
+    return {this->key[at], this->value[at], sizes[at]};
+  }
+  [[nodiscard]] Item item_above(std::uint32_t index) const noexcept {
+    return {this->lowest_from(0), index, largest()};
+  }
+
+  void insert(std::uint32_t at, const Item& item) noexcept {
+    for (std::uint32_t i = this->count; i > at; --i) sizes[i] = sizes[i - 1];
+    sizes[at] = item.size;
+    Base::insert(at, {item.key, item.value});
+  }
+
+  void remove_unordered(std::uint32_t at) noexcept {
+    Base::remove_unordered(at);
+    sizes[at] = sizes[this->count];
+    sizes[this->count] = 0;
+  }
+
+  void remove_ordered(std::uint32_t at) noexcept {
+    Base::remove_ordered(at);
+    for (; at < this->count; ++at) sizes[at] = sizes[at + 1];
+    sizes[at] = 0;
+  }
+
+  /// Changes an entry whose place in the order does not change.
+  void replace(std::uint32_t at, const Item& item) noexcept {
+    this->key[at] = item.key;
+    this->value[at] = item.value;
+    sizes[at] = item.size;
+  }
+
+  [[nodiscard]] bool ends_well() const noexcept {
+    for (std::uint32_t i = this->count; i <= Base::most; ++i) {
+      if (sizes[i] != 0) return false;
+    }
+    return Base::ends_well();
+  }
+};
+
+template <class KeyType>
+class SizedTrees : public Trees<SizedNode<KeyType>> {
+  using Base = Trees<SizedNode<KeyType>>;
 
  public:
   using Key = KeyType;
   using Node = typename Base::Node;
-  using Root = typename Base::Root;
+  using Item = typename Base::Item;
 
   using Base::Base;
 
   /// Returns the largest size, 0 if there is none.
-  [[nodiscard]] Key largest(const Root& root) const noexcept {
-    return root.height == 0 ? root.largest() : node(root.value[0]).largest();
-  }
+  [[nodiscard]] Key largest(std::uint32_t tree) const noexcept { return node(tree).largest(); }
 
   /// Returns the value of the lowest key whose size is at least `size` and for which `accepts(key,
   /// size)` is true, with its path in `path`; or `no_record`. Complexity: O(log n) if `accepts`
   /// refuses none.
   template <class Predicate>
-  [[nodiscard]] std::uint32_t find_sized(const Root& root, std::uint64_t size, Path& path,
+  [[nodiscard]] std::uint32_t find_sized(std::uint32_t tree, std::uint64_t size, Path& path,
                                          Predicate accepts) const noexcept {
-    if (size >= Root::no_key) return no_record;
+    if (size >= Node::no_key) return no_record;
     const auto wanted = static_cast<Key>(size);
-    if (root.height == 0) return find_sized_in(root, wanted, path, accepts);
-    std::uint32_t level = root.height - 1U;
+    const std::uint32_t height = node(tree).height;
+    std::uint32_t level = height;
     std::uint32_t at = 0;
-    path.node[level] = root.value[0];
+    path.node[level] = tree;
     for (;;) {
       const Node& here = node(path.node[level]);
       if (level == 0) {
@@ -52,60 +120,49 @@ class SizedTrees : public Trees<KeyType, true> {
         at = 0;
         continue;
       }
-      if (++level == root.height) return no_record;
+      if (level++ == height) return no_record;
       at = path.at[level] + 1U;
     }
   }
 
   /// Returns the path to a key. Requires: it is in the tree.
-  void seek(const Root& root, Key key, Path& path) const noexcept {
-    if (root.height != 0) this->descend(root, key, path);
-    path.at[0] = static_cast<std::uint8_t>(root.height != 0 ? node(path.node[0]).position_of(key)
-                                                            : root.position_of(key));
+  void seek(std::uint32_t tree, Key key, Path& path) const noexcept {
+    this->descend(tree, key, path);
+    path.at[0] = static_cast<std::uint8_t>(node(path.node[0]).position_of(key));
   }
 
   /// Erases the entry at the path.
-  /// \param tree  the root's number
-  void erase_at(Root& root, std::uint32_t tree, Path& path) noexcept {
-    if (root.height == 0) {
-      root.remove_unordered(path.at[0]);
-      return;
-    }
+  void erase_at(std::uint32_t tree, Path& path) noexcept {
     Node& leaf = node(path.node[0]);
     leaf.remove_unordered(path.at[0]);
-    if (leaf.count < (root.height == 1 ? Base::fewest_alone : Base::fewest)) [[unlikely]] {
-      this->balance(root, tree, path);
+    if (leaf.count < Node::fewest) [[unlikely]] {
+      this->balance(tree, path);
     } else {
-      this->refresh_sizes(root, path, 0);
+      this->refresh_sizes(tree, path, 0);
     }
   }
 
-  /// Changes the key, value and size of the entry at the path. Its place in the order must not
-  /// change.
-  void rekey_at(Root& root, const Path& path, Key key, std::uint32_t value, Key size) noexcept {
-    if (root.height == 0) {
-      replace(root, path.at[0], key, value, size);
-      return;
-    }
-    replace(node(path.node[0]), path.at[0], key, value, size);
-    bound_below(root, path, key);
-    bound_above(root, path, key);
-    this->refresh_sizes(root, path, 0);
+  /// Changes the entry at the path. Its place in the order must not change.
+  void rekey_at(std::uint32_t tree, const Path& path, const Item& item) noexcept {
+    node(path.node[0]).replace(path.at[0], item);
+    bound_below(tree, path, item.key);
+    bound_above(tree, path, item.key);
+    this->refresh_sizes(tree, path, 0);
   }
 
  protected:
   using Base::node;
 
  private:
-  template <class Leaf, class Predicate>
-  [[nodiscard]] static std::uint32_t find_sized_in(const Leaf& leaf, Key size, Path& path,
+  template <class Predicate>
+  [[nodiscard]] static std::uint32_t find_sized_in(const Node& leaf, Key size, Path& path,
                                                    Predicate& accepts) noexcept {
-    Key lowest = Leaf::no_key;
-    for (std::uint32_t i = 0; i < Leaf::most; ++i) {
+    Key lowest = Node::no_key;
+    for (std::uint32_t i = 0; i < Node::most; ++i) {
       const bool is_lower = leaf.sizes[i] >= size && leaf.key[i] < lowest;
       if (is_lower && accepts(leaf.key[i], leaf.sizes[i])) lowest = leaf.key[i];
     }
-    if (lowest == Leaf::no_key) return no_record;
+    if (lowest == Node::no_key) return no_record;
     const std::uint32_t at = leaf.position_of(lowest);
     path.at[0] = static_cast<std::uint8_t>(at);
     return leaf.value[at];
@@ -121,17 +178,9 @@ class SizedTrees : public Trees<KeyType, true> {
     return no_record;
   }
 
-  template <class Leaf>
-  static void replace(Leaf& leaf, std::uint32_t at, Key key, std::uint32_t value,
-                      Key size) noexcept {
-    leaf.key[at] = key;
-    leaf.value[at] = value;
-    leaf.sizes[at] = size;
-  }
-
   /// Lowers the bounds of the path's nodes to the key at the path, if they are above it.
-  void bound_below(const Root& root, const Path& path, Key key) noexcept {
-    for (std::uint32_t level = 1; level < root.height; ++level) {
+  void bound_below(std::uint32_t tree, const Path& path, Key key) noexcept {
+    for (std::uint32_t level = 1; level <= node(tree).height; ++level) {
       const std::uint32_t at = path.at[level];
       Key& bound = node(path.node[level]).key[at];
       bound = smaller(bound, key);
@@ -140,8 +189,8 @@ class SizedTrees : public Trees<KeyType, true> {
   }
 
   /// Raises the bound of the next node above the key at the path, if it is not.
-  void bound_above(const Root& root, const Path& path, Key key) noexcept {
-    for (std::uint32_t level = 1; level < root.height; ++level) {
+  void bound_above(std::uint32_t tree, const Path& path, Key key) noexcept {
+    for (std::uint32_t level = 1; level <= node(tree).height; ++level) {
       Node& parent = node(path.node[level]);
       const std::uint32_t next = path.at[level] + 1U;
       if (next == parent.count) continue;
