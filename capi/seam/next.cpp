@@ -7,6 +7,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "symbols.hpp"
+
 namespace allot::seam {
 namespace {
 
@@ -27,12 +29,12 @@ int note_runtime(dl_phdr_info* info, std::size_t, void* data) {
 }  // namespace
 
 void* find_next(const char* name) noexcept {
-  if (void* const found = ::dlsym(RTLD_NEXT, name)) return found;
+  if (void* const found = linker_symbol(RTLD_NEXT, name)) return found;
   // Loaded by dlopen, as Python's extensions are: it is not in the program's own order of search.
   Loaded loaded;
   if (::dl_iterate_phdr(&note_runtime, &loaded) == 0) return nullptr;
   void* const runtime = ::dlopen(loaded.path, RTLD_LAZY | RTLD_NOLOAD);
-  return runtime == nullptr ? nullptr : ::dlsym(runtime, name);
+  return runtime == nullptr ? nullptr : linker_symbol(runtime, name);
 }
 
 }  // namespace allot::seam

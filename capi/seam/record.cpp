@@ -154,9 +154,8 @@ HipError noted_copy(Next& next, const Call& call, const void* to, const void* fr
   CallLog::end_if_made();
   if (CallLog::is_made() || !is_first_process()) return;
   std::fputs(
-      "allot: no HIP call about memory was seen: the program made none, or it finds HIP's "
-      "functions "
-      "without the dynamic linker (by dlsym, or linked statically)\n",
+      "allot: no HIP call about memory was seen: the program made none, or it is linked to HIP "
+      "statically\n",
       stderr);
 }
 

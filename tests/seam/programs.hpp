@@ -50,6 +50,12 @@ inline HipRun run_hip(const TemporaryFolder& folder, const std::string& before,
   return {outcome, read_file(report)};
 }
 
+/// A program that finds HIP's functions by their names.
+inline std::string symbols_program() {
+  return variable("ALLOT_HIP_SYMBOLS") + " " + variable("ALLOT_HIP_RUNTIME") + " " +
+         variable("ALLOT_HIP_PLUGIN");
+}
+
 /// The installed runtime, if it has the name of the simulated one; empty otherwise. Preloaded, it takes the
 /// place of the simulated one.
 inline std::string installed_runtime() {

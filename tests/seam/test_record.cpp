@@ -191,6 +191,30 @@ TEST_CASE("a library that is loaded later, with HIP behind it, is recorded") {
   CHECK(replay_of(folder)["peak_bytes"] == 5 << 20);
 }
 
+TEST_CASE(
+    "functions that a program asks the linker for by name are recorded, and the rest is the "
+    "linker's") {
+  const TemporaryFolder folder;
+  CHECK(run_shell(allot::test::symbols_program()).status == 0);
+  const auto outcome = run_shell("cd " + folder.path().string() + " && " + recording() + " " +
+                                 allot::test::symbols_program());
+  CHECK_MESSAGE(outcome.status == 0, outcome.out);
+  CHECK(outcome.error.empty());
+  CHECK(replay_of(folder)["allocations"] == 1);
+  CHECK(replay_of(folder)["frees"] == 1);
+  CHECK(replay_of(folder)["peak_bytes"] == 3 << 20);
+  CHECK(says(text_of(folder), "/hip_symbols+0x"));
+  const std::string python =
+      "python3 -c 'import ctypes; hip = ctypes.CDLL(\"" +
+      allot::test::variable("ALLOT_HIP_RUNTIME") +
+      "\"); a = ctypes.c_void_p(); print(hip.hipMalloc(ctypes.byref(a), 1 << 20))'";
+  const TemporaryFolder other;
+  const auto from_python =
+      run_shell("cd " + other.path().string() + " && " + recording() + " " + python);
+  CHECK(from_python.out == "0\n");
+  CHECK(replay_of(other)["allocations"] == 1);
+}
+
 TEST_CASE("the installed HIP, without a GPU: its errors go through") {
   const std::string runtime = allot::test::installed_runtime();
   if (runtime.empty() || fs::exists("/dev/kfd")) {

@@ -188,6 +188,14 @@ TEST_CASE("a library that is loaded later, with HIP behind it, is served") {
   CHECK(saved_in(folder)["calls_served"] == 2);
 }
 
+TEST_CASE("functions that a program asks the linker for by name are served") {
+  const TemporaryFolder folder;
+  const auto outcome = allot::test::run_shell("cd " + folder.path().string() + " && " + running() +
+                                              " " + allot::test::symbols_program());
+  CHECK_MESSAGE(outcome.status == 0, outcome.out);
+  CHECK(saved_in(folder)["calls_served"] == 2);
+}
+
 TEST_CASE("a stream that was destroyed is an error of HIP's, and the memory stays the program's") {
   const TemporaryFolder folder;
   const HipRun run = run_hip(folder, running(), "stale");
