@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `gguf::Vocabulary`: the tokens of a model, `tokenizer.ggml.*`, as a tokenizer needs them: their
-/// pieces of text, scores and types, which number a piece has, and the tokens with a meaning of their own.
+/// `gguf::Vocabulary`: the tokens of a model as a tokenizer needs them: their pieces of text, scores and
+/// types, which number a piece has, and the tokens with a meaning of their own.
 ///
 ///     const gguf::Vocabulary vocabulary{file};
-///     if (const auto token = vocabulary.find("\u2581the")) vocabulary.score(*token);
+///     if (const auto token = vocabulary.find("the")) vocabulary.score(*token);
 #pragma once
 
 #include <allot/gguf/array.hpp>
