@@ -7,6 +7,7 @@
 #include <allot/observer/observers.hpp>
 #include <allot/pool/buffers/buffer_pool.hpp>
 #include <allot/pool/kv/kv_cache.hpp>
+#include <allot/pool/kv/kv_group_cache.hpp>
 #include <allot/pool/named/named_buffers.hpp>
 #include <allot/report/recorder.hpp>
 #include <allot/report/trace_text.hpp>
@@ -279,6 +280,20 @@ TEST_CASE("a KV cache's blocks are recorded with the streams of its lanes, and w
   CHECK(cache.validate());
   CHECK_THROWS_AS(static_cast<void>(cache.start(tokens(100, 4))), OutOfBlocks);
   CHECK(recorded().records.back().bytes == 7 * 1024);
+}
+
+TEST_CASE("each group of a cache of groups has a recorder of its own") {
+  const KvShape shape{.layers = 1, .kv_heads = 1, .key_dimension = 16, .value_dimension = 16};
+  KvGroupCache<HostDevice, LeastRecentlyUsed, Recorder> cache{
+      HostDevice{},
+      {.groups = {{.shape = shape}, {.shape = shape}}, .context = 64, .budget_bytes = 8192}};
+  auto sequence = cache.start().sequence;
+  sequence.append(std::vector<std::uint32_t>(20, 1));
+  for (std::size_t i = 0; i < cache.groups(); ++i) {
+    const auto recording = [](auto& recorder) { return text_of(recorder.recording()); };
+    CHECK(story_of(decoded(cache.cache(i).with_observer(recording))) ==
+          "on 1: 1024 in a 1024 in b ");
+  }
 }
 
 TEST_CASE("named buffers are recorded by name, with the streams that they are resized on") {

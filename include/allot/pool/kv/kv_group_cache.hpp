@@ -9,6 +9,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
+#include <allot/observer/observer.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/kv/eviction/eviction.hpp>
 #include <allot/pool/kv/eviction/least_recently_used.hpp>
@@ -49,13 +50,15 @@ struct KvGroupCacheConfig {
 /// The cache and its sequences may be destroyed in any order. Use it from one thread at a time.
 ///
 /// \tparam EvictionType  of each group: which blocks that only prefixes need make room first
-template <Device DeviceType, Eviction EvictionType = LeastRecentlyUsed>
+/// \tparam ObserverType  of each group, made without arguments: `cache(group).with_observer`
+template <Device DeviceType, Eviction EvictionType = LeastRecentlyUsed,
+          Observer ObserverType = Unobserved>
 requires std::copyable<DeviceType>
 class KvGroupCache {
   using Groups = std::shared_ptr<const std::vector<KvGroup>>;
 
  public:
-  using Cache = KvCache<DeviceType, Unsynchronized, EvictionType>;  ///< of one group
+  using Cache = KvCache<DeviceType, Unsynchronized, EvictionType, ObserverType>;  ///< of one group
   using Token = typename Cache::Token;  ///< as the model's vocabulary numbers them
 
   /// Divides the budget so that each group holds as many sequences of `context` tokens.
@@ -208,6 +211,7 @@ class KvGroupCache {
   [[nodiscard]] const KvGroup& group(std::size_t number) const { return groups_->at(number); }
   /// The cache of a group: for its layout, addresses, streams and figures.
   [[nodiscard]] Cache& cache(std::size_t group) { return caches_.at(group); }
+  [[nodiscard]] const Cache& cache(std::size_t group) const { return caches_.at(group); }
 
  private:
   using Memory = Shared<
