@@ -190,6 +190,8 @@ Picture picture_of_dump(const MapOptions& options) {
     }
     Numbers kinds{picture.kinds};
     Numbers names{picture.names};
+    const bool has_types = picture.kind == "named_buffers" || picture.kind == "model";
+    if (!has_types && json["usage"].at("used") != 0) kinds.of("used");  // the first color
     if (json.contains("blocks")) add_lane(picture, json, "arena", kinds, names);
     for (const auto& arena : json.value("arenas", nlohmann::json::array())) {
       const std::string device = arena.value("device", "");

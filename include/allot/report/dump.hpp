@@ -38,7 +38,8 @@ template <Reportable ArenaType>
 
 /// The same of a pool, named buffers, a workspace, a cache or a model: `allot`, `version`, `name`,
 /// `usage`, `stats`, and `arenas`, each with its `blocks`; of some kinds also a list of their own. Takes
-/// the object's mutex or guard several times. Complexity: O(n log n) in the blocks; of a model linear
+/// the object's mutex or guard several times: if other threads change it meanwhile, its parts may be of
+/// different moments. Complexity: O(n log n) in the blocks; of a model linear
 /// in its arenas times its tensors.
 /// Throws: `std::bad_alloc`.
 template <detail::Viewable Type>
