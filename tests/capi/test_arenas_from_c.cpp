@@ -103,6 +103,16 @@ TEST_CASE_TEMPLATE("a C arena places every block where the C++ arena does", Chos
   CHECK(arena.usage().peak_used == expected.usage().peak_used);
 }
 
+TEST_CASE("a dump is JSON with every block") {
+  const CArena arena{1 << 20};
+  static_cast<void>(arena.allocate(1000));
+  char* json = nullptr;
+  REQUIRE(allot_arena_dump(arena.handle, &json) == ALLOT_OK);
+  const std::string text = json;
+  allot_string_free(json);
+  CHECK(text.find("\"blocks\":[{\"offset\":0,\"size\":1024,\"used\":true},{") != std::string::npos);
+}
+
 TEST_CASE("every strategy has every memory and alignment") {
   for (const allot_strategy strategy :
        {ALLOT_BEST_FIT, ALLOT_FIRST_FIT, ALLOT_GOOD_FIT, ALLOT_BUDDY, ALLOT_LINEAR}) {
@@ -176,6 +186,9 @@ TEST_CASE("hostile use is an error that says what to do, and changes nothing") {
     CHECK(allot_arena_block_at(wrong, &block, &out) == ALLOT_INVALID_HANDLE);
     CHECK(allot_arena_block_at_offset(wrong, 0, &out) == ALLOT_INVALID_HANDLE);
     CHECK(allot_arena_usage(wrong, &usage) == ALLOT_INVALID_HANDLE);
+    char* json = nullptr;
+    CHECK(allot_arena_dump(wrong, &json) == ALLOT_INVALID_HANDLE);
+    CHECK(json == nullptr);
     CHECK(allot_malloc(wrong, 1, 0) == nullptr);
     CHECK(allot_free(wrong, &block) == ALLOT_INVALID_HANDLE);
     CHECK(last_error().find("use one that a create") != std::string::npos);
@@ -193,6 +206,7 @@ TEST_CASE("hostile use is an error that says what to do, and changes nothing") {
   CHECK(allot_arena_address(arena.handle, &block, nullptr) == ALLOT_INVALID_ARGUMENT);
   CHECK(allot_arena_block_at(arena.handle, &block, nullptr) == ALLOT_INVALID_ARGUMENT);
   CHECK(allot_arena_usage(arena.handle, nullptr) == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_arena_dump(arena.handle, nullptr) == ALLOT_INVALID_ARGUMENT);
 
   CHECK(allot_arena_free(other.handle, &block) == ALLOT_INVALID_BLOCK);
   allot_block made_up{0, 256, 77, 3};

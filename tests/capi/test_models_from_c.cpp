@@ -162,6 +162,16 @@ TEST_CASE("keys are listed, and the elements of arrays have their types") {
   CHECK(allot_gguf_array_size(file.handle, "none", &number) == ALLOT_NOT_FOUND);
   CHECK(allot_gguf_array_size(file.handle, "counts", nullptr) == ALLOT_INVALID_ARGUMENT);
   CHECK(allot_gguf_array_size(nullptr, "counts", &number) == ALLOT_INVALID_HANDLE);
+  CHECK(allot_gguf_value_count(nullptr, &count) == ALLOT_INVALID_HANDLE);
+  CHECK(allot_gguf_value_count(file.handle, nullptr) == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_gguf_key(nullptr, 0, &text, &bytes) == ALLOT_INVALID_HANDLE);
+  CHECK(allot_gguf_key(file.handle, 0, nullptr, &bytes) == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_gguf_array_uint(file.handle, nullptr, 0, &number) == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_gguf_array_int(file.handle, "counts", 0, nullptr) == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_gguf_array_float(nullptr, "floats", 0, &real) == ALLOT_INVALID_HANDLE);
+  CHECK(allot_gguf_array_bool(nullptr, "counts", 0, &flag) == ALLOT_INVALID_HANDLE);
+  CHECK(allot_gguf_array_string(file.handle, "texts", 0, nullptr, &bytes) ==
+        ALLOT_INVALID_ARGUMENT);
   CHECK(number == 4);
 }
 
