@@ -146,6 +146,24 @@ TEST_CASE("a prompt is shared as far as every group still has it") {
   for (std::size_t group = 0; group < 3; ++group) CHECK(cache.cache(group).validate());
 }
 
+TEST_CASE("groups that have different parts of a prompt count only what the sequence begins with") {
+  GroupCache cache{HostDevice{}, groups_config(64, 4, 4)};
+  const TokenList prompt = tokens_from(0, 25);
+  {
+    auto writer = cache.start().sequence;
+    writer.append(std::span{prompt}.first(24));
+    writer.publish();
+  }
+  cache.cache(1).evict(2);
+  const std::uint64_t cached = cache.start(prompt).cached;
+  CHECK(cached < 24);
+  for (std::size_t group = 0; group < 3; ++group) {
+    const KvCacheStats stats = cache.cache(group).stats();
+    CHECK(stats.hits == cached / 4);
+    CHECK(stats.misses == 6 - cached / 4);
+  }
+}
+
 TEST_CASE("a sequence goes back no further than its windows have kept") {
   GroupCache cache{HostDevice{}, groups_config(64, 2, 4)};
   auto sequence = cache.start().sequence;

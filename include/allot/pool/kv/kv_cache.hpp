@@ -38,6 +38,10 @@
 
 namespace allot {
 
+template <Device DeviceType, Eviction EvictionType, Observer ObserverType>
+requires std::copyable<DeviceType>
+class KvGroupCache;
+
 /// A paged cache. An engine's step, for each sequence:
 ///
 ///     auto [sequence, cached] = cache.start(prompt);   // `cached` of its tokens are there
@@ -126,7 +130,13 @@ class KvCache {
   ///                          .positions = {{.first = 5, .count = 256, .key = KvContent{digest}}}});
   [[nodiscard]] Started start(std::span<const Token> prompt, const KvPromptKeys& keys,
                               std::size_t lane = 0) {
-    return started(prompt, keys, prompt.size(), prompt.size(), lane);
+    return started(
+        prompt, keys, prompt.size(), lane, [&](std::uint32_t slot, std::uint64_t cached) {
+          const auto rest = prompt.subspan(static_cast<std::size_t>(cached));
+          if (!rest.empty())
+            state_->pool().notices().noting_throws([&] { state_->append(slot, rest, lane); });
+          state_->count_prompt(slot, prompt.size(), cached);
+        });
   }
 
   /// Starts a sequence with those first tokens of a prompt that were computed for others, at most
@@ -134,7 +144,9 @@ class KvCache {
   [[nodiscard]] Started start_shared(std::span<const Token> prompt, const KvPromptKeys& keys = {},
                                      std::uint64_t most_tokens = ~std::uint64_t{0},
                                      std::size_t lane = 0) {
-    return started(prompt, keys, most_tokens, 0, lane);
+    return started(prompt, keys, most_tokens, lane, [&](std::uint32_t slot, std::uint64_t cached) {
+      state_->count_prompt(slot, prompt.size(), cached);
+    });
   }
 
   /// Moves at most `most_blocks` of the highest used blocks to the lowest free ones, so that the
@@ -244,15 +256,18 @@ class KvCache {
   }
 
  private:
+  friend class KvGroupCache<DeviceType, EvictionType, ObserverType>;
+
   struct State : detail::KvState<Pool, EvictionType> {
     using detail::KvState<Pool, EvictionType>::KvState;
     [[no_unique_address]] SynchronizationType synchronization;
   };
 
+  /// Starts a sequence with what was computed for others, and finishes it by `finish(slot, cached)`.
   /// \param most_shared  tokens that may be taken from others
-  /// \param room         tokens of the prompt that it is to have room for: all, or 0
+  template <class Finish>
   [[nodiscard]] Started started(std::span<const Token> prompt, const KvPromptKeys& keys,
-                                std::uint64_t most_shared, std::size_t room, std::size_t lane) {
+                                std::uint64_t most_shared, std::size_t lane, Finish&& finish) {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
     state_->pool().require_lane(lane);
     const std::uint32_t slot = state_->open();
@@ -260,16 +275,18 @@ class KvCache {
       state_->set_keys(slot, prompt.size(), keys);
       state_->share_prefix(slot, prompt, lane, most_shared);
       const std::uint64_t cached = state_->table(slot).tokens;
-      if (room != 0) {
-        state_->pool().notices().noting_throws(
-            [&] { state_->append(slot, prompt.subspan(static_cast<std::size_t>(cached)), lane); });
-      }
-      state_->count_prompt(slot, prompt.size(), cached);
+      finish(slot, cached);
       return {Sequence{state_, slot, lane}, cached};
     } catch (...) {
       state_->close(slot, lane);
       throw;
     }
+  }
+
+  /// Starts a sequence of a group, which counts what it found when the other groups have it too.
+  [[nodiscard]] Started start_of_group(std::span<const Token> prompt, const KvPromptKeys& keys,
+                                       std::uint64_t most_tokens) {
+    return started(prompt, keys, most_tokens, 0, [](std::uint32_t, std::uint64_t) {});
   }
 
   [[nodiscard]] static BlockPoolOptions options_of(const KvLayout& layout, std::uint64_t bytes) {

@@ -186,15 +186,16 @@ class KvGroupCache {
     sequence.parts_.reserve(caches_.size());
     std::uint64_t cached = ~std::uint64_t{0};
     for (Cache& cache : caches_) {
-      auto part = cache.start_shared(prompt, keys, cached);
+      auto part = cache.start_of_group(prompt, keys, cached);
       cached = part.cached;
       sequence.parts_.push_back(std::move(part.sequence));
     }
     // Not `truncate`, which ends the keys of the rest of the prompt.
     for (std::size_t i = 0; i < caches_.size(); ++i) {
       auto& part = sequence.parts_[i];
-      if (part.tokens() != cached) part = caches_[i].start_shared(prompt, keys, cached).sequence;
+      if (part.tokens() != cached) part = caches_[i].start_of_group(prompt, keys, cached).sequence;
     }
+    for (auto& part : sequence.parts_) part.count_prompt(prompt.size());
     return {std::move(sequence), cached};
   }
 

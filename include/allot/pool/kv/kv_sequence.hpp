@@ -152,6 +152,13 @@ class KvSequence {
     state_->table(slot_).reserve(state_->layout().blocks_for(tokens), state_->pool().capacity());
   }
 
+  /// For what starts it: counts how much of a prompt of that many tokens it begins with.
+  /// Throws: `std::bad_alloc`; nothing is counted then.
+  void count_prompt(std::uint64_t tokens) {
+    [[maybe_unused]] const auto guard = state_->synchronization.guard();
+    state_->count_prompt(slot_, tokens, state_->table(slot_).tokens);
+  }
+
   /// Returns the place of the token at a position. Throws: `std::out_of_range`.
   [[nodiscard]] KvSlot slot(std::uint64_t position) const {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();
