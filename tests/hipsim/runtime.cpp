@@ -211,17 +211,17 @@ hipError_t hipMemPoolDestroy(hipMemPool_t pool) {
 hipError_t hipMallocFromPoolAsync(void** address, std::size_t bytes, hipMemPool_t pool,
                                   hipStream_t stream) {
   return call("hipMallocFromPoolAsync", [&](Simulator& simulator) {
-    if (const hipError_t code = simulator.check_stream(stream, "hipMallocFromPoolAsync");
-        code != hipSuccess) {
-      return code;
-    }
+    hipStream_t const on = stream_or_default(simulator, stream);
+    const hipError_t code = simulator.check_stream(on, "hipMallocFromPoolAsync");
+    if (code != hipSuccess) return code;
     return simulator.allocate(address, bytes, pool->device, Kind::device);
   });
 }
 hipError_t hipFreeAsync(void* address, hipStream_t stream) {
   return call("hipFreeAsync", [&](Simulator& simulator) {
-    if (const hipError_t code = simulator.check_stream(stream, "hipFreeAsync"); code != hipSuccess)
-      return code;
+    hipStream_t const on = stream_or_default(simulator, stream);
+    const hipError_t code = simulator.check_stream(on, "hipFreeAsync");
+    if (code != hipSuccess) return code;
     return simulator.release(address, false);
   });
 }

@@ -291,6 +291,22 @@ TEST_CASE("memory is finite, and free again when it is freed") {
         hipsim::Live{.device_allocations = 2, .pinned_allocations = 1, .streams = 2, .events = 1});
 }
 
+TEST_CASE("a pool gives memory on the default stream too, and takes it back there") {
+  Fixture f;
+  hipMemPoolProps properties{};
+  properties.allocType = hipMemAllocationTypePinned;
+  properties.location = {hipMemLocationTypeDevice, 0};
+  hipMemPool_t pool = nullptr;
+  must(hipMemPoolCreate(&pool, &properties));
+  void* memory = nullptr;
+  must(hipMallocFromPoolAsync(&memory, bytes, pool, nullptr));
+  must(hipMemcpyAsync(memory, f.pinned, bytes, hipMemcpyHostToDevice, nullptr));
+  must(hipStreamSynchronize(nullptr));
+  must(hipFreeAsync(memory, nullptr));
+  must(hipMemPoolDestroy(pool));
+  CHECK(hipsim::crimes().empty());
+}
+
 TEST_CASE("calls are counted, and fail on demand") {
   Fixture f;
   const std::uint64_t before = hipsim::calls("hipMemcpyAsync");
