@@ -232,7 +232,9 @@ TEST_CASE("each rank's tensors are the file's, whatever is made of them, on both
                         .padding = {load::Padding::every_row, 256}};
   load::PlanOptions padded;
   padded.transforms.padding = {load::Padding::last_row, 512};
-  for (const load::PlanOptions& options : {plain, changed, padded}) {
+  load::PlanOptions transposed;
+  transposed.transforms = {.dequantize = {{"*", gguf::TensorType::F16}}, .transpose = {"*"}};
+  for (const load::PlanOptions& options : {plain, changed, padded, transposed}) {
     for (const std::uint32_t ranks : {1U, 2U, 4U}) {
       for (const Plan& plan : shares_of(file, {.tensor = ranks}, options)) {
         HostDevice host;
@@ -243,6 +245,57 @@ TEST_CASE("each rank's tensors are the file's, whatever is made of them, on both
                        {.slot_bytes = 64 * KiB, .slots = 2, .streams = 2, .readers = 2});
         CHECK(!load::verify(file, model, staged));
       }
+    }
+  }
+}
+
+TEST_CASE("rows of several ranges, and of several matrices, are transposed like whole tensors") {
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  writer.add("general.architecture", "llama");
+  for (const auto& [key, value] : {std::pair{"block_count", 1U},
+                                   {"context_length", 64U},
+                                   {"embedding_length", 64U},
+                                   {"attention.head_count", 4U},
+                                   {"attention.head_count_kv", 2U},
+                                   {"attention.key_length", 32U},
+                                   {"attention.value_length", 32U}})
+    writer.add(std::string{"llama."} + key, value);
+  writer.add_tensor("blk.0.attn_qkv.weight", gguf::TensorType::F16, {64, 256},
+                    test::fill_with_offsets);
+  writer.add_tensor("blk.0.attn_output.weight", gguf::TensorType::F16, {128, 64},
+                    test::fill_with_offsets);
+  writer.add_tensor("token_embd.weight", gguf::TensorType::F16, {64, 101, 3},
+                    test::fill_with_offsets);
+  writer.write(folder.path() / "m.gguf");
+  const gguf::File file{folder.path() / "m.gguf"};
+  HostDevice host;
+  for (const auto& plan :
+       shares_of(file, {.tensor = 2}, {.transforms = {.transpose = {"*qkv*", "token*"}}})) {
+    const auto model = load::load(file, plan, host);
+    for (const char* const name : {"blk.0.attn_qkv.weight", "token_embd.weight"}) {
+      INFO(name, " of rank ", plan.share->rank);
+      const gguf::TensorInfo& tensor = *file.find(name);
+      const auto index = static_cast<std::size_t>(&tensor - file.tensors().data());
+      const TensorCut& cut = *plan.items[index].cut;
+      const std::byte* const whole = file.data(tensor).data();
+      const std::byte* const part = model[name].slice().span().data();
+      const std::uint64_t rows = cut.extent();
+      std::uint64_t wrong = 0;
+      for (std::uint64_t matrix = 0; matrix < tensor.shape.extent[2]; ++matrix) {
+        for (std::uint64_t column = 0; column < 64; ++column) {
+          std::uint64_t row = 0;  // of the part
+          for (const CutRange& range : cut.ranges) {
+            for (std::uint64_t i = 0; i < range.count; ++i, ++row) {
+              const std::uint64_t from =
+                  (matrix * tensor.shape.extent[1] + range.first + i) * 64 + column;
+              const std::uint64_t to = (matrix * 64 + column) * rows + row;
+              wrong += std::memcmp(whole + 2 * from, part + 2 * to, 2) == 0 ? 0 : 1;
+            }
+          }
+        }
+      }
+      CHECK(wrong == 0);
     }
   }
 }
@@ -430,9 +483,6 @@ TEST_CASE("what cannot be divided is refused, with what can") {
   CHECK(refusal(file, {.pipeline = 0}).find("use 1 to 65536 ranks") != std::string::npos);
   CHECK(refusal(file, {.pipeline = 5000, .tensor = 5000}).find("use 1 to") != std::string::npos);
   CHECK(refusal(file, {.pipeline = 4}).find("nothing is left for stage") != std::string::npos);
-  load::PlanOptions transposed;
-  transposed.transforms = {.dequantize = {{}}, .transpose = {"*attn_qkv*"}};
-  CHECK(refusal(file, {.tensor = 2}, transposed).find("several ranges") != std::string::npos);
   load::PlanOptions shared;
   shared.shares.tensor = 2;
   CHECK_THROWS_AS(static_cast<void>(load::make_plan(file, shared)), std::invalid_argument);

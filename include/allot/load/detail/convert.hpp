@@ -28,12 +28,14 @@ struct Conversion {
   gguf::TensorType to;
   bool swapped;
   std::uint64_t file_offset;
-  std::uint64_t file_row;   // of a row in the file
-  std::uint64_t data_row;   // of a row in memory
-  std::uint64_t row_bytes;  // with the zeros after it
-  std::uint64_t unit_from;  // the fewest that can be converted
-  std::uint64_t unit_to;    // what they become
-  bool has_gaps = false;    // between the rows' bytes in the file: columns are left out
+  std::uint64_t file_row;               // of a row in the file
+  std::uint64_t data_row;               // of a row in memory
+  std::uint64_t row_bytes;              // with the zeros after it
+  std::uint64_t unit_from;              // the fewest that can be converted
+  std::uint64_t unit_to;                // what they become
+  bool has_gaps = false;                // between the rows' bytes in the file: columns are left out
+  std::uint64_t file_rows;              // of a matrix in the file
+  const TensorCut* cut_rows = nullptr;  // those of them that there are; null: all
 
   /// Requires: `check_step` found the step right.
   template <class = void>
@@ -51,11 +53,25 @@ struct Conversion {
     unit_from = type.block_bytes;
     unit_to = from == to ? type.block_bytes : bytes_of_row(to, type.block_elements);
     has_gaps = cuts_columns(plan.items[step.item], tensor);
+    file_rows = tensor.shape.extent[1];
+    const auto& cut = plan.items[step.item].cut;
+    if (cut && cut->dimension == 1) cut_rows = &*cut;
     const bool is_one_row = data_row == row_bytes || cuts_vector(plan.items[step.item], tensor);
     if (step.transform == Transform::convert && is_one_row && !has_gaps) {
       file_row = step.bytes;  // nothing between rows: all of them are one
       data_row = row_bytes = step.arena_bytes;
     }
+  }
+
+  /// Returns the place in the file of a row of a matrix. Requires: the step transposes.
+  [[nodiscard]] std::uint64_t place_of_row(std::uint64_t matrix, std::uint64_t row) const noexcept {
+    if (cut_rows != nullptr) row = cut_rows->in_tensor(row) - cut_rows->ranges.front().first;
+    return file_offset + (matrix * file_rows + row) * file_row;
+  }
+
+  /// Returns true if the rows of a matrix follow each other in the file.
+  [[nodiscard]] bool has_rows_together() const noexcept {
+    return !has_gaps && (cut_rows == nullptr || cut_rows->ranges.size() == 1);
   }
 };
 

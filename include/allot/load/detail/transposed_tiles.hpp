@@ -118,22 +118,22 @@ void transpose(const Conversion& conversion, const Plan& plan, const TransposedT
   const std::uint64_t block = gguf::type_info(conversion.from).block_elements;
   const auto& extent = plan.items[tile.step->item].shape.extent;
   const std::uint64_t units = tile.columns / block;
-  const std::uint64_t first = conversion.file_offset +
-                              (tile.matrix * extent[0] + tile.first_row) * conversion.file_row +
-                              tile.first_column / block * conversion.unit_from;
+  const std::uint64_t before = tile.first_column / block * conversion.unit_from;
   DeferredVector<std::byte, Owner> values(
       static_cast<std::size_t>(smaller(scattered_rows, tile.rows) * tile.columns * size));
-  // Its rows are contiguous.
-  const bool is_whole = tile.columns == extent[1] && !conversion.has_gaps;
+  const bool is_contiguous = tile.columns == extent[1] && conversion.has_rows_together();
   BlockReader reader{conversion};
-  if (is_whole) reader.start(first, tile.rows * conversion.file_row);
+  if (is_contiguous)
+    reader.start(conversion.place_of_row(tile.matrix, tile.first_row),
+                 tile.rows * conversion.file_row);
   for (std::uint64_t done = 0; done < tile.rows; done += scattered_rows) {
     const std::uint64_t rows = smaller(scattered_rows, tile.rows - done);
-    if (is_whole) {
+    if (is_contiguous) {
       convert_units(conversion, reader, rows * units, values.data());
     } else {
       for (std::uint64_t i = 0; i < rows; ++i) {
-        reader.start(first + (done + i) * conversion.file_row, units * conversion.unit_from);
+        reader.start(conversion.place_of_row(tile.matrix, tile.first_row + done + i) + before,
+                     units * conversion.unit_from);
         convert_units(conversion, reader, units, values.data() + i * tile.columns * size);
       }
     }

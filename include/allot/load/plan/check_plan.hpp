@@ -54,7 +54,9 @@ template <class Owner = void>
                      (item.purpose == Purpose::weight && item.name == tensor.name);
   auto expected = tensor.shape.extent;
   if (item.cut) {
-    if (!is_part_of(*item.cut, tensor) || (item.transposed && item.cut->ranges.size() != 1))
+    const bool is_of_rows = item.cut->dimension == 1;
+    if (!is_part_of(*item.cut, tensor) ||
+        (item.transposed && !is_of_rows && item.cut->ranges.size() != 1))
       return false;
     expected[item.cut->dimension] = item.cut->extent();
   }
@@ -93,8 +95,8 @@ template <class Owner = void>
          checked_multiply(rows, item.row_bytes) == step.arena_bytes;
 }
 
-/// Returns the bytes of the file from a step's first to its last: of columns, also those between
-/// them. The most there can be, if it is more.
+/// Returns the bytes of the file from a step's first to its last: of columns, and of rows that are
+/// transposed, also those between them. The most there can be, if it is more.
 template <class = void>
 [[nodiscard]] std::uint64_t bytes_passed(const Step& step, const gguf::File& file,
                                          const Plan& plan) {
@@ -104,6 +106,14 @@ template <class = void>
   const std::uint32_t source = plan.source_of(step.item);
   if (source >= file.tensors().size()) return step.bytes;
   const gguf::TensorInfo& tensor = file.tensors()[source];
+  const auto& cut = plan.items[step.item].cut;
+  if (step.transform == Transform::transpose && cut && cut->dimension == 1) {
+    const auto& extent = tensor.shape.extent;
+    const CutRange& last = cut->ranges.back();
+    const std::uint64_t others = (extent[2] * extent[3] - 1) * extent[1];  // of other matrices
+    return (others + last.first + last.count - cut->ranges.front().first) *
+           bytes_of_row(tensor.type, extent[0]);
+  }
   if (!cuts_columns(plan.items[step.item], tensor)) return step.bytes;
   const std::uint64_t part = bytes_of_row(tensor.type, plan.items[step.item].cut->extent());
   if (part == 0 || step.bytes == 0) return step.bytes;

@@ -97,11 +97,6 @@ template <class Owner = void>
                                   ", whose blocks run along its rows: it can be transposed only "
                                   "if it is dequantized too"};
     }
-    if (cut && cut->ranges.size() != 1) {
-      throw std::invalid_argument{"tensor " + form.name +
-                                  " is cut into several ranges of rows for a share, and cannot be "
-                                  "transposed too; leave it out of the patterns"};
-    }
     std::swap(form.shape.extent[0], form.shape.extent[1]);
   }
   ItemLayout item = lay_out(std::move(form), options.padding);
