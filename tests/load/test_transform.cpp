@@ -105,8 +105,10 @@ void check_item(const gguf::File& file, const gguf::TensorInfo& tensor, const It
   }
   CHECK(wrong == 0);
   if (item.part_of) return;
-  for (std::size_t i = 0; i < memory.size(); ++i) {
-    if (covered[i] == 0 && memory[i] != std::byte{0}) ++wrong;
+  const unsigned char* const is_covered = covered.data();  // indexing a vector takes longer
+  const std::byte* const bytes = memory.data();
+  for (std::size_t i = 0, size = memory.size(); i < size; ++i) {
+    if (is_covered[i] == 0 && bytes[i] != std::byte{0}) ++wrong;
   }
   CHECK(wrong == 0);
 }
@@ -169,6 +171,15 @@ void check_everywhere(const gguf::File& file, const TransformOptions& transforms
   }
 }
 
+/// Returns what fills a tensor with numbers below 64: no infinities among the scales.
+auto fill_from(std::uint64_t seed) {
+  return [seed](std::uint64_t offset, std::span<std::byte> piece) {
+    std::byte* const first = piece.data();
+    for (std::size_t i = 0, size = piece.size(); i < size; ++i)
+      first[i] = static_cast<std::byte>((offset + i + seed) * 0x9E3779B97F4A7C15ULL >> 58);
+  };
+}
+
 /// A layer of each kind: attention with biases, merged experts with biases, a plain feed-forward
 /// whose types differ, names that are none.
 std::filesystem::path write_layers(const std::filesystem::path& path) {
@@ -177,12 +188,7 @@ std::filesystem::path write_layers(const std::filesystem::path& path) {
   const auto add = [&](const std::string& name, TensorType type,
                        std::initializer_list<std::uint64_t> extent) {
     const std::uint64_t seed = random();
-    writer.add_tensor(name, type, extent, [seed](std::uint64_t offset, std::span<std::byte> piece) {
-      for (std::byte& byte : piece) {
-        const std::uint64_t word = (offset++ + seed) * 0x9E3779B97F4A7C15ULL;
-        byte = static_cast<std::byte>((word >> 56) & 0x3F);  // no infinities among the scales
-      }
-    });
+    writer.add_tensor(name, type, extent, fill_from(seed));
   };
   add("blk.0.attn_q.weight", TensorType::Q8_0, {64, 96});
   add("blk.0.attn_k.weight", TensorType::Q8_0, {64, 32});
@@ -322,13 +328,7 @@ TEST_CASE("any shapes in any form come out right") {
       gguf::Shape shape{.extent = {columns, rows, random() % 3 + 1, random() % 2 + 1}};
       shape.rank = random() % 2 == 0 ? 2 : static_cast<std::uint32_t>(random() % 4 + 1);
       std::fill(shape.extent.begin() + shape.rank, shape.extent.end(), 1);
-      writer.add_tensor("blk.0." + std::string{name} + ".weight", type, shape,
-                        [seed](std::uint64_t at, std::span<std::byte> piece) {
-                          for (std::byte& byte : piece) {
-                            const std::uint64_t word = (at++ + seed) * 0x9E3779B97F4A7C15ULL;
-                            byte = static_cast<std::byte>((word >> 56) & 0x3F);
-                          }
-                        });
+      writer.add_tensor("blk.0." + std::string{name} + ".weight", type, shape, fill_from(seed));
     }
     writer.write(folder.path() / "m.gguf");
     const gguf::File file{folder.path() / "m.gguf"};
@@ -559,7 +559,9 @@ TEST_CASE("a plan that was changed is refused before anything is written") {
   const gguf::File file{write_layers(folder.path() / "m.gguf")};
   const TransformOptions options{
       .dequantize = {{"*", TensorType::F32}}, .transpose = {"output.*"}, .fuse = everything};
-  const Plan plan = load::make_plan(file, {.transforms = options});
+  // Without the largest tensors, which have nothing that others do not have.
+  const Plan plan =
+      load::make_plan(file, {.only = {"blk.*", "output.*", "[bdesv]*"}, .transforms = options});
   HostDevice device;
   std::mt19937_64 random{test::first_seed()};
   INFO("ALLOT_SEED=" << test::first_seed());
@@ -601,7 +603,7 @@ TEST_CASE("a plan that was changed is refused before anything is written") {
         break;
     }
     try {
-      const auto model = load::load(file, changed, device);
+      const auto model = load::load(file, changed, device, {}, {.readers = 1});
       static_cast<void>(load::verify(file, model));
     } catch (const std::logic_error&) {
     } catch (const std::runtime_error&) {

@@ -84,6 +84,13 @@ template <class Owner = void>
   return made;
 }
 
+/// Returns true if all bytes are 0.
+template <class Owner = void>
+[[nodiscard]] bool are_zeros(const std::byte* first, std::uint64_t bytes) noexcept {
+  return bytes == 0 || (*first == std::byte{0} &&
+                        std::memcmp(first, first + 1, static_cast<std::size_t>(bytes - 1)) == 0);
+}
+
 /// Finds the first byte that differs from the file, or that is not 0 in the padding.
 /// \param memory  the whole item
 template <class Owner = void>
@@ -92,13 +99,13 @@ template <class Owner = void>
     DeferredSpan<const std::byte, Owner> memory) {
   const auto differs = [&](std::uint64_t at, const std::byte* expected,
                            std::uint64_t bytes) -> std::optional<std::uint64_t> {
-    if (expected != nullptr &&
-        std::memcmp(memory.data() + at, expected, static_cast<std::size_t>(bytes)) == 0) {
+    const std::byte* const found = memory.data() + at;
+    if (expected == nullptr ? are_zeros(found, bytes)
+                            : std::memcmp(found, expected, static_cast<std::size_t>(bytes)) == 0)
       return std::nullopt;
-    }
     for (std::uint64_t i = 0; i < bytes; ++i) {
       const std::byte wanted = expected == nullptr ? std::byte{0} : expected[i];
-      if (memory[static_cast<std::size_t>(at + i)] != wanted) return at + i;
+      if (found[i] != wanted) return at + i;
     }
     return std::nullopt;
   };
@@ -143,7 +150,9 @@ template <class Owner = void>
 template <class Owner = void>
 [[nodiscard]] std::optional<std::uint64_t> compare_tail(
     const Item& item, DeferredSpan<const std::byte, Owner> memory) {
-  for (std::uint64_t i = extent_of(item); i < item.bytes; ++i) {
+  const std::uint64_t end = extent_of(item);
+  if (end >= item.bytes || are_zeros(memory.data() + end, item.bytes - end)) return std::nullopt;
+  for (std::uint64_t i = end; i < item.bytes; ++i) {
     if (memory[static_cast<std::size_t>(i)] != std::byte{0}) return i;
   }
   return std::nullopt;
