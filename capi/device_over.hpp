@@ -9,6 +9,7 @@
 #include <allot/load/check.hpp>
 #include <allot/load/load.hpp>
 #include <allot/pool/buffers/buffer_pool.hpp>
+#include <allot/report/dump.hpp>
 #include <allot/stream/shared_stream.hpp>
 
 #include <memory>
@@ -89,6 +90,7 @@ class PoolOver final : public AnyPool {
   void warm_up(std::span<const std::uint64_t> sizes) override { pool_.warm_up(sizes); }
   std::uint64_t trim(std::uint64_t bytes) override { return pool_.trim(bytes); }
   PoolStats stats() override { return pool_.stats(); }
+  std::string dump() override { return report::dump(pool_, device_); }
 
  private:
   struct Live {

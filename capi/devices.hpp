@@ -59,6 +59,8 @@ class AnyPool : public Polymorphic {
   virtual void warm_up(std::span<const std::uint64_t> sizes) = 0;
   virtual std::uint64_t trim(std::uint64_t bytes) = 0;
   [[nodiscard]] virtual PoolStats stats() = 0;
+  /// Returns it as JSON.
+  [[nodiscard]] virtual std::string dump() = 0;
 };
 
 class AnyModel : public Polymorphic {

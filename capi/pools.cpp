@@ -131,4 +131,11 @@ allot_status allot_pool_usage(allot_pool* pool, allot_pool_stats* stats) {
   });
 }
 
+allot_status allot_pool_dump(allot_pool* pool, char** json) {
+  return guarded([&] {
+    require(json, "the pointer to the text is null; give one");
+    *json = copy_of(object_of(pools(), pool)->dump());
+  });
+}
+
 }  // extern "C"

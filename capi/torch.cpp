@@ -77,5 +77,12 @@ const char* allot_torch_stats(int device) {
   return is_known ? text.c_str() : "null";
 }
 
+const char* allot_torch_snapshot(int device) {
+  thread_local std::string text;
+  const bool is_known =
+      prints_errors([&] { text = allocator().snapshot(device).value_or("null"); });
+  return is_known ? text.c_str() : "null";
+}
+
 }  // extern "C"
 #pragma GCC visibility pop

@@ -3,6 +3,7 @@
 
 #include <allot/core/errors.hpp>
 #include <allot/memory/reclaimer.hpp>
+#include <allot/report/dump.hpp>
 
 #include <charconv>
 #include <cstdlib>
@@ -130,6 +131,13 @@ std::optional<PoolStats> TorchAllocator::stats(int device) {
   const auto found = devices_.find(device);
   if (found == devices_.end()) return std::nullopt;
   return found->second.pool.stats();
+}
+
+std::optional<std::string> TorchAllocator::snapshot(int device) {
+  const std::scoped_lock lock{mutex_};
+  const auto found = devices_.find(device);
+  if (found == devices_.end()) return std::nullopt;
+  return report::dump(found->second.pool, found->second.device.name());
 }
 
 }  // namespace allot::capi

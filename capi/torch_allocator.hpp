@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -59,6 +60,8 @@ class TorchAllocator {
 
   /// Returns nothing for a device that was not used yet.
   [[nodiscard]] std::optional<PoolStats> stats(int device);
+  /// Returns the pool's `report::dump`; nothing for a device that was not used yet.
+  [[nodiscard]] std::optional<std::string> snapshot(int device);
 
  private:
   struct Live {

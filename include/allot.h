@@ -227,6 +227,9 @@ ALLOT_API allot_status allot_pool_warm_up(allot_pool *pool, const uint64_t *size
  *  \param freed  may be null; receives the bytes given back */
 ALLOT_API allot_status allot_pool_trim(allot_pool *pool, uint64_t bytes, uint64_t *freed);
 ALLOT_API allot_status allot_pool_usage(allot_pool *pool, allot_pool_stats *stats);
+/** Writes the statistics, by size too, and every block of the pool's arenas, as JSON (docs/reports.md). Freed by
+ *  `allot_string_free`. */
+ALLOT_API allot_status allot_pool_dump(allot_pool *pool, char **json);
 
 /* ---- GGUF files -------------------------------------------------------------------------------- */
 

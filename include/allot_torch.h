@@ -36,6 +36,10 @@ int allot_torch_empty_cache(void);
  *  was not used yet. Valid until this thread's next call. */
 const char *allot_torch_stats(int device);
 
+/** JSON: the pool's statistics, by size too, and every block of its memory, as the report layer writes them
+ *  (docs/reports.md); "null" for a device that was not used yet. Valid until this thread's next call. */
+const char *allot_torch_snapshot(int device);
+
 #ifdef __cplusplus
 }
 #endif

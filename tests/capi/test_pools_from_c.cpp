@@ -87,6 +87,10 @@ TEST_CASE("a pool hands released buffers out again, and counts what it does") {
   CHECK(freed == 1024 + 5120);
   CHECK(pool.stats().cached == 0);
   CHECK(pool.stats().peak_in_use == 1024);
+  char* json = nullptr;
+  REQUIRE(allot_pool_dump(pool.handle, &json) == ALLOT_OK);
+  CHECK(std::string{json}.find("\"peak_in_use\":1024") != std::string::npos);
+  allot_string_free(json);
   void* const large = pool.acquire(1 << 20, stream);  // there are two chunks now
   CHECK(allot_pool_acquire(pool.handle, 1 << 21, stream.handle, &address, nullptr) ==
         ALLOT_OUT_OF_MEMORY);
@@ -134,6 +138,9 @@ TEST_CASE("hostile use of pools and streams is an error, and changes nothing") {
   CHECK(allot_pool_warm_up(pool.handle, nullptr, 1) == ALLOT_INVALID_ARGUMENT);
   CHECK(allot_pool_warm_up(pool.handle, nullptr, 0) == ALLOT_OK);
   CHECK(allot_pool_usage(pool.handle, nullptr) == ALLOT_INVALID_ARGUMENT);
+  CHECK(allot_pool_dump(pool.handle, nullptr) == ALLOT_INVALID_ARGUMENT);
+  char* json = nullptr;
+  CHECK(allot_pool_dump(nullptr, &json) == ALLOT_INVALID_HANDLE);
   CHECK(address == nullptr);
 
   CHECK(allot_pool_release(other.handle, mine, nullptr) == ALLOT_INVALID_BLOCK);

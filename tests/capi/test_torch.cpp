@@ -145,6 +145,12 @@ TEST_CASE("memory grows within its limit, refuses beyond it, and goes back on re
   CHECK(allocator.stats(0)->capacity == 4 * MiB);
   CHECK_THROWS_AS(static_cast<void>(allocator.allocate(2 * MiB, 0, nullptr)), OutOfMemory);
   CHECK(allocator.stats(0)->in_use_buffers == 7);
+  CHECK(!allocator.snapshot(1));
+  const std::string snapshot = allocator.snapshot(0).value();
+  CHECK(snapshot.starts_with("{\"allot\":\"buffer_pool\""));
+  std::size_t used = 0;
+  for (std::size_t at = 0; (at = snapshot.find("\"used\":true", at)) != snapshot.npos; ++at) ++used;
+  CHECK(used == 7);
   for (void* const buffer : buffers) allocator.deallocate(buffer);
   allocator.empty_cache();
   CHECK(allocator.stats(0)->chunks == 0);
