@@ -68,7 +68,9 @@ class Arena {
       : Arena{capacity_bytes, std::move(memory), ObserverType{}} {}
   Arena(std::uint64_t capacity_bytes, MemoryType memory, ObserverType observer)
       : Arena{memory.acquire(Range::checked_units_in(capacity_bytes) * unit, unit),
-              std::move(observer), Range::checked_units_in(capacity_bytes)} {}
+              std::move(observer), Range::checked_units_in(capacity_bytes)} {
+    if (range_.capacity() == 0) throw std::bad_alloc{};
+  }
 
   /// Allocates at least `bytes` bytes at a multiple of `alignment` (at least of the arena's own).
   /// Complexity: the strategy's.
@@ -173,6 +175,7 @@ class Arena {
     static_cast<void>(detail::completes([&] {
       arena.reset(new (std::nothrow) Arena{std::move(*region), std::move(observer), units});
     }));
+    if (arena != nullptr && arena->range_.capacity() == 0) arena.reset();
     return arena;
   }
 
@@ -240,11 +243,8 @@ class Arena {
   [[nodiscard]] bool try_grow(std::uint64_t capacity_bytes) requires can_grow {
     const std::uint64_t units = Range::units_in(capacity_bytes);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (units * unit < range_.capacity()) return false;
-    return detail::completes([&] {
-      region_.grow(units * unit);
-      range_.strategy().grow(units);
-    });
+    return units * unit >= range_.capacity() &&
+           range_.try_grow(units, [&] { region_.grow(units * unit); });
   }
 
   /// Like `address`, but returns null if the block is not live.
@@ -341,7 +341,7 @@ class Arena {
 
  private:  // nothing below enters the critical section
   Arena(Region&& region, ObserverType&& observer, std::uint64_t units)
-      : range_{units}, region_{std::move(region)}, observer_{std::move(observer)} {
+      : range_{units, std::nothrow}, region_{std::move(region)}, observer_{std::move(observer)} {
     detail::mark_all_free<MemoryType>(region_, range_.capacity());
   }
 

@@ -29,6 +29,9 @@ namespace {
 
 using namespace allot;
 
+/// How many more calls of `realloc` succeed.
+std::uint64_t reallocations_left = ~std::uint64_t{0};
+
 using Null = Arena<BestFit>;
 using OnHost = Arena<BestFit, AlignTo<256>, Unsynchronized, HostMemory>;
 using Observed = Arena<Linear, AlignTo<256>, Locked<>, HostMemory, Ledger>;
@@ -77,6 +80,54 @@ bool works(std::uint64_t bytes) {
 }
 
 }  // namespace
+
+#if !defined(_WIN32)
+// The linker's --wrap (meson.build) makes of every such call in this program one of these.
+extern "C" {
+void* __real_realloc(void* memory, std::size_t bytes);
+void* __wrap_realloc(void* memory, std::size_t bytes);
+void* __wrap_realloc(void* memory, std::size_t bytes) {
+  if (reallocations_left == 0) return nullptr;
+  --reallocations_left;
+  return __real_realloc(memory, bytes);
+}
+}
+
+TEST_CASE_TEMPLATE("without memory for bookkeeping no arena is made, and none grows", S, BestFit,
+                   FirstFit, GoodFit, Buddy, Linear, WideBestFit, FixedBlocks<4>) {
+  constexpr std::uint64_t bytes = 64 * KiB;
+  std::unique_ptr<Arena<S>> arena;
+  std::uint64_t refusals = 0;
+  for (; arena == nullptr && refusals < 10; refusals += arena == nullptr ? 1 : 0) {
+    reallocations_left = refusals;
+    arena = Arena<S>::try_make(bytes);
+  }
+  reallocations_left = ~std::uint64_t{0};
+  CHECK(refusals != 0);
+  CHECK(arena != nullptr);
+  if (arena == nullptr) return;
+  std::vector<Block> blocks;  // fill the records that there are, so that growing needs more
+  CHECK(arena->try_reserve(100));
+  for (int i = 0; i < 100; ++i) {
+    if (const auto block = arena->try_allocate(1)) blocks.push_back(*block);
+  }
+  bool has_grown = false;
+  for (std::uint64_t most = 0; !has_grown && most < 10; ++most) {
+    const std::uint64_t before = arena->capacity();
+    const Usage usage = arena->usage();
+    reallocations_left = most;
+    has_grown = arena->try_grow(1024 * bytes);
+    reallocations_left = ~std::uint64_t{0};
+    CHECK(arena->validate());
+    CHECK(arena->usage().live_blocks == blocks.size());
+    if (!has_grown) CHECK(arena->capacity() == before);
+    if (!has_grown) CHECK(arena->usage() == usage);
+  }
+  CHECK(has_grown);
+  CHECK(arena->capacity() == 1024 * bytes);
+  for (const Block& block : blocks) CHECK(arena->try_deallocate(block));
+}
+#endif
 
 TEST_CASE_TEMPLATE("an arena of every strategy works without exceptions", S, BestFit, FirstFit,
                    GoodFit, Buddy, Linear, WideBestFit, FixedBlocks<4>) {

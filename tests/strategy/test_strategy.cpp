@@ -125,6 +125,10 @@ static_assert(Markable<Linear> && !Markable<BestFit>);
 static_assert(!Markable<MarksOnly> && !Markable<ReleasesSilently>);
 static_assert(!OneSized<BestFit> && ExplainsDefects<BestFit> && !ExplainsDefects<Whole>);
 static_assert(CountsBookkeeping<Linear> && !CountsBookkeeping<Whole>);
+static_assert(MadeWithoutThrowing<BestFit> && MadeWithoutThrowing<FirstFit> &&
+              MadeWithoutThrowing<GoodFit> && MadeWithoutThrowing<Buddy> &&
+              MadeWithoutThrowing<Linear> && MadeWithoutThrowing<FixedBlocks<4>> &&
+              MadeWithoutThrowing<WideBestFit> && !MadeWithoutThrowing<Whole>);
 
 /// Everything that `FreeIndex` asks, so that the variants below each break one expression.
 struct WholeIndex {
@@ -134,7 +138,7 @@ struct WholeIndex {
     explicit operator bool() const noexcept { return false; }
   };
   WholeIndex() = default;
-  WholeIndex(detail::RecordSlab&, std::uint64_t) {}
+  WholeIndex(detail::RecordSlab&, std::uint64_t) noexcept {}
   [[nodiscard]] bool try_ensure(std::uint64_t) noexcept { return true; }
   void clear() noexcept {}
   void insert(std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
@@ -152,6 +156,10 @@ struct WholeIndex {
 
 struct NeedsNoRecords : WholeIndex {
   explicit NeedsNoRecords(std::uint64_t) {}
+};
+struct MakingMayThrow : WholeIndex {
+  MakingMayThrow(detail::RecordSlab& records, std::uint64_t capacity)
+      : WholeIndex{records, capacity} {}
 };
 struct FindsRecordsOnly : WholeIndex {
   using WholeIndex::WholeIndex;
@@ -205,6 +213,7 @@ static_assert(Strategy<WideBestFit> && Strategy<WideFirstFit> && Strategy<WideBu
 static_assert(detail::FreeIndex<WholeIndex>);
 static_assert(!detail::FreeIndex<int>);
 static_assert(!detail::FreeIndex<NeedsNoRecords>);
+static_assert(!detail::FreeIndex<MakingMayThrow>);
 static_assert(!detail::FreeIndex<FindsRecordsOnly>);
 static_assert(!detail::FreeIndex<FindChangesIt>);
 static_assert(!detail::FreeIndex<ErasesRecordsOnly>);

@@ -37,8 +37,7 @@ class SizeBins {
     explicit operator bool() const noexcept { return record != no_record; }
   };
 
-  /// Throws: `std::bad_alloc`.
-  SizeBins(RecordSlab& records, std::uint64_t capacity)
+  SizeBins(RecordSlab& records, std::uint64_t capacity) noexcept
       : records_{&records},
         capacity_bits_{floor_log2(capacity) + 1},
         bins_{Bins::bin_of(capacity) + 1},

@@ -13,6 +13,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -27,11 +28,14 @@ class BuddyRange : public BlockSequence {
  public:
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
-  explicit BuddyRange(std::uint64_t capacity)
+  explicit BuddyRange(std::uint64_t capacity) : BuddyRange{capacity, std::nothrow} {
+    require_bookkeeping(capacity_ != 0);
+  }
+  /// The same, but the capacity is 0, and there is nothing else to call, if the host has no memory.
+  BuddyRange(std::uint64_t capacity, std::nothrow_t) noexcept
       : BlockSequence{capacity}, index_{records_, capacity} {
-    require_bookkeeping(records_.try_ensure(most_pieces));
-    require_bookkeeping(index_.try_ensure(records_.capacity()));
-    append(index_, 0, capacity);
+    if (!records_.try_ensure(most_pieces) || !index_.try_ensure(records_.capacity())) capacity_ = 0;
+    if (capacity_ != 0) append(index_, 0, capacity);
   }
 
   /// Returns the size of the block that a request takes: a power of two.
@@ -116,13 +120,16 @@ class BuddyRange : public BlockSequence {
   /// Extends the range at its end. Requires: `capacity` is not below the present one.
   /// Throws: `std::bad_alloc`; nothing has changed. Complexity: O(n log n), n being the free
   /// blocks, whose index is rebuilt.
-  void grow(std::uint64_t capacity) {
-    if (capacity == capacity_) return;
-    require_bookkeeping(try_ensure(index_, most_pieces));
-    Index grown = make_index<Index>(capacity, no_record);
+  void grow(std::uint64_t capacity) { require_bookkeeping(try_grow(capacity)); }
+  /// Like `grow`, but returns false on failure.
+  [[nodiscard]] bool try_grow(std::uint64_t capacity) noexcept {
+    if (capacity == capacity_) return true;
+    Index grown{records_, capacity};
+    if (!try_ensure(index_, most_pieces) || !try_fill(grown, no_record)) return false;
     append(grown, capacity_, capacity);
     index_ = std::move(grown);
     capacity_ = capacity;
+    return true;
   }
 
   /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system

@@ -10,6 +10,7 @@
 #include <allot/strategy/strategy.hpp>
 
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <stdexcept>
 
@@ -44,6 +45,12 @@ class ByteRange {
 
   /// Throws: `std::bad_alloc` for the bookkeeping.
   explicit ByteRange(std::uint64_t units) : strategy_{units} {}
+  /// The same, but the capacity is 0 instead, if the strategy can do that.
+  ByteRange(std::uint64_t units, std::nothrow_t) requires(!MadeWithoutThrowing<StrategyType>)
+      : strategy_{units} {}
+  ByteRange(std::uint64_t units,
+            std::nothrow_t nothrow) noexcept requires MadeWithoutThrowing<StrategyType>
+      : strategy_{units, nothrow} {}
 
   /// Returns the strategy, for members that do not count in bytes.
   [[nodiscard]] StrategyType& strategy() noexcept { return strategy_; }
@@ -117,6 +124,22 @@ class ByteRange {
     } else {
       return completes([&] { strategy_.reserve(blocks); });
     }
+  }
+
+  /// Extends the range after `grow_memory()`. Returns false, and changes nothing, if that throws or
+  /// the bookkeeping cannot be had.
+  template <class GrowMemory>
+  [[nodiscard]] bool try_grow(std::uint64_t units, GrowMemory&& grow_memory) noexcept {
+    bool has_grown = true;
+    const bool is_complete = completes([&] {
+      grow_memory();
+      if constexpr (requires { requires noexcept(strategy_.try_grow(units)); }) {
+        has_grown = strategy_.try_grow(units);
+      } else {
+        strategy_.grow(units);
+      }
+    });
+    return is_complete && has_grown;
   }
 
   void reset() {

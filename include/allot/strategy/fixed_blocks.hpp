@@ -11,6 +11,7 @@
 #include <allot/strategy/strategy.hpp>
 
 #include <cstdint>
+#include <new>
 #include <optional>
 
 namespace allot {
@@ -35,6 +36,9 @@ class FixedBlocks : public detail::LiveBlocks {
   /// \param capacity  units, at least `Units`
   /// Throws: `std::bad_alloc`. Complexity: linear in the words of the bitmap.
   explicit FixedBlocks(std::uint64_t capacity) : free_{capacity / Units} {}
+  /// The same, but the capacity is 0, and there is nothing else to call, if the host has no memory.
+  FixedBlocks(std::uint64_t capacity, std::nothrow_t nothrow) noexcept
+      : free_{capacity / Units, nothrow} {}
 
   /// Throws: `std::bad_alloc` for the bookkeeping; nothing has changed.
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
@@ -71,6 +75,10 @@ class FixedBlocks : public detail::LiveBlocks {
   /// Extends the range at its end. Requires: `capacity` is not below the present one.
   /// Throws: `std::bad_alloc`; nothing has changed. Complexity: linear in the words of the bitmap.
   void grow(std::uint64_t capacity) { free_.raise(capacity / Units); }
+  /// Like `grow`, but returns false on failure.
+  [[nodiscard]] bool try_grow(std::uint64_t capacity) noexcept {
+    return free_.try_raise(capacity / Units);
+  }
 
   /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system
   /// allocator.

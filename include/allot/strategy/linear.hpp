@@ -11,6 +11,7 @@
 #include <allot/strategy/strategy.hpp>
 
 #include <cstdint>
+#include <new>
 #include <optional>
 
 namespace allot {
@@ -35,7 +36,12 @@ class Linear : public detail::BlockSequence {
 
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
-  explicit Linear(std::uint64_t capacity) : BlockSequence{capacity} {
+  explicit Linear(std::uint64_t capacity) : Linear{capacity, std::nothrow} {
+    detail::require_bookkeeping(capacity_ != 0);
+  }
+  /// The same, but the capacity is 0, and there is nothing else to call, if the host has no memory.
+  Linear(std::uint64_t capacity, std::nothrow_t) noexcept : BlockSequence{capacity} {
+    if (capacity_ == 0) return;
     gap_ = insert_after(list_head, 0);
     records_[gap_].state = 0;
   }
@@ -126,12 +132,15 @@ class Linear : public detail::BlockSequence {
   /// Extends the range at its end. If there are blocks at the upper end, the new space is a free
   /// block behind them. Requires: `capacity` is not below the present one.
   /// Throws: `std::bad_alloc`; nothing has changed.
-  void grow(std::uint64_t capacity) {
-    if (capacity == capacity_) return;
-    detail::require_bookkeeping(records_.try_ensure(1));
+  void grow(std::uint64_t capacity) { detail::require_bookkeeping(try_grow(capacity)); }
+  /// Like `grow`, but returns false on failure.
+  [[nodiscard]] bool try_grow(std::uint64_t capacity) noexcept {
+    if (capacity == capacity_) return true;
+    if (!records_.try_ensure(1)) return false;
     const std::uint32_t last = records_[list_head].previous;
     if (last != gap_ && !is_free(last)) make_free(insert_after(last, capacity_));
     set_capacity(capacity);
+    return true;
   }
 
   /// Reserves bookkeeping for `blocks` live blocks: up to that many, only `grow` calls the system

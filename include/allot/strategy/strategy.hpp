@@ -10,6 +10,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <type_traits>
 
@@ -104,8 +105,16 @@ concept Reservable = Strategy<StrategyType> && requires(StrategyType s, std::uin
   { s.reserve(blocks) } -> std::same_as<void>;
 };
 
+/// A strategy that is made without throwing, `S{capacity, std::nothrow}`: its capacity is 0, and only
+/// its destructor is called then, if the host has no memory for its bookkeeping. Without exceptions
+/// an arena's `try_make` needs that to return at all if there is none.
+template <class StrategyType>
+concept MadeWithoutThrowing = Strategy<StrategyType> && requires(std::uint64_t capacity) {
+  requires noexcept(StrategyType(capacity, std::nothrow));
+};
+
 /// A strategy whose range can grow at its end: `s.grow(capacity)`, in total units, not below the
-/// present capacity.
+/// present capacity. It may also have `s.try_grow(capacity)`, like `try_reserve`.
 template <class StrategyType>
 concept Growable = Strategy<StrategyType> && requires(StrategyType s, std::uint64_t capacity) {
   { s.grow(capacity) } -> std::same_as<void>;

@@ -26,7 +26,8 @@ class AddressTree {
   };
 
   /// Throws: `std::bad_alloc`.
-  AddressTree(RecordSlab& records, std::uint64_t) : records_{&records}, trees_{records, 1} {}
+  AddressTree(RecordSlab& records, std::uint64_t) noexcept
+      : records_{&records}, trees_{records, 1} {}
 
   /// Makes room for all the free blocks that a slab of `records` records can ever hold. Returns
   /// false, and changes nothing, if that cannot be.

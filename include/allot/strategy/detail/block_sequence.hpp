@@ -39,10 +39,11 @@ struct AddressOrderTraits {
 /// Has the public members that such strategies share; a strategy adds where blocks go.
 class BlockSequence : public LiveBlocks {
  public:
+  /// The capacity is 0, and there is nothing else to call, if the host has no memory.
   /// \param capacity  units, at least one
-  /// Throws: `std::bad_alloc`.
-  explicit BlockSequence(std::uint64_t capacity) : capacity_{capacity} {
-    require_bookkeeping(records_.try_ensure(spare_records));
+  explicit BlockSequence(std::uint64_t capacity) noexcept {
+    if (!records_.try_ensure(spare_records)) return;
+    capacity_ = capacity;
     static_cast<void>(records_.acquire());  // the head: ends the list on both sides, never free
     Record& head = records_[list_head];
     head.offset = capacity;  // where the last block ends
@@ -149,17 +150,16 @@ class BlockSequence : public LiveBlocks {
            records_.try_ensure(count);
   }
 
-  /// Makes an index for a range of `capacity` units, with every free block in it but `left_out`.
-  /// Throws: `std::bad_alloc`; no block has changed. Complexity: O(n log n) in the free blocks.
+  /// Fills an empty index with every free block but `left_out`. Returns false if the host has no
+  /// memory for it; no block has changed. Complexity: O(n log n) in the free blocks.
   template <class Index>
-  [[nodiscard]] Index make_index(std::uint64_t capacity, std::uint32_t left_out) {
-    Index index{records_, capacity};
-    require_bookkeeping(index.try_ensure(records_.capacity()));
+  [[nodiscard]] bool try_fill(Index& index, std::uint32_t left_out) noexcept {
+    if (!index.try_ensure(records_.capacity())) return false;
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
       if (!is_free(i) || i == left_out) continue;
       index.insert(i, records_[i].offset, size_of(records_, records_[i]));
     }
-    return index;
+    return true;
   }
 
   /// Moves the end of the range. Requires: not below the end of the last block.
@@ -205,7 +205,7 @@ class BlockSequence : public LiveBlocks {
   }
 
  protected:
-  std::uint64_t capacity_;
+  std::uint64_t capacity_ = 0;
   std::uint64_t used_ = 0;
   std::uint64_t free_blocks_ = 0;
 };

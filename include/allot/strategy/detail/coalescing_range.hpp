@@ -11,6 +11,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <new>
 #include <optional>
 
 namespace allot::detail {
@@ -23,7 +24,7 @@ namespace allot::detail {
 ///
 /// | expression                        | meaning                                                   |
 /// |-----------------------------------|-----------------------------------------------------------|
-/// | `I{records, capacity}`            | empty; may throw `std::bad_alloc`                         |
+/// | `I{records, capacity}`            | empty; needs `try_ensure` before anything else            |
 /// | `i.try_ensure(count)`             | makes room for the free blocks of a slab of `count` records; false if it cannot, with nothing changed |
 /// | `i.clear()`                       | forgets every block                                       |
 /// | `i.insert(record, offset, size)`  | adds a block; its record's state and union belong to the index until `erase` |
@@ -42,7 +43,7 @@ namespace allot::detail {
 template <class Index>
 concept FreeIndex = requires(Index i, const Index ci, const typename Index::Found found,
                              RecordSlab& records, std::uint32_t record, std::uint64_t units) {
-  Index{records, units};
+  requires noexcept(Index{records, units});
   static_cast<bool>(found);
   { found.record } -> std::same_as<const std::uint32_t&>;
   { found.size } -> std::same_as<const std::uint64_t&>;
@@ -77,9 +78,14 @@ class CoalescingRange : public BlockSequence {
  public:
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
-  explicit CoalescingRange(std::uint64_t capacity)
+  explicit CoalescingRange(std::uint64_t capacity) : CoalescingRange{capacity, std::nothrow} {
+    require_bookkeeping(capacity_ != 0);
+  }
+  /// The same, but the capacity is 0, and there is nothing else to call, if the host has no memory.
+  CoalescingRange(std::uint64_t capacity, std::nothrow_t) noexcept
       : BlockSequence{capacity}, index_{records_, capacity} {
-    require_bookkeeping(index_.try_ensure(records_.capacity()));
+    if (!index_.try_ensure(records_.capacity())) capacity_ = 0;
+    if (capacity_ == 0) return;
     tail_ = insert_after(list_head, 0);
     make_free(tail_);
   }
@@ -162,15 +168,18 @@ class CoalescingRange : public BlockSequence {
   }
 
   /// Complexity: O(n log n), n being the free blocks, whose index is rebuilt.
-  void grow(std::uint64_t capacity) {
-    if (capacity == capacity_) return;
-    require_bookkeeping(try_ensure(index_, 1 + spare_records));
-    index_ = make_index<Index>(capacity, tail_);
+  void grow(std::uint64_t capacity) { require_bookkeeping(try_grow(capacity)); }
+  [[nodiscard]] bool try_grow(std::uint64_t capacity) noexcept {
+    if (capacity == capacity_) return true;
+    Index grown{records_, capacity};
+    if (!try_ensure(index_, 1 + spare_records) || !try_fill(grown, tail_)) return false;
+    index_ = static_cast<Index&&>(grown);
     if (tail_ == no_record) {
       tail_ = insert_after(records_[list_head].previous, capacity_);
       make_free(tail_);
     }
     set_capacity(capacity);
+    return true;
   }
 
   void reserve(std::uint64_t blocks) { require_bookkeeping(try_reserve(blocks)); }

@@ -9,6 +9,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <new>
 #include <utility>
 
 namespace allot::detail {
@@ -17,11 +18,14 @@ namespace allot::detail {
 /// numbers, six for 2^36.
 class HierarchicalBitmap {
  public:
-  /// Contains every number below `bound`. Complexity: linear in the words.
-  /// Throws: `std::bad_alloc`.
-  explicit HierarchicalBitmap(std::uint64_t bound) {
-    make_levels(bound);
-    fill(0, bound);
+  /// Contains every number below `bound`; the bound is 0 if the host has no memory for it.
+  /// Complexity: linear in the words.
+  HierarchicalBitmap(std::uint64_t bound, std::nothrow_t) noexcept {
+    if (make_levels(bound)) fill(0, bound);
+  }
+  /// The same. Throws: `std::bad_alloc`.
+  explicit HierarchicalBitmap(std::uint64_t bound) : HierarchicalBitmap{bound, std::nothrow} {
+    require_bookkeeping(words_.bytes() != 0);
   }
 
   [[nodiscard]] std::uint64_t bound() const noexcept { return bound_; }
@@ -64,16 +68,18 @@ class HierarchicalBitmap {
   void insert_all() noexcept { fill(0, bound_); }
 
   /// Raises the bound; the numbers from the old bound on become members. Complexity: linear in the
-  /// words.
-  /// Throws: `std::bad_alloc`; nothing has changed.
-  void raise(std::uint64_t bound) {
+  /// words. Returns false, and changes nothing, if the host has no memory for them.
+  [[nodiscard]] bool try_raise(std::uint64_t bound) noexcept {
     HierarchicalBitmap raised;
-    raised.make_levels(bound);
+    if (!raised.make_levels(bound)) return false;
     const std::uint64_t words = (bound_ + 63) / 64;
     for (std::uint64_t i = 0; i < words; ++i) raised.word(0, i) = word(0, i);
     raised.fill(bound_, bound);
     *this = std::move(raised);
+    return true;
   }
+  /// The same. Throws: `std::bad_alloc`; nothing has changed.
+  void raise(std::uint64_t bound) { require_bookkeeping(try_raise(bound)); }
 
   /// Returns the bytes held.
   [[nodiscard]] std::uint64_t bytes() const noexcept { return words_.bytes(); }
@@ -108,8 +114,9 @@ class HierarchicalBitmap {
     return words_[begin_[level] + index];
   }
 
-  /// Makes room for numbers below `bound`; the caller sets the members.
-  void make_levels(std::uint64_t bound) {
+  /// Makes room for numbers below `bound`; the caller sets the members. Returns false if the host has
+  /// no memory for them.
+  [[nodiscard]] bool make_levels(std::uint64_t bound) noexcept {
     std::uint64_t all = 0;
     std::uint64_t words = bound;
     do {
@@ -117,8 +124,9 @@ class HierarchicalBitmap {
       begin_[levels_++] = all;
       all += words;
     } while (words != 1);
-    require_bookkeeping(words_.try_ensure(all));
+    if (!words_.try_ensure(all)) return false;
     bound_ = bound;
+    return true;
   }
 
   [[nodiscard]] static constexpr std::uint64_t lowest_bits(std::uint64_t count) noexcept {

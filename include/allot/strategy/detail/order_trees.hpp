@@ -18,8 +18,7 @@ namespace allot::detail {
 template <class KeyType>
 class OrderTrees {
  public:
-  /// Throws: `std::bad_alloc`.
-  OrderTrees(RecordSlab& records, std::uint64_t)
+  OrderTrees(RecordSlab& records, std::uint64_t) noexcept
       : records_{&records}, trees_{records, most_orders} {}
 
   /// Makes room for all the free blocks that a slab of `records` records can ever hold. Returns

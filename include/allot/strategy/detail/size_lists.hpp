@@ -26,12 +26,8 @@ class SizeLists {
     explicit operator bool() const noexcept { return record != no_record; }
   };
 
-  /// Throws: `std::bad_alloc`.
-  SizeLists(RecordSlab& records, std::uint64_t capacity)
-      : records_{&records}, bins_{Bins::bin_of(capacity) + 1} {
-    require_bookkeeping(firsts_.try_ensure(bins_));
-    clear();
-  }
+  SizeLists(RecordSlab& records, std::uint64_t capacity) noexcept
+      : records_{&records}, bins_{Bins::bin_of(capacity) + 1} {}
 
   /// Forgets every block. Complexity: linear in the bins.
   void clear() noexcept {
@@ -39,8 +35,13 @@ class SizeLists {
     marked_ = {};
   }
 
-  /// Does nothing: lists need no further memory.
-  [[nodiscard]] static bool try_ensure(std::uint64_t) noexcept { return true; }
+  /// Makes room for the bins, once: lists need no further memory. Returns false if that cannot be.
+  [[nodiscard]] bool try_ensure(std::uint64_t) noexcept {
+    if (firsts_.bytes() != 0) return true;
+    if (!firsts_.try_ensure(bins_)) return false;
+    clear();
+    return true;
+  }
 
   void insert(std::uint32_t index, std::uint64_t, std::uint64_t size) noexcept {
     RecordSlab& records = *records_;

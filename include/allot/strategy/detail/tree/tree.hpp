@@ -27,12 +27,9 @@ class Trees : public GrowingMemory {
   using Item = typename Node::Item;
 
   /// \param trees  how many; all are empty
-  /// Throws: `std::bad_alloc`.
-  Trees(RecordSlab& records, std::uint32_t trees)
-      : GrowingMemory{sizeof(Node), 32, used_state / 16 - 1}, records_{&records}, trees_{trees} {
-    require_bookkeeping(try_ensure(trees));
-    clear();
-  }
+  /// Needs `try_hold` before anything else.
+  Trees(RecordSlab& records, std::uint32_t trees) noexcept
+      : GrowingMemory{sizeof(Node), 32, used_state / 16 - 1}, records_{&records}, trees_{trees} {}
 
   /// Makes every tree empty. Complexity: linear in the trees.
   void clear() noexcept {
@@ -44,7 +41,9 @@ class Trees : public GrowingMemory {
   /// Makes room for `entries` entries in all trees together. Returns false, and changes nothing, if
   /// that cannot be.
   [[nodiscard]] bool try_hold(std::uint64_t entries) noexcept {
-    return try_ensure(trees_ + nodes_for(entries));
+    if (!try_ensure(trees_ + nodes_for(entries))) return false;
+    if (touched_ == 0) clear();  // the first time
+    return true;
   }
 
   /// Returns the most nodes behind the roots: leaves have at least `fewest` entries, and with the
