@@ -3,9 +3,10 @@
 /// A model loaded by several processes, each its share, and compared with the file byte for byte.
 /// Every rank runs this; rank 0 prints.
 ///
-///     mpirun -n 4 distributed_load FILE.gguf [STAGES]
+///     mpirun -n 4 distributed_load FILE.gguf [STAGES] [--read-once]
 ///
 /// The ranks are STAGES (1) stages of layers, and as many parts of each matrix as that leaves ranks.
+/// With --read-once each byte is read from storage by one rank, and sent to the others that need it.
 #include <allot/core/units.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>
@@ -46,7 +47,7 @@ load::Shares shares_of(int ranks, std::string_view stages) {
   return shares;
 }
 
-void run(int rank, int ranks, const char* path, std::string_view stages) {
+void run(int rank, int ranks, const char* path, std::string_view stages, bool read_once) {
   const auto file = load::on_every_rank(world, [&] { return allot::gguf::File{path}; });
   const std::vector<load::Plan> plans = load::on_every_rank(world, [&] {
     load::PlanOptions options;
@@ -58,7 +59,8 @@ void run(int rank, int ranks, const char* path, std::string_view stages) {
   const auto show = [](const allot::Progress& at) {
     std::fprintf(stderr, "\r%3.0f %%", 100 * at.share());
   };
-  const auto loaded = load::load_distributed(world, file, plans, device, show);
+  const auto loaded =
+      load::load_distributed(world, file, plans, device, show, {}, {.read_once = read_once});
   load::on_every_rank(world, [&] {
     const auto difference = load::verify(file, loaded.model);
     if (difference)
@@ -68,14 +70,16 @@ void run(int rank, int ranks, const char* path, std::string_view stages) {
   });
   if (rank != 0) return;
   std::fprintf(stderr, "\r      \r");
-  std::printf("rank  stage  part      reserved          read\n");
+  std::printf("rank  stage  part      reserved          read          sent\n");
   for (std::size_t i = 0; i < plans.size(); ++i) {
-    std::printf("%4zu  %5u  %4u  %12s  %12s\n", i, plans[i].share->stage, plans[i].share->part,
-                allot::ReadableBytes{loaded.ranks[i].reserved}.c_str(),
-                allot::ReadableBytes{loaded.ranks[i].bytes_read}.c_str());
+    std::printf("%4zu  %5u  %4u  %12s  %12s  %12s\n", i, plans[i].share->stage,
+                plans[i].share->part, allot::ReadableBytes{loaded.ranks[i].reserved}.c_str(),
+                allot::ReadableBytes{loaded.ranks[i].bytes_read}.c_str(),
+                allot::ReadableBytes{loaded.ranks[i].bytes_sent}.c_str());
   }
-  std::printf("read %llu bytes, every byte verified\n",
-              static_cast<unsigned long long>(loaded.bytes_read()));
+  std::printf("read %llu bytes, sent %llu, every byte verified\n",
+              static_cast<unsigned long long>(loaded.bytes_read()),
+              static_cast<unsigned long long>(loaded.bytes_sent()));
 }
 
 }  // namespace
@@ -88,12 +92,17 @@ int main(int argc, char** argv) {
   static_cast<void>(MPI_Comm_rank(world, &rank));
   static_cast<void>(MPI_Comm_size(world, &ranks));
   int status = 0;
-  if (argc < 2 || argc > 3) {
-    if (rank == 0) std::fprintf(stderr, "usage: mpirun -n RANKS distributed_load FILE [STAGES]\n");
+  std::vector<std::string_view> arguments(argv + (argc < 1 ? argc : 1), argv + argc);
+  const bool read_once = !arguments.empty() && arguments.back() == "--read-once";
+  if (read_once) arguments.pop_back();
+  if (arguments.empty() || arguments.size() > 2) {
+    if (rank == 0) {
+      std::fprintf(stderr, "usage: mpirun -n RANKS distributed_load FILE [STAGES] [--read-once]\n");
+    }
     status = 2;
   } else {
     try {
-      run(rank, ranks, argv[1], argc == 3 ? argv[2] : "1");
+      run(rank, ranks, argv[1], arguments.size() == 2 ? arguments[1] : "1", read_once);
     } catch (const std::exception& error) {  // on every rank alike, so one of them says it
       if (rank == 0) std::fprintf(stderr, "\ndistributed_load: %s\n", error.what());
       status = 1;

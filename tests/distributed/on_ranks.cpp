@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <stdexcept>
@@ -43,7 +44,9 @@ int last_rank() { return static_cast<int>(ranks_of_world()) - 1; }
 
 /// A model that all ranks open, and its shares.
 struct SharedModel {
-  explicit SharedModel(load::PlanOptions options = {}) : path{write()}, file{path} {
+  explicit SharedModel(load::PlanOptions options = {},
+                       gguf::TensorType type = gguf::TensorType::F32, bool joined_qkv = false)
+      : path{write({layers, heads, 2, 256, 103, type, joined_qkv})}, file{path} {
     options.shares = shares();
     plans = load::make_shares(file, options);
   }
@@ -69,13 +72,13 @@ struct SharedModel {
 
  private:
   /// Rank 0 writes it; the others wait.
-  static fs::path write() {
+  static fs::path write(const test::LlamaShape& shape) {
     auto process = static_cast<std::uint64_t>(::getpid());
     static_cast<void>(MPI_Bcast(&process, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD));
     static int made = 0;
     const fs::path path = fs::temp_directory_path() /
                           ("allot-ranks-" + std::to_string(process) + "-" + std::to_string(made++));
-    if (rank_of_world() == 0) test::write_llama(path, {layers, heads, 2, 256, 103});
+    if (rank_of_world() == 0) test::write_llama(path, shape);
     static_cast<void>(MPI_Barrier(MPI_COMM_WORLD));
     return path;
   }
@@ -101,6 +104,56 @@ bool is_the_same_everywhere(const std::string& text) {
   }
   return true;
 }
+
+/// Counts the bytes of the file that ranks need: each once, and once for each rank that needs it; and
+/// those of matrices cut through columns, whose rows are read whole, for all.
+struct Needed {
+  explicit Needed(const SharedModel& shared) {
+    std::vector<char> needed(fs::file_size(shared.path));
+    for (const Plan& plan : shared.plans) {
+      for (const load::Step& step : plan.steps) {
+        if (step.bytes == 0) continue;
+        const load::Item& item = plan.items[step.item];
+        std::uint64_t bytes = step.bytes;
+        std::uint64_t distance = 0;
+        if (step.transform != load::Transform::none && item.cut && item.cut->dimension == 0) {
+          const gguf::TensorInfo& tensor = shared.file.tensors()[step.item];
+          distance = load::detail::bytes_of_row(tensor.type, tensor.shape.extent[0]);
+          bytes = load::detail::bytes_of_row(tensor.type, item.cut->extent());
+          columns += step.bytes;
+        } else if (step.transform == load::Transform::transpose && item.cut) {
+          ranges(plan, step, needed);
+          continue;
+        }
+        for (std::uint64_t row = 0; row * bytes < step.bytes; ++row)
+          std::memset(needed.data() + step.file_offset + row * distance, 1, bytes);
+        by_rank += step.bytes;
+      }
+    }
+    for (const char is_needed : needed) once += is_needed != 0 ? 1U : 0U;
+  }
+
+  /// Rows of a matrix that is transposed.
+  void ranges(const Plan& plan, const load::Step& step, std::vector<char>& needed) {
+    const load::TensorCut& cut = *plan.items[step.item].cut;
+    const std::uint64_t row = step.bytes / cut.extent();
+    for (const load::CutRange& range : cut.ranges) {
+      std::memset(needed.data() + step.file_offset + (range.first - cut.ranges.front().first) * row,
+                  1, range.count * row);
+    }
+    by_rank += step.bytes;
+  }
+  std::uint64_t once = 0;
+  std::uint64_t by_rank = 0;
+  std::uint64_t columns = 0;
+
+  /// Returns what must be sent, if a rank that needs a piece reads it.
+  [[nodiscard]] std::uint64_t sent() const {
+    return by_rank - once + columns / ranks_of_world() * (ranks_of_world() - 1);
+  }
+};
+
+constexpr load::DistributedOptions once{.read_once = true};
 
 constexpr load::LoadOptions small_ring{
     .slot_bytes = 64 * KiB, .slots = 2, .streams = 2, .readers = 2};
@@ -151,9 +204,81 @@ TEST_CASE("every rank has its share, on the host and on a simulated GPU, transfo
   }
 }
 
-TEST_CASE("a failure of any rank at any call ends the load on all, and nothing stays") {
+TEST_CASE(
+    "read once: each byte comes from storage once in all, and is sent to those that need it") {
+  load::PlanOptions converted;
+  converted.transforms = {.dequantize = {{"*", gguf::TensorType::F16, false}},
+                          .fuse = {.qkv = true},
+                          .padding = {load::Padding::every_row, 512}};
+  load::PlanOptions turned;
+  turned.transforms = {.transpose = {"*output.weight", "*ffn_up*", "*attn_qkv*"},
+                       .padding = {load::Padding::every_row, 512}};
+  turned.transforms.dequantize = {{"*attn_output*", gguf::TensorType::F32, false},
+                                  {"*ffn_up*", gguf::TensorType::F32, false},
+                                  {"*attn_qkv*", gguf::TensorType::F16, false},
+                                  {"output.weight", gguf::TensorType::F32, false}};
+  for (const load::PlanOptions& options : {load::PlanOptions{}, converted, turned}) {
+    const SharedModel shared{options, gguf::TensorType::Q8_0,
+                             !options.transforms.transpose.empty()};
+    const Needed needed{shared};
+    HostDevice host;
+    for (const load::LoadOptions& way :
+         {load::LoadOptions{}, load::LoadOptions{.slot_bytes = 5000, .slots = 1, .readers = 1}}) {
+      Progress last{0, 1};
+      const auto loaded = load::load_distributed(
+          MPI_COMM_WORLD, shared.file, shared.plans, host, [&](const Progress& at) { last = at; },
+          way, once);
+      CHECK(!load::verify(shared.file, loaded.model));
+      CHECK(loaded.bytes_read() == needed.once);
+      CHECK(loaded.bytes_sent() == needed.sent());
+      if (rank_of_world() == 0) CHECK(last.done == last.total);
+    }
+    hipsim::reset();
+    HipDevice<> gpu;
+    {
+      const auto loaded = load::load_distributed(
+          MPI_COMM_WORLD, shared.file, shared.plans, gpu, {},
+          load::LoadOptions{.slot_bytes = 24 * KiB, .slots = 3, .readers = 2}, once);
+      CHECK(!load::verify(shared.file, loaded.model, gpu));
+      CHECK(loaded.bytes_read() == needed.once);
+    }
+    CHECK(hipsim::crimes().empty());
+    CHECK(hipsim::live() == hipsim::Live{});
+  }
+}
+
+TEST_CASE("read once: a rank whose storage fails ends the load on all, wherever it is") {
   const SharedModel shared;
   for (int failing = 0; failing <= last_rank(); ++failing) {
+    fs::path path = shared.path;
+    if (rank_of_world() == failing) {
+      path += ".cut" + std::to_string(failing);
+      fs::copy_file(shared.path, path);
+    }
+    const gguf::File file{path};
+    if (rank_of_world() == failing) fs::resize_file(path, fs::file_size(path) / 3);
+    for (const std::uint32_t slots : {1U, 2U, 16U}) {
+      hipsim::reset();
+      HipDevice<> gpu;
+      const load::LoadOptions way{.slot_bytes = 8 * KiB, .slots = slots};
+      const std::string error = thrown<load::DistributedError>([&] {
+        static_cast<void>(
+            load::load_distributed(MPI_COMM_WORLD, file, shared.plans, gpu, {}, way, once));
+      });
+      CHECK(error.find("rank " + std::to_string(failing) + " failed") == 0);
+      CHECK(is_the_same_everywhere(error));
+      CHECK(hipsim::live() == hipsim::Live{});
+    }
+    std::error_code ignored;
+    if (rank_of_world() == failing) fs::remove(path, ignored);
+  }
+}
+
+TEST_CASE("a failure of any rank at any call ends the load on all, and nothing stays") {
+  const SharedModel shared;
+  for (int turn = 0; turn < 2 * (last_rank() + 1); ++turn) {
+    const int failing = turn / 2;
+    const load::DistributedOptions how{.read_once = turn % 2 == 1};
     std::uint64_t ended = 0;
     for (std::uint64_t call = 0; call < 60; call += 3) {
       hipsim::reset();
@@ -161,8 +286,8 @@ TEST_CASE("a failure of any rank at any call ends the load on all, and nothing s
       if (rank_of_world() == failing) hipsim::fail_call(call, hipErrorUnknown);
       test::CleanUpErrors told;
       const std::string error = thrown<load::DistributedError>([&] {
-        static_cast<void>(
-            load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, gpu, {}, small_ring));
+        static_cast<void>(load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, gpu, {},
+                                                 small_ring, how));
       });
       hipsim::stop_failing();
       CHECK(is_the_same_everywhere(error));
@@ -202,14 +327,17 @@ TEST_CASE("the exception of the rank that failed is nested there") {
 TEST_CASE("rank 0 can cancel for all, and its callback can throw") {
   const SharedModel shared;
   HostDevice host;
-  for (const int calls : {0, 1, 2}) {
-    int made = 0;
-    const std::string error = thrown<Cancelled>([&] {
-      static_cast<void>(load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, host,
-                                               [&](const Progress&) { return made++ < calls; }));
-    });
-    CHECK(is_the_same_everywhere(error));
-    if (calls == 0) CHECK(error.find("cancelled") == 0);
+  for (const load::DistributedOptions& how : {load::DistributedOptions{}, once}) {
+    for (const int calls : {0, 1, 2}) {
+      int made = 0;
+      const std::string error = thrown<Cancelled>([&] {
+        static_cast<void>(load::load_distributed(
+            MPI_COMM_WORLD, shared.file, shared.plans, host,
+            [&](const Progress&) { return made++ < calls; }, small_ring, how));
+      });
+      CHECK(is_the_same_everywhere(error));
+      if (calls == 0) CHECK(error.find("cancelled") == 0);
+    }
   }
   const std::string error = thrown<load::DistributedError>([&] {
     static_cast<void>(load::load_distributed(
@@ -249,6 +377,12 @@ TEST_CASE("ranks that do not mean the same are told so, all of them") {
     std::error_code ignored;
     if (rank_of_world() == last_rank()) fs::remove(path, ignored);
   }
+  const std::string error = thrown<std::invalid_argument>([&] {
+    static_cast<void>(load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, host, {},
+                                             {}, {.read_once = rank_of_world() == last_rank()}));
+  });
+  CHECK(is_the_same_everywhere(error));
+  CHECK(error.find(name + "another read_once") == 0);
   changed = shared.plans;
   changed.pop_back();
   CHECK(refused(shared.file, changed).find("rank 0 has plans for ") == 0);

@@ -53,7 +53,7 @@ TEST_CASE(
   const std::string file =
       allot::test::write_llama(folder.path() / "m.gguf", {.layers = 4, .heads = 8}).string();
   std::string said;
-  for (const char* const stages : {"", " 2", " 4"}) {
+  for (const char* const stages : {"", " 2 --read-once", " 4"}) {
     CHECK(run(4, program, "'" + file + "'" + stages, said));
     CHECK_MESSAGE(said.find("every byte verified") != std::string::npos, said);
   }

@@ -46,6 +46,8 @@ struct LlamaShape {
   std::uint32_t kv_heads = 2;
   std::uint32_t embedding = 256;
   std::uint32_t vocabulary = 1000;
+  gguf::TensorType type = gguf::TensorType::F32;  // of its matrices
+  bool joined_qkv = false;                        // one matrix for all three
 };
 inline std::filesystem::path write_llama(const std::filesystem::path& path,
                                          const LlamaShape& shape = {}) {
@@ -58,7 +60,9 @@ inline std::filesystem::path write_llama(const std::filesystem::path& path,
   writer.add("llama.attention.head_count_kv", shape.kv_heads);
   writer.add("llama.vocab_size", shape.vocabulary);
   const auto add = [&](const std::string& name, std::initializer_list<std::uint64_t> extent) {
-    writer.add_tensor(name, gguf::TensorType::F32, extent, fill_with_offsets);
+    const bool is_matrix = extent.size() > 1;
+    writer.add_tensor(name, is_matrix ? shape.type : gguf::TensorType::F32, extent,
+                      fill_with_offsets);
   };
   const std::uint64_t width = shape.embedding;
   const std::uint64_t kv_width = width / shape.heads * shape.kv_heads;
@@ -66,9 +70,13 @@ inline std::filesystem::path write_llama(const std::filesystem::path& path,
   for (std::uint32_t i = 0; i < shape.layers; ++i) {
     const std::string layer = "blk." + std::to_string(i) + ".";
     add(layer + "attn_norm.weight", {width});
-    add(layer + "attn_q.weight", {width, width});
-    add(layer + "attn_k.weight", {width, kv_width});
-    add(layer + "attn_v.weight", {width, kv_width});
+    if (shape.joined_qkv) {
+      add(layer + "attn_qkv.weight", {width, width + 2 * kv_width});
+    } else {
+      add(layer + "attn_q.weight", {width, width});
+      add(layer + "attn_k.weight", {width, kv_width});
+      add(layer + "attn_v.weight", {width, kv_width});
+    }
     add(layer + "attn_output.weight", {width, width});
     add(layer + "ffn_up.weight", {width, 4 * width});
   }

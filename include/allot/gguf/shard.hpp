@@ -5,6 +5,7 @@
 
 #include <allot/gguf/error.hpp>
 #include <allot/gguf/input.hpp>
+#include <allot/os/atomic.hpp>
 #include <allot/os/file_error.hpp>
 #include <allot/os/file_mapping.hpp>
 #include <allot/os/input_file.hpp>
@@ -31,6 +32,7 @@ class Shard {
       : file_{std::move(other.file_)},
         data_offset_{other.data_offset_},
         byte_order_{other.byte_order_},
+        bytes_read_{other.bytes_read()},
         mapping_{std::move(other.mapping_)} {}
   Shard& operator=(Shard&&) = delete;
   ~Shard() = default;
@@ -49,7 +51,14 @@ class Shard {
   /// Throws: `ParseError` if the file ends before that, or cannot be read.
   void read(std::uint64_t offset, std::span<std::byte> into) const {
     read_input(file_, offset, into);
+    count_read(into.size());
   }
+
+  /// Returns the bytes that `read` has delivered, and `count_read` was told of, since the shard was
+  /// opened.
+  [[nodiscard]] std::uint64_t bytes_read() const noexcept { return bytes_read_.load(); }
+  /// Counts bytes that were read from `file()` in another way than by `read`.
+  void count_read(std::uint64_t bytes) const noexcept { bytes_read_.fetch_add(bytes); }
 
   /// Returns the same file, opened again.
   /// Throws: `ParseError` if it cannot be opened, was replaced by another, or has another size.
@@ -91,6 +100,7 @@ class Shard {
   os::InputFile file_;
   std::uint64_t data_offset_;
   std::endian byte_order_;
+  mutable os::Atomic<std::uint64_t> bytes_read_{0};
   mutable os::Monitor monitor_;
   mutable os::FileMapping mapping_;
 };

@@ -8,6 +8,7 @@
 /// | `check_distributed` | refuses shares that do not all fit, on every rank alike                |
 /// | `load_distributed`  | every rank loads its share; one failure ends all, and frees everything |
 /// | `on_every_rank`     | calls a function on all ranks: if it fails on one, all fail alike      |
+/// | `DistributedOptions`| whether each byte is read by one rank, for all                         |
 /// | `DistributedError`  | what every rank throws if one of them fails: which, and why            |
 ///
 /// All ranks of the communicator call these together, each from the thread that MPI was initialized
@@ -21,19 +22,24 @@
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/progress.hpp>
 #include <allot/load/detail/fingerprint.hpp>
+#include <allot/load/detail/mpi/exchange.hpp>
+#include <allot/load/detail/mpi/piece_post.hpp>
 #include <allot/load/detail/mpi/ranks.hpp>
 #include <allot/load/detail/mpi/shared_load.hpp>
 #include <allot/load/load.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/margin.hpp>
 #include <allot/load/plan/plan.hpp>
+#include <allot/load/plan/shared_pieces.hpp>
 #include <allot/load/planned_device.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -58,9 +64,17 @@ class DistributedError : public std::runtime_error {
   int rank_;
 };
 
+/// How ranks load together. All ranks have the same.
+struct DistributedOptions {
+  /// Each byte that some rank needs is read by one of them and sent to the others that need it, in
+  /// pieces of `LoadOptions::slot_bytes`, through `LoadOptions::slots` slots of host memory.
+  bool read_once = false;
+};
+
 /// What one rank's load took. All in bytes and seconds.
 struct RankReport {
-  std::uint64_t bytes_read;          ///< of tensor data, from storage
+  std::uint64_t bytes_read;          ///< of tensor data, from storage: counted where they come in
+  std::uint64_t bytes_sent;          ///< of tensor data, to other ranks
   std::uint64_t bytes;               ///< put in place
   std::uint64_t reserved;            ///< on its device
   std::uint64_t device_allocations;  ///< arenas
@@ -79,9 +93,23 @@ struct DistributedModel {
     for (const RankReport& rank : ranks) sum += rank.bytes_read;
     return sum;
   }
+  /// Returns the bytes that all ranks together sent to each other. Complexity: linear in the ranks.
+  [[nodiscard]] std::uint64_t bytes_sent() const noexcept {
+    std::uint64_t sum = 0;
+    for (const RankReport& rank : ranks) sum += rank.bytes_sent;
+    return sum;
+  }
 };
 
 namespace detail {
+
+/// Returns the bytes that were read of all shards since they were opened.
+template <class = void>
+[[nodiscard]] std::uint64_t bytes_read_of(const gguf::File& file) noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& shard : file.shards()) sum += shard.bytes_read();
+  return sum;
+}
 
 /// Throws: `DistributedError` on every rank if one has failed, or `Cancelled`.
 /// \param failure  what was thrown here
@@ -131,13 +159,16 @@ auto together(const Ranks& ranks, Function&& function) {
 }
 
 /// Throws: `std::invalid_argument`, the same on every rank, unless all ranks mean the same: as many
-/// shares as ranks, one version of allot, one file, one set of plans; `DistributedError` if a rank cannot read its file.
+/// shares as ranks, one version of allot, one file, one set of plans, one way of loading;
+/// `DistributedError` if a rank cannot read its file.
+/// \param way  stands for what else must be the same
 template <class Plans>
-void require_agreement(const Ranks& ranks, const gguf::File& file, const Plans& plans) {
+void require_agreement(const Ranks& ranks, const gguf::File& file, const Plans& plans,
+                       std::uint64_t way = 0) {
   const auto count = static_cast<std::uint64_t>(ranks.size());
   const auto own = together(ranks, [&] {
-    return std::array<std::uint64_t, 4>{plans.size(), ALLOT_VERSION, fingerprint_of(file),
-                                        fingerprint_of(plans)};
+    return std::array<std::uint64_t, 5>{plans.size(), ALLOT_VERSION, fingerprint_of(file),
+                                        fingerprint_of(plans), way};
   });
   const auto all = ranks.gather(own);
   for (std::size_t rank = 0; rank < all.size(); ++rank) {
@@ -146,9 +177,9 @@ void require_agreement(const Ranks& ranks, const gguf::File& file, const Plans& 
         "rank " + std::to_string(rank) + " has plans for " + std::to_string(all[rank][0]) +
         " ranks, but " + std::to_string(count) + " run; start as many as PlanOptions::shares has"};
   }
-  constexpr const char* differs[] = {"", "another version of allot than rank 0",
-                                     "another file than rank 0",
-                                     "other plans than rank 0, so other options"};
+  constexpr const char* differs[] = {
+      "", "another version of allot than rank 0", "another file than rank 0",
+      "other plans than rank 0, so other options", "another read_once or slot_bytes than rank 0"};
   for (std::size_t rank = 0; rank < all.size(); ++rank) {
     for (std::size_t i = 1; i < own.size(); ++i) {
       if (all[rank][i] == all[0][i]) continue;
@@ -216,8 +247,9 @@ void check_distributed(MPI_Comm comm, const gguf::File& file, const std::vector<
   detail::check_needs(ranks.gather(need), ranks.gather_text(planned.name), margin);
 }
 
-/// Loads this rank's share: each rank reads what it needs. If one rank fails, all end, and nothing
-/// stays reserved anywhere.
+/// Loads this rank's share: each rank reads what it needs, or one reads for all
+/// (`DistributedOptions::read_once`). If one rank fails, all end, and nothing stays reserved anywhere.
+/// Bytes that are read through `file` meanwhile by others are counted as the load's.
 ///
 /// \param plans     of all ranks, as `make_shares` makes them; each rank loads its own
 /// \param device    this rank's
@@ -228,26 +260,52 @@ void check_distributed(MPI_Comm comm, const gguf::File& file, const std::vector<
 template <WeightPolicy Policy = DefaultWeights, Device DeviceType>
 [[nodiscard]] DistributedModel<Model<SharedArenaOf<Policy, DeviceType>>> load_distributed(
     MPI_Comm comm, const gguf::File& file, const std::vector<Plan>& plans, DeviceType& device,
-    const ProgressCallback& progress = {}, const LoadOptions& options = {}) {
+    const ProgressCallback& progress = {}, const LoadOptions& options = {},
+    const DistributedOptions& distributed = {}) {
   using ModelType = Model<SharedArenaOf<Policy, DeviceType>>;
   const detail::Ranks ranks{comm};
-  detail::require_agreement(ranks, file, plans);
+  const bool read_once = distributed.read_once;
+  const std::uint64_t piece_bytes = read_once ? smaller(options.slot_bytes, 1 * GiB) : 0;
+  detail::require_agreement(ranks, file, plans, piece_bytes);
   std::uint64_t total = 0;
   for (const Plan& plan : plans) total += detail::bytes_of(plan.steps);
   const Plan& own = plans[static_cast<std::size_t>(ranks.rank())];
 
+  const auto post = detail::together(
+      ranks, [&] { return std::make_unique<detail::PiecePost>(ranks, piece_bytes); });
+  std::optional<detail::SharedPieces<DeviceType>> pieces;
+  std::optional<detail::Exchange<DeviceType>> exchange;
   std::optional<ModelType> model;
   std::exception_ptr failure;
+  const std::uint64_t read_before = detail::bytes_read_of(file);
   detail::SharedLoad<Policy> shared{ranks, total, progress};
   const std::vector<detail::Outcome> outcomes = shared.run(
-      [&](auto&& note) { model.emplace(load<Policy>(file, own, device, note, options)); }, failure);
+      [&](auto&& note) {
+        if (!read_once) {
+          model.emplace(load<Policy>(file, own, device, note, options));
+          return;
+        }
+        model.emplace(detail::load_by<Policy>(
+            file, own, std::span<DeviceType>{&device, 1}, options,
+            [&](const Plan& followed, const auto& places, LoadReport& report) {
+              pieces.emplace(file, plans, piece_bytes);
+              exchange.emplace(ranks, *post, file, *pieces, followed, places, device, options,
+                               report);
+              exchange->run(note, report);
+            }));
+      },
+      failure);
+  bool is_good = true;
+  for (const detail::Outcome outcome : outcomes)
+    is_good = is_good && outcome == detail::Outcome::done;
+  if (!is_good) post->settle();
+  exchange.reset();
   detail::throw_together(ranks, outcomes, failure, {0, total});
 
   const LoadReport& report = model->report();
-  std::uint64_t read = 0;
-  for (const Step& step : own.steps) read += step.bytes;
   std::vector<RankReport> reports =
-      ranks.gather(RankReport{.bytes_read = read,
+      ranks.gather(RankReport{.bytes_read = detail::bytes_read_of(file) - read_before,
+                              .bytes_sent = post->bytes_sent(),
                               .bytes = report.bytes,
                               .reserved = model->plan().total_bytes(),
                               .device_allocations = report.device_allocations,

@@ -21,6 +21,12 @@
 
 namespace allot::load::detail {
 
+/// Bytes of a shard that are in memory already; null: none are, so the shard is read.
+struct FilePiece {
+  const std::byte* bytes = nullptr;
+  std::uint64_t offset = 0;  // of the first, from the start of the shard
+};
+
 /// How a step transforms one tensor. Sizes in bytes.
 struct Conversion {
   const gguf::Shard* shard;
@@ -36,16 +42,18 @@ struct Conversion {
   bool has_gaps = false;                // between the rows' bytes in the file: columns are left out
   std::uint64_t file_rows;              // of a matrix in the file
   const TensorCut* cut_rows = nullptr;  // those of them that there are; null: all
+  FilePiece piece{};                    // where the file's bytes come from
 
-  /// Requires: `check_step` found the step right.
+  /// Requires: `check_step` found the step right; `from_piece`, if it is not null, has what is read.
   template <class = void>
-  Conversion(const gguf::File& file, const Plan& plan, const Step& step)
+  Conversion(const gguf::File& file, const Plan& plan, const Step& step, FilePiece from_piece = {})
       : shard{&file.shards()[step.shard]},
         from{file.tensors()[plan.source_of(step.item)].type},
         to{plan.items[step.item].type},
         swapped{is_swapped(file, file.tensors()[plan.source_of(step.item)])},
         file_offset{step.file_offset},
-        row_bytes{plan.items[step.item].row_bytes} {
+        row_bytes{plan.items[step.item].row_bytes},
+        piece{from_piece} {
     const gguf::TensorInfo& tensor = file.tensors()[plan.source_of(step.item)];
     const gguf::TypeInfo type = gguf::type_info(from);
     file_row = bytes_of_row(from, tensor.shape.extent[0]);
@@ -72,6 +80,13 @@ struct Conversion {
   /// Returns true if the rows of a matrix follow each other in the file.
   [[nodiscard]] bool has_rows_together() const noexcept {
     return !has_gaps && (cut_rows == nullptr || cut_rows->ranges.size() == 1);
+  }
+
+  /// Fills `into` with the file's bytes from `offset` on. Throws: `gguf::ParseError`.
+  template <class Owner = void>
+  void read(std::uint64_t offset, DeferredSpan<std::byte, Owner> into) const {
+    if (piece.bytes == nullptr) return shard->read(offset, into);
+    std::memcpy(into.data(), piece.bytes + (offset - piece.offset), into.size());
   }
 };
 
@@ -118,7 +133,7 @@ class BlockReader {
       const std::uint64_t room = buffer_.size() / conversion_.unit_from * conversion_.unit_from;
       const DeferredSpan<std::byte, Owner> read{buffer_.data(),
                                                 static_cast<std::size_t>(smaller(room, left_))};
-      conversion_.shard->read(offset_, read);
+      conversion_.read(offset_, read);
       if (conversion_.swapped) gguf::swap_byte_order(conversion_.from, read);
       offset_ += read.size();
       left_ -= read.size();

@@ -37,7 +37,10 @@ class DirectFiles {
                                       DeferredSpan<std::byte, Owner> slot) {
     if (in_use() && !were_refused()) {
       const std::byte* const first = read_directly(batch, slot);
-      if (first != nullptr) return first;
+      if (first != nullptr) {
+        shard.count_read(batch.bytes);
+        return first;
+      }
       refused_.store(true);
     }
     shard.read(batch.file_offset, slot.first(static_cast<std::size_t>(batch.bytes)));

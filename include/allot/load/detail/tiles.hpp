@@ -65,12 +65,13 @@ class Tiling {
 };
 
 /// Makes a tile in a slot.
+/// \param piece  has the file's bytes, if they are in memory already
 template <class = void>
 void make_tile(const gguf::File& file, const Plan& plan, const Tile& tile,
-               std::span<std::byte> slot) {
+               std::span<std::byte> slot, FilePiece piece = {}) {
   const auto out = slot.first(static_cast<std::size_t>(tile.bytes));
   if (tile.step->transform == Transform::convert) {
-    convert(Conversion{file, plan, *tile.step}, tile.at, out);
+    convert(Conversion{file, plan, *tile.step, piece}, tile.at, out);
   } else {
     std::memset(out.data(), 0, out.size());
   }
@@ -86,9 +87,9 @@ void each_run_of(const Plan&, const Tile& tile, Copy&& copy) {
 /// Makes a tile in place, in memory that the host addresses.
 template <class = void>
 void make_tile_in_place(const gguf::File& file, const Plan& plan, const Tile& tile,
-                        std::byte* arena) {
+                        std::byte* arena, FilePiece piece = {}) {
   std::byte* const first = arena + tile.step->arena_offset + tile.at;
-  make_tile(file, plan, tile, {first, static_cast<std::size_t>(tile.bytes)});
+  make_tile(file, plan, tile, {first, static_cast<std::size_t>(tile.bytes)}, piece);
 }
 
 }  // namespace allot::load::detail

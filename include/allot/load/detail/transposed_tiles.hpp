@@ -156,14 +156,15 @@ void transpose(const Conversion& conversion, const Plan& plan, const TransposedT
 }
 
 /// Makes a tile in a slot, column after column.
+/// \param piece  has the file's bytes, if they are in memory already
 template <class Owner = void>
 void make_tile(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
-               DeferredSpan<std::byte, Owner> slot) {
+               DeferredSpan<std::byte, Owner> slot, FilePiece piece = {}) {
   const auto out = slot.first(static_cast<std::size_t>(tile.slot_bytes));
   if (tile.rows == 0) {
     std::memset(out.data(), 0, out.size());
   } else {
-    transpose(Conversion{file, plan, *tile.step}, plan, tile, out.data(),
+    transpose(Conversion{file, plan, *tile.step, piece}, plan, tile, out.data(),
               out.size() / tile.columns);
   }
 }
@@ -193,9 +194,9 @@ void each_run_of(const Plan& plan, const TransposedTile& tile, Copy&& copy) {
 /// Makes a tile in place, in memory that the host addresses.
 template <class Owner = void>
 void make_tile_in_place(const gguf::File& file, const Plan& plan, const TransposedTile& tile,
-                        std::byte* arena) {
+                        std::byte* arena, FilePiece piece = {}) {
   if (tile.rows != 0) {
-    transpose(Conversion{file, plan, *tile.step}, plan, tile,
+    transpose(Conversion{file, plan, *tile.step, piece}, plan, tile,
               arena + tile.step->arena_offset + tile.at, plan.items[tile.step->item].row_bytes);
     return;
   }
