@@ -155,14 +155,10 @@ class Engine {
   void attention(KvLayer number, const Layer& layer) {
     multiply_normed(layer.attention_norm, normed, layer.qkv, qkv);
     for (std::size_t row = 0; row < batch_.size(); ++row) turn_and_store(number, layer, row);
-    const std::size_t heads = shape_.heads;
-    threads_.run(batch_.size() * heads, [&](std::size_t begin, std::size_t end,
-                                            std::size_t thread) {
-      for (std::size_t i = begin; i < end; ++i) {
-        const std::size_t row = i / heads;
-        attend(view_of(row), number, plan_.settings.cache_type, shape_, batch_[row].position + 1,
-               i % heads, rows_of(qkv)[row], rows_of(attended)[row], scratch_[thread]);
-      }
+    threads_.run(batch_.size() * shape_.heads, [&](std::size_t i, std::size_t thread) {
+      const std::size_t row = i / shape_.heads;
+      attend(view_of(row), number, plan_.settings.cache_type, shape_, batch_[row].position + 1,
+             i % shape_.heads, rows_of(qkv)[row], rows_of(attended)[row], scratch_[thread]);
     });
     multiply_and_add(layer.attention_output, attended, mixed);
   }
@@ -170,25 +166,25 @@ class Engine {
   /// Turns queries and keys by their position, and stores keys and values.
   void turn_and_store(KvLayer number, const Layer& layer, std::size_t row) {
     const std::uint64_t position = batch_[row].position;
-    float* head = rows_of(qkv)[row];
-    for (std::uint64_t i = 0; i < shape_.heads + shape_.kv_heads; ++i, head += shape_.key_length) {
-      const float* const weight = i < shape_.heads ? layer.query_norm : layer.key_norm;
-      if (weight != nullptr) rms_norm(head, head, weight, shape_.epsilon, shape_.key_length);
-      rope(head, position, weights_.angles, shape_.rope_halves);
+    const Rows queries{rows_of(qkv)[row], shape_.key_length};
+    const Rows keys{queries[shape_.heads], shape_.key_length};
+    if (layer.query_norm != nullptr) {
+      rms_norm(queries, queries, shape_.heads, shape_.key_length, layer.query_norm, shape_.epsilon);
+      rms_norm(keys, keys, shape_.kv_heads, shape_.key_length, layer.key_norm, shape_.epsilon);
     }
+    for (std::uint64_t i = 0; i < shape_.heads + shape_.kv_heads; ++i)
+      rope(queries[i], position, weights_.angles, shape_.architecture != "llama");
     const KvView cache = view_of(row);
     const gguf::TensorType type = plan_.settings.cache_type;
-    gguf::store_floats(type, {head - shape_.keys(), shape_.keys()}, cache.key(number, position));
-    gguf::store_floats(type, {head, shape_.values()}, cache.value(number, position));
+    gguf::store_floats(type, {keys[0], shape_.keys()}, cache.key(number, position));
+    gguf::store_floats(type, {keys[shape_.kv_heads], shape_.values()},
+                       cache.value(number, position));
   }
 
   /// Adds to the residual what a layer's feed-forward network makes of it.
   void feed_forward(const Layer& layer) {
     multiply_normed(layer.feed_forward_norm, normed_2, layer.gate_up, gate_up);
-    for (std::size_t row = 0; row < batch_.size(); ++row) {
-      float* const gates = rows_of(gate_up)[row];
-      gate(gates, gates + shape_.hidden, shape_.hidden);
-    }
+    gate(rows_of(gate_up), batch_.size(), shape_.hidden);
     multiply_and_add(layer.down, gate_up, down);
   }
 
@@ -197,23 +193,21 @@ class Engine {
     std::size_t count = 0;
     for (std::size_t row = 0; row < batch_.size(); ++row) {
       if (!batch_[row].is_last) continue;
-      rms_norm(rows_of(outputs)[count], rows_of(residual)[row], weights_.output_norm,
-               shape_.epsilon, shape_.width);
-      batch_[row].sequence->logits = count++;
+      batch_[row].sequence->logits = count;
+      std::copy_n(rows_of(residual)[row], shape_.width, rows_of(outputs)[count++]);
     }
+    rms_norm(rows_of(outputs), rows_of(outputs), count, shape_.width, weights_.output_norm,
+             shape_.epsilon);
     multiply(threads_, weights_.output, rows_of(outputs), rows_of(Buffer::logits), count, scratch_);
   }
 
-  void multiply_normed(const float* norm, Buffer normed_rows, const Matrices& by, Buffer out) {
-    for (std::size_t row = 0; row < batch_.size(); ++row)
-      rms_norm(rows_of(normed_rows)[row], rows_of(residual)[row], norm, shape_.epsilon,
-               shape_.width);
-    multiply(threads_, by, rows_of(normed_rows), rows_of(out), batch_.size(), scratch_);
+  void multiply_normed(const float* norm, Buffer in, const Matrices& by, Buffer out) {
+    rms_norm(rows_of(in), rows_of(residual), batch_.size(), shape_.width, norm, shape_.epsilon);
+    multiply(threads_, by, rows_of(in), rows_of(out), batch_.size(), scratch_);
   }
-  void multiply_and_add(const Matrices& by, Buffer in, Buffer product) {
-    multiply(threads_, by, rows_of(in), rows_of(product), batch_.size(), scratch_);
-    for (std::size_t row = 0; row < batch_.size(); ++row)
-      add(rows_of(residual)[row], rows_of(product)[row], shape_.width);
+  void multiply_and_add(const Matrices& by, Buffer in, Buffer out) {
+    multiply(threads_, by, rows_of(in), rows_of(out), batch_.size(), scratch_);
+    add(rows_of(residual), rows_of(out), batch_.size(), shape_.width);
   }
   [[nodiscard]] Rows rows_of(Buffer buffer) const {
     const auto [offset, width] = plan_.buffers[buffer];

@@ -33,10 +33,8 @@ class Generation {
 
   /// \param heard  called as `heard(sequence, token)` for each new token
   void run(const auto& heard) {
-    Run& first = runs_.front();
-    for (Run& run : runs_) {
-      if (&run != &first) run.sequence.emplace(engine_.fork(*first.sequence));
-    }
+    for (std::size_t i = 1; i < runs_.size(); ++i)
+      runs_[i].sequence.emplace(engine_.fork(*runs_.front().sequence));
     for (std::size_t i = 0; i < runs_.size(); ++i) accept(i, heard);
     while (step(heard) || resume()) {
     }
@@ -89,17 +87,18 @@ class Generation {
   /// Computes the last token of each sequence that there is. Returns false if there is none.
   bool step(const auto& heard) {
     batch_.clear();
+    Run* last = nullptr;
     for (Run& run : runs_) {
-      if (run.sequence) batch_.push_back({&*run.sequence, run.tokens.back()});
+      if (!run.sequence) continue;
+      batch_.push_back({&*run.sequence, run.tokens.back()});
+      last = &run;
     }
-    if (batch_.empty()) return false;
+    if (last == nullptr) return false;
     try {
       engine_.step(batch_);
     } catch (const OutOfBlocks&) {
       if (batch_.size() == 1) throw;
-      const auto last = std::find_if(runs_.rbegin(), runs_.rend(),
-                                     [](const Run& run) { return run.sequence.has_value(); });
-      last->sequence.reset();
+      last->sequence.reset();  // it waits
       ++suspended_;
       return true;
     }

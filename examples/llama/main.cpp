@@ -28,7 +28,7 @@ const std::map<std::string, gguf::TensorType> cache_types{{"f32", gguf::TensorTy
                                                           {"bf16", gguf::TensorType::BF16}};
 
 struct Options {
-  std::string file, prompt, device = "host", cache_type = "f32";
+  std::string file, prompt, device = "host";
   bool ignores_end = false, only_plan = false, json = false;
   Settings settings;
   Job job;
@@ -121,7 +121,6 @@ void run(Options options) {
     throw std::invalid_argument{fmt::format(
         "a context of {} has no room for {} tokens of prompt and {} new ones; give --context {}",
         context, job.prompt.size(), job.tokens, needed)};
-  options.settings.cache_type = cache_types.at(options.cache_type);
   if (options.device == "host") return run_on(HostDevice{}, file, tokenizer, options);
   run_on(StagedHostDevice{}, file, tokenizer, options);
 }
@@ -145,7 +144,10 @@ void add_options(CLI::App& app, Options& options) {
   number("--context", settings.context,
          "tokens that a sequence has room for (prompt and new ones)");
   number("--batch", settings.batch, "tokens of the prompt computed at once (32)");
-  app.add_option("--cache-type", options.cache_type, "f32, f16 or bf16 (f32)")
+  const auto set_type = [&](const std::string& name) {
+    settings.cache_type = cache_types.at(name);
+  };
+  app.add_option_function<std::string>("--cache-type", set_type, "f32, f16 or bf16 (f32)")
       ->check(CLI::IsMember(&cache_types));
   number("--cache-blocks", settings.cache_blocks, "blocks of the cache (enough for all)");
   number("--block-tokens", settings.block_tokens, "tokens of a block (16)");

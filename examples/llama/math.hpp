@@ -26,17 +26,25 @@ void dots(float* to, const float* vector, const float* rows, std::uint64_t strid
 /// Adds the sum of factors[i] * row i.
 void add_rows(float* to, const float* rows, std::uint64_t stride, const float* factors,
               std::uint64_t count, std::uint64_t length) noexcept;
-inline void add(float* to, const float* from, std::uint64_t count) noexcept {
-  for (std::uint64_t i = 0; i < count; ++i) to[i] += from[i];
+
+/// Adds the first `count` rows to others.
+inline void add(Rows to, Rows from, std::uint64_t count, std::uint64_t width) noexcept {
+  for (std::uint64_t row = 0; row < count; ++row) {
+    for (std::uint64_t i = 0; i < width; ++i) to[row][i] += from[row][i];
+  }
 }
 
-inline void rms_norm(float* to, const float* from, const float* weight, double epsilon,
-                     std::uint64_t count) noexcept {
-  float squares = 0;
-  dots(&squares, from, from, count, 1, count, 1);
-  const float scale =
-      1 / std::sqrt(squares / static_cast<float>(count) + static_cast<float>(epsilon));
-  for (std::uint64_t i = 0; i < count; ++i) to[i] = from[i] * scale * weight[i];
+/// Writes the first `count` rows normed.
+inline void rms_norm(Rows to, Rows from, std::uint64_t count, std::uint64_t width,
+                     const float* weight, double epsilon) noexcept {
+  for (std::uint64_t row = 0; row < count; ++row) {
+    const float* const values = from[row];
+    float squares = 0;
+    dots(&squares, values, values, width, 1, width, 1);
+    const float scale =
+        1 / std::sqrt(squares / static_cast<float>(width) + static_cast<float>(epsilon));
+    for (std::uint64_t i = 0; i < width; ++i) to[row][i] = values[i] * scale * weight[i];
+  }
 }
 
 inline void softmax(float* values, std::uint64_t count) noexcept {
@@ -47,13 +55,18 @@ inline void softmax(float* values, std::uint64_t count) noexcept {
   for (std::uint64_t i = 0; i < count; ++i) values[i] /= sum;
 }
 
-/// gate = silu(gate) * up
-inline void gate(float* gate, const float* up, std::uint64_t count) noexcept {
-  for (std::uint64_t i = 0; i < count; ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+/// Of each of the first `count` rows: gate = silu(gate) * up, where `up` follows `gate`.
+inline void gate(Rows gates, std::uint64_t count, std::uint64_t width) noexcept {
+  for (std::uint64_t row = 0; row < count; ++row) {
+    float* const gate = gates[row];
+    for (std::uint64_t i = 0; i < width; ++i)
+      gate[i] = gate[i] / (1 + std::exp(-gate[i])) * gate[width + i];
+  }
 }
 
 /// Turns a head by its position.
 /// \param angles  by which its pairs turn from one token to the next
+/// \param halves  pairs are (i, i + half), not (2i, 2i + 1)
 inline void rope(float* head, std::uint64_t position, std::span<const float> angles,
                  bool halves) noexcept {
   for (std::size_t i = 0; i < angles.size(); ++i) {
@@ -75,16 +88,17 @@ inline void multiply(Threads& threads, const Matrices& matrices, Rows in, Rows o
   std::uint64_t outputs = 0;
   for (const load::Matrix& matrix : matrices) {
     const std::uint64_t at_once = matrix.type == gguf::TensorType::F32 ? 16 : 1;
-    threads.run(matrix.rows, [&](std::size_t begin, std::size_t end, std::size_t thread) {
-      for (std::size_t i = begin; i < end; i += at_once) {
-        const std::uint64_t rows = std::min(at_once, end - i);
-        const float* const weights = gguf::floats_of(
-            matrix.type, matrix.address + i * matrix.row_bytes, {scratch[thread], matrix.columns});
-        for (std::uint64_t row = 0; row < count; ++row) {
-          float* const to = out[row] + outputs + i;
-          dots(to, in[row], weights, matrix.columns, rows, matrix.columns, 1);
-          if (matrix.bias != nullptr) add(to, matrix.bias + i, rows);
-        }
+    threads.run((matrix.rows + at_once - 1) / at_once, [&](std::size_t i, std::size_t thread) {
+      const std::uint64_t first = i * at_once;
+      const std::uint64_t rows = std::min(at_once, matrix.rows - first);
+      const float* const weights =
+          gguf::floats_of(matrix.type, matrix.address + first * matrix.row_bytes,
+                          {scratch[thread], matrix.columns});
+      for (std::uint64_t row = 0; row < count; ++row) {
+        float* const to = out[row] + outputs + first;
+        dots(to, in[row], weights, matrix.columns, rows, matrix.columns, 1);
+        for (std::uint64_t k = 0; matrix.bias != nullptr && k < rows; ++k)
+          to[k] += matrix.bias[first + k];
       }
     });
     outputs += matrix.rows;

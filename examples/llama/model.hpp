@@ -12,11 +12,7 @@ namespace llama {
 
 using namespace allot;
 
-/// What the engine computes.
-struct Shape : gguf::DecoderShape {
-  bool rope_halves;  ///< pairs are (i, i + half), not (2i, 2i + 1)
-  bool norms_heads;  ///< queries and keys have norms of their own
-};
+using Shape = gguf::DecoderShape;
 
 /// Matrices whose outputs lie one after another: a single one where the loader has fused them.
 using Matrices = std::vector<load::Matrix>;
@@ -39,7 +35,7 @@ struct Weights {
   if (name != "llama" && name != "qwen2" && name != "qwen3")
     throw std::runtime_error{"the architecture is \"" + name +
                              "\"; this engine runs llama, qwen2 and qwen3"};
-  return {gguf::decoder_shape_of(file), name != "llama", name == "qwen3"};
+  return gguf::decoder_shape_of(file);
 }
 
 /// \param factors  one for each pair, or null
@@ -72,7 +68,8 @@ struct Weights {
   for (std::uint64_t i = 0; i < shape.layers; ++i) {
     const std::string name = "blk." + std::to_string(i) + ".";
     const auto head_norm = [&](const char* role) {
-      return shape.norms_heads ? tensors.floats(name + role, shape.key_length) : nullptr;
+      return shape.architecture == "qwen3" ? tensors.floats(name + role, shape.key_length)
+                                           : nullptr;
     };
     weights.layers.push_back(
         {.attention_norm = tensors.floats(name + "attn_norm.weight", width),

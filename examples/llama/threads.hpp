@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `Threads`: divides a range over a fixed number of threads. Nothing is allocated by a run.
+/// `Threads`: divides work over a fixed number of threads. Nothing is allocated by a run.
 #pragma once
 
 #include <barrier>
@@ -29,13 +29,14 @@ class Threads {
     for (std::thread& worker : workers_) worker.join();
   }
 
-  /// Calls `f(begin, end, thread)` on each thread with its part of 0 to `total`, and waits for all.
+  /// Calls `f(i, thread)` for each i below `total`, each thread with a part of them, and waits for all.
   /// \param f  must not throw
   void run(std::size_t total, const auto& f) {
-    if (count_ == 1) return f(std::size_t{0}, total, std::size_t{0});
     const auto part = [&](std::size_t thread) {
-      f(total * thread / count_, total * (thread + 1) / count_, thread);
+      const std::size_t end = total * (thread + 1) / count_;
+      for (std::size_t i = total * thread / count_; i < end; ++i) f(i, thread);
     };
+    if (count_ == 1) return part(0);
     run_ = std::ref(part);
     barrier_.arrive_and_wait();
     part(0);

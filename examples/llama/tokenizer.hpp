@@ -6,7 +6,6 @@
 
 #include <allot/gguf/vocabulary.hpp>
 
-#include <algorithm>
 #include <cmath>
 
 namespace llama {
@@ -68,26 +67,22 @@ class Tokenizer {
       parts.push_back(text.substr(0, first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4));
       text.remove_prefix(parts.back().size());
     }
-    std::vector<float> scores(parts.size(), -INFINITY);  // of each with the next
-    const auto joined = [&](std::size_t i) {
-      return std::string_view{parts[i].data(), parts[i].size() + parts[i + 1].size()};
-    };
-    const auto rate = [&](std::size_t i) {
-      const auto token = i + 1 < parts.size() ? vocabulary_.find(joined(i)) : std::nullopt;
-      scores[i] = token ? vocabulary_.score(*token) : -INFINITY;
-    };
-    for (std::size_t i = 0; i < parts.size(); ++i) rate(i);
-    while (!parts.empty()) {
-      const auto best = std::max_element(scores.begin(), scores.end()) - scores.begin();
-      const auto i = static_cast<std::size_t>(best);
-      if (scores[i] == -INFINITY) break;
-      parts[i] = joined(i);
-      parts.erase(parts.begin() + best + 1);
-      scores.erase(scores.begin() + best + 1);
-      rate(i);
-      if (i != 0) rate(i - 1);
+    for (;;) {
+      const auto joined = [&](std::size_t i) {
+        return std::string_view{parts[i].data(), parts[i].size() + parts[i + 1].size()};
+      };
+      float highest = -INFINITY;
+      std::size_t best = 0;
+      for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+        const auto token = vocabulary_.find(joined(i));
+        if (!token || vocabulary_.score(*token) <= highest) continue;
+        highest = vocabulary_.score(*token);
+        best = i;
+      }
+      if (highest == -INFINITY) return parts;
+      parts[best] = joined(best);
+      parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
     }
-    return parts;
   }
 
   gguf::Vocabulary vocabulary_;
