@@ -6,7 +6,11 @@
 #include <dlfcn.h>
 
 #include <atomic>
+#include <cstdint>
 #include <string_view>
+
+#include "hip_abi.hpp"
+#include "next.hpp"
 
 namespace allot::seam {
 namespace {
@@ -49,13 +53,23 @@ using Find = void* (*)(void*, const char*) noexcept;
   return linker_find()(self, name);
 }
 
+/// Puts what this library has in front of a function that HIP found in its place.
+HipError put_in_front(HipError code, const char* name, void** function) noexcept {
+  if (code != hip_success || name == nullptr || function == nullptr) return code;
+  if (!is_of_runtime(*function)) return code;
+  if (void* const in_front = in_front_of(name)) *function = in_front;
+  return code;
+}
+
 }  // namespace
 
 void* linker_symbol(void* handle, const char* name) noexcept { return linker_find()(handle, name); }
 
 }  // namespace allot::seam
 
-extern "C" [[gnu::visibility("default")]] void* dlsym(void* handle, const char* name) noexcept {
+extern "C" {
+
+[[gnu::visibility("default")]] void* dlsym(void* handle, const char* name) noexcept {
   using namespace allot::seam;
   const Find find = linker_find();
   const bool is_by_order =
@@ -66,3 +80,20 @@ extern "C" [[gnu::visibility("default")]] void* dlsym(void* handle, const char* 
   void* const in_front = in_front_of(name);
   return in_front == nullptr ? found : in_front;
 }
+
+// HIP's own ways to ask for a function by name (ROCm 6.2 and 7)
+
+[[gnu::visibility("default")]] allot::seam::HipError hipGetProcAddress(const char* name,
+                                                                       void** function, int version,
+                                                                       std::uint64_t flags,
+                                                                       void* status) {
+  static constinit allot::seam::Next next{"hipGetProcAddress"};
+  return allot::seam::put_in_front(next(name, function, version, flags, status), name, function);
+}
+[[gnu::visibility("default")]] allot::seam::HipError hipGetDriverEntryPoint(
+    const char* name, void** function, unsigned long long flags, void* status) {
+  static constinit allot::seam::Next next{"hipGetDriverEntryPoint"};
+  return allot::seam::put_in_front(next(name, function, flags, status), name, function);
+}
+
+}  // extern "C"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // HIP functions that allot does not call, for programs that were written for HIP alone.
+#include <dlfcn.h>
+
 #include <atomic>
 
 #include "hipsim/simulator.hpp"
@@ -37,6 +39,19 @@ std::atomic<bool> is_captured{false};
 
 extern "C" {
 
+#if HIP_VERSION < 60200000
+// Not in these headers. By version, as a library that stands in front of this one may have a plain `dlsym`.
+hipError_t hipGetProcAddress(const char* name, void** function, int, std::uint64_t, void*);
+hipError_t hipGetProcAddress(const char* name, void** function, int, std::uint64_t, void*) {
+  return call("hipGetProcAddress", [&](Simulator&) {
+    Dl_info own;
+    if (::dladdr(&default_pools, &own) == 0) return hipErrorUnknown;
+    void* const self = ::dlopen(own.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    *function = self == nullptr ? nullptr : ::dlvsym(self, name, "hip_4.2");
+    return *function == nullptr ? hipErrorInvalidValue : hipSuccess;
+  });
+}
+#endif
 hipError_t hipInit(unsigned) {
   return call("hipInit", [](Simulator&) { return hipSuccess; });
 }

@@ -29,6 +29,17 @@ int main(int argc, char** argv) {
   HOLDS(synchronize() == 0);
   HOLDS(release(address) == 0);
 
+  /* HIP's own way to find them, where it has one. */
+  int (*find)(const char*, void**, int, unsigned long long, void*);
+  *(void**)&find = dlsym(runtime, "hipGetProcAddress");
+  if (find != NULL) {
+    HOLDS(find("hipMalloc", (void**)&allocate, 502, 0, NULL) == 0);
+    HOLDS(find("hipFree", (void**)&release, 502, 0, NULL) == 0);
+    HOLDS(find("hipNoSuchFunction", &address, 502, 0, NULL) != 0);
+  }
+  HOLDS(allocate(&address, 2 << 20) == 0);
+  HOLDS(release(address) == 0);
+
   /* Of what is not there, and of the rest of the world, the linker says what it says alone. */
   HOLDS(dlsym(runtime, "hipNoSuchFunction") == NULL);
   HOLDS(strstr(dlerror(), "hipNoSuchFunction") != NULL);
