@@ -304,6 +304,22 @@ TEST_CASE("a vocabulary has each token's piece, score, type and text, and finds 
   CHECK(vocabulary.text(*spaced) == " the");
 }
 
+TEST_CASE("the text of a token is found in linear time, however many spaces it has") {
+  std::string piece = "a";
+  constexpr std::size_t spaces = 300'000;  // moving what follows each would take long
+  for (std::size_t i = 0; i < spaces; ++i) piece += "\xe2\x96\x81";
+  piece += "b\xe2\x96";
+  const std::string_view pieces[] = {piece, ""};
+  const test::TemporaryFolder folder;
+  gguf::Writer writer;
+  writer.add_array("tokenizer.ggml.tokens", std::span<const std::string_view>{pieces});
+  writer.write(folder.path() / "m.gguf");
+  const gguf::File file{folder.path() / "m.gguf"};
+  const gguf::Vocabulary vocabulary{file};
+  CHECK(vocabulary.text(0) == "a" + std::string(spaces, ' ') + "b\xe2\x96");
+  CHECK(vocabulary.text(1).empty());
+}
+
 TEST_CASE("a vocabulary need not be there; one whose parts do not belong together is refused") {
   const test::TemporaryFolder folder;
   const auto opened = [&](const Fill& fill) {

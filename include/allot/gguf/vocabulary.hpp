@@ -84,13 +84,16 @@ class Vocabulary {
   /// for control tokens. Requires: the token exists, and the model is `llama`.
   [[nodiscard]] std::string text(Token token) const {
     constexpr std::string_view space = "\xe2\x96\x81";
-    std::string text{piece(token)};
-    if (type(token) == TokenType::byte && text.size() == 6)
-      return {static_cast<char>(hex_digit(text[3]) * 16 + hex_digit(text[4]))};
+    std::string_view rest = piece(token);
+    if (type(token) == TokenType::byte && rest.size() == 6)
+      return {static_cast<char>(hex_digit(rest[3]) * 16 + hex_digit(rest[4]))};
     if (type(token) != TokenType::normal && type(token) != TokenType::user_defined) return {};
-    for (std::size_t at = 0; (at = text.find(space, at)) != std::string::npos; ++at)
-      text.replace(at, space.size(), " ");
-    return text;
+    std::string text;
+    for (std::size_t at = 0; (at = rest.find(space)) != std::string_view::npos;) {
+      text.append(rest.substr(0, at)) += ' ';
+      rest.remove_prefix(at + space.size());
+    }
+    return text.append(rest);
   }
 
   /// Returns the token for a role: `bos`, `eos`, `unknown`, `padding` (`tokenizer.ggml.bos_token_id`).
