@@ -36,6 +36,7 @@
 #include <allot/observer/observer.hpp>
 #include <allot/observer/observers.hpp>
 #include <allot/offsets/plan_offsets.hpp>
+#include <allot/policy_set.hpp>
 #include <allot/pool/buffers/buffer_pool.hpp>
 #include <allot/pool/buffers/pooled_buffer.hpp>
 #include <allot/pool/buffers/size_classes.hpp>
@@ -57,6 +58,7 @@
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>
 #include <allot/strategy/strategy.hpp>
+#include <allot/strategy/wide.hpp>
 #include <allot/stream/async_result.hpp>
 #include <allot/stream/readback.hpp>
 #include <allot/stream/shared_stream.hpp>

@@ -2,7 +2,7 @@
 /// \file
 /// `Arena`: combines a strategy, an alignment, a synchronization, a memory and an observer, all
 /// chosen as types. Its bookkeeping lives outside the memory that it hands out, which it never
-/// touches. `ArenaOf` makes an arena type from a policy set.
+/// touches.
 /// Without exceptions (`-fno-exceptions`) the members that throw are absent: make an arena with
 /// `try_make` and use the `try_` members. There, invalid arguments give nothing or false.
 #pragma once
@@ -14,7 +14,6 @@
 #include <allot/observer/observer.hpp>
 #include <allot/strategy/byte_range.hpp>
 #include <allot/strategy/strategy.hpp>
-#include <allot/synchronization/policy_set.hpp>
 #include <allot/synchronization/synchronization.hpp>
 
 #include <concepts>
@@ -62,7 +61,8 @@ class Arena {
   /// than the strategy takes; whatever the memory throws (`OutOfMemory` of reason `source`);
   /// `std::bad_alloc` for the bookkeeping.
   explicit Arena(std::uint64_t capacity_bytes) requires std::default_initializable<MemoryType> &&
-      std::default_initializable<ObserverType> : Arena{capacity_bytes, MemoryType{}} {}
+      std::default_initializable<ObserverType>
+      : Arena{capacity_bytes, MemoryType{}, ObserverType{}} {}
   Arena(std::uint64_t capacity_bytes,
         MemoryType memory) requires std::default_initializable<ObserverType>
       : Arena{capacity_bytes, std::move(memory), ObserverType{}} {}
@@ -342,7 +342,8 @@ class Arena {
  private:  // nothing below enters the critical section
   Arena(Region&& region, ObserverType&& observer, std::uint64_t units)
       : range_{units, std::nothrow}, region_{std::move(region)}, observer_{std::move(observer)} {
-    detail::mark_all_free<MemoryType>(region_, range_.capacity());
+    if constexpr (TracksUse<MemoryType>)
+      detail::mark_all_free<MemoryType>(region_, range_.capacity());
   }
 
   [[nodiscard]] Block made(const Request& request, const Placement& placement) noexcept {
@@ -368,9 +369,10 @@ class Arena {
 
   template <bool is_thrown = false>
   void report_refusal(const Request& request, Units units) noexcept {
-    if constexpr (is_observed)
+    if constexpr (is_observed) {
       observer_.refused(request, range_.reason_for(units, region_.alignment()));
-    if constexpr (is_thrown) detail::notify_thrown(observer_);
+      if constexpr (is_thrown) detail::notify_thrown(observer_);
+    }
   }
 
   /// Throws `InvalidBlock` unless the block is live; without exceptions returns whether it is.
@@ -389,10 +391,5 @@ class Arena {
   [[no_unique_address]] Region region_;
   [[no_unique_address]] ObserverType observer_;
 };
-
-/// An arena with the policies of a set, over a given memory.
-template <PolicySet Set, Memory MemoryType = OffsetsOnly, Observer ObserverType = Unobserved>
-using ArenaOf = Arena<typename Set::Strategy, typename Set::Alignment,
-                      typename Set::Synchronization, MemoryType, ObserverType>;
 
 }  // namespace allot

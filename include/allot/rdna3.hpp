@@ -22,6 +22,7 @@
 #include <allot/core/units.hpp>
 #include <allot/load/load_options.hpp>
 #include <allot/load/plan/weight_policy.hpp>
+#include <allot/policy_set.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/linear.hpp>

@@ -2,6 +2,7 @@
 #include <allot/arena.hpp>
 #include <allot/memory/host_memory.hpp>
 #include <allot/observer/ledger.hpp>
+#include <allot/policy_set.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/first_fit.hpp>

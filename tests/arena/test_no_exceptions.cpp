@@ -5,6 +5,7 @@
 #include <allot/observer/ledger.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
+#include <allot/strategy/detail/trivial_vector.hpp>
 #include <allot/strategy/first_fit.hpp>
 #include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/good_fit.hpp>

@@ -14,6 +14,7 @@
 #include <allot/observer/observers.hpp>
 #include <allot/sharded_arena.hpp>
 #include <allot/strategy/strategy.hpp>
+#include <allot/strategy/wide.hpp>
 #include <allot/synchronization/locked.hpp>
 
 #include <doctest/doctest.h>

@@ -5,6 +5,7 @@
 #include <allot/strategy/first_fit.hpp>
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>
+#include <allot/strategy/wide.hpp>
 
 #include <doctest/doctest.h>
 

@@ -8,10 +8,10 @@
 ///     };
 #pragma once
 
-#include <allot/arena.hpp>
 #include <allot/device/device.hpp>
 #include <allot/load/model.hpp>
 #include <allot/load/plan/weight_policy.hpp>
+#include <allot/policy_set.hpp>
 #include <allot/slice.hpp>
 
 namespace allot::load {

@@ -183,25 +183,6 @@ template <Strategy StrategyType>
 requires requires { StrategyType::largest_capacity; }
 inline constexpr std::uint64_t largest_capacity_of<StrategyType> = StrategyType::largest_capacity;
 
-namespace detail {
-
-template <class StrategyType>
-struct WideStrategy {
-  using type = StrategyType;
-};
-template <class StrategyType>
-requires requires { typename StrategyType::Wide; }
-struct WideStrategy<StrategyType> {
-  using type = typename StrategyType::Wide;
-};
-
-}  // namespace detail
-
-/// The strategy that puts blocks in the same places as `StrategyType` but takes ranges of any
-/// length: `WideBestFit` for `BestFit`; `StrategyType` itself if its ranges may have any length.
-template <Strategy StrategyType>
-using WideOf = typename detail::WideStrategy<StrategyType>::type;
-
 /// Returns the generation for a range to start with, far from that of the previous range, so that
 /// handles of two arenas differ even for blocks with the same offset and index.
 ///

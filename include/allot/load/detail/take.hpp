@@ -7,6 +7,7 @@
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/load/plan/weight_policy.hpp>
+#include <allot/policy_set.hpp>
 #include <allot/slice.hpp>
 
 #include <cstddef>

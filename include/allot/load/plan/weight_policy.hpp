@@ -6,6 +6,7 @@
 #include <allot/alignment/alignment.hpp>
 #include <allot/arena.hpp>
 #include <allot/observer/observer.hpp>
+#include <allot/policy_set.hpp>
 #include <allot/strategy/best_fit.hpp>
 #include <allot/synchronization/locked.hpp>
 

@@ -146,8 +146,7 @@ class BlockSequence : public LiveBlocks {
   [[nodiscard]] bool try_ensure(Index& index, std::uint64_t count) noexcept {
     if (records_.vacant() >= count) [[likely]]
       return true;
-    return records_.can_number(count) && index.try_ensure(records_.capacity_for(count)) &&
-           records_.try_ensure(count);
+    return index.try_ensure(records_.capacity_for(count)) && records_.try_ensure(count);
   }
 
   /// Fills an empty index with every free block but `left_out`. Returns false if the host has no

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/strategy/detail/records.hpp>
+#include <allot/strategy/detail/trivial_vector.hpp>
 
 #include <bit>
 #include <cstdint>

@@ -5,7 +5,7 @@
 ///
 /// | type            | what it is                                                  |
 /// |-----------------|-------------------------------------------------------------|
-/// | `TrivialVector` | objects in memory that grows: records, roots of an index    |
+/// | `GrowingMemory` | where records and the nodes of an index are                 |
 /// | `RecordSlab`    | hands out records and takes them back                       |
 /// | `LiveBlocks`    | what a strategy's members read from a live block's record   |
 #pragma once
@@ -20,7 +20,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <type_traits>
 #include <utility>
 
 /// Inlines a function of any size, if the compiler optimizes. Otherwise each use would only be
@@ -90,9 +89,6 @@ class GrowingMemory {
   }
 
  protected:
-  /// Returns whether there can be as many objects, if the host has memory for them.
-  [[nodiscard]] bool can_hold(std::uint64_t count) const noexcept { return count <= most_; }
-
   std::byte* begin_ = nullptr;
   std::uint64_t capacity_ = 0;
 
@@ -103,22 +99,6 @@ class GrowingMemory {
   std::uint32_t object_size_;
   std::uint32_t step_;
   std::uint64_t most_;
-};
-
-/// Objects accessed by their indices, which are not checked. As with a pointer, the objects of a
-/// const one are not const.
-/// \tparam Object  trivial: neither initialized nor destroyed
-template <class Object>
-class TrivialVector : public GrowingMemory {
-  static_assert(std::is_trivially_copyable_v<Object> && std::is_trivially_destructible_v<Object>);
-  static_assert(alignof(Object) <= 64);
-
- public:
-  TrivialVector() noexcept : GrowingMemory{sizeof(Object), 1, std::uint64_t{1} << 40} {}
-
-  [[nodiscard]] Object& operator[](std::uint64_t index) const noexcept {
-    return reinterpret_cast<Object*>(begin_)[index];
-  }
 };
 
 /// One block of a range, free or used. Half a cache line, so that none straddles two. A used
@@ -166,11 +146,6 @@ class RecordSlab : public GrowingMemory {
   /// Returns the capacity after `try_ensure(count)`.
   [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
     return vacant_ >= count ? capacity_ : GrowingMemory::capacity_for(capacity_ + count - vacant_);
-  }
-
-  /// Returns whether `count` records can be vacant, if the host has memory for them.
-  [[nodiscard]] bool can_number(std::uint64_t count) const noexcept {
-    return can_hold(capacity_for(count));
   }
 
   /// Makes sure that the next `count` calls of `acquire` succeed. Returns false, and changes

@@ -8,6 +8,7 @@
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/float_bins.hpp>
 #include <allot/strategy/detail/records.hpp>
+#include <allot/strategy/detail/trivial_vector.hpp>
 
 #include <cstdint>
 

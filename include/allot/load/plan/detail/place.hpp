@@ -14,6 +14,7 @@
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/weight_policy.hpp>
 #include <allot/strategy/strategy.hpp>
+#include <allot/strategy/wide.hpp>
 
 #include <bit>
 #include <concepts>
