@@ -4,9 +4,8 @@
 /// This header has its concept and `AlignTo`; docs/policies.md says which value to use.
 #pragma once
 
-#include <allot/core/version.hpp>
+#include <allot/core/units.hpp>
 
-#include <bit>
 #include <concepts>
 #include <cstdint>
 #include <type_traits>
@@ -21,13 +20,13 @@ concept Alignment = requires {
   { &AlignmentType::value } -> std::same_as<const std::uint64_t*>;
 }
 &&requires { typename std::integral_constant<std::uint64_t, AlignmentType::value>; }
-&&std::has_single_bit(AlignmentType::value);
+&&is_power_of_two(AlignmentType::value);
 
 /// Offsets, sizes and default alignments are multiples of `Bytes`. `AlignTo<1>`, the null model,
 /// has units of one byte.
 template <std::uint64_t Bytes>
 struct AlignTo {
-  static_assert(std::has_single_bit(Bytes), "AlignTo<Bytes>: Bytes must be a power of two");
+  static_assert(is_power_of_two(Bytes), "AlignTo<Bytes>: Bytes must be a power of two");
   static constexpr std::uint64_t value = Bytes;  ///< bytes
 };
 

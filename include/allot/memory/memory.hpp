@@ -23,6 +23,10 @@ concept TryAcquirable = requires(MemoryType m, std::uint64_t bytes) {
 
 namespace detail {
 
+/// `std::movable` without its look for a `swap`, which takes as long to compile as seven functions.
+template <class Type>
+concept Movable = std::is_move_constructible_v<Type> && std::is_move_assignable_v<Type>;
+
 /// A memory policy that gives regions. Without exceptions, either way that does not throw suffices.
 template <class MemoryType>
 concept Acquirable = requires(MemoryType m, std::uint64_t bytes) {
@@ -47,7 +51,7 @@ concept Acquirable = requires(MemoryType m, std::uint64_t bytes) {
 /// `acquire` throws `OutOfMemory` of reason `source` if the system refuses. Each optional
 /// capability of a memory has its own concept: those below, and `TryAcquirable` above.
 template <class MemoryType>
-concept Memory = std::movable<MemoryType> && std::movable<typename MemoryType::Region> &&
+concept Memory = detail::Movable<MemoryType> && detail::Movable<typename MemoryType::Region> &&
     std::default_initializable<typename MemoryType::Region> && detail::Acquirable<MemoryType> &&
     requires(const typename MemoryType::Region region) {
   typename std::bool_constant<MemoryType::host_accessible>;

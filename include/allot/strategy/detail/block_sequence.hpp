@@ -86,11 +86,12 @@ class BlockSequence : public LiveBlocks {
     return records_[index].state <= highest_free_state;
   }
 
-  /// Inserts a record for a block from `offset` on, behind `previous` in address order; the caller
-  /// sets its state. Requires: a vacant record.
+  /// Inserts a record for a block from `offset` on, behind `previous` in address order. It is free
+  /// but not counted. Requires: a vacant record.
   [[nodiscard]] std::uint32_t insert_after(std::uint32_t previous, std::uint64_t offset) noexcept {
     const std::uint32_t index = records_.acquire();
     records_[index].offset = offset;
+    records_[index].state = 0;
     AddressOrder::link_after(node_at(previous), node_at(index));
     return index;
   }

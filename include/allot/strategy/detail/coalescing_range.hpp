@@ -241,7 +241,6 @@ class CoalescingRange : public BlockSequence {
     if (back != 0) {
       const std::uint64_t start = records_[found.record].offset + size;
       const std::uint32_t rest = insert_after(found.record, start);
-      records_[rest].state = 0;
       index_.replace(found, rest, start, back);
     } else {
       index_.erase(found);
@@ -255,7 +254,6 @@ class CoalescingRange : public BlockSequence {
     const std::uint32_t chosen = tail_;
     if (available != size) {
       tail_ = insert_after(chosen, records_[chosen].offset + size);
-      records_[tail_].state = 0;
     } else {
       tail_ = no_record;
       --free_blocks_;

@@ -18,7 +18,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -81,7 +80,7 @@ class GrowingMemory {
     auto* const start = static_cast<std::byte*>(memory);
     const std::size_t shift = (0 - reinterpret_cast<std::uintptr_t>(memory)) % line;
     if (shift != before && capacity_ != 0)
-      std::memmove(start + shift, start + before, capacity_ * object_size_);
+      __builtin_memmove(start + shift, start + before, capacity_ * object_size_);
     allocated_ = memory;
     begin_ = start + shift;
     capacity_ = grown;

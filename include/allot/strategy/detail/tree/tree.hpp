@@ -221,11 +221,11 @@ class Trees : public GrowingMemory {
   }
 
   void insert_tall(std::uint32_t tree, Item item) noexcept {
+    if (node(tree).is_full()) raise(tree);
     Path path;
     descend(tree, item.key, path);
     std::uint32_t level = 0;
     for (; node(path.node[level]).is_full(); ++level) {
-      if (level == node(tree).height) raise(tree, path);
       const std::uint32_t upper = split(path.node[level], level, item);
       item = node(upper).item_above(upper);
       if constexpr (Node::has_sizes) set_size(node(path.node[level + 1]), path.at[level + 1]);
@@ -259,25 +259,24 @@ class Trees : public GrowingMemory {
     }
   }
 
-  /// Moves the entries of a full root, the path's top, to a node below it.
-  void raise(std::uint32_t tree, Path& path) noexcept {
-    const std::uint32_t height = node(tree).height;
+  /// Moves the entries of a root to a node below it.
+  void raise(std::uint32_t tree) noexcept {
+    Node& root = node(tree);
+    const std::uint32_t level = root.height;
     const std::uint32_t below = make();
-    deal(take(tree), height, Node::most, below, below);
-    node(tree).insert(0, node(below).item_above(below));
-    node(tree).key[0] = 0;
-    node(tree).height = static_cast<std::uint16_t>(height + 1);
-    path.node[height] = below;
-    path.node[height + 1] = tree;
-    path.at[height + 1] = 0;
+    deal(take(tree), level, Node::most, below, below);
+    root.insert(0, node(below).item_above(below));
+    root.key[0] = 0;
+    root.height = static_cast<std::uint16_t>(level + 1);
   }
 
   /// Moves the entries of the root's only node, which is at `level`, to the root.
   void lower(std::uint32_t tree, std::uint32_t level) noexcept {
-    const std::uint32_t below = node(tree).value[0];
-    node(tree).clear();
+    Node& root = node(tree);
+    const std::uint32_t below = root.value[0];
+    root.clear();
     deal(take(below), level, Node::most, tree, tree);
-    node(tree).height = static_cast<std::uint16_t>(level);
+    root.height = static_cast<std::uint16_t>(level);
     release(below);
   }
 
