@@ -32,10 +32,10 @@ class Engine {
     std::size_t logits = 0;              ///< the row of its last token's
     std::vector<std::uint32_t> table{};  ///< of blocks, as kernels read it
   };
-  /// A token to compute, at the end of a sequence.
+  /// Tokens to compute, at least one, at the end of a sequence.
   struct Input {
     Sequence* sequence;
-    Token token;
+    std::span<const Token> tokens;
   };
 
   /// Loads the weights, and takes all other memory. Throws: what the loader, the cache and the device
@@ -63,7 +63,7 @@ class Engine {
     return with_room({from.cache.fork(), from.logits});
   }
 
-  /// Computes a batch of at most `plan().rows` tokens, each sequence's one after another. Throws:
+  /// Computes a batch of at most `plan().rows` tokens, of each sequence one input. Throws:
   /// `OutOfBlocks`; every sequence is then as it was. `std::invalid_argument` for a token that the model
   /// does not have, for too many, and for more than the context.
   void step(std::span<const Input> inputs) {
@@ -73,8 +73,8 @@ class Engine {
     const auto memory = scope.allocate(plan_.settings.threads * plan_.scratch_floats * 4);
     scratch_ = {static_cast<float*>(memory.address()), plan_.scratch_floats};
     const load::Matrix& embedding = weights_.embedding.front();
-    for (std::size_t row = 0; row < inputs.size(); ++row) {
-      const std::byte* const from = embedding.address + inputs[row].token * embedding.row_bytes;
+    for (std::size_t row = 0; row < batch_.size(); ++row) {
+      const std::byte* const from = embedding.address + batch_[row].token * embedding.row_bytes;
       std::copy_n(gguf::floats_of(embedding.type, from, {scratch_[0], shape_.width}), shape_.width,
                   rows_of(residual)[row]);
     }
@@ -82,10 +82,8 @@ class Engine {
       attention(KvLayer{i}, weights_.layers[i]);
       feed_forward(weights_.layers[i]);
     }
-    find_logits();
-    for (const Row& row : batch_) {
-      if (row.is_last) row.sequence->cache.publish();
-    }
+    find_logits(inputs);
+    for (const Input& input : inputs) input.sequence->cache.publish();
   }
 
   /// Returns the logits of a sequence's last token; valid until the next step.
@@ -115,9 +113,9 @@ class Engine {
 
  private:
   struct Row {
-    Sequence* sequence;
+    const Sequence* sequence;
+    Token token;
     std::uint64_t position;
-    bool is_last;  // of its sequence in this batch
   };
 
   /// A sequence's table and the cache's list of its blocks are as long from the start as they ever are.
@@ -130,25 +128,24 @@ class Engine {
   /// Makes room for the tokens, all or none.
   void append(std::span<const Input> inputs) {
     batch_.clear();
-    for (const auto& [sequence, token] : inputs) {
-      const bool goes_on = !batch_.empty() && batch_.back().sequence == sequence;
-      const std::uint64_t position =
-          goes_on ? batch_.back().position + 1 : sequence->cache.tokens();
-      if (token >= shape_.vocabulary)
-        throw std::invalid_argument{"there is no token " + std::to_string(token) +
-                                    "; the model has " + std::to_string(shape_.vocabulary)};
-      if (position == plan_.settings.context || batch_.size() == plan_.rows)
-        throw std::invalid_argument{"a sequence of " + std::to_string(position) +
-                                    " tokens or a batch of " + std::to_string(batch_.size()) +
-                                    " is full; plan a longer context or a larger batch"};
-      if (goes_on) batch_.back().is_last = false;
-      batch_.push_back({sequence, position, true});
+    for (const auto& [sequence, tokens] : inputs) {
+      std::uint64_t position = sequence->cache.tokens();
+      if (tokens.size() > plan_.settings.context - position ||
+          tokens.size() > plan_.rows - batch_.size() || inputs.size() > plan_.settings.sequences)
+        throw std::invalid_argument{
+            "there is no room for " + std::to_string(tokens.size()) + " tokens after " +
+            std::to_string(position) + " of their sequence and " + std::to_string(batch_.size()) +
+            " of their batch; plan for a longer context, a larger batch or more sequences"};
+      for (const Token token : tokens) {
+        if (token >= shape_.vocabulary)
+          throw std::invalid_argument{"there is no token " + std::to_string(token) +
+                                      "; the model has " + std::to_string(shape_.vocabulary)};
+        batch_.push_back({sequence, token, position++});
+      }
     }
     append_all(
         inputs, [](const Input& input) -> auto& { return input.sequence->cache; });
-    for (const Row& row : batch_) {
-      if (row.is_last) export_table(*row.sequence);
-    }
+    for (const Input& input : inputs) export_table(*input.sequence);
   }
 
   /// Adds to the residual what a layer's attention finds.
@@ -189,12 +186,13 @@ class Engine {
   }
 
   /// Of each sequence's last token.
-  void find_logits() {
-    std::size_t count = 0;
-    for (std::size_t row = 0; row < batch_.size(); ++row) {
-      if (!batch_[row].is_last) continue;
-      batch_[row].sequence->logits = count;
-      std::copy_n(rows_of(residual)[row], shape_.width, rows_of(outputs)[count++]);
+  void find_logits(std::span<const Input> inputs) {
+    const std::size_t count = inputs.size();
+    std::size_t end = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      end += inputs[i].tokens.size();
+      std::copy_n(rows_of(residual)[end - 1], shape_.width, rows_of(outputs)[i]);
+      inputs[i].sequence->logits = i;
     }
     rms_norm(rows_of(outputs), rows_of(outputs), count, shape_.width, weights_.output_norm,
              shape_.epsilon);

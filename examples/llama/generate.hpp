@@ -27,7 +27,7 @@ class Generation {
       runs_.push_back({job_.prompt, Sampler{job_.temperature, job_.seed + i}});
       runs_.back().tokens.reserve(static_cast<std::size_t>(job_.prompt.size() + job_.tokens));
     }
-    batch_.reserve(static_cast<std::size_t>(engine.plan().rows));
+    batch_.reserve(runs_.size());
     compute(runs_.front(), job_.prompt);
   }
 
@@ -62,12 +62,12 @@ class Generation {
   /// Starts a sequence and brings it to the end of these tokens, in batches.
   void compute(Run& run, std::span<const Token> tokens) {
     run.sequence.emplace(engine_.start(tokens));
-    for (std::size_t at = run.sequence->cache.tokens(); at < tokens.size(); at += batch_.size()) {
-      batch_.clear();
-      for (const Token token :
-           tokens.subspan(at, std::min(tokens.size() - at, engine_.plan().rows)))
-        batch_.push_back({&*run.sequence, token});
+    tokens = tokens.subspan(run.sequence->cache.tokens());
+    while (!tokens.empty()) {
+      const auto some = tokens.first(std::min<std::size_t>(tokens.size(), engine_.plan().rows));
+      batch_.assign(1, {&*run.sequence, some});
       engine_.step(batch_);
+      tokens = tokens.subspan(some.size());
     }
   }
 
@@ -90,7 +90,7 @@ class Generation {
     Run* last = nullptr;
     for (Run& run : runs_) {
       if (!run.sequence) continue;
-      batch_.push_back({&*run.sequence, run.tokens.back()});
+      batch_.push_back({&*run.sequence, std::span{run.tokens}.last(1)});
       last = &run;
     }
     if (last == nullptr) return false;

@@ -536,10 +536,10 @@ TEST_CASE("a batch gets room for all of its tokens, or every sequence is as it w
   sequences.push_back(sequences[0].fork());
   struct Entry {
     std::size_t number;
-    std::uint32_t token;
+    Tokens tokens;
   };
   const auto sequence_of = [&](const Entry& entry) -> auto& { return sequences[entry.number]; };
-  const std::vector<Entry> batch{{0, 7}, {0, 8}, {1, 7}, {1, 9}};
+  const std::vector<Entry> batch{{0, {7, 8}}, {1, {7}}, {1, {9}}};
   append_all(batch, sequence_of);
   CHECK(sequences[0].tokens() == 5);
   CHECK(sequences[1].tokens() == 5);
@@ -547,13 +547,14 @@ TEST_CASE("a batch gets room for all of its tokens, or every sequence is as it w
   CHECK(sequences[1].block_table() != table);
   CHECK(cache.stats().free == 0);
   // Room for three more each: the last entry is refused.
-  const std::vector<Entry> large{{0, 1}, {1, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {0, 4}};
+  const std::vector<Entry> large{{0, {1, 2}}, {1, {1, 2, 3}}, {0, {3}}, {1, {4, 5}}};
   CHECK_THROWS_AS(append_all(large, sequence_of), OutOfBlocks);
   CHECK(sequences[0].tokens() == 5);
   CHECK(sequences[1].tokens() == 5);
   CHECK(sequences[0].block_table() == table);
   CHECK(cache.validate());
-  append_all(std::span{large}.first(6), sequence_of);
+  append_all(std::span{large}.first(3), sequence_of);
   CHECK(sequences[0].tokens() == 8);
+  CHECK(sequences[1].tokens() == 8);
   append_all(std::vector<Entry>{}, sequence_of);
 }

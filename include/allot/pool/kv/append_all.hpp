@@ -7,12 +7,12 @@
 
 namespace allot {
 
-/// Appends the token of each entry of a batch to its sequence, in order: a sequence may have several.
-/// If one does not fit, those before it are removed again, so that an engine can try a smaller batch.
+/// Appends the tokens of each entry of a batch to its sequence, in order. If those of one do not fit,
+/// the ones before are removed again, so that an engine can try a smaller batch.
 ///
 ///     append_all(batch, [&](const Entry& entry) -> auto& { return sequences[entry.number]; });
 ///
-/// \param batch        a range with `size()` and `[]`, whose entries have a `token`
+/// \param batch        a range with `size()` and `[]`, whose entries have `tokens`, a span
 /// \param sequence_of  returns an entry's `KvCache::Sequence`, by reference
 /// Throws: as `append`, `OutOfBlocks` above all; every sequence has the tokens that it had, while blocks
 /// may have been copied and prefixes evicted. Allocates nothing of its own.
@@ -20,11 +20,11 @@ template <class Batch, class SequenceOf>
 void append_all(const Batch& batch, SequenceOf&& sequence_of) {
   std::size_t done = 0;
   try {
-    for (; done < batch.size(); ++done) sequence_of(batch[done]).append(batch[done].token);
+    for (; done < batch.size(); ++done) sequence_of(batch[done]).append(batch[done].tokens);
   } catch (...) {
     while (done != 0) {
       auto& sequence = sequence_of(batch[--done]);
-      sequence.truncate(sequence.tokens() - 1);
+      sequence.truncate(sequence.tokens() - batch[done].tokens.size());
     }
     throw;
   }
