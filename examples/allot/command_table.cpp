@@ -44,7 +44,8 @@ const std::vector<Command>& commands() {
        "  allot load model.gguf --verify                       and compare every byte\n"
        "  allot load model.gguf --device hip --context 8192\n"
        "  allot load model.gguf --device hip,host --fit        the context that fits\n"
-       "  allot load model.gguf --dequantize '*attn*=f16'      some tensors as floats\n",
+       "  allot load model.gguf --dequantize '*attn*=f16'      some tensors as floats\n"
+       "  mpirun -n 4 allot load model.gguf --shares tensor:4 --read-once --verify\n",
        setup(add_load_options, load)},
       {"split", "Write a model as several files",
        "  allot split model.gguf parts/model --max-size 2GB\n"

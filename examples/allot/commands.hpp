@@ -44,6 +44,7 @@ struct MemoryOptions {
   std::string fit_limit;          // trained or memory; empty: the context is given
   [[nodiscard]] bool fit() const noexcept { return !fit_limit.empty(); }
   bool verify = false;
+  bool read_once = false;  // of ranks: each byte by one of them
   bool json = false;
   allot::load::LoadOptions load;
 };

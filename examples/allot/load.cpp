@@ -11,6 +11,7 @@
 #include "commands.hpp"
 #include "device_names.hpp"
 #include "devices.hpp"
+#include "load_shares.hpp"
 #include "output.hpp"
 #include "planning.hpp"
 
@@ -102,6 +103,7 @@ void print_text(const MemoryOptions& options, const allot::load::ModelFiles& fil
 }  // namespace
 
 void load(const MemoryOptions& asked) {
+  if (asked.shares.count() != 1) return load_shares(asked);
   const allot::load::ModelFiles files = open_files(asked.file, asked.placing);
   const allot::gguf::File& file = files;
   MemoryOptions options = asked;

@@ -264,15 +264,21 @@ void add_inspect_options(CLI::App& command, InspectOptions& options) {
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 }
 
+/// \param rest  of its text
+CLI::Option* add_shares_option(CLI::App& command, loading::Shares& shares,
+                               const std::string& rest) {
+  return add_value(
+      command, "--shares", "pipeline:N,tensor:N",
+      "Divide the model between ranks: stages of whole layers, parts of each matrix, or "
+      "both; " +
+          rest + " With move-to-blocks cuts within a quantized block move to the next",
+      [&shares](const std::string& text) { shares = shares_of(text); });
+}
+
 void add_plan_options(CLI::App& command, MemoryOptions& options) {
   add_memory_options(command, options);
   add_emit_option(command, options.placing);
-  add_value(
-      command, "--shares", "pipeline:N,tensor:N",
-      "Divide the model between ranks: stages of whole layers, parts of each matrix, or both; "
-      "--device and --memory are for each rank. With move-to-blocks cuts within a quantized "
-      "block move to the next",
-      [&options](const std::string& text) { options.shares = shares_of(text); })
+  add_shares_option(command, options.shares, "--device and --memory are for each rank.")
       ->group("Where");
   add_sizes(command, "--memory", options.memory,
             "Free memory of each device, instead of asking the device, as in 24GiB,16GiB")
@@ -283,6 +289,15 @@ void add_load_options(CLI::App& command, MemoryOptions& options) {
   add_memory_options(command, options);
   command.add_flag("--verify", options.verify,
                    "Read every tensor back and compare each byte with the file");
+  const auto ranks = "On several ranks (mpirun -n N allot load ...)";
+  CLI::Option* const shares = add_shares_option(
+      command, options.shares, "the ranks of a machine take the devices of --device in turn.");
+  shares->group(ranks);
+  command
+      .add_flag("--read-once", options.read_once,
+                "Each byte is read from storage by one rank, and sent to those that need it")
+      ->needs(shares)
+      ->group(ranks);
   add_pipeline_options(command, options.load);
 }
 

@@ -10,9 +10,11 @@
 #include <allot/load/verify.hpp>
 
 #include <doctest/doctest.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <filesystem>
@@ -414,6 +416,13 @@ TEST_CASE("what fails on one rank before a load fails on all") {
   CHECK(error ==
         "rank " + std::to_string(last_rank()) + " failed, so nothing was loaded: no such file");
   CHECK(load::on_every_rank(MPI_COMM_WORLD, [] { return 5; }) == 5);
+}
+
+// Run by itself: test_distributed.cpp looks at what mpirun says.
+TEST_CASE("a rank that dies" * doctest::skip(std::getenv("ALLOT_RANK_DIES") == nullptr)) {
+  static_cast<void>(load::on_every_rank(
+      MPI_COMM_WORLD, [] { return rank_of_world() == last_rank() ? ::raise(SIGKILL) : 0; }));
+  FAIL_CHECK("the others went on");
 }
 
 TEST_CASE("a file or a device that fails on one rank alone is an error on all") {
