@@ -10,8 +10,8 @@ namespace allot::capi {
 namespace {
 
 /// Never destroyed: destructors of the program's own may still use arenas while it ends.
-Handles<allot_arena, AnyArena>& arenas() {
-  static auto& all = *new Handles<allot_arena, AnyArena>;
+Handles<allot_arena, AnyArena, 0>& arenas() {
+  static auto& all = *new Handles<allot_arena, AnyArena, 0>;
   return all;
 }
 

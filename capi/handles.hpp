@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <shared_mutex>
 #include <utility>
 #include <vector>
@@ -13,19 +14,23 @@
 namespace allot::capi {
 
 /// The objects of one kind that a program holds by handle. A handle is the index of a slot and its
-/// generation, never an address: one that was destroyed, or made up, finds nothing. All members may
-/// be called by several threads at once. Complexity of each: constant.
+/// generation, never an address: one that was destroyed, is of another kind, or made up, finds
+/// nothing. All members may be called by several threads at once. Complexity of each: constant.
 ///
 /// \tparam Handle  the C interface's incomplete type
-template <class Handle, class Object>
+/// \tparam kind    a number of its own, below 16
+template <class Handle, class Object, std::uint32_t kind>
 class Handles {
-  static_assert(sizeof(void*) == 8, "a handle has 32 bits of index and 32 of generation");
+  static constexpr std::uint32_t index_bits = 28;
+  static_assert(sizeof(void*) == 8 && kind < 16,
+                "a handle has 28 bits of index, 4 of kind and 32 of generation");
 
  public:
   /// Throws: `std::bad_alloc`.
   [[nodiscard]] Handle* add(std::shared_ptr<Object> object) {
     const std::unique_lock lock{mutex_};
     if (free_.empty()) {
+      if (slots_.size() >> index_bits != 0) throw std::bad_alloc{};
       slots_.emplace_back();
       free_.reserve(slots_.size());  // so that removing cannot fail
       free_.push_back(static_cast<std::uint32_t>(slots_.size() - 1));
@@ -34,7 +39,7 @@ class Handles {
     free_.pop_back();
     Slot& slot = slots_[index];
     slot.object = std::move(object);
-    const std::uint64_t number = std::uint64_t{slot.generation} << 32 | index;
+    const std::uint64_t number = std::uint64_t{slot.generation} << 32 | kind << index_bits | index;
     return reinterpret_cast<Handle*>(static_cast<std::uintptr_t>(number));
   }
 
@@ -65,10 +70,12 @@ class Handles {
     std::uint32_t generation = 1;  // so that no handle is null
   };
 
+  /// Returns index and generation; an index that there is not, for a handle of another kind.
   [[nodiscard]] static std::pair<std::uint32_t, std::uint32_t> parts_of(
       const Handle* handle) noexcept {
     const std::uint64_t number = reinterpret_cast<std::uintptr_t>(handle);
-    return {static_cast<std::uint32_t>(number), static_cast<std::uint32_t>(number >> 32)};
+    return {static_cast<std::uint32_t>(number) ^ kind << index_bits,
+            static_cast<std::uint32_t>(number >> 32)};
   }
 
   mutable std::shared_mutex mutex_;

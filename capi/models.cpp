@@ -36,12 +36,12 @@ struct OpenFile {
   std::vector<std::string> types;
 };
 
-Handles<allot_gguf, OpenFile>& files() {
-  static auto& all = *new Handles<allot_gguf, OpenFile>;
+Handles<allot_gguf, OpenFile, 3>& files() {
+  static auto& all = *new Handles<allot_gguf, OpenFile, 3>;
   return all;
 }
-Handles<allot_model, AnyModel>& models() {
-  static auto& all = *new Handles<allot_model, AnyModel>;
+Handles<allot_model, AnyModel, 4>& models() {
+  static auto& all = *new Handles<allot_model, AnyModel, 4>;
   return all;
 }
 

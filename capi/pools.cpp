@@ -12,12 +12,12 @@ namespace allot::capi {
 namespace {
 
 // Never destroyed, as the arenas.
-Handles<allot_stream, AnyStream>& streams() {
-  static auto& all = *new Handles<allot_stream, AnyStream>;
+Handles<allot_stream, AnyStream, 1>& streams() {
+  static auto& all = *new Handles<allot_stream, AnyStream, 1>;
   return all;
 }
-Handles<allot_pool, AnyPool>& pools() {
-  static auto& all = *new Handles<allot_pool, AnyPool>;
+Handles<allot_pool, AnyPool, 2>& pools() {
+  static auto& all = *new Handles<allot_pool, AnyPool, 2>;
   return all;
 }
 

@@ -179,6 +179,38 @@ TEST_CASE("hostile use of pools and streams is an error, and changes nothing") {
   CHECK(no_stream == nullptr);
 }
 
+TEST_CASE("a handle of another kind is none, whatever its number") {
+  // The first of each kind, and some more: none of them is one of the others.
+  std::vector<void*> handles;
+  for (int i = 0; i < 3; ++i) {
+    allot_arena* arena = nullptr;
+    allot_pool* pool = nullptr;
+    allot_stream* stream = nullptr;
+    REQUIRE(allot_arena_create(1 << 20, nullptr, &arena) == ALLOT_OK);
+    REQUIRE(allot_pool_create("host", 1 << 20, nullptr, &pool) == ALLOT_OK);
+    REQUIRE(allot_stream_create("host", &stream) == ALLOT_OK);
+    handles.insert(handles.end(), {arena, pool, stream});
+  }
+  for (std::size_t i = 0; i < handles.size(); ++i) {
+    void* const handle = handles[i];
+    allot_usage usage{};
+    CHECK((allot_arena_usage(static_cast<allot_arena*>(handle), &usage) == ALLOT_OK) ==
+          (i % 3 == 0));
+    allot_pool_stats stats{};
+    CHECK((allot_pool_usage(static_cast<allot_pool*>(handle), &stats) == ALLOT_OK) == (i % 3 == 1));
+    CHECK((allot_stream_synchronize(static_cast<allot_stream*>(handle)) == ALLOT_OK) ==
+          (i % 3 == 2));
+    std::uint64_t count = 0;
+    CHECK(allot_gguf_tensor_count(static_cast<allot_gguf*>(handle), &count) ==
+          ALLOT_INVALID_HANDLE);
+  }
+  for (void* const handle : handles) {
+    allot_arena_destroy(static_cast<allot_arena*>(handle));
+    allot_pool_destroy(static_cast<allot_pool*>(handle));
+    allot_stream_destroy(static_cast<allot_stream*>(handle));
+  }
+}
+
 TEST_CASE("a pool or a stream that was destroyed is invalid, and what used it goes on") {
   allot_pool* pool = nullptr;
   allot_stream* stream = nullptr;
