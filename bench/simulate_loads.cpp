@@ -10,6 +10,7 @@
 ///                                            READ: GB/s from its storage, COPY: GB/s in its memory
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
+#include <allot/load/load_options.hpp>
 #include <allot/load/plan/shares.hpp>
 
 #include <algorithm>
@@ -34,10 +35,10 @@ using bench::Loaded;
 using bench::Way;
 
 constexpr double GB = 1e9;
-constexpr std::uint64_t piece_bytes = 16 * MiB;
+constexpr std::uint64_t piece_bytes = 16 * MiB;  // four a rank: as much as 16 slots of 4 MiB
 constexpr std::pair<Way, const char*> ways[] = {{Way::each_rank_reads, "each rank reads"},
                                                 {Way::each_node_reads, "one reader a node"},
-                                                {Way::one_node_reads, "read once"}};
+                                                {Way::read_once, "read once"}};
 
 // Sources of the figures: docs/distributed.md. Peaks; a real system gives less.
 constexpr Cluster frontier{.name = "Frontier",
@@ -66,12 +67,13 @@ const Model models[] = {
     {"DeepSeek R1 671B, 404 GB", {"deepseek-r1-671b-q4_k_m", 61, 128, 128, 192, 128}}};
 
 void print_table(const Cluster& cluster, const char* model, const bench::Needs& needs) {
-  std::printf("\n**%s, %s**, in shares of %zu:\n\n", cluster.name, model, needs.group());
+  std::printf("\n**%s, %s**, in shares of %u:\n\n", cluster.name, model, needs.group);
   std::printf("| nodes | models |");
   for (const auto& [way, name] : ways) std::printf(" %s |", name);
   std::printf("\n|---|---|---|---|---|\n");
-  for (std::size_t nodes = needs.size(); nodes <= 1024; nodes *= nodes < 16 ? 2 : 4) {
-    std::printf("| %zu | %zu |", nodes, nodes * needs.ranks_per_node() / needs.group());
+  const std::uint32_t first = std::max(1u, needs.group / cluster.ranks_per_node);
+  for (std::uint32_t nodes = first; nodes <= 1024; nodes *= nodes < 16 ? 2 : 4) {
+    std::printf("| %u | %u |", nodes, nodes * cluster.ranks_per_node / needs.group);
     for (const auto& [way, name] : ways) {
       const Loaded loaded = bench::Simulation{cluster, needs, nodes, way}.run();
       std::printf(" %.3g s, %s %.0f %%; %.4g TB |", loaded.seconds, loaded.limit,
@@ -94,8 +96,7 @@ void simulate_clusters(const std::filesystem::path& data) {
       const gguf::File file{test::write_layout(data, models[i].layout, folder.path())};
       load::PlanOptions options;
       options.shares = shares[i];
-      const bench::Needs needs{file, load::make_shares(file, options), cluster.ranks_per_node,
-                               piece_bytes};
+      const bench::Needs needs{file, load::make_shares(file, options), piece_bytes};
       print_table(cluster, models[i].name, needs);
     }
   }
@@ -106,7 +107,7 @@ void simulate_machine(const char* path, std::uint32_t ranks, double read, double
   const gguf::File file{path};
   load::PlanOptions options;
   options.shares = {.tensor = ranks};
-  const bench::Needs needs{file, load::make_shares(file, options), 1, piece_bytes};
+  const bench::Needs needs{file, load::make_shares(file, options), load::LoadOptions{}.slot_bytes};
   const Cluster machine{.name = "this machine",
                         .ranks_per_node = 1,
                         .storage = read * GB,
@@ -114,7 +115,8 @@ void simulate_machine(const char* path, std::uint32_t ranks, double read, double
                         .copies = copy * GB,
                         .device = copy * GB,
                         .storage_latency = 0,
-                        .link_latency = 1e-6};
+                        .link_latency = 1e-6,
+                        .slots = load::LoadOptions{}.slots};
   std::printf("| way | read | sent | seconds |\n|---|---|---|---|\n");
   for (const auto& [way, name] : ways) {
     const Loaded loaded = bench::Simulation{machine, needs, ranks, way}.run();

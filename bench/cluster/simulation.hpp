@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <queue>
 #include <stdexcept>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -27,21 +26,21 @@ struct Cluster {
   double device;                 ///< from host memory to one device
   double storage_latency;        ///< from a request to its first byte
   double link_latency;           ///< of a message
-  std::uint32_t slots = 4;       ///< pieces that are under way for each rank of a reader
+  std::uint32_t slots = 4;       ///< pieces that each rank has under way
 };
 
 /// How the bytes come to the ranks.
 enum class Way {
   each_rank_reads,  ///< what it needs
-  each_node_reads,  ///< once for its ranks, which share a window of host memory
-  one_node_reads,   ///< each byte in all, and sends it to the nodes that need it, also by a window
+  each_node_reads,  ///< once for its ranks, which copy from a window of host memory that they share
+  read_once,        ///< each byte by one rank in all, which sends it to those that need it
 };
 
 /// What a load took.
 struct Loaded {
-  double seconds = 0;
+  double seconds = 0;      ///< until the last byte is on its device
   std::uint64_t read = 0;  ///< bytes, from storage
-  std::uint64_t sent = 0;  ///< bytes, between nodes
+  std::uint64_t sent = 0;  ///< bytes, in messages from rank to rank
   const char* limit = "";  ///< what was busiest
   double limit_share = 0;  ///< of the time
 };
@@ -65,27 +64,31 @@ class Station {
   double busy_ = 0;
 };
 
-/// One load of a model by a cluster.
+/// One load of a model by a cluster. Ranks beyond the first group are replicas of it.
 class Simulation {
  public:
-  /// \param nodes  a multiple of the nodes of a group; throws `std::invalid_argument` otherwise
-  Simulation(const Cluster& cluster, const Needs& needs, std::size_t nodes, Way way)
-      : cluster_{cluster}, needs_{needs}, nodes_{nodes}, way_{way}, storage_{cluster.storage} {
-    if (nodes == 0 || nodes % needs.size() != 0)
-      throw std::invalid_argument{"the nodes must be whole groups"};
-    in_.assign(nodes, Station{cluster.link});
-    out_.assign(nodes, Station{cluster.link});
-    copies_.assign(nodes, Station{cluster.copies});
-    devices_.assign(nodes * needs.ranks_per_node(), Station{cluster.device});
-    if (way == Way::one_node_reads) {
-      divide_reading();
-    } else {
-      each_reads();
-    }
+  /// \param needs  of a group, which has whole nodes or is a part of one
+  /// Throws: `std::invalid_argument` unless the nodes are whole groups.
+  Simulation(const Cluster& cluster, const Needs& needs, std::uint32_t nodes, Way way)
+      : cluster_{cluster},
+        needs_{needs},
+        way_{way},
+        ranks_{nodes * cluster.ranks_per_node},
+        storage_{cluster.storage},
+        in_(nodes, Station{cluster.link}),
+        out_(nodes, Station{cluster.link}),
+        copies_(nodes, Station{cluster.copies}),
+        devices_(ranks_, Station{cluster.device}) {
+    const bool fits =
+        needs.group % cluster.ranks_per_node == 0 || cluster.ranks_per_node % needs.group == 0;
+    if (nodes == 0 || !fits || ranks_ % needs.group != 0)
+      throw std::invalid_argument{"the nodes must be whole groups of ranks that share a model"};
+    readers_.resize(way == Way::each_node_reads ? nodes : ranks_);
+    divide_reading();
   }
 
   Loaded run() {
-    const std::uint32_t ranks = way_ == Way::each_rank_reads ? 1 : needs_.ranks_per_node();
+    const std::uint32_t ranks = way_ == Way::each_node_reads ? cluster_.ranks_per_node : 1;
     for (std::uint32_t reader = 0; reader < readers_.size(); ++reader) {
       for (std::uint32_t i = 0; i < cluster_.slots * ranks; ++i) at(0, Kind::start, reader);
     }
@@ -96,11 +99,14 @@ class Simulation {
         case Kind::start:
           start(event.time, event.number);
           break;
-        case Kind::arrive:
-          arrive(event.time, event.number, event.node);
+        case Kind::has_read:
+          take_read(event.time, event.number);
           break;
         case Kind::send:
           send(event.time, event.number);
+          break;
+        case Kind::arrive:
+          arrive(event.time, event.number, event.rank);
           break;
       }
     }
@@ -109,157 +115,164 @@ class Simulation {
   }
 
  private:
-  enum class Kind : std::uint32_t { start, arrive, send };
+  enum class Kind : std::uint32_t { start, has_read, send, arrive };
   struct Event {
     double time;
     std::uint64_t order;  // of events at the same time: as they were made
     Kind kind;
     std::uint32_t number;  // of the reader, or of the piece under way
-    std::uint32_t node;    // where it arrives
+    std::uint32_t rank;    // to which it comes
     bool operator<(const Event& other) const noexcept {
       return time != other.time ? time > other.time : order > other.order;
     }
   };
-  /// Where a piece is needed, among the nodes of a group.
-  struct Needed {
-    std::vector<std::pair<std::uint32_t, const NodePiece*>> by;  // node of a group, what it needs
-  };
-  /// Who reads, and what, in order.
+  /// A rank, or a node's one reader: what it reads, in order.
   struct Reader {
-    std::uint32_t node = 0;
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> pieces{};  // number, bytes
+    std::vector<std::uint32_t> pieces{};
     std::size_t next = 0;
-    std::uint32_t rank = 0;                       // of the node, if each rank reads
-    const std::vector<NodePiece>* own = nullptr;  // unless one node reads for all
   };
   struct UnderWay {
     std::uint32_t reader;
-    std::uint64_t piece;
-    std::uint64_t bytes;
-    std::size_t receivers;  // nodes
+    std::uint32_t piece;
+    std::size_t receivers;  // ranks
     std::size_t first;      // the reader's place among them
     std::size_t sent = 0;
     std::size_t left;
     double end = 0;
   };
 
-  void each_reads() {
-    const bool by_rank = way_ == Way::each_rank_reads;
-    for (std::uint32_t node = 0; node < nodes_; ++node) {
-      const std::vector<NodePiece>& own = needs_[node % needs_.size()];
-      for (std::uint32_t rank = 0; rank < (by_rank ? needs_.ranks_per_node() : 1); ++rank) {
-        Reader reader{.node = node, .rank = rank, .own = &own};
-        for (std::size_t i = 0; i < own.size(); ++i) {
-          if (!by_rank) reader.pieces.emplace_back(i, own[i].bytes);
-          if (by_rank && bytes_for(own[i], rank) != 0)
-            reader.pieces.emplace_back(i, bytes_for(own[i], rank));
-        }
-        readers_.push_back(std::move(reader));
-      }
-    }
+  [[nodiscard]] std::uint32_t node_of(std::uint32_t rank) const noexcept {
+    return rank / cluster_.ranks_per_node;
   }
-
-  /// Gives each piece to one of the nodes that need it, in turn.
-  void divide_reading() {
-    for (std::uint32_t node = 0; node < nodes_; ++node) readers_.push_back({.node = node});
-    needed_.resize(needs_.pieces().size());
-    for (std::uint32_t i = 0; i < needs_.size(); ++i) {
-      for (const NodePiece& piece : needs_[i]) needed_[piece.piece].by.emplace_back(i, &piece);
-    }
-    std::size_t turn = 0;
-    for (std::uint64_t piece = 0; piece < needed_.size(); ++piece) {
-      const std::uint64_t bytes = needs_.pieces()[piece];
-      if (bytes == 0) continue;
-      readers_[receiver(piece, turn++ % receivers(piece))].pieces.emplace_back(piece, bytes);
-    }
+  /// Returns a node's first rank, as the group counts, and how many of the group's the node has.
+  [[nodiscard]] std::pair<std::uint32_t, std::uint32_t> of_group(
+      std::uint32_t node) const noexcept {
+    return {node * cluster_.ranks_per_node % needs_.group,
+            std::min(cluster_.ranks_per_node, needs_.group)};
   }
-
-  [[nodiscard]] static std::uint64_t bytes_for(const NodePiece& piece,
-                                               std::uint32_t rank) noexcept {
-    for (const RankPart& part : piece.parts) {
-      if (part.rank == rank) return part.bytes;
+  /// Returns the ranks that need a piece, in all groups.
+  [[nodiscard]] std::size_t receivers(const NeededPiece& piece) const noexcept {
+    return ranks_ / needs_.group * piece.by.size();
+  }
+  [[nodiscard]] std::uint32_t receiver(const NeededPiece& piece, std::size_t place) const noexcept {
+    const auto group = static_cast<std::uint32_t>(place / piece.by.size());
+    return group * needs_.group + piece.by[place % piece.by.size()].rank;
+  }
+  [[nodiscard]] std::uint64_t need_of(const NeededPiece& piece, std::uint32_t rank) const noexcept {
+    for (const RankNeed& need : piece.by) {
+      if (need.rank == rank % needs_.group) return need.bytes;
     }
     return 0;
   }
-  [[nodiscard]] std::size_t receivers(std::uint64_t piece) const noexcept {
-    return nodes_ / needs_.size() * needed_[piece].by.size();
-  }
-  /// Returns the number of a node that needs the piece.
-  [[nodiscard]] std::uint32_t receiver(std::uint64_t piece, std::size_t place) const noexcept {
-    const auto& by = needed_[piece].by;
-    return static_cast<std::uint32_t>(place / by.size() * needs_.size()) +
-           by[place % by.size()].first;
-  }
 
-  /// Returns a node's place among those that need the piece.
-  [[nodiscard]] std::size_t place_of(std::uint64_t piece, std::uint32_t node) const {
-    const auto& by = needed_[piece].by;
-    for (std::size_t i = 0; i < by.size(); ++i) {
-      if (by[i].first == node % needs_.size()) return node / needs_.size() * by.size() + i;
+  void divide_reading() {
+    std::vector<std::uint64_t> to_read(ranks_);  // bytes so far
+    for (std::uint32_t i = 0; i < needs_.pieces.size(); ++i) {
+      const NeededPiece& piece = needs_.pieces[i];
+      if (way_ == Way::each_node_reads) {
+        for (std::uint32_t node = 0; node < readers_.size(); ++node) {
+          const auto [first, ranks] = of_group(node);
+          if (piece.needed_together(first, ranks) != 0) readers_[node].pieces.push_back(i);
+        }
+        continue;
+      }
+      std::uint32_t least = receiver(piece, 0);
+      for (std::size_t place = 0; place < receivers(piece); ++place) {
+        const std::uint32_t rank = receiver(piece, place);
+        if (way_ == Way::each_rank_reads) readers_[rank].pieces.push_back(i);
+        if (to_read[rank] < to_read[least]) least = rank;
+      }
+      if (way_ != Way::read_once) continue;
+      to_read[least] += piece.bytes;
+      readers_[least].pieces.push_back(i);
     }
-    throw std::logic_error{"a node reads a piece that it does not need"};
   }
 
-  void at(double time, Kind kind, std::uint32_t number, std::uint32_t node = 0) {
-    events_.push({time, order_++, kind, number, node});
+  void at(double time, Kind kind, std::uint32_t number, std::uint32_t rank = 0) {
+    events_.push({time, order_++, kind, number, rank});
   }
 
   /// A reader asks storage for its next piece.
   void start(double now, std::uint32_t number) {
     Reader& reader = readers_[number];
     if (reader.next == reader.pieces.size()) return;
-    const auto [piece, bytes] = reader.pieces[reader.next++];
-    UnderWay under{
-        .reader = number, .piece = piece, .bytes = bytes, .receivers = 1, .first = 0, .left = 1};
-    if (way_ == Way::one_node_reads) {
-      under.receivers = receivers(piece);
-      under.left = under.receivers;
-      under.first = place_of(piece, reader.node);
+    const std::uint32_t index = reader.pieces[reader.next++];
+    const NeededPiece& piece = needs_.pieces[index];
+    UnderWay under{.reader = number, .piece = index, .receivers = 1, .first = 0, .left = 1};
+    if (way_ == Way::read_once) {
+      under.receivers = under.left = receivers(piece);
+      while (receiver(piece, under.first) % needs_.group != number % needs_.group) ++under.first;
+      under.first += number / needs_.group * piece.by.size();
     }
-    const std::uint32_t place = take(under);
-    loaded_.read += bytes;
-    at(storage_.serve(now, bytes) + cluster_.storage_latency, Kind::arrive, place, reader.node);
+    loaded_.read += read_by(number, piece);
+    at(storage_.serve(now, read_by(number, piece)) + cluster_.storage_latency, Kind::has_read,
+       take(under));
   }
 
-  /// A piece comes to a node: through its link, then to its ranks.
-  void arrive(double now, std::uint32_t number, std::uint32_t node) {
-    UnderWay& under = under_way_[number];
-    const bool is_reader = readers_[under.reader].node == node;
-    const NodePiece* const need = need_of(under, node);
-    const std::uint64_t bytes = is_reader ? under.bytes : need->bytes;
-    const double here = in_[node].serve(now, bytes);
-    if (is_reader && under.receivers > 1) at(here, Kind::send, number);
-    const std::size_t first_device = std::size_t{node} * needs_.ranks_per_node();
-    for (const RankPart& part : need->parts) {
-      const bool reads_itself = way_ == Way::each_rank_reads;
-      if (reads_itself && part.rank != readers_[under.reader].rank) continue;
-      const double copied = reads_itself ? here : copies_[node].serve(here, part.bytes);
-      under.end = std::max(under.end, devices_[first_device + part.rank].serve(copied, part.bytes));
-    }
-    loaded_.seconds = std::max(loaded_.seconds, under.end);
-    if (--under.left != 0) return;
-    at(under.end, Kind::start, under.reader);
-    free_.push_back(number);
+  [[nodiscard]] std::uint64_t read_by(std::uint32_t reader, const NeededPiece& piece) const {
+    if (way_ == Way::read_once) return piece.bytes;
+    if (way_ == Way::each_rank_reads) return need_of(piece, reader);
+    const auto [first, ranks] = of_group(reader);
+    return piece.needed_together(first, ranks);
   }
 
-  /// The reader sends a piece to the next node that needs it.
+  /// A piece has come from storage: to the reader's devices, and on to other ranks.
+  void take_read(double now, std::uint32_t number) {
+    const UnderWay& under = under_way_[number];
+    const NeededPiece& piece = needs_.pieces[under.piece];
+    const std::uint32_t node = way_ == Way::each_node_reads ? under.reader : node_of(under.reader);
+    const double here = in_[node].serve(now, read_by(under.reader, piece));
+    if (way_ != Way::each_node_reads) {
+      if (under.receivers > 1) at(here, Kind::send, number);
+      bring(here, number, under.reader);
+    } else {
+      double end = here;
+      for (std::uint32_t i = 0; i < cluster_.ranks_per_node; ++i) {
+        const std::uint32_t rank = node * cluster_.ranks_per_node + i;
+        const std::uint64_t bytes = need_of(piece, rank);
+        if (bytes == 0) continue;
+        end = std::max(end, devices_[rank].serve(copies_[node].serve(here, bytes), bytes));
+      }
+      finish(end, number);
+    }
+  }
+
+  /// The reader sends a piece to the next rank that needs it.
   void send(double now, std::uint32_t number) {
     UnderWay& under = under_way_[number];
+    const NeededPiece& piece = needs_.pieces[under.piece];
     ++under.sent;
-    const std::uint32_t to = receiver(under.piece, (under.first + under.sent) % under.receivers);
-    const std::uint64_t bytes = need_of(under, to)->bytes;
+    const std::uint32_t to = receiver(piece, (under.first + under.sent) % under.receivers);
+    const std::uint64_t bytes = need_of(piece, to);
     loaded_.sent += bytes;
-    const double gone = out_[readers_[under.reader].node].serve(now, bytes);
+    const bool is_near = node_of(to) == node_of(under.reader);
+    const double gone = is_near ? now : out_[node_of(under.reader)].serve(now, bytes);
     if (under.sent + 1 < under.receivers) at(gone, Kind::send, number);
     at(gone + cluster_.link_latency, Kind::arrive, number, to);
   }
 
-  [[nodiscard]] const NodePiece* need_of(const UnderWay& under, std::uint32_t node) const {
-    if (readers_[under.reader].own != nullptr) return &(*readers_[under.reader].own)[under.piece];
-    for (const auto& [of_group, need] : needed_[under.piece].by) {
-      if (of_group == node % needs_.size()) return need;
-    }
-    throw std::logic_error{"a piece came to a node that does not need it"};
+  /// A message comes to a rank.
+  void arrive(double now, std::uint32_t number, std::uint32_t rank) {
+    const UnderWay& under = under_way_[number];
+    const bool is_near = node_of(rank) == node_of(under.reader);
+    Station& through = (is_near ? copies_ : in_)[node_of(rank)];
+    bring(through.serve(now, need_of(needs_.pieces[under.piece], rank)), number, rank);
+  }
+
+  /// To the rank's device.
+  void bring(double now, std::uint32_t number, std::uint32_t rank) {
+    const std::uint64_t bytes = need_of(needs_.pieces[under_way_[number].piece], rank);
+    finish(devices_[rank].serve(now, bytes), number);
+  }
+
+  /// A piece is where it was to go; once it is everywhere, its slot is free.
+  void finish(double end, std::uint32_t number) {
+    UnderWay& under = under_way_[number];
+    under.end = std::max(under.end, end);
+    loaded_.seconds = std::max(loaded_.seconds, end);
+    if (--under.left != 0) return;
+    at(under.end, Kind::start, under.reader);
+    free_.push_back(number);
   }
 
   [[nodiscard]] std::uint32_t take(const UnderWay& under) {
@@ -291,14 +304,13 @@ class Simulation {
 
   Cluster cluster_;
   const Needs& needs_;
-  std::size_t nodes_;
   Way way_;
+  std::uint32_t ranks_;
   Station storage_;
-  std::vector<Station> in_;
-  std::vector<Station> out_;
+  std::vector<Station> in_;   // by node
+  std::vector<Station> out_;  // likewise
   std::vector<Station> copies_;
-  std::vector<Station> devices_;
-  std::vector<Needed> needed_;  // by piece
+  std::vector<Station> devices_;  // by rank
   std::vector<Reader> readers_;
   std::vector<UnderWay> under_way_;
   std::vector<std::uint32_t> free_;  // places of it
