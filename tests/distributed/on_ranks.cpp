@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "../../bench/cluster/simulation.hpp"
 #include "hip/simulation.hpp"
 #include "hipsim/hipsim.hpp"
 #include "support/models.hpp"
@@ -246,6 +247,28 @@ TEST_CASE(
     }
     CHECK(hipsim::crimes().empty());
     CHECK(hipsim::live() == hipsim::Live{});
+  }
+}
+
+TEST_CASE("the simulated cluster reads and sends what a real load does") {
+  const SharedModel shared;
+  const bench::Needs needs{shared.file, shared.plans, small_ring.slot_bytes};
+  constexpr bench::Cluster ranks{.name = "one rank a node",
+                                 .ranks_per_node = 1,
+                                 .storage = 1e9,
+                                 .link = 1e9,
+                                 .copies = 1e9,
+                                 .device = 1e9,
+                                 .storage_latency = 0,
+                                 .link_latency = 0};
+  for (const bool read_once : {false, true}) {
+    HostDevice host;
+    const auto loaded = load::load_distributed(MPI_COMM_WORLD, shared.file, shared.plans, host, {},
+                                               small_ring, {.read_once = read_once});
+    const auto way = read_once ? bench::Way::read_once : bench::Way::each_rank_reads;
+    const bench::Loaded simulated = bench::Simulation{ranks, needs, ranks_of_world(), way}.run();
+    CHECK(loaded.bytes_read() == simulated.read);
+    CHECK(loaded.bytes_sent() == simulated.sent);
   }
 }
 
