@@ -5,6 +5,7 @@
 #include <allot/strategy/detail/order_trees.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/first_fit.hpp>
+#include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/good_fit.hpp>
 #include <allot/strategy/linear.hpp>
 
