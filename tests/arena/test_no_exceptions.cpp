@@ -30,9 +30,6 @@ namespace {
 
 using namespace allot;
 
-/// How many more calls of `realloc` succeed.
-std::uint64_t reallocations_left = ~std::uint64_t{0};
-
 using Null = Arena<BestFit>;
 using OnHost = Arena<BestFit, AlignTo<256>, Unsynchronized, HostMemory>;
 using Observed = Arena<Linear, AlignTo<256>, Locked<>, HostMemory, Ledger>;
@@ -83,6 +80,11 @@ bool works(std::uint64_t bytes) {
 }  // namespace
 
 #if !defined(_WIN32)
+namespace {
+/// How many more calls of `realloc` succeed.
+std::uint64_t reallocations_left = ~std::uint64_t{0};
+}  // namespace
+
 // The linker's --wrap (meson.build) makes of every such call in this program one of these.
 extern "C" {
 void* __real_realloc(void* memory, std::size_t bytes);
