@@ -6,6 +6,7 @@
 #include <allot/gguf/dequantize.hpp>
 
 #include <bit>
+#include <cstring>
 #include <memory>
 #include <type_traits>
 

@@ -3,6 +3,7 @@
 // writer, reads the same.
 #include <allot/gguf/writer/writer.hpp>
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
