@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <allot/device/host_device.hpp>
+#include <allot/pool/kv/append_all.hpp>
 #include <allot/pool/kv/kv_cache.hpp>
 
 #include <doctest/doctest.h>
@@ -206,6 +207,27 @@ TEST_CASE(
   sequence.publish();
   CHECK(run(cache, same_tokens) == 0);
   CHECK(run(cache, same_tokens, {.positions = {image}}) == 12);
+  CHECK(cache.validate());
+}
+
+TEST_CASE("a batch that finds no room leaves all keys, as each of its appends does") {
+  Cache cache{HostDevice{}, small_cache(4)};
+  const KvPositions image{.first = 2, .count = 8, .key = KvContent{1}};
+  auto sequence = cache.start_shared(same_tokens, {.positions = {image}}).sequence;
+  struct Entry {
+    Tokens tokens;
+  };
+  const std::vector<Entry> batch{{Tokens(3, 7)}, {Tokens(13, 7)}, {Tokens(1, 7)}};
+  CHECK_THROWS_AS(append_all(
+                      batch, [&](const Entry&) -> auto& { return sequence; }),
+                  OutOfBlocks);
+  CHECK(sequence.tokens() == 0);
+  CHECK(cache.stats(KvContent{1}).sequences == 1);
+  sequence.append(same_tokens);
+  sequence.publish();
+  { const auto ended = std::move(sequence); }
+  CHECK(cache.start_shared(same_tokens).cached == 0);
+  CHECK(cache.start_shared(same_tokens, {.positions = {image}}).cached == 12);
   CHECK(cache.validate());
 }
 

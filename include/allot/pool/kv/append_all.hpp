@@ -14,8 +14,8 @@ namespace allot {
 ///
 /// \param batch        a range with `size()` and `[]`, whose entries have `tokens`, a span
 /// \param sequence_of  returns an entry's `KvCache::Sequence`, by reference
-/// Throws: as `append`, `OutOfBlocks` above all; every sequence has the tokens that it had, while blocks
-/// may have been copied and prefixes evicted. Allocates nothing of its own.
+/// Throws: as `append`, `OutOfBlocks` above all; every sequence has the tokens and keys that it had, while
+/// blocks may have been copied and prefixes evicted. Allocates no memory itself.
 template <class Batch, class SequenceOf>
 void append_all(const Batch& batch, SequenceOf&& sequence_of) {
   std::size_t done = 0;
@@ -24,7 +24,7 @@ void append_all(const Batch& batch, SequenceOf&& sequence_of) {
   } catch (...) {
     while (done != 0) {
       auto& sequence = sequence_of(batch[--done]);
-      sequence.truncate(sequence.tokens() - batch[done].tokens.size());
+      sequence.truncate(sequence.tokens() - batch[done].tokens.size(), true);
     }
     throw;
   }
