@@ -76,26 +76,30 @@ auto value_of(const allot_gguf* file, const char* key, Read&& read) {
   return *result;
 }
 
-std::optional<double> float_of(const gguf::Value& value) {
-  switch (value.type()) {
-    case gguf::ValueType::float32:
-      return value.as<float>();
-    case gguf::ValueType::float64:
-      return value.as<double>();
-    default:
-      return std::nullopt;
+/// Returns a number as another type; nothing if that cannot hold it exactly. A `bool` is only a `bool`.
+template <class Result, class Type>
+std::optional<Result> number_as(Type number) {
+  constexpr bool is_same_kind = std::is_same_v<Result, bool> == std::is_same_v<Type, bool> &&
+                                std::is_floating_point_v<Result> == std::is_floating_point_v<Type>;
+  if constexpr (!is_same_kind) {
+    return std::nullopt;
+  } else if constexpr (std::is_same_v<Type, bool> || std::is_floating_point_v<Type>) {
+    return number;
+  } else {
+    if (!std::in_range<Result>(number)) return std::nullopt;
+    return static_cast<Result>(number);
   }
 }
 
-std::optional<std::int64_t> int_of(const gguf::Value& value) {
-  std::optional<std::int64_t> result;
-  gguf::with_number_type(value.type(), [&]<class Type>(Type) {
-    if constexpr (std::is_integral_v<Type> && !std::is_same_v<Type, bool>) {
-      const Type number = value.as<Type>();
-      if (std::in_range<std::int64_t>(number)) result = static_cast<std::int64_t>(number);
-    }
+/// Returns a number of the metadata; throws `Failure` for what a `Result` cannot hold exactly.
+template <class Result>
+Result number_of(const allot_gguf* file, const char* key) {
+  return value_of(file, key, [](const gguf::Value& value) {
+    std::optional<Result> result;
+    gguf::with_number_type(value.type(),
+                           [&]<class Type>(Type) { result = number_as<Result>(value.as<Type>()); });
+    return result;
   });
-  return result;
 }
 
 /// Returns an element of an array as a `Result`; throws `Failure` for what that cannot hold exactly.
@@ -114,14 +118,7 @@ Result element_of(const allot_gguf* file, const char* key, std::uint64_t index) 
     } else {
       std::optional<Result> result;
       gguf::with_number_type(array.element_type(), [&]<class Type>(Type) {
-        const Type number = array.values<Type>()[index];
-        if constexpr (std::is_same_v<Type, bool> || std::is_same_v<Result, bool>) {
-          if constexpr (std::is_same_v<Type, Result>) result = number;
-        } else if constexpr (std::is_floating_point_v<Type>) {
-          if constexpr (std::is_floating_point_v<Result>) result = number;
-        } else if constexpr (std::is_integral_v<Result>) {
-          if (std::in_range<Result>(number)) result = static_cast<Result>(number);
-        }
+        result = number_as<Result>(Type{array.values<Type>()[index]});
       });
       return result;
     }
@@ -199,31 +196,28 @@ allot_status allot_gguf_find_tensor(allot_gguf* file, const char* name, allot_te
 allot_status allot_gguf_uint(allot_gguf* file, const char* key, uint64_t* value) {
   return guarded([&] {
     require(value, "the pointer to the value is null; give one");
-    *value = value_of(file, key, [](const allot::gguf::Value& v) { return v.as_count(); });
+    *value = number_of<std::uint64_t>(file, key);
   });
 }
 
 allot_status allot_gguf_int(allot_gguf* file, const char* key, int64_t* value) {
   return guarded([&] {
     require(value, "the pointer to the value is null; give one");
-    *value = value_of(file, key, int_of);
+    *value = number_of<std::int64_t>(file, key);
   });
 }
 
 allot_status allot_gguf_float(allot_gguf* file, const char* key, double* value) {
   return guarded([&] {
     require(value, "the pointer to the value is null; give one");
-    *value = value_of(file, key, float_of);
+    *value = number_of<double>(file, key);
   });
 }
 
 allot_status allot_gguf_bool(allot_gguf* file, const char* key, int* value) {
   return guarded([&] {
     require(value, "the pointer to the value is null; give one");
-    *value = value_of(file, key, [](const allot::gguf::Value& v) -> std::optional<int> {
-      if (v.type() != allot::gguf::ValueType::boolean) return std::nullopt;
-      return v.as<bool>() ? 1 : 0;
-    });
+    *value = number_of<bool>(file, key) ? 1 : 0;
   });
 }
 
