@@ -39,9 +39,7 @@ template <Reportable ArenaType>
 /// The same of a pool, named buffers, a workspace, a cache or a model: `allot`, `version`, `name`,
 /// `usage`, `stats`, and `arenas`, each with its `blocks`; of some kinds also a list of their own. Takes
 /// the object's mutex or guard several times: if other threads change it meanwhile, its parts may be of
-/// different moments. Complexity: O(n log n) in the blocks; of a model linear
-/// in its arenas times its tensors.
-/// Throws: `std::bad_alloc`.
+/// different moments. Complexity: O(n log n) in the blocks. Throws: `std::bad_alloc`.
 template <detail::Viewable Type>
 [[nodiscard]] std::string dump(const Type& memory, std::string_view name = {}) {
   const detail::MemoryView view = detail::view_of(memory);

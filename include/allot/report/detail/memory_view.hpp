@@ -112,15 +112,12 @@ inline void sort_by_offset(std::vector<ViewedBlock>& blocks) {
 }
 
 /// Returns the blocks of an arena: those that are used and in `named`, as they are there, and others
-/// that are used as held. \param arena  what has `for_each(visitor)`
-template <class ArenaType>
+/// that are used as held.
+template <Reportable ArenaType>
 [[nodiscard]] std::vector<ViewedBlock> named_blocks_of(const ArenaType& arena,
                                                        std::vector<ViewedBlock> named) {
   sort_by_offset(named);
-  std::vector<MappedBlock> all;
-  arena.for_each([&](std::uint64_t offset, std::uint64_t size, bool is_used) {
-    all.push_back({offset, size, is_used});
-  });
+  const std::vector<MappedBlock> all = blocks_of(arena);
   std::vector<ViewedBlock> blocks;
   blocks.reserve(all.size());
   std::size_t next = 0;

@@ -121,19 +121,19 @@ template <ViewableModel Model>
                   {"device_allocations", model.report().device_allocations, false},
                   {"staging_bytes", model.report().staging_bytes, true}};
   const auto& plan = model.plan();
+  std::vector<std::vector<ViewedBlock>> named(plan.arenas.size());
+  for (std::size_t i = 0; i < plan.items.size(); ++i) {
+    const auto& item = plan.items[i];
+    if (!item.has_own_memory() || !model.planned()[i].is_loaded()) continue;
+    named[item.arena].push_back(
+        {item.offset, item.bytes, BlockState::used, item.bytes, item.name, type_name(item.type)});
+  }
   for (std::size_t i = 0; i < plan.arenas.size(); ++i) {
-    const auto& planned = plan.arenas[i];
-    std::vector<ViewedBlock> named;
-    for (std::size_t item = 0; item < plan.items.size(); ++item) {
-      const auto& of = plan.items[item];
-      if (!of.has_own_memory() || of.arena != i || !model.planned()[item].is_loaded()) continue;
-      named.push_back(
-          {of.offset, of.bytes, BlockState::used, of.bytes, of.name, type_name(of.type)});
-    }
     const auto show = [&](const auto& arena) {
       view.peak_used += arena.usage().peak_used;
-      view.arenas.push_back({"arena " + std::to_string(i), named_blocks_of(arena, std::move(named)),
-                             planned.device, planned.used});
+      view.arenas.push_back({"arena " + std::to_string(i),
+                             named_blocks_of(arena, std::move(named[i])), plan.arenas[i].device,
+                             plan.arenas[i].used});
     };
     if constexpr (requires { model.arenas()[i].usage(); }) {
       show(model.arenas()[i]);
