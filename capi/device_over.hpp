@@ -35,7 +35,7 @@ class StreamOver final : public AnyStream {
   void synchronize() override { device_.synchronize(*stream_); }
   void* native() override {
     if constexpr (is_at_once) {
-      throw Failure{ALLOT_UNSUPPORTED, "the host's streams are none of HIP's; make one of a GPU"};
+      throw Failure{ALLOT_UNSUPPORTED, "the host's streams are not HIP's; create one on a GPU"};
     } else {
       return stream_->get();
     }

@@ -15,6 +15,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "arenas.hpp"
@@ -64,9 +65,9 @@ class ChosenMemory {
           ALLOT_INVALID_ARGUMENT,
           "the memory is not one of allot_memory; use ALLOT_OFFSETS to ALLOT_HIP_MANAGED"};
     if (device_ > (kind_ >= ALLOT_HIP ? last_device : 0))
-      throw Failure{
-          ALLOT_INVALID_ARGUMENT,
-          "the device is not 0, the host has no others, nor has HIP that many; leave it 0"};
+      throw Failure{ALLOT_INVALID_ARGUMENT,
+                    "this memory has no device " + std::to_string(device_) +
+                        "; give a GPU's number for the memories of HIP, and 0 for the others"};
   }
 
   [[nodiscard]] Region acquire(std::uint64_t bytes, std::uint64_t alignment) const {

@@ -183,7 +183,7 @@ ALLOT_API allot_status allot_stream_native(allot_stream *stream, void **hip_stre
 typedef struct allot_pool allot_pool;
 
 typedef struct allot_pool_options {
-  uint64_t growth;       /**< of each further chunk, where the first has no room; 0: the pool does not grow */
+  uint64_t growth;       /**< of each further chunk, when the others have no room; 0: the pool does not grow */
   uint64_t max_capacity; /**< of all chunks together; 0: no limit */
   uint64_t max_cached;   /**< the most to keep of what was released; 0: no limit */
   uint64_t reserved[5];
@@ -201,8 +201,8 @@ typedef struct allot_pool_stats {
   uint64_t in_use_buffers;
   uint64_t cached_buffers;
   uint64_t chunks;      /**< allocations from the driver that are held now */
-  uint64_t peak_in_use; /**< the most that `in_use` ever was */
-  uint64_t peak_held;   /**< the most that `in_use` and `cached` ever were together */
+  uint64_t peak_in_use; /**< the most that `in_use` was at any time */
+  uint64_t peak_held;   /**< the most that `in_use` and `cached` were together */
 } allot_pool_stats;
 
 /** Takes `capacity`, rounded down to whole units of 256, from a device.
@@ -269,7 +269,7 @@ ALLOT_API allot_status allot_gguf_value_count(allot_gguf *file, uint64_t *count)
 ALLOT_API allot_status allot_gguf_key(allot_gguf *file, uint64_t index, const char **key, uint64_t *bytes);
 
 /** Elements of an array of the metadata, by index; otherwise as the values above. `ALLOT_WRONG_TYPE` for a
- *  value that is no array, and for arrays of arrays. */
+ *  value that is not an array, and for arrays of arrays. */
 ALLOT_API allot_status allot_gguf_array_size(allot_gguf *file, const char *key, uint64_t *size);
 ALLOT_API allot_status allot_gguf_array_uint(allot_gguf *file, const char *key, uint64_t index,
                                              uint64_t *value);
@@ -304,7 +304,7 @@ ALLOT_API allot_status allot_model_load(allot_gguf *file, const char *device, al
 /** Frees the model's memory. */
 ALLOT_API void allot_model_free(allot_model *model);
 
-/** Finds a tensor's bytes, which the host must not touch where they are a GPU's; valid until the model is
+/** Finds a tensor's bytes, which the host must not touch if they are a GPU's; valid until the model is
  *  freed. */
 ALLOT_API allot_status allot_model_tensor(allot_model *model, const char *name, void **address,
                                           uint64_t *bytes);

@@ -267,7 +267,7 @@ impl Buffer<'_> {
         self.address
     }
 
-    /// The bytes, as the one before left them; none where they are a GPU's.
+    /// The bytes, as the buffer's last user left them; none if they are a GPU's.
     pub fn bytes(&mut self) -> Option<&mut [u8]> {
         let is_host = self.pool.is_host;
         is_host.then(|| unsafe { std::slice::from_raw_parts_mut(self.address, self.count) })

@@ -31,18 +31,18 @@ class AppendFile {
     if (!descriptor_.is_open()) throw_file_error(path_, 0, "cannot write");
   }
 
-  /// Returns the bytes that there are; of what is no regular file, such as a pipe, 0.
+  /// Returns the bytes that there are; of what is not a regular file, such as a pipe, 0.
   /// Throws: `FileError`.
   [[nodiscard]] std::uint64_t size() const {
     const auto status = detail::status_of(descriptor_.number());
-    if (!status) throw_file_error(path_, 0, "cannot write");
+    if (!status) throw_file_error(path_, 0, "cannot find the size");
     return status->kind == FileKind::regular ? status->bytes : 0;
   }
 
   /// Removes what follows the first `bytes` bytes. Throws: `FileError`.
   void cut(std::uint64_t bytes) {
     if (::ftruncate(descriptor_.number(), static_cast<::off_t>(bytes)) != 0)
-      throw_file_error(path_, bytes, "cannot be cut off");
+      throw_file_error(path_, bytes, "cannot cut off the end");
   }
 
   /// Writes bytes at the end. Returns false if the system refuses some of them; the ones before may

@@ -48,8 +48,8 @@ enum class Recording {
 struct RecorderOptions {
   Recording keeps = Recording::latest;  ///< which events
   /// `everything`: where events are appended, after the last whole record of an `allot-trace` 2 that is
-  /// there already; a part of one, which a program left that was killed, is removed. `latest`: where they are written when a refusal is
-  /// first thrown; empty: only `write` writes them.
+  /// there already; what a killed program left of another record is removed. `latest`: where they are
+  /// written when a refusal is first thrown; empty: only `write` writes them.
   std::string file = {};
   std::uint32_t events = 65'536;  ///< in the buffer, 48 bytes each
   /// `latest`: of how many of the arena's blocks, free ones too, the size is remembered, 40 bytes
@@ -84,7 +84,7 @@ class RecorderOf {
   RecorderOf() : RecorderOf{RecorderOptions{}} {}
   /// Throws: `std::invalid_argument` for a buffer of no events, a sample of 0, and `everything`
   /// without a file; `os::FileError` if the file cannot be opened, or has something else in it;
-  /// `std::bad_alloc`.
+  /// `std::bad_alloc`. Complexity: of `everything` linear in the file that is there, which it reads.
   explicit RecorderOf(RecorderOptions options) : state_{new State{checked(std::move(options))}} {
     State& state = *state_;
     if (state.options.keeps == Recording::latest) state.blocks.resize(state.options.blocks);

@@ -152,7 +152,7 @@ class KvSequence {
     state_->table(slot_).reserve(state_->layout().blocks_for(tokens), state_->pool().capacity());
   }
 
-  /// For what starts it: counts how much of a prompt of that many tokens it begins with.
+  /// For `KvGroupCache`: counts how much of a prompt of that many tokens was computed for others.
   /// Throws: `std::bad_alloc`; nothing is counted then.
   void count_prompt(std::uint64_t tokens) {
     [[maybe_unused]] const auto guard = state_->synchronization.guard();

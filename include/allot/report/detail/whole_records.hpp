@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `whole_records_in`: where a recording can be continued that a program did not finish.
+/// `whole_records_in`: where a recording that a program did not finish can be continued.
 #pragma once
 
 #include <allot/core/units.hpp>
@@ -42,7 +42,7 @@ inline std::uint64_t whole_records_in(const os::InputFile& file) {
       const std::size_t length = static_cast<unsigned char>(rest[0]);
       if (length != 0 && !has_started && !begins_with_start(rest)) {
         throw os::FileError{file.path(), at,
-                            "not an allot-trace 2 in bytes, so that nothing can be recorded behind "
+                            "not an allot-trace 2 in bytes, so that nothing can be recorded after "
                             "it; name another file"};
       }
       if (rest.size() < 1 + length) break;
