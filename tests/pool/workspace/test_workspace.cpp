@@ -152,12 +152,14 @@ TEST_CASE("scopes may end in any order: memory is used again when the inner ones
       static_cast<void>(scope->allocate(256));
     }
     std::vector<bool> has_ended(4);
+    std::uint64_t scopes_left = 4;
     for (const int i : order) {
       scopes[static_cast<std::size_t>(i)].reset();
       has_ended[static_cast<std::size_t>(i)] = true;
       std::uint64_t open = 4;
       while (open != 0 && has_ended[open - 1]) --open;
       REQUIRE(workspace.used() == 256 * open);
+      REQUIRE(workspace.stats().scopes == --scopes_left);
     }
   } while (std::next_permutation(order.begin(), order.end()));
 }

@@ -175,7 +175,7 @@ class Workspace {
   /// the same order have the same addresses, and work captured with them may be run again.
   [[nodiscard]] std::uint64_t grown() const noexcept { return state_->grown; }
 
-  /// Returns all of these figures. Complexity: linear in the pieces.
+  /// Returns all of these figures. Complexity: linear in the pieces and the scopes.
   [[nodiscard]] WorkspaceStats stats() const noexcept {
     const Stack& stack = state_->stack;
     return {.capacity = capacity(),
@@ -183,7 +183,7 @@ class Workspace {
             .high_water = high_water(),
             .retired = retired_bytes(),
             .pieces = stack.pieces(),
-            .scopes = stack.depth(false) + stack.depth(true),
+            .scopes = stack.open_scopes(),
             .grown = grown()};
   }
   /// Calls `visitor(piece, offset, size, used)` for each block of each piece of its memory, free ones
@@ -337,10 +337,10 @@ class Workspace {
     }
 
     void require_idle(const char* what) const {
-      if (stack.depth(false) + stack.depth(true) == 0) return;
+      const std::size_t scopes = stack.open_scopes();
+      if (scopes == 0) return;
       throw std::logic_error{(FixedText<192>{}
-                              << what << " of a workspace with "
-                              << stack.depth(false) + stack.depth(true)
+                              << what << " of a workspace with " << scopes
                               << " open scopes would move their memory; end them first")
                                  .c_str()};
     }

@@ -68,7 +68,16 @@ class ScratchStack {
     }
   }
 
+  /// Scopes that ended before one that they contain count, too.
   [[nodiscard]] std::size_t depth(bool upper) const noexcept { return sides_[upper].opened.size(); }
+
+  /// Returns the number of scopes that have not ended. Complexity: linear in the depths.
+  [[nodiscard]] std::size_t open_scopes() const noexcept {
+    std::size_t count = 0;
+    for (const Side& side : sides_)
+      for (const Opened& opened : side.opened) count += opened.is_closed ? 0 : 1;
+    return count;
+  }
 
   /// Allocates from the piece with this end's last allocation, or from one after it.
   [[nodiscard]] std::optional<slice_type> try_allocate(bool upper, const Request& request) {
