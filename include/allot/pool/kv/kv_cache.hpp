@@ -133,8 +133,7 @@ class KvCache {
     return started(
         prompt, keys, prompt.size(), lane, [&](std::uint32_t slot, std::uint64_t cached) {
           const auto rest = prompt.subspan(static_cast<std::size_t>(cached));
-          if (!rest.empty())
-            state_->pool().notices().noting_throws([&] { state_->append(slot, rest, lane); });
+          state_->pool().notices().noting_throws([&] { state_->append(slot, rest, lane); });
           state_->count_prompt(slot, prompt.size(), cached);
         });
   }
