@@ -84,11 +84,11 @@ enum {
 
 typedef uint32_t allot_memory;
 enum {
-  ALLOT_OFFSETS = 0, /**< no memory: offsets for memory that the caller owns, on a GPU or elsewhere */
-  ALLOT_HOST = 1,    /**< the host's, one mapping */
-  ALLOT_HIP = 2,         /**< a GPU's; the host must not touch it */
-  ALLOT_HIP_PINNED = 3,  /**< the host's, which a GPU copies from and to at full speed */
-  ALLOT_HIP_MANAGED = 4  /**< shared by the host and a GPU */
+  ALLOT_OFFSETS = 0,    /**< no memory: offsets for memory that the caller owns, on a GPU or elsewhere */
+  ALLOT_HOST = 1,       /**< the host's, one mapping */
+  ALLOT_HIP = 2,        /**< a GPU's; the host must not touch it */
+  ALLOT_HIP_PINNED = 3, /**< the host's, which a GPU copies from and to at full speed */
+  ALLOT_HIP_MANAGED = 4 /**< shared by the host and a GPU */
 };
 
 typedef struct allot_arena_options {
