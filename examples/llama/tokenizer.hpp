@@ -6,6 +6,7 @@
 
 #include <allot/gguf/vocabulary.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 namespace llama {
@@ -67,21 +68,24 @@ class Tokenizer {
       parts.push_back(text.substr(0, first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4));
       text.remove_prefix(parts.back().size());
     }
+    const auto joined = [&](std::size_t i) {
+      return std::string_view{parts[i].data(), parts[i].size() + parts[i + 1].size()};
+    };
+    const auto score_of = [&](std::size_t i) {
+      const auto token = vocabulary_.find(joined(i));
+      return token ? vocabulary_.score(*token) : -INFINITY;
+    };
+    std::vector<float> scores;  // of each part, joined with the next
+    for (std::size_t i = 0; i + 1 < parts.size(); ++i) scores.push_back(score_of(i));
     for (;;) {
-      const auto joined = [&](std::size_t i) {
-        return std::string_view{parts[i].data(), parts[i].size() + parts[i + 1].size()};
-      };
-      float highest = -INFINITY;
-      std::size_t best = 0;
-      for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
-        const auto token = vocabulary_.find(joined(i));
-        if (!token || vocabulary_.score(*token) <= highest) continue;
-        highest = vocabulary_.score(*token);
-        best = i;
-      }
-      if (highest == -INFINITY) return parts;
-      parts[best] = joined(best);
-      parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+      const auto best = std::max_element(scores.begin(), scores.end());
+      if (best == scores.end() || *best == -INFINITY) return parts;
+      const auto i = static_cast<std::size_t>(best - scores.begin());
+      parts[i] = joined(i);
+      parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+      scores.erase(best);
+      if (i < scores.size()) scores[i] = score_of(i);
+      if (i != 0) scores[i - 1] = score_of(i - 1);
     }
   }
 
