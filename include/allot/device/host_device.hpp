@@ -51,7 +51,9 @@ class HostDevice {
   void synchronize(event_type&) const noexcept {}
   [[nodiscard]] bool is_done(const event_type&) const noexcept { return true; }
 
+  template <class = void>
   [[nodiscard]] MemoryInfo memory_info() const { return host_memory(); }
+  template <class = void>
   [[nodiscard]] std::vector<MemorySource> memory_sources() const { return host_memory_sources(); }
   [[nodiscard]] bool host_addressable() const noexcept { return true; }
   [[nodiscard]] std::string name() const { return "host"; }

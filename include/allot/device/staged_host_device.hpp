@@ -7,6 +7,7 @@
 
 #include <allot/core/callback.hpp>
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/core/memory_info.hpp>
 #include <allot/device/device.hpp>
 #include <allot/device/host_device.hpp>
@@ -38,7 +39,8 @@ inline void require_own_process(const os::ForkMark& made_in) {
       "make the device's streams and pools after fork()"};
 }
 
-/// Runs tasks one after another on a thread.
+/// Runs tasks one after another on a thread. A template, as `RecordCount`: compiled only if it is used.
+template <class = void>
 class WorkerThread {
  public:
   WorkerThread()
@@ -111,6 +113,7 @@ class WorkerThread {
 
 /// Counts how often an event was recorded, and how many of those records are done. In a forked child,
 /// members of one that the parent made throw `std::runtime_error`.
+template <class = void>
 class RecordCount {
  public:
   [[nodiscard]] std::uint64_t add() {
@@ -168,15 +171,17 @@ class ModelledLink {
   explicit ModelledLink(double bytes_per_second) noexcept : bytes_per_second_{bytes_per_second} {}
 
   /// Returns when a copy of `bytes` bytes that begins now will be done.
-  [[nodiscard]] std::chrono::steady_clock::time_point begin(std::uint64_t bytes) {
-    using Clock = std::chrono::steady_clock;
-    const Clock::time_point now = Clock::now();
+  template <class Clock = std::chrono::steady_clock>
+  [[nodiscard]] typename Clock::time_point begin(std::uint64_t bytes) {
+    const auto now = Clock::now();
     if (bytes_per_second_ <= 0) return now;
-    const std::chrono::duration<double> takes{static_cast<double>(bytes) / bytes_per_second_};
+    const Deferred<std::chrono::duration<double>, Clock> takes{static_cast<double>(bytes) /
+                                                               bytes_per_second_};
     const os::Monitor::Lock lock{monitor_};
-    free_at_ =
-        (free_at_ < now ? now : free_at_) + std::chrono::duration_cast<Clock::duration>(takes);
-    return free_at_;
+    typename Clock::time_point& free_at = free_at_;
+    free_at = (free_at < now ? now : free_at) +
+              std::chrono::duration_cast<typename Clock::duration>(takes);
+    return free_at;
   }
 
  private:
@@ -199,18 +204,18 @@ class StagedHostDevice {
 
   using memory_type = StagedHostMemory;
   using staging_memory_type = HostMemory;
-  using stream_type = std::unique_ptr<detail::WorkerThread>;
-  using event_type = std::shared_ptr<detail::RecordCount>;
+  using stream_type = std::unique_ptr<detail::WorkerThread<>>;
+  using event_type = std::shared_ptr<detail::RecordCount<>>;
 
   [[nodiscard]] memory_type memory() const noexcept { return memory_type{{.huge_pages = true}}; }
   [[nodiscard]] staging_memory_type staging_memory() const noexcept { return {}; }
   template <class = void>
   [[nodiscard]] stream_type make_stream() const {
-    return std::make_unique<detail::WorkerThread>();
+    return std::make_unique<detail::WorkerThread<>>();
   }
   template <class = void>
   [[nodiscard]] event_type make_event() const {
-    return std::make_shared<detail::RecordCount>();
+    return std::make_shared<detail::RecordCount<>>();
   }
 
   template <class = void>
@@ -233,13 +238,18 @@ class StagedHostDevice {
   void wait(stream_type& stream, event_type& event) const {
     stream->push([event, number = event->latest()] { event->wait_for(number); });
   }
+  template <class = void>
   void synchronize(stream_type& stream) const { stream->wait_until_idle(); }
+  template <class = void>
   void synchronize(event_type& event) const { event->wait_for(event->latest()); }
+  template <class = void>
   [[nodiscard]] bool is_done(const event_type& event) const {
     return event->is_done(event->latest());
   }
 
+  template <class = void>
   [[nodiscard]] MemoryInfo memory_info() const { return host_memory(); }
+  template <class = void>
   [[nodiscard]] std::vector<MemorySource> memory_sources() const { return host_memory_sources(); }
   [[nodiscard]] bool host_addressable() const noexcept { return false; }
   [[nodiscard]] std::string name() const { return "staged-host"; }

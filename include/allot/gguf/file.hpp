@@ -7,7 +7,7 @@
 ///     for (const gguf::TensorInfo& tensor : file.tensors()) ...
 #pragma once
 
-#include <allot/core/deferred.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/detail/split_model.hpp>
 #include <allot/gguf/error.hpp>
 #include <allot/gguf/metadata.hpp>
@@ -32,6 +32,7 @@ namespace allot::gguf {
 
 class File;
 /// Throws: `std::invalid_argument`, which names the first of the file's partial tensors, if it has any.
+template <class Owner = void>
 void require_complete(const File& file);
 
 /// A model open for reading. Opening it reads and checks the metadata of every shard, but does not
@@ -55,7 +56,7 @@ class File {
   requires std::is_convertible_v<const PathType&, os::Path>
   explicit File(const PathType& path, Reading reading = Reading::strict)
       : parts_{detail::ModelOpener<os::InputFile>::open(path, reading)} {
-    if (shards().size() == 1) {
+    if (parts_.shards.size() == 1) {
       tensors_ = std::move(parts_.containers.front().tensors);
       partial_tensors_ = std::move(parts_.containers.front().partial_tensors);
     } else {
@@ -94,24 +95,9 @@ class File {
   /// loaded as one. The metadata stay this file's. Opens the other's shards again; it may go.
   /// Throws: `ParseError` if they cannot be opened or have other sizes; `std::invalid_argument` if a
   /// name is taken or either file has partial tensors, and then this file is unchanged.
-  template <class = void>
+  template <class Owner = void>
   void add(const File& other, std::string_view prefix) {
-    require_complete(*this);
-    require_complete(other);
-    AddedFile added{{}, static_cast<std::uint32_t>(shards().size())};
-    std::vector<TensorInfo> tensors = named(other, prefix, added.names);
-    std::vector<Shard> opened;
-    for (const Shard& shard : other.shards()) opened.push_back(shard.opened_again());
-    for (TensorInfo& tensor : tensors) tensor.shard += added.first_shard;
-    parts_.shards.reserve(parts_.shards.size() + opened.size());
-    tensors_.reserve(tensors_.size() + tensors.size());
-    places_.reserve(tensors_.size() + tensors.size());
-    added_.push_back(std::move(added));
-    for (Shard& shard : opened) parts_.shards.push_back(std::move(shard));
-    for (const TensorInfo& tensor : tensors) {
-      tensors_.push_back(tensor);
-      static_cast<void>(places_.add(tensor.name, tensors_.size() - 1, NameAt{this}));
-    }
+    deferred<Owner>(*this).add_file(other, prefix);
   }
 
   /// Returns the number of the file that a tensor was added from: 0 for this file's own, 1 for
@@ -140,13 +126,15 @@ class File {
   }
 
   /// Returns the tensors of which a lenient reading cannot say all. A strict one refuses the file.
-  [[nodiscard]] std::span<const PartialTensor> partial_tensors() const noexcept {
+  template <class Owner = void>
+  [[nodiscard]] Deferred<std::span<const PartialTensor>, Owner> partial_tensors() const noexcept {
     return {partial_tensors_.data(), partial_tensors_.size()};
   }
 
   /// Returns `nullptr` if there is no complete one of that name. Complexity: constant.
+  template <class Owner = void>
   [[nodiscard]] const TensorInfo* find(std::string_view name) const noexcept {
-    const auto found = places_.find(name, NameAt{this});
+    const auto found = places_.find(name, NameAt{&deferred<Owner>(*this)});
     return found && *found < tensors_.size() ? &tensors_[*found] : nullptr;
   }
 
@@ -172,9 +160,10 @@ class File {
     return place < complete ? tensors_[place].shard : partial_tensors_[place - complete].shard;
   }
 
+  template <class Owner = void>
   [[noreturn]] void fail_twice(std::size_t place) const {
     const std::string_view name = NameAt{this}(place);
-    const std::uint32_t first = shard_of(*places_.find(name, NameAt{this}));
+    const std::uint32_t first = shard_of(*places_.find(name, NameAt{&deferred<Owner>(*this)}));
     const std::uint32_t second = shard_of(place);
     throw ParseError{parts_.shards[second].path(),
                      parts_.containers[second].bytes.position_of(name),
@@ -188,16 +177,36 @@ class File {
     std::uint32_t first_shard;
   };
 
+  template <class Other>
+  void add_file(const Other& other, std::string_view prefix) {
+    require_complete(*this);
+    require_complete(other);
+    AddedFile added{{}, static_cast<std::uint32_t>(parts_.shards.size())};
+    auto tensors = named(other, prefix, added.names);
+    DeferredVector<Shard, Other> opened;
+    for (const auto& shard : other.shards()) opened.push_back(shard.opened_again());
+    for (auto& tensor : tensors) tensor.shard += added.first_shard;
+    parts_.shards.reserve(parts_.shards.size() + opened.size());
+    tensors_.reserve(tensors_.size() + tensors.size());
+    places_.reserve(tensors_.size() + tensors.size());
+    added_.push_back(std::move(added));
+    for (auto& shard : opened) parts_.shards.push_back(std::move(shard));
+    for (const auto& tensor : tensors) {
+      tensors_.push_back(tensor);
+      static_cast<void>(places_.add(tensor.name, tensors_.size() - 1, NameAt{this}));
+    }
+  }
+
   /// Returns another file's tensors under new names, whose letters go to `letters`.
   /// Throws: `std::invalid_argument` if this file has one of the names.
-  template <class = void>
-  [[nodiscard]] std::vector<TensorInfo> named(const File& other, std::string_view prefix,
-                                              std::vector<char>& letters) const {
+  template <class Other>
+  [[nodiscard]] DeferredVector<TensorInfo, Other> named(const Other& other, std::string_view prefix,
+                                                        std::vector<char>& letters) const {
     std::size_t size = 0;
-    for (const TensorInfo& tensor : other.tensors()) size += prefix.size() + tensor.name.size();
+    for (const auto& tensor : other.tensors()) size += prefix.size() + tensor.name.size();
     letters.reserve(size);
-    std::vector<TensorInfo> tensors{other.tensors().begin(), other.tensors().end()};
-    for (TensorInfo& tensor : tensors) {
+    DeferredVector<TensorInfo, Other> tensors(other.tensors().begin(), other.tensors().end());
+    for (auto& tensor : tensors) {
       const char* const name = letters.data() + letters.size();
       letters.insert(letters.end(), prefix.begin(), prefix.end());
       letters.insert(letters.end(), tensor.name.begin(), tensor.name.end());
@@ -219,8 +228,10 @@ class File {
   std::vector<AddedFile> added_;
 };
 
-inline void require_complete(const File& file) {
-  for (const PartialTensor& tensor : file.partial_tensors()) static_cast<void>(file.data(tensor));
+template <class Owner>
+void require_complete(const File& file) {
+  for (const auto& tensor : deferred<Owner>(file).partial_tensors())
+    static_cast<void>(file.data(tensor));
 }
 
 }  // namespace allot::gguf

@@ -9,6 +9,7 @@
 ///     tokens[7];                                // builds an index once for the file
 #pragma once
 
+#include <allot/core/deferred.hpp>
 #include <allot/gguf/array.hpp>
 #include <allot/gguf/name_index.hpp>
 #include <allot/gguf/value_type.hpp>
@@ -61,6 +62,7 @@ class Value {
   }
 
   /// Returns a value of any integer type that is not negative; otherwise nothing.
+  template <class = void>
   [[nodiscard]] std::optional<std::uint64_t> as_count() const noexcept {
     switch (type_) {
       case ValueType::uint8:
@@ -85,6 +87,7 @@ class Value {
   }
 
  private:
+  template <class = void>
   [[nodiscard]] static std::optional<std::uint64_t> not_negative(std::int64_t value) noexcept {
     if (value < 0) return std::nullopt;
     return static_cast<std::uint64_t>(value);
@@ -116,12 +119,14 @@ class Metadata {
 
  public:
   /// Returns null if there is no such key. Complexity: constant.
+  template <class Owner = void>
   [[nodiscard]] const Value* find(std::string_view key) const noexcept {
-    const auto found = places_.find(key, NameAt{this});
+    const auto found = places_.find(key, NameAt{&deferred<Owner>(*this)});
     return found ? &values_[*found] : nullptr;
   }
 
   /// Throws: `std::out_of_range` naming the key if there is none.
+  template <class = void>
   [[nodiscard]] const Value& operator[](std::string_view key) const {
     if (const Value* value = find(key)) return *value;
     throw std::out_of_range{"the file has no metadata " + std::string{key}};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/os/random.hpp>
 
 #include <bit>
@@ -32,6 +33,7 @@ class NameIndex {
   static constexpr std::uint64_t most = std::uint64_t{1} << 31;
 
   /// Makes room for that many names, so that adding them allocates nothing.
+  template <class = void>
   void reserve(std::size_t names) {
     if (names * 2 > slots_.size()) rehash(names);
   }
@@ -79,10 +81,11 @@ class NameIndex {
     return at;
   }
 
+  template <class Owner = void>
   void rehash(std::size_t names) {
-    std::vector<Slot> slots(std::bit_ceil(names * 2));
+    DeferredVector<Slot, Owner> slots(std::bit_ceil(names * 2));
     const std::size_t mask = slots.size() - 1;
-    for (const Slot& slot : slots_) {
+    for (const auto& slot : deferred<Owner>(slots_)) {
       if (slot.place == 0) continue;
       std::size_t at = slot.hash & mask;
       while (slots[at].place != 0) at = (at + 1) & mask;

@@ -5,7 +5,7 @@
 /// ones.
 #pragma once
 
-#include <allot/core/version.hpp>
+#include <allot/core/deferred.hpp>
 
 #include <array>
 #include <cstdint>
@@ -114,14 +114,21 @@ inline constexpr auto type_places = [] {
   return places;
 }();
 
+/// Returns null if the id is not a type.
+[[nodiscard]] constexpr const TypeInfo* type_at(std::uint32_t id) noexcept {
+  if (id >= type_places.size() || type_places[id] == tensor_types.size()) return nullptr;
+  return &tensor_types[type_places[id]];
+}
+
 }  // namespace detail
 
-/// Returns the type of an id, or nothing if the id is unknown or was removed. Complexity: constant.
-[[nodiscard]] constexpr std::optional<TypeInfo> find_type(std::uint32_t id) noexcept {
-  if (id >= detail::type_places.size()) return std::nullopt;
-  const std::uint8_t place = detail::type_places[id];
-  if (place == tensor_types.size()) return std::nullopt;
-  return tensor_types[place];
+/// Returns the type of an id, a `std::optional<TypeInfo>`, or nothing if the id is unknown or was
+/// removed. Complexity: constant.
+template <class Owner = void>
+[[nodiscard]] constexpr Deferred<std::optional<TypeInfo>, Owner> find_type(
+    std::uint32_t id) noexcept {
+  if (const TypeInfo* const info = detail::type_at(id)) return *info;
+  return std::nullopt;
 }
 
 /// Returns whether an id was once a type and has been removed from GGUF.
@@ -132,13 +139,14 @@ inline constexpr auto type_places = [] {
 /// Requires: `type` is one of the enumerators, as for every tensor of a `File`; for others the
 /// name is "?" and a block has zero bytes. Complexity: constant.
 [[nodiscard]] constexpr TypeInfo type_info(TensorType type) noexcept {
-  return find_type(static_cast<std::uint32_t>(type)).value_or(TypeInfo{type, "?", 1, 0});
+  const TypeInfo* const info = detail::type_at(static_cast<std::uint32_t>(type));
+  return info != nullptr ? *info : TypeInfo{type, "?", 1, 0};
 }
 
 /// The same for a number from outside: a block has at least one byte.
 /// Throws: `std::invalid_argument` for a number that is not a type.
 [[nodiscard]] inline TypeInfo checked_type_info(TensorType type) {
-  if (const auto info = find_type(static_cast<std::uint32_t>(type))) return *info;
+  if (const TypeInfo* const info = detail::type_at(static_cast<std::uint32_t>(type))) return *info;
   throw std::invalid_argument{std::to_string(static_cast<std::uint32_t>(type)) +
                               " is not the number of a tensor type; check numbers from outside "
                               "with `gguf::find_type`"};

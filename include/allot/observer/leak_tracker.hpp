@@ -10,6 +10,7 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/callback.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/source_location.hpp>
@@ -91,8 +92,8 @@ class LeakTrackerOf {
   /// Returns what is live. The names are valid until the arena is called again. Complexity: linear
   /// in the most blocks that were ever live at once.
   /// Throws: `std::bad_alloc`.
-  [[nodiscard]] std::vector<Leak> leaks() const {
-    std::vector<Leak> found;
+  [[nodiscard]] DeferredVector<Leak, Clock> leaks() const {
+    DeferredVector<Leak, Clock> found;
     found.reserve(live_);
     const auto now = Clock::now();
     for (const Tracked& tracked : blocks_) {
@@ -112,7 +113,7 @@ class LeakTrackerOf {
 
   /// Reports as the destructor does. A layer between the arena and its users calls this with what
   /// its users did not free, before it frees that itself.
-  void report(std::span<const Leak> leaks) const {
+  void report(DeferredSpan<const Leak, Clock> leaks) const {
     if (report_ && !leaks.empty()) report_(leaks);
   }
 
@@ -126,9 +127,9 @@ class LeakTrackerOf {
     bool is_live = false;
   };
 
-  static void print(std::span<const Leak> leaks) {
+  static void print(DeferredSpan<const Leak, Clock> leaks) {
     std::fprintf(stderr, "allot: %zu not freed:\n", leaks.size());
-    for (const Leak& leak : leaks) std::fprintf(stderr, "  %s\n", to_text(leak).c_str());
+    for (const auto& leak : leaks) std::fprintf(stderr, "  %s\n", to_text(leak).c_str());
   }
 
   LeakReport report_;

@@ -45,7 +45,8 @@ namespace allot {
 namespace host_memory_info {
 
 /// Returns the first number in a text, or nothing (`max`, an empty text).
-[[nodiscard]] inline std::optional<std::uint64_t> number(std::string_view text) {
+template <class = void>
+[[nodiscard]] std::optional<std::uint64_t> number(std::string_view text) {
   const std::size_t start = text.find_first_not_of(" \t\n");
   if (start == std::string_view::npos || text[start] < '0' || text[start] > '9')
     return std::nullopt;
@@ -60,7 +61,8 @@ namespace host_memory_info {
 }
 
 /// Returns the text of a file, as much as can be read.
-[[nodiscard]] inline std::string read(const os::Path& path) {
+template <class = void>
+[[nodiscard]] std::string read(const os::Path& path) {
   std::string text;
 #if !defined(_WIN32)
   const os::Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
@@ -79,7 +81,8 @@ namespace host_memory_info {
 }
 
 /// Returns a field of /proc/meminfo, in bytes.
-[[nodiscard]] inline std::optional<std::uint64_t> field(std::string_view meminfo,
+template <class = void>
+[[nodiscard]] std::optional<std::uint64_t> field(std::string_view meminfo,
                                                         std::string_view name) {
   const std::size_t at = meminfo.find(std::string{name} + ":");
   if (at == std::string_view::npos) return std::nullopt;
@@ -88,7 +91,8 @@ namespace host_memory_info {
 }
 
 /// Returns a field of a control group's `memory.stat`: a line `NAME NUMBER`.
-[[nodiscard]] inline std::optional<std::uint64_t> stat_field(std::string_view stat,
+template <class = void>
+[[nodiscard]] std::optional<std::uint64_t> stat_field(std::string_view stat,
                                                              std::string_view name) {
   const std::string key = "\n" + std::string{name} + " ";
   const std::string text = "\n" + std::string{stat};
@@ -101,7 +105,8 @@ namespace host_memory_info {
 /// file cache.
 /// \param folder   the group's
 /// \param unified  version 2
-inline void add_group(std::vector<MemorySource>& sources, const std::string& folder, bool unified) {
+template <class = void>
+void add_group(std::vector<MemorySource>& sources, const std::string& folder, bool unified) {
   constexpr std::uint64_t no_limit = std::uint64_t{1} << 62;  // version 1 has a number for none
   const std::string stat = read(folder + "/memory.stat");
   auto cache =
@@ -132,7 +137,8 @@ inline void add_group(std::vector<MemorySource>& sources, const std::string& fol
 /// Adds what the groups of a process leave, from its own up to the root.
 /// \param membership  the text of /proc/self/cgroup
 /// \param mount       the folder of the control groups, /sys/fs/cgroup
-inline void add_groups(std::vector<MemorySource>& sources, std::string_view membership,
+template <class = void>
+void add_groups(std::vector<MemorySource>& sources, std::string_view membership,
                        const os::Path& mount) {
   while (!membership.empty()) {  // a line: NUMBER:CONTROLLERS:GROUP
     const std::string_view line = membership.substr(0, membership.find('\n'));
@@ -156,7 +162,8 @@ inline void add_groups(std::vector<MemorySource>& sources, std::string_view memb
 }
 
 /// Returns the least of what the sources leave; without any, the largest number.
-[[nodiscard]] inline std::uint64_t least_of(const std::vector<MemorySource>& sources) noexcept {
+template <class = void>
+[[nodiscard]] std::uint64_t least_of(const std::vector<MemorySource>& sources) noexcept {
   std::uint64_t least = ~std::uint64_t{0};
   for (const MemorySource& source : sources) least = smaller(least, source.bytes);
   return least;
@@ -165,7 +172,8 @@ inline void add_groups(std::vector<MemorySource>& sources, std::string_view memb
 /// Returns the least that the groups of a process leave.
 /// \param membership  as `add_groups`
 /// \param mount       likewise
-[[nodiscard]] inline std::uint64_t left_by_groups(std::string_view membership,
+template <class = void>
+[[nodiscard]] std::uint64_t left_by_groups(std::string_view membership,
                                                   const os::Path& mount) {
   std::vector<MemorySource> sources;
   add_groups(sources, membership, mount);
@@ -176,7 +184,8 @@ inline void add_groups(std::vector<MemorySource>& sources, std::string_view memb
 /// \param limit   in bytes; the largest number: none
 /// \param status  the text of /proc/self/status
 /// \param field_name  the field in it that is limited
-inline void add_limit(std::vector<MemorySource>& sources, const char* name, std::uint64_t limit,
+template <class = void>
+void add_limit(std::vector<MemorySource>& sources, const char* name, std::uint64_t limit,
                       std::string_view status, std::string_view field_name) {
   if (limit == ~std::uint64_t{0}) return;
   const std::uint64_t used = field(status, field_name).value_or(0);
@@ -221,7 +230,8 @@ struct Status {
 
 /// Returns everything that limits how much of the host's memory this process can get, and what each
 /// leaves now. Free memory is the least of them.
-[[nodiscard]] inline std::vector<MemorySource> host_memory_sources() {
+template <class = void>
+[[nodiscard]] std::vector<MemorySource> host_memory_sources() {
   namespace info = host_memory_info;
   std::vector<MemorySource> sources;
   const std::string meminfo = info::read("/proc/meminfo");
@@ -236,7 +246,8 @@ struct Status {
 
 /// Returns what limits how much memory this process can pin besides: nothing if it may pin all that
 /// it has. Drivers that pin memory themselves may not count it.
-[[nodiscard]] inline std::vector<MemorySource> pinned_memory_sources() {
+template <class = void>
+[[nodiscard]] std::vector<MemorySource> pinned_memory_sources() {
   namespace info = host_memory_info;
   std::vector<MemorySource> sources;
   info::add_limit(sources, "RLIMIT_MEMLOCK", info::limit_of(RLIMIT_MEMLOCK),
@@ -245,7 +256,8 @@ struct Status {
 }
 
 /// Returns the bytes of the host's memory: free is the least of what `host_memory_sources` lists.
-[[nodiscard]] inline MemoryInfo host_memory() {
+template <class = void>
+[[nodiscard]] MemoryInfo host_memory() {
   const std::uint64_t free = host_memory_info::least_of(host_memory_sources());
   const auto total = host_memory_info::field(host_memory_info::read("/proc/meminfo"), "MemTotal");
   return {.free = free, .total = total.value_or(free)};
@@ -253,7 +265,8 @@ struct Status {
 
 #else
 
-[[nodiscard]] inline std::vector<MemorySource> host_memory_sources() {
+template <class = void>
+[[nodiscard]] std::vector<MemorySource> host_memory_sources() {
   std::vector<MemorySource> sources;
   if (const auto status = host_memory_info::status()) {
     sources.push_back({"GlobalMemoryStatusEx ullAvailPhys", status->free_physical});
@@ -261,8 +274,10 @@ struct Status {
   }
   return sources;
 }
-[[nodiscard]] inline std::vector<MemorySource> pinned_memory_sources() { return {}; }
-[[nodiscard]] inline MemoryInfo host_memory() {
+template <class = void>
+[[nodiscard]] std::vector<MemorySource> pinned_memory_sources() { return {}; }
+template <class = void>
+[[nodiscard]] MemoryInfo host_memory() {
   const std::uint64_t free = host_memory_info::least_of(host_memory_sources());
   const auto status = host_memory_info::status();
   return {.free = free, .total = status ? status->physical : free};

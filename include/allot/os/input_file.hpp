@@ -23,12 +23,12 @@ class InputFile {
   explicit InputFile(Path path) : path_{std::move(path).text()} {
     descriptor_ = Descriptor{detail::open_to_read(path_)};
     if (!descriptor_.is_open()) throw_file_error(path_, 0, "cannot open");
-    const auto status = detail::status_of(descriptor());
-    if (!status) throw_file_error(path_, 0, "cannot open");
-    if (status->kind == FileKind::folder) throw FileError{path_, 0, "a folder; name a file in it"};
-    if (status->kind != FileKind::regular) throw FileError{path_, 0, "not a regular file"};
-    size_ = status->bytes;
-    id_ = status->id;
+    FileStatus status;
+    if (!detail::read_status(descriptor(), status)) throw_file_error(path_, 0, "cannot open");
+    if (status.kind == FileKind::folder) throw FileError{path_, 0, "a folder; name a file in it"};
+    if (status.kind != FileKind::regular) throw FileError{path_, 0, "not a regular file"};
+    size_ = status.bytes;
+    id_ = status.id;
   }
 
   InputFile(InputFile&&) noexcept = default;

@@ -41,14 +41,15 @@ class OutputFile {
       return;
     }
     path_ = detail::final_path(path_);  // a symbolic link stays, what it points to is replaced
-    const auto old = detail::status_of(path_);
-    if (old && old->kind == FileKind::folder) fail("it is a folder");
-    if (old && old->kind != FileKind::regular) {
+    FileStatus old;
+    const bool is_there = detail::read_status(path_, old);
+    if (is_there && old.kind == FileKind::folder) fail("it is a folder");
+    if (is_there && old.kind != FileKind::regular) {
       descriptor_ = Descriptor{detail::open_to_write(path_)};
     } else {
       if (partial == Partial::unnamed) open_unnamed();
       if (!descriptor_.is_open()) open_named();
-      if (descriptor_.is_open() && old) set_permissions(old->permissions);
+      if (descriptor_.is_open() && is_there) set_permissions(old.permissions);
     }
     if (!descriptor_.is_open()) {
       partial_.clear();

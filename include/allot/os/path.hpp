@@ -65,13 +65,14 @@ inline constexpr std::string_view folder_ends = "/";
 
 /// Returns whether anything of that name exists.
 [[nodiscard]] inline bool exists(const std::string& path) {
-  return detail::status_of(path).has_value();
+  FileStatus status;
+  return detail::read_status(path, status);
 }
 
 /// Returns whether a path leads to that file, links followed.
 [[nodiscard]] inline bool leads_to(const std::string& path, const FileId& file) {
-  const auto status = detail::status_of(path);
-  return status && status->id == file;
+  FileStatus status;
+  return detail::read_status(path, status) && status.id == file;
 }
 
 }  // namespace allot::os

@@ -244,9 +244,9 @@ class CutParts {
 
   [[nodiscard]] static bool begins_with_magic(const std::string& path) {
     try {
-      char magic[4] = {};
-      os::InputFile{path}.read(0, std::as_writable_bytes(std::span{magic}));
-      return std::string_view{magic, sizeof magic} == "GGUF";
+      std::byte magic[4] = {};
+      os::InputFile{path}.read(0, {magic, sizeof magic});
+      return std::string_view{reinterpret_cast<const char*>(magic), sizeof magic} == "GGUF";
     } catch (const os::FileError&) {
       return false;
     }

@@ -31,11 +31,14 @@ struct Group {
 };
 
 /// What `make_plan` requires of a grouping: it divides `chosen`, the indices of items that have
-/// bytes and are on one device, into groups. `alignment` is the arena's, in bytes.
+/// bytes and are on one device, into groups: `grouping.groups(items, chosen, alignment)`, with spans of
+/// `ItemLayout` and of indices; `alignment` is the arena's, in bytes.
 template <class Model>
-concept GroupingPolicy = requires(const Model grouping, std::span<const ItemLayout> items,
-                                  std::span<const std::uint32_t> chosen, std::uint64_t alignment) {
-  { grouping.groups(items, chosen, alignment) } -> std::same_as<std::vector<Group>>;
+concept GroupingPolicy = requires(const Model grouping, std::uint64_t alignment) {
+  // Not named objects: a copy of one makes the compiler look at every way to make a span.
+  {
+    grouping.groups(std::span<const ItemLayout>{}, std::span<const std::uint32_t>{}, alignment)
+    } -> std::same_as<std::vector<Group>>;
 };
 
 /// Everything in one arena: one device allocation.

@@ -29,6 +29,7 @@ struct MatrixRules {
 
   /// Returns rules with the vocabulary's size from the file: `ARCHITECTURE.vocab_size`, or the
   /// number of tokens.
+  template <class = void>
   [[nodiscard]] static MatrixRules of(const gguf::File& file) {
     MatrixRules rules;
     rules.vocabulary = gguf::model_shape_of(file).vocabulary;

@@ -50,8 +50,9 @@ struct PlannedDevice {
   std::optional<std::uint64_t> usable_bytes{};
 
   /// Returns what there is to divide.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t room() const noexcept {
-    return smaller(usable_bytes.value_or(free_bytes), free_bytes);
+    return smaller(deferred<Owner>(usable_bytes).value_or(free_bytes), free_bytes);
   }
 };
 
@@ -173,51 +174,58 @@ struct Plan {
   std::vector<RepeatedItem> repeated{};  ///< what other shares have too, in the order of the items
 
   /// Returns the bytes that all arenas together reserve. Complexity: linear in the arenas.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t total_bytes() const noexcept {
     std::uint64_t total = 0;
-    for (const PlannedArena& arena : arenas) total += arena.capacity;
+    for (const auto& arena : deferred<Owner>(arenas)) total += arena.capacity;
     return total;
   }
   /// Returns the bytes that are reserved on one device. Complexity: linear in the arenas.
-  template <class = void>
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t bytes_on(const std::string& device) const noexcept {
     std::uint64_t total = 0;
-    for (const PlannedArena& arena : arenas) total += arena.device == device ? arena.capacity : 0;
+    for (const auto& arena : deferred<Owner>(arenas)) total += arena.device == device ? arena.capacity : 0;
     return total;
   }
   /// Returns the bytes that all items of a purpose have, without those that are part of others.
   /// Complexity: linear in the items.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t bytes_for(Purpose purpose) const noexcept {
     std::uint64_t total = 0;
-    for (const Item& item : items)
+    for (const auto& item : deferred<Owner>(items))
       total += item.purpose == purpose && item.has_own_memory() ? item.bytes : 0;
     return total;
   }
   /// Returns the bytes of all tensors in memory, each counted once.
   /// Complexity: linear in the items.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t tensor_bytes() const noexcept {
-    return bytes_for(Purpose::weight) + bytes_for(Purpose::fused);
+    return bytes_for<Owner>(Purpose::weight) + bytes_for<Owner>(Purpose::fused);
   }
   /// Returns the number of the tensor in the file that an item is made from.
   /// Requires: the item is a weight or a copy.
+  template <class Owner = void>
   [[nodiscard]] std::uint32_t source_of(std::uint32_t item) const noexcept {
-    return items[item].copy_of.value_or(item);
+    return deferred<Owner>(items)[item].copy_of.value_or(item);
   }
   /// Returns the number of the file's tensors that the plan loads. Complexity: linear in the items.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t tensor_count() const noexcept {
-    return count_of(Purpose::weight) - left_out_count();
+    return count_of<Owner>(Purpose::weight) - left_out_count<Owner>();
   }
   /// Returns the number of the file's tensors that it does not load.
   /// Complexity: linear in the items.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t left_out_count() const noexcept {
     std::uint64_t count = 0;
-    for (const Item& item : items) count += item.left_out ? 1 : 0;
+    for (const auto& item : deferred<Owner>(items)) count += item.left_out ? 1 : 0;
     return count;
   }
   /// Returns the number of items for a purpose. Complexity: linear.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t count_of(Purpose purpose) const noexcept {
     std::uint64_t count = 0;
-    for (const Item& item : items) count += item.purpose == purpose ? 1 : 0;
+    for (const auto& item : deferred<Owner>(items)) count += item.purpose == purpose ? 1 : 0;
     return count;
   }
   /// Returns what each rule of the grouping took, in the order of their first arena. A template: what
@@ -227,16 +235,16 @@ struct Plan {
   [[nodiscard]] DeferredVector<RuleCount, Owner> rules() const {
     DeferredVector<RuleCount, Owner> counts;
     DeferredVector<std::size_t, Owner> of_arena;
-    for (const PlannedArena& arena : arenas) {
+    for (const auto& arena : deferred<Owner>(arenas)) {
       std::size_t at = 0;
       while (at < counts.size() && counts[at].rule != arena.rule) ++at;
       if (at == counts.size()) counts.push_back({arena.rule, 0, 0, 0});
       ++counts[at].arenas;
       of_arena.push_back(at);
     }
-    for (const Item& item : items) {
+    for (const auto& item : deferred<Owner>(items)) {
       if (!item.has_own_memory()) continue;
-      RuleCount& count = counts[of_arena[item.arena]];
+      auto& count = counts[of_arena[item.arena]];
       ++count.items;
       count.bytes += item.bytes;
     }

@@ -3,6 +3,7 @@
 /// `load::PlannedCache`: what a model's caches and states take, by groups of like layers.
 #pragma once
 
+#include <allot/core/deferred.hpp>
 #include <allot/gguf/layer_memory.hpp>
 
 #include <cstdint>
@@ -32,9 +33,10 @@ struct CacheBytes {
 };
 
 /// Returns the bytes of these groups. Complexity: linear.
-[[nodiscard]] inline CacheBytes bytes_of(const std::vector<CacheGroup>& groups) noexcept {
+template <class Owner = void>
+[[nodiscard]] CacheBytes bytes_of(const std::vector<CacheGroup>& groups) noexcept {
   CacheBytes bytes;
-  for (const CacheGroup& group : groups)
+  for (const auto& group : deferred<Owner>(groups))
     (gguf::is_state(group.kind) ? bytes.state : bytes.cache) += group.bytes;
   return bytes;
 }
@@ -50,10 +52,11 @@ struct PlannedCache {
 
 /// Returns the part of the bytes that a longer context makes larger, 0 to 1: what is not in states,
 /// or in windows that are shorter than the context. Complexity: linear in the groups.
-[[nodiscard]] inline double growing_part(const PlannedCache& planned) noexcept {
+template <class Owner = void>
+[[nodiscard]] double growing_part(const PlannedCache& planned) noexcept {
   std::uint64_t growing = 0;
   for (const auto* groups : {&planned.groups, &planned.prediction}) {
-    for (const CacheGroup& group : *groups) {
+    for (const auto& group : deferred<Owner>(*groups)) {
       const bool is_window =
           group.kind == gguf::Keeps::window || group.kind == gguf::Keeps::chunked;
       const bool is_fixed =
@@ -61,7 +64,8 @@ struct PlannedCache {
       growing += is_fixed ? 0 : group.bytes;
     }
   }
-  const std::uint64_t all = bytes_of(planned.groups).all() + bytes_of(planned.prediction).all();
+  const std::uint64_t all = 
+      bytes_of<Owner>(planned.groups).all() + bytes_of<Owner>(planned.prediction).all();
   return all == 0 ? 0 : static_cast<double>(growing) / static_cast<double>(all);
 }
 

@@ -3,6 +3,8 @@
 /// `load::TensorCut`: the part of a file's tensor that a share of a model has (`shares.hpp`).
 #pragma once
 
+#include <allot/core/deferred.hpp>
+
 #include <cstdint>
 #include <vector>
 
@@ -25,15 +27,17 @@ struct TensorCut {
   bool operator==(const TensorCut&) const = default;
 
   /// Returns the extent of the part along its dimension. Complexity: linear in the ranges.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t extent() const noexcept {
     std::uint64_t sum = 0;
-    for (const CutRange& range : ranges) sum += range.count;
+    for (const auto& range : deferred<Owner>(ranges)) sum += range.count;
     return sum;
   }
   /// Returns the place in the tensor of an element of the part, both along the dimension.
   /// Complexity: linear in the ranges. Requires: `place` is below `extent()`.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t in_tensor(std::uint64_t place) const noexcept {
-    for (const CutRange& range : ranges) {
+    for (const auto& range : deferred<Owner>(ranges)) {
       if (place < range.count) return range.first + place;
       place -= range.count;
     }

@@ -14,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <optional>
 #include <string>
 
 namespace allot::os::detail {
@@ -71,15 +70,17 @@ namespace allot::os::detail {
       .id = {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)},
       .permissions = static_cast<unsigned>(status.st_mode & 07777)};
 }
-[[nodiscard]] inline std::optional<FileStatus> status_of(int number) noexcept {
+[[nodiscard]] inline bool read_status(int number, FileStatus& into) noexcept {
   struct stat status = {};
-  if (::fstat(number, &status) != 0) return std::nullopt;
-  return status_from(status);
+  if (::fstat(number, &status) != 0) return false;
+  into = status_from(status);
+  return true;
 }
-[[nodiscard]] inline std::optional<FileStatus> status_of(const std::string& path) noexcept {
+[[nodiscard]] inline bool read_status(const std::string& path, FileStatus& into) noexcept {
   struct stat status = {};
-  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
-  return status_from(status);
+  if (::stat(path.c_str(), &status) != 0) return false;
+  into = status_from(status);
+  return true;
 }
 
 [[nodiscard]] inline std::string final_path(const std::string& path) {
@@ -112,8 +113,8 @@ namespace allot::os::detail {
 }
 
 [[nodiscard]] inline bool set_permissions(int number, unsigned permissions) noexcept {
-  const auto own = status_of(number);
-  if (own && own->permissions == permissions) return true;
+  FileStatus own;
+  if (read_status(number, own) && own.permissions == permissions) return true;
   return ::fchmod(number, static_cast<::mode_t>(permissions)) == 0;
 }
 [[nodiscard]] inline bool flush_to_disk(int number) noexcept { return ::fsync(number) == 0; }

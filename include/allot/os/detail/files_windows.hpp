@@ -15,7 +15,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 
 namespace allot::os::detail {
@@ -84,16 +83,19 @@ class HandleCloser {
   return other;
 }
 
-[[nodiscard]] inline std::optional<FileStatus> status_of_handle(void* handle) noexcept {
+[[nodiscard]] inline bool read_status_of_handle(void* handle, FileStatus& into) noexcept {
   constexpr unsigned long on_disk = 1;
-  if (GetFileType(handle) != on_disk) return FileStatus{};
+  if (GetFileType(handle) != on_disk) {
+    into = {};
+    return true;
+  }
   struct {
     std::uint32_t attributes, times[6], volume, size_high, size_low, links, index_high, index_low;
   } info{};
   if (GetFileInformationByHandle(handle, reinterpret_cast<_BY_HANDLE_FILE_INFORMATION*>(&info)) ==
       0) {
     set_errno();
-    return std::nullopt;
+    return false;
   }
   constexpr std::uint32_t folder = 0x10;
   return FileStatus{
@@ -102,14 +104,14 @@ class HandleCloser {
       .id = {info.volume, std::uint64_t{info.index_high} << 32 | info.index_low},
   };
 }
-[[nodiscard]] inline std::optional<FileStatus> status_of(int number) noexcept {
-  return status_of_handle(handle_of(number));
+[[nodiscard]] inline bool read_status(int number, FileStatus& into) noexcept {
+  return read_status_of_handle(handle_of(number), into);
 }
-[[nodiscard]] inline std::optional<FileStatus> status_of(const std::string& path) {
+[[nodiscard]] inline bool read_status(const std::string& path, FileStatus& into) {
   void* const handle = open_handle(path, 0);
-  if (!is_handle(handle)) return std::nullopt;
+  if (!is_handle(handle)) return false;
   const HandleCloser closer{handle};
-  return status_of_handle(handle);
+  return read_status_of_handle(handle, into);
 }
 
 [[nodiscard]] inline std::string final_path(const std::string& path) {

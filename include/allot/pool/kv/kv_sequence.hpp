@@ -3,6 +3,7 @@
 /// `KvSequence`: one sequence of a `KvCache`, which releases its blocks when it is destroyed.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/os/smart_pointers.hpp>
 #include <allot/pool/kv/detail/tables.hpp>
 #include <allot/pool/kv/errors.hpp>
@@ -56,7 +57,7 @@ class KvSequence {
         [&] { state_->append(slot_, tokens, positions, lane_); });
   }
   /// A single token.
-  void append(Token token) { append(std::span{&token, 1}); }
+  void append(Token token) { append(DeferredSpan<const Token, State>{&token, 1}); }
 
   /// As `append`, but returns false if there is no room.
   [[nodiscard]] bool try_append(std::span<const Token> tokens,

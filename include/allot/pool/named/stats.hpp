@@ -10,6 +10,7 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/observer/leak.hpp>
 #include <allot/os/chrono.hpp>
@@ -70,8 +71,9 @@ struct NamedBuffersStats {
   Usage arena;                       ///< of the arena
 
   /// Returns the buffer with that name, or null. Complexity: linear in the buffers.
+  template <class Owner = void>
   [[nodiscard]] const BufferStats* find(std::string_view name) const noexcept {
-    for (const BufferStats& buffer : buffers) {
+    for (const auto& buffer : deferred<Owner>(buffers)) {
       if (buffer.name == name) return &buffer;
     }
     return nullptr;
@@ -87,13 +89,13 @@ class LeakList {
   /// \param fill        `fill(add)` calls `add(name, bytes, age, site)` for each
   template <class Fill>
   LeakList(std::size_t most, std::size_t name_bytes, Fill&& fill) {
-    leaks_.reserve(most);
+    deferred<Fill>(leaks_).reserve(most);
     // Longer than a string stores in place: so the names stay at their address when the list
     // moves.
     names_.reserve(name_bytes + sizeof names_);
     fill([this](std::string_view name, std::uint64_t bytes, std::chrono::nanoseconds age,
                 const SourceLocation& site) {
-      Leak& leak = leaks_.emplace_back();  // written in place: copying costs more than all else
+      auto& leak = deferred<Fill>(leaks_).emplace_back();  // written in place: copying costs more than all else
       leak.name = {names_.data() + names_.size(), name.size()};
       leak.bytes = bytes;
       leak.age = age;
@@ -110,16 +112,18 @@ class LeakList {
   [[nodiscard]] std::size_t size() const noexcept { return leaks_.size(); }
   [[nodiscard]] bool empty() const noexcept { return leaks_.empty(); }
   /// Returns all of them.
-  [[nodiscard]] std::span<const Leak> leaks() const noexcept {
+  template <class Owner = void>
+  [[nodiscard]] Deferred<std::span<const Leak>, Owner> leaks() const noexcept {
     return {leaks_.data(), leaks_.size()};
   }
   [[nodiscard]] auto begin() const noexcept { return leaks_.begin(); }
   [[nodiscard]] auto end() const noexcept { return leaks_.end(); }
 
   /// Returns the sum of their sizes, in bytes. Complexity: linear.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t bytes() const noexcept {
     std::uint64_t sum = 0;
-    for (const Leak& leak : leaks_) sum += leak.bytes;
+    for (const auto& leak : deferred<Owner>(leaks_)) sum += leak.bytes;
     return sum;
   }
 

@@ -3,6 +3,7 @@
 /// `ModelPart`: which tensors, or parts of tensors, and which caches one share of a model has.
 #pragma once
 
+#include <allot/core/deferred.hpp>
 #include <allot/load/plan/tensor_cut.hpp>
 
 #include <cstdint>
@@ -32,11 +33,12 @@ struct ModelPart {
   bool runs_layers_again = false;     // later numbers are the same layers, in turn
   LayerHeads others{};                // of later numbers, if they are not
 
+  template <class Owner = void>
   [[nodiscard]] LayerHeads heads_of(std::uint64_t layer) const noexcept {
-    if (layer < layers.size()) return layers[static_cast<std::size_t>(layer)];
-    return runs_layers_again && !layers.empty()
-               ? layers[static_cast<std::size_t>(layer % layers.size())]
-               : others;
+    const auto& own = deferred<Owner>(layers);
+    if (layer < own.size()) return own[static_cast<std::size_t>(layer)];
+    return runs_layers_again && !own.empty() ? own[static_cast<std::size_t>(layer % own.size())]
+                                             : others;
   }
 };
 

@@ -5,10 +5,10 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/os/logarithm.hpp>
 #include <allot/pool/kv/eviction/detail/ranked_blocks.hpp>
 #include <allot/pool/kv/eviction/eviction.hpp>
 
-#include <cmath>
 #include <cstdint>
 
 namespace allot {
@@ -35,7 +35,7 @@ requires(HalfLife != 0) class DecayedHits : public detail::RankedEviction {
     const double use = next_use();
     const double before = unused_.rank(block);
     const double most = larger(before, use);
-    unused_.set_rank(block, most + std::log2(1 + std::exp2(smaller(before, use) - most)));
+    unused_.set_rank(block, most + os::log2(1 + os::exp2(smaller(before, use) - most)));
   }
 
  private:
