@@ -52,9 +52,13 @@ class HostDevice {
   [[nodiscard]] bool is_done(const event_type&) const noexcept { return true; }
 
   template <class = void>
-  [[nodiscard]] MemoryInfo memory_info() const { return host_memory(); }
+  [[nodiscard]] MemoryInfo memory_info() const {
+    return host_memory();
+  }
   template <class = void>
-  [[nodiscard]] std::vector<MemorySource> memory_sources() const { return host_memory_sources(); }
+  [[nodiscard]] std::vector<MemorySource> memory_sources() const {
+    return host_memory_sources();
+  }
   [[nodiscard]] bool host_addressable() const noexcept { return true; }
   [[nodiscard]] std::string name() const { return "host"; }
 

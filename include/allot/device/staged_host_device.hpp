@@ -239,18 +239,26 @@ class StagedHostDevice {
     stream->push([event, number = event->latest()] { event->wait_for(number); });
   }
   template <class = void>
-  void synchronize(stream_type& stream) const { stream->wait_until_idle(); }
+  void synchronize(stream_type& stream) const {
+    stream->wait_until_idle();
+  }
   template <class = void>
-  void synchronize(event_type& event) const { event->wait_for(event->latest()); }
+  void synchronize(event_type& event) const {
+    event->wait_for(event->latest());
+  }
   template <class = void>
   [[nodiscard]] bool is_done(const event_type& event) const {
     return event->is_done(event->latest());
   }
 
   template <class = void>
-  [[nodiscard]] MemoryInfo memory_info() const { return host_memory(); }
+  [[nodiscard]] MemoryInfo memory_info() const {
+    return host_memory();
+  }
   template <class = void>
-  [[nodiscard]] std::vector<MemorySource> memory_sources() const { return host_memory_sources(); }
+  [[nodiscard]] std::vector<MemorySource> memory_sources() const {
+    return host_memory_sources();
+  }
   [[nodiscard]] bool host_addressable() const noexcept { return false; }
   [[nodiscard]] std::string name() const { return "staged-host"; }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/container.hpp>
 #include <allot/gguf/detail/other_formats.hpp>
 #include <allot/gguf/detail/ranges.hpp>
@@ -21,7 +22,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -234,7 +234,8 @@ class Parser {
     in_.require(std::uint64_t{rank} * (wide_ ? 8 : 4), "a tensor's dimensions");
     TensorInfo info{};
     std::vector<std::uint64_t> more(has_more ? rank : 0);
-    const std::span<std::uint64_t> extents{has_more ? more.data() : info.shape.extent.data(), rank};
+    const DeferredSpan<std::uint64_t, InputType> extents{
+        has_more ? more.data() : info.shape.extent.data(), rank};
     for (std::uint64_t& extent : extents) extent = take_length("a tensor's dimension");
     const std::uint64_t type_at = in_.position();
     const auto id = in_.template take<std::uint32_t>("a tensor's type");

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/callback.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/os/recursive_mutex.hpp>
 #include <allot/os/smart_pointers.hpp>
@@ -83,9 +84,10 @@ inline ReclaimerList& reclaimers() {
 class Reclaimer {
  public:
   /// \param reclaim  if it is empty, nothing is registered
+  template <class Owner = void>
   explicit Reclaimer(Reclaim reclaim) {
     if (!reclaim) return;
-    entry_ = std::make_shared<detail::ReclaimerEntry>();
+    entry_ = std::make_shared<Deferred<detail::ReclaimerEntry, Owner>>();
     entry_->reclaim = std::move(reclaim);
     detail::reclaimers().add(entry_);
   }
@@ -108,7 +110,8 @@ class Reclaimer {
 /// Calls the reclaimers, in the order of their registration, until they have given back `bytes`
 /// bytes of the device. Does not call those registered meanwhile. Returns how many bytes they gave
 /// back. Throws: whatever a reclaimer throws.
-inline std::uint64_t reclaim_memory(std::string_view device, std::uint64_t bytes) {
+template <class = void>
+std::uint64_t reclaim_memory(std::string_view device, std::uint64_t bytes) {
   /// One call of a reclaimer, during which it may be called again.
   struct Call {
     explicit Call(detail::ReclaimerEntry& called) noexcept

@@ -19,7 +19,10 @@ namespace allot {
 ///
 /// If the host has no memory for a block, the arena gives it all the same; `block_at` then finds it
 /// by a walk over all blocks.
-class AddressIndex {
+///
+/// \tparam Offset  a parameter, so that only an index that is used compiles this
+template <class Offset = std::uint64_t>
+class BasicAddressIndex {
  public:
   void allocated(const Block& block, const Request&) noexcept {
     if (detail::completes([this] { blocks_.make_room(); })) {
@@ -37,7 +40,7 @@ class AddressIndex {
 
   /// Returns the live block that starts at an offset, if it is tracked. Complexity: constant in the
   /// mean.
-  [[nodiscard]] std::optional<Block> block_at_offset(std::uint64_t offset) const noexcept {
+  [[nodiscard]] std::optional<Block> block_at_offset(Offset offset) const noexcept {
     return blocks_.find(offset);
   }
 
@@ -48,9 +51,11 @@ class AddressIndex {
   [[nodiscard]] std::size_t bookkeeping_bytes() const noexcept { return blocks_.bytes(); }
 
  private:
-  detail::BlockTable blocks_;
+  detail::BlockTable<Offset> blocks_;
   std::size_t untracked_ = 0;
 };
+
+using AddressIndex = BasicAddressIndex<>;  ///< of any arena
 
 static_assert(IndexesBlocks<AddressIndex>);
 

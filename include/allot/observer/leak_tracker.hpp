@@ -10,8 +10,8 @@
 #pragma once
 
 #include <allot/core/block.hpp>
-#include <allot/core/deferred_containers.hpp>
 #include <allot/core/callback.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/core/units.hpp>

@@ -82,8 +82,7 @@ template <class = void>
 
 /// Returns a field of /proc/meminfo, in bytes.
 template <class = void>
-[[nodiscard]] std::optional<std::uint64_t> field(std::string_view meminfo,
-                                                        std::string_view name) {
+[[nodiscard]] std::optional<std::uint64_t> field(std::string_view meminfo, std::string_view name) {
   const std::size_t at = meminfo.find(std::string{name} + ":");
   if (at == std::string_view::npos) return std::nullopt;
   const auto kib = number(meminfo.substr(at + name.size() + 1));
@@ -93,7 +92,7 @@ template <class = void>
 /// Returns a field of a control group's `memory.stat`: a line `NAME NUMBER`.
 template <class = void>
 [[nodiscard]] std::optional<std::uint64_t> stat_field(std::string_view stat,
-                                                             std::string_view name) {
+                                                      std::string_view name) {
   const std::string key = "\n" + std::string{name} + " ";
   const std::string text = "\n" + std::string{stat};
   const std::size_t at = text.find(key);
@@ -139,7 +138,7 @@ void add_group(std::vector<MemorySource>& sources, const std::string& folder, bo
 /// \param mount       the folder of the control groups, /sys/fs/cgroup
 template <class = void>
 void add_groups(std::vector<MemorySource>& sources, std::string_view membership,
-                       const os::Path& mount) {
+                const os::Path& mount) {
   while (!membership.empty()) {  // a line: NUMBER:CONTROLLERS:GROUP
     const std::string_view line = membership.substr(0, membership.find('\n'));
     membership.remove_prefix(smaller(line.size() + 1, membership.size()));
@@ -173,8 +172,7 @@ template <class = void>
 /// \param membership  as `add_groups`
 /// \param mount       likewise
 template <class = void>
-[[nodiscard]] std::uint64_t left_by_groups(std::string_view membership,
-                                                  const os::Path& mount) {
+[[nodiscard]] std::uint64_t left_by_groups(std::string_view membership, const os::Path& mount) {
   std::vector<MemorySource> sources;
   add_groups(sources, membership, mount);
   return least_of(sources);
@@ -186,7 +184,7 @@ template <class = void>
 /// \param field_name  the field in it that is limited
 template <class = void>
 void add_limit(std::vector<MemorySource>& sources, const char* name, std::uint64_t limit,
-                      std::string_view status, std::string_view field_name) {
+               std::string_view status, std::string_view field_name) {
   if (limit == ~std::uint64_t{0}) return;
   const std::uint64_t used = field(status, field_name).value_or(0);
   sources.push_back({name, limit - smaller(limit, used)});
@@ -275,7 +273,9 @@ template <class = void>
   return sources;
 }
 template <class = void>
-[[nodiscard]] std::vector<MemorySource> pinned_memory_sources() { return {}; }
+[[nodiscard]] std::vector<MemorySource> pinned_memory_sources() {
+  return {};
+}
 template <class = void>
 [[nodiscard]] MemoryInfo host_memory() {
   const std::uint64_t free = host_memory_info::least_of(host_memory_sources());

@@ -77,7 +77,7 @@ class AddressedArena {
 
    private:
     [[no_unique_address]] Synchronization synchronization_;
-    BlockTable blocks_;
+    BlockTable<> blocks_;
   };
   struct NoIndex {
     friend bool operator==(NoIndex, NoIndex) noexcept = default;

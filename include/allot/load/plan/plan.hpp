@@ -184,7 +184,8 @@ struct Plan {
   template <class Owner = void>
   [[nodiscard]] std::uint64_t bytes_on(const std::string& device) const noexcept {
     std::uint64_t total = 0;
-    for (const auto& arena : deferred<Owner>(arenas)) total += arena.device == device ? arena.capacity : 0;
+    for (const auto& arena : deferred<Owner>(arenas))
+      total += arena.device == device ? arena.capacity : 0;
     return total;
   }
   /// Returns the bytes that all items of a purpose have, without those that are part of others.

@@ -64,7 +64,7 @@ template <class Owner = void>
       growing += is_fixed ? 0 : group.bytes;
     }
   }
-  const std::uint64_t all = 
+  const std::uint64_t all =
       bytes_of<Owner>(planned.groups).all() + bytes_of<Owner>(planned.prediction).all();
   return all == 0 ? 0 : static_cast<double>(growing) / static_cast<double>(all);
 }

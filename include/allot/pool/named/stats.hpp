@@ -95,7 +95,8 @@ class LeakList {
     names_.reserve(name_bytes + sizeof names_);
     fill([this](std::string_view name, std::uint64_t bytes, std::chrono::nanoseconds age,
                 const SourceLocation& site) {
-      auto& leak = deferred<Fill>(leaks_).emplace_back();  // written in place: copying costs more than all else
+      auto& leak = deferred<Fill>(leaks_)
+                       .emplace_back();  // written in place: copying costs more than all else
       leak.name = {names_.data() + names_.size(), name.size()};
       leak.bytes = bytes;
       leak.age = age;

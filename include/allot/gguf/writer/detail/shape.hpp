@@ -8,6 +8,7 @@
 #include <allot/gguf/tensor_bytes.hpp>
 #include <allot/gguf/tensor_type.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -27,8 +28,8 @@ namespace allot::gguf::detail {
 }
 
 /// Returns the bytes of a tensor to write. Throws: `std::invalid_argument`.
-[[nodiscard]] inline std::uint64_t bytes_of(const std::string& name, TensorType type,
-                                            const Shape& shape) {
+[[nodiscard]] std::uint64_t bytes_of(const std::string& name, TensorType type,
+                                     const std::same_as<Shape> auto& shape) {
   const auto fail = [&name](const std::string& what) {
     throw std::invalid_argument{"tensor " + name + " " + what};
   };

@@ -20,11 +20,13 @@ namespace allot {
 ///
 /// \tparam HalfLife  1: nearly by recency; larger: more by frequency
 template <std::uint64_t HalfLife = 2>
-requires(HalfLife != 0) class DecayedHits : public detail::RankedEviction {
+requires(HalfLife != 0) class DecayedHits : public detail::RankedEviction<> {
  public:
+  using Number = std::uint32_t;  ///< of a block
+
   /// Throws: `std::bad_alloc`.
   explicit DecayedHits(std::uint64_t blocks)
-      : RankedEviction{blocks},
+      : RankedEviction<>{blocks},
         half_life_{static_cast<double>(HalfLife) *
                    static_cast<double>(larger<std::uint64_t>(blocks, 1))} {}
 

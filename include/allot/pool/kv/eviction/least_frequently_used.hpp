@@ -14,16 +14,24 @@ namespace allot {
 /// Counts the hits of each block for as long as it is kept; of equal ones, that unused for longest
 /// goes first. 28 bytes a block. Complexity: `add` and `remove` are logarithmic in the unused blocks,
 /// all else is constant.
-class LeastFrequentlyUsed : public detail::RankedEviction {
+///
+/// \tparam Number  of a block: a parameter, so that only a cache that is used compiles this
+template <class Number = std::uint32_t>
+class BasicLeastFrequentlyUsed : public detail::RankedEviction<Number> {
+  using detail::RankedEviction<Number>::unused_;
+
  public:
   /// Throws: `std::bad_alloc`.
-  explicit LeastFrequentlyUsed(std::uint64_t blocks) : RankedEviction{blocks} {}
+  explicit BasicLeastFrequentlyUsed(std::uint64_t blocks)
+      : detail::RankedEviction<Number>{blocks} {}
 
   /// Begins to count a block's hits.
   void note_kept(Number block) noexcept { unused_.set_rank(block, 0); }
   /// Counts a hit.
   void note_hit(Number block) noexcept { unused_.set_rank(block, unused_.rank(block) + 1); }
 };
+
+using LeastFrequentlyUsed = BasicLeastFrequentlyUsed<>;  ///< of any cache
 
 static_assert(Eviction<LeastFrequentlyUsed>);
 

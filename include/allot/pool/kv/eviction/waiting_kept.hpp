@@ -109,7 +109,7 @@ requires Base::keeps_blocks class WaitingKept {
   }
 
   Base base_;
-  detail::RankedBlocks awaited_;       // unused and waited for; all that are have a rank
+  detail::RankedBlocks<> awaited_;     // unused and waited for; all that are have a rank
   std::vector<std::uint64_t> stamps_;  // of each block; waited for: `stamp_`
   std::vector<Number> order_;          // of use; may have numbers that stand for other blocks now
   std::uint64_t stamp_ = 2;

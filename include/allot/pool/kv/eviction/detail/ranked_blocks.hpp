@@ -5,18 +5,20 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 
+#include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace allot::detail {
 
 /// A binary heap with the place of each block in it: 24 bytes a block and 4 for the heap. Of equal
 /// ranks, the block that was added first is first.
+///
+/// \tparam Number  of a block: a parameter, so that only a cache that is used compiles this
+template <class Number = std::uint32_t>
 class RankedBlocks {
  public:
-  using Number = std::uint32_t;
-
   /// Takes all memory. Throws: `std::bad_alloc`.
   explicit RankedBlocks(std::uint64_t blocks) : entries_(blocks) { heap_.reserve(blocks); }
 
@@ -102,16 +104,15 @@ class RankedBlocks {
     put(place, block);
   }
 
-  std::vector<Entry> entries_;
-  std::vector<Number> heap_;
+  DeferredVector<Entry, Number> entries_;
+  DeferredVector<Number, Number> heap_;
   std::uint64_t last_order_ = 0;
 };
 
 /// What policies that evict the unused block of the lowest rank have in common. 28 bytes a block.
+template <class Number = std::uint32_t>
 class RankedEviction {
  public:
-  using Number = std::uint32_t;  ///< of a block
-
   static constexpr bool keeps_blocks = true;  ///< blocks outlive their sequences
 
   void note_gone(Number) noexcept {}  ///< the next block of that number begins again
@@ -131,7 +132,7 @@ class RankedEviction {
  protected:
   explicit RankedEviction(std::uint64_t blocks) : unused_{blocks} {}
 
-  RankedBlocks unused_;
+  RankedBlocks<Number> unused_;
 };
 
 }  // namespace allot::detail
