@@ -98,11 +98,12 @@ class HandleCloser {
     return false;
   }
   constexpr std::uint32_t folder = 0x10;
-  return FileStatus{
+  into = {
       .kind = (info.attributes & folder) != 0 ? FileKind::folder : FileKind::regular,
       .bytes = std::uint64_t{info.size_high} << 32 | info.size_low,
       .id = {info.volume, std::uint64_t{info.index_high} << 32 | info.index_low},
   };
+  return true;
 }
 [[nodiscard]] inline bool read_status(int number, FileStatus& into) noexcept {
   return read_status_of_handle(handle_of(number), into);
