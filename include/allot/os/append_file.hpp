@@ -34,9 +34,10 @@ class AppendFile {
   /// Returns the bytes that there are; of what is not a regular file, such as a pipe, 0.
   /// Throws: `FileError`.
   [[nodiscard]] std::uint64_t size() const {
-    const auto status = detail::status_of(descriptor_.number());
-    if (!status) throw_file_error(path_, 0, "cannot find the size");
-    return status->kind == FileKind::regular ? status->bytes : 0;
+    FileStatus status;
+    if (!detail::read_status(descriptor_.number(), status))
+      throw_file_error(path_, 0, "cannot find the size");
+    return status.kind == FileKind::regular ? status.bytes : 0;
   }
 
   /// Removes what follows the first `bytes` bytes. Throws: `FileError`.

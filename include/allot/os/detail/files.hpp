@@ -12,7 +12,7 @@
 /// | `give_name`                   | gives such a file its name; false                                     |
 /// | `open_direct`                 | opens an open file again, past the page cache; -1                     |
 /// | `duplicate`                   | another number for what is open; -1                                   |
-/// | `status_of`                   | of an open file or a path, links followed; nothing                    |
+/// | `read_status`                 | of an open file or a path, links followed; false                      |
 /// | `final_path`                  | where a symbolic link leads; any other path as it is                  |
 /// | `read_at`                     | reads from an offset, by any thread; the bytes, 0 at the end; -1      |
 /// | `write_some`                  | writes, at least a byte; the bytes; -1                                |
