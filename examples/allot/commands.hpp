@@ -114,7 +114,9 @@ struct RunOptions {
 struct MapOptions : MemoryOptions {
   std::string out;  // an HTML file
   std::string svg;
+  std::string png;
   std::string perfetto;
+  bool recorded = false;  // of a trace: as the program had it
   bool force = false;
 };
 

@@ -399,14 +399,21 @@ void add_map_options(CLI::App& command, MapOptions& options) {
       ->type_name("FILE");
   command.add_option("--svg", options.svg, "Write a picture")->type_name("FILE");
   command
+      .add_option("--png", options.png,
+                  "The same, by rsvg-convert, ImageMagick, Inkscape or Chromium, if one is here")
+      ->type_name("FILE");
+  command
       .add_option("--perfetto", options.perfetto,
                   "Of a trace: write events for ui.perfetto.dev, one microsecond each")
       ->type_name("FILE");
+  command.add_flag("--recorded", options.recorded,
+                   "Of a trace: each block where the program had it, not in an arena");
   command.add_flag("--force", options.force, "Replace files that exist already");
   command.callback([&options] {
-    if (options.out.empty() && options.svg.empty() && options.perfetto.empty())
+    if (options.out.empty() && options.svg.empty() && options.png.empty() &&
+        options.perfetto.empty())
       throw CLI::ValidationError{
-          "map needs --out FILE.html, --svg FILE.svg or --perfetto FILE.json"};
+          "map needs --out FILE.html, --svg FILE.svg, --png FILE.png or --perfetto FILE.json"};
   });
 }
 

@@ -10,7 +10,9 @@
 /// | a plan | every arena of every device | none |
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -62,6 +64,26 @@ struct Picture {
     for (const Lane& lane : lanes) count += lane.blocks.size();
     return count;
   }
+};
+
+/// The most that a page has: about 40 bytes of it for each block.
+inline constexpr std::size_t most_blocks = 60'000;
+inline constexpr std::size_t most_names = 20'000;
+
+/// Numbers texts in the order in which they come.
+class TextNumbers {
+ public:
+  explicit TextNumbers(std::vector<std::string>& texts) : texts_{texts} {}
+
+  std::uint32_t of(const std::string& text) {
+    const auto [found, is_new] = numbers_.try_emplace(text, texts_.size());
+    if (is_new) texts_.push_back(text);
+    return static_cast<std::uint32_t>(found->second);
+  }
+
+ private:
+  std::vector<std::string>& texts_;
+  std::map<std::string, std::size_t> numbers_;
 };
 
 /// Leaves out the blocks that are smallest on the picture, until `most` are left.

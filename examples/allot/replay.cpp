@@ -3,11 +3,13 @@
 #include <allot/os/output_file.hpp>
 #include <allot/report/recommend.hpp>
 #include <allot/report/replay.hpp>
+#include <allot/report/replay_pools.hpp>
 #include <allot/report/trace_records.hpp>
 #include <allot/report/trace_text.hpp>
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +32,7 @@ namespace {
 namespace report = allot::report;
 using Json = nlohmann::ordered_json;
 
-/// A trace, its rows, and which of them to take for each aim.
+/// A trace, its rows by capacity, and which of them to take for each aim.
 struct Replayed {
   report::AllocationTrace trace;
   report::TraceFacts facts;
@@ -46,7 +48,17 @@ Replayed replay_file(const ReplayCommandOptions& options) {
     throw std::runtime_error{printable(options.file) + ": no allocations in it"};
   if (options.alignment != 0) trace.alignment = options.alignment;
   replayed.facts = facts_of(trace);
-  replayed.rows = replay_all(trace, {.capacity = options.capacity});
+  report::ReplayOptions wanted{.capacity = options.capacity};
+  replayed.rows = replay_all(trace, wanted);
+  if (const auto best = report::recommend<>(replayed.rows, report::Aim::memory))
+    wanted.exact_below = replayed.rows[*best].capacity;  // what takes more is not recommended
+  const auto add = [&](const std::vector<report::ReplayRow>& more) {
+    replayed.rows.insert(replayed.rows.end(), more.begin(), more.end());
+  };
+  add(replay_pools(trace, wanted));
+  add(replay_coarser(trace, wanted));
+  std::stable_sort(replayed.rows.begin(), replayed.rows.end(),
+                   [](const auto& a, const auto& b) { return a.capacity < b.capacity; });
   if (!trace.is_complete()) return replayed;  // the figures are too low
   const std::span<const report::ReplayRow> rows = replayed.rows;
   replayed.for_memory = recommend(rows, report::Aim::memory);
@@ -62,7 +74,9 @@ double times_peak(const Replayed& replayed, std::uint64_t bytes) {
 Json choice_json(const Replayed& replayed, std::optional<std::size_t> choice) {
   if (!choice) return nullptr;
   const report::ReplayRow& row = replayed.rows[*choice];
-  return {{"type", row.type}, {"capacity", row.capacity}, {"nanoseconds", row.nanoseconds}};
+  Json json = {{"type", row.type}, {"capacity", row.capacity}};
+  if (!row.is_coarser) json["nanoseconds"] = row.nanoseconds;
+  return json;
 }
 
 Json to_json(const ReplayCommandOptions& options, const Replayed& replayed) {
@@ -74,9 +88,14 @@ Json to_json(const ReplayCommandOptions& options, const Replayed& replayed) {
     } else {
       json["type"] = row.type;
       json["unit"] = row.unit;
-      json["nanoseconds"] = row.nanoseconds;
-      json["mean_fragmentation"] = row.mean_fragmentation;
-      json["worst_fragmentation"] = row.worst_fragmentation;
+      json["coarser"] = row.is_coarser;
+      if (!row.is_coarser) json["nanoseconds"] = row.nanoseconds;
+      if (row.is_pool) {
+        json["waits"] = row.waits;
+      } else {
+        json["mean_fragmentation"] = row.mean_fragmentation;
+        json["worst_fragmentation"] = row.worst_fragmentation;
+      }
       if (options.capacity != 0) json["refusals"] = row.refusals;
     }
     rows.push_back(std::move(json));
@@ -104,21 +123,68 @@ Json to_json(const ReplayCommandOptions& options, const Replayed& replayed) {
           {"rows", std::move(rows)}};
 }
 
+void print_row(const ReplayCommandOptions& options, const Replayed& replayed,
+               const report::ReplayRow& row) {
+  print("  {:<40} {:>12} {:>8.3f}", row.name, allot::ReadableBytes{row.capacity}.c_str(),
+        times_peak(replayed, row.capacity));
+  if (row.is_simulated) {
+    print("   reserves {} without a limit\n", allot::ReadableBytes{row.reserved}.c_str());
+    return;
+  }
+  print(" {:>8.1f}", row.nanoseconds);
+  if (row.is_pool) {
+    print(" {:>8} {:>8}", "", "");
+  } else {
+    print(" {:>7.1f}% {:>7.1f}%", 100 * row.mean_fragmentation, 100 * row.worst_fragmentation);
+  }
+  if (options.capacity != 0) print(" {:>8}", count_text(row.refusals));
+  if (row.is_pool) print("  {} waits", count_text(row.waits));
+  print("\n");
+}
+
+/// A column for each coarser unit.
+void print_coarser(const Replayed& replayed) {
+  const auto strategy_of = [](const report::ReplayRow& row) {
+    return row.name.substr(0, row.name.find('<'));  // blocks of another number of units
+  };
+  std::vector<std::uint64_t> units;
+  std::vector<std::string> strategies;
+  for (const report::ReplayRow& row : replayed.rows) {
+    if (!row.is_coarser) continue;
+    if (std::find(units.begin(), units.end(), row.unit) == units.end()) units.push_back(row.unit);
+    const std::string strategy = strategy_of(row);
+    if (std::find(strategies.begin(), strategies.end(), strategy) == strategies.end())
+      strategies.push_back(strategy);
+  }
+  if (units.empty()) return;
+  std::sort(units.begin(), units.end());
+  print("\n  {:<40}", "x peak, in coarser units");
+  for (const std::uint64_t unit : units) print(" {:>12}", allot::ReadableBytes{unit}.c_str());
+  print("\n");
+  for (const std::string& strategy : strategies) {
+    print("  {:<40}", strategy);
+    for (const std::uint64_t unit : units) {
+      const auto row = std::find_if(
+          replayed.rows.begin(), replayed.rows.end(), [&](const report::ReplayRow& each) {
+            return each.is_coarser && each.unit == unit && strategy_of(each) == strategy;
+          });
+      if (row == replayed.rows.end()) {
+        print(" {:>12}", "");
+      } else {
+        print(" {:>12.3f}", times_peak(replayed, row->capacity));
+      }
+    }
+    print("\n");
+  }
+}
+
 void print_rows(const ReplayCommandOptions& options, const Replayed& replayed) {
   print("\n  {:<40} {:>12} {:>8} {:>8} {:>8} {:>8}{}\n", "", "capacity", "x peak", "ns", "frag.",
         "worst", options.capacity != 0 ? "  refused" : "");
   for (const report::ReplayRow& row : replayed.rows) {
-    print("  {:<40} {:>12} {:>8.3f}", row.name, allot::ReadableBytes{row.capacity}.c_str(),
-          times_peak(replayed, row.capacity));
-    if (row.is_simulated) {
-      print("   reserves {} without a limit\n", allot::ReadableBytes{row.reserved}.c_str());
-      continue;
-    }
-    print(" {:>8.1f} {:>7.1f}% {:>7.1f}%", row.nanoseconds, 100 * row.mean_fragmentation,
-          100 * row.worst_fragmentation);
-    if (options.capacity != 0) print(" {:>8}", count_text(row.refusals));
-    print("\n");
+    if (!row.is_coarser) print_row(options, replayed, row);
   }
+  print_coarser(replayed);
 }
 
 /// Writes an allot-trace 2 in one of its forms. Throws: `std::runtime_error`.
@@ -151,7 +217,11 @@ void write_trace(const ReplayCommandOptions& options, const std::string& to, boo
 void print_choice(const Replayed& replayed, const char* aim, std::optional<std::size_t> choice) {
   if (!choice) return;
   const report::ReplayRow& row = replayed.rows[*choice];
-  print("  {:<7} {} arena{{{}}};\n", aim, row.type, row.capacity);
+  if (row.is_pool) {
+    print("  {:<7} {} pool{{device, {}}};\n", aim, row.type, row.capacity);
+  } else {
+    print("  {:<7} {} arena{{{}}};\n", aim, row.type, row.capacity);
+  }
 }
 
 /// Requires: the trace is not complete.
@@ -167,14 +237,18 @@ std::string what_is_missing(const report::AllocationTrace& trace) {
 /// Why: by what margin, on which figure.
 void print_reasons(const Replayed& replayed) {
   const report::ReplayRow& best = replayed.rows[*replayed.for_memory];
-  print("\n{} needs {:.1f} % more than what is live at the peak", best.name,
+  print("\n{}{} needs {:.1f} % more than what is live at the peak", best.name,
+        best.is_coarser ? fmt::format(" in units of {}", allot::ReadableBytes{best.unit}.c_str())
+                        : "",
         100 * (times_peak(replayed, best.capacity) - 1));
   const report::ReplayRow* next = nullptr;
   const report::ReplayRow* caching = nullptr;
   std::string equal;
   for (const report::ReplayRow& row : replayed.rows) {
     if (row.is_simulated) {
-      if (caching == nullptr) caching = &row;
+      if (row.name.starts_with("PyTorch")) caching = &row;
+    } else if (row.is_coarser || row.is_pool) {
+      continue;
     } else if (row.capacity != best.capacity) {
       if (next == nullptr || row.capacity < next->capacity) next = &row;
     } else if (&row != &best) {
@@ -183,7 +257,8 @@ void print_reasons(const Replayed& replayed) {
   }
   if (!equal.empty()) print("; as much: {}, which come after it in the table", equal);
   if (next != nullptr) {
-    print("; {}, the next one, {:.1f} % more than it", next->name,
+    print("; {}, the next one{}, {:.1f} % more than it", next->name,
+          best.is_coarser || best.is_pool ? " among arenas with the trace's own unit" : "",
           100 * (static_cast<double>(next->capacity) / static_cast<double>(best.capacity) - 1));
   }
   if (caching != nullptr) {

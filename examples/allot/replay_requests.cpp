@@ -56,7 +56,8 @@ std::vector<std::uint64_t> capacities_of(std::uint64_t different) {
 
 void replay_requests(const ReplayCommandOptions& options) {
   const bool has_shape = !options.model.empty() || !options.kv_shape.empty();
-  const RequestLog log = read_request_log(options.file, has_shape);
+  const RequestLog log =
+      read_request_log(ByteStream::of_file(options.file), options.file, has_shape);
   const PromptTrace& trace = log.prompts;
   if (has_shape || trace.requests() == 0) return replay_traffic(options, log.format, log.requests);
   std::vector<std::uint64_t> capacities = capacities_of(trace.different());

@@ -138,8 +138,7 @@ bool is_request_log(std::string_view begin) {
          (line.starts_with('{') && line.find("\"hash_ids\"") != std::string_view::npos);
 }
 
-RequestLog read_request_log(const std::string& file, bool with_tokens) {
-  ByteStream input = ByteStream::of_file(file);
+RequestLog read_request_log(ByteStream input, const std::string& file, bool with_tokens) {
   const bool is_azure = input.peek(azure_header.size()) == azure_header;
   RequestLog log;
   log.format = is_azure ? "requests with token counts" : "requests with prefixes";
@@ -148,6 +147,7 @@ RequestLog read_request_log(const std::string& file, bool with_tokens) {
   while (const auto read = input.line()) {
     ++at.line;
     std::string_view line = *read;
+    if (line.size() > ByteStream::most_at_once) at.fail("the line has more than 16 MiB");
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (at.line == 1 && is_azure) {
       if (line != azure_header) at.fail(fmt::format("the columns are not {}", azure_header));

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "byte_stream.hpp"
+
 /// What a log has; both in the order of arrival.
 struct RequestLog {
   const char* format = "";
@@ -27,4 +29,5 @@ struct RequestLog {
 
 /// \param with_tokens  false: only the keys of blocks are asked for, if the format has them
 /// Throws: `std::runtime_error` naming the file, the line, and what is wrong there.
-[[nodiscard]] RequestLog read_request_log(const std::string& file, bool with_tokens);
+[[nodiscard]] RequestLog read_request_log(ByteStream input, const std::string& file,
+                                          bool with_tokens);

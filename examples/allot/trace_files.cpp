@@ -116,6 +116,7 @@ class RecordedTrace {
         return;
       case TraceKind::stream:
         stream_ = record.value;
+        builder_.trace().knows_streams = true;
         return;
       case TraceKind::device:
         device_ = record.value;
@@ -148,13 +149,14 @@ class RecordedTrace {
   AllocationTrace take(bool is_cut_off) {
     constexpr std::uint64_t most_unit = std::uint64_t{1} << 30;
     builder_.trace().is_cut_off = is_cut_off;
+    builder_.trace().knows_addresses = true;
     return builder_.take("allot-trace 2", std::min(unit_.value_or(1), most_unit));
   }
 
  private:
   /// Each device has offsets from 0.
   [[nodiscard]] std::uint64_t place(const TraceRecord& record) const {
-    return record.offset ^ device_ * 0x9e37'79b9'7f4a'7c15U;
+    return record.offset ^ std::rotl(device_, 56);
   }
 
   [[nodiscard]] std::uint32_t name_of(const TraceRecord& record) const {
@@ -220,6 +222,8 @@ AllocationTrace parse_csv(Lines lines, bool is_rmm) {
   const std::size_t size = column(is_rmm ? "Size" : "size");
   const std::size_t stream = column(is_rmm ? "Stream" : "stream");
   TraceBuilder<> builder;
+  builder.trace().knows_streams = true;
+  builder.trace().knows_addresses = true;
   while (const auto line = lines.next()) {
     const auto fields = fields_of(*line, ',');
     if (fields.size() != header.size())
@@ -261,6 +265,7 @@ nlohmann::json object_in(const nlohmann::json& object, const char* key) {
 /// reallocation's size and its result in two lines, and between them the calls that it made.
 AllocationTrace parse_umpire(Lines lines) {
   TraceBuilder<> builder;
+  builder.trace().knows_addresses = true;
   struct {
     bool has_begun = false;
     std::uint64_t from = 0;
@@ -308,6 +313,8 @@ AllocationTrace parse_snapshot(ByteStream& input, const std::string& file) {
                                         "stream",        "alloc",  "free_completed"};
   using Kind = pickle::Scalar::Kind;
   TraceBuilder<> builder;
+  builder.trace().knows_streams = true;
+  builder.trace().knows_addresses = true;
   try {
     pickle::read_rows(input, words, [&](pickle::Row event, std::uint64_t byte) {
       if (event[action].kind == Kind::absent) throw pickle::Error{byte, "an event has no 'action'"};

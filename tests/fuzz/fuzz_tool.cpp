@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: MIT
 // What the tool reads besides models. A CSV file of lifetimes is read or refused with a line's
 // number; what is read is planned, or refused by name, with no two live buffers at one place; and what
-// is written is read again. A trace, of any format, is read or refused; what is read adds up.
+// is written is read again. A trace, of any format, is read or refused; what is read adds up. A log of requests
+// is read or refused; a dump becomes a picture whose blocks lie in their memory, or is refused.
 #define FMT_HEADER_ONLY
 #include "../../examples/allot/byte_stream.cpp"
+#include "../../examples/allot/dump_files.cpp"
 #include "../../examples/allot/lifetimes_csv.cpp"
 #include "../../examples/allot/numbers.cpp"
 #include "../../examples/allot/pickle_reader.cpp"
+#include "../../examples/allot/picture.cpp"
+#include "../../examples/allot/request_log.cpp"
 #include "../../examples/allot/text_files.cpp"
 #include "../../examples/allot/trace_files.cpp"
 
 #include <allot/offsets/plan_offsets.hpp>
+#include <allot/report/recorded_places.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +23,7 @@
 #include "input.hpp"
 
 std::string printable(std::string_view text) { return std::string{text}; }
+std::string xml_text(std::string_view text) { return std::string{text}; }
 
 namespace {
 
@@ -61,6 +67,15 @@ void check_trace(std::string_view text) {
   } catch (const std::length_error&) {
     return;
   }
+  if (trace.knows_addresses) {
+    const auto placed = allot::report::recorded_places<>(trace);
+    if (placed) {
+      for (const auto& block : placed->blocks) {
+        require(block.offset <= placed->capacity && block.size <= placed->capacity - block.offset,
+                "a recorded block lies in the memory");
+      }
+    }
+  }
   const auto facts = allot::report::facts_of<>(trace);
   require(facts.allocations == trace.blocks.size(), "each block is allocated once");
   require(facts.allocations == facts.frees + facts.live_at_end, "each is freed at most once");
@@ -86,6 +101,45 @@ void check_forms(std::string_view text) {
   read_trace_records(ByteStream::of_text(bytes), "bytes",
                      [&](const TraceRecord& record) { again += to_text(record) + "\n"; });
   require(lines.ends_with(again), "bytes say what was read");
+}
+
+void check_requests(std::string_view text) {
+  require(is_request_log(text) || !text.starts_with("TIMESTAMP,ContextTokens,GeneratedTokens"),
+          "a log is known by its beginning");
+  for (const bool with_tokens : {false, true}) {
+    try {
+      const RequestLog log = read_request_log(ByteStream::of_text(text), "input", with_tokens);
+      for (std::size_t i = 1; i < log.requests.size(); ++i)
+        require(log.requests[i - 1].arrival <= log.requests[i].arrival, "in the order of arrival");
+      require(!log.requests.empty() || !log.prompts.blocks().empty(), "no log is empty");
+    } catch (const std::runtime_error& error) {
+      require(std::string_view{error.what()}.starts_with("input:"), "an error has a place");
+    }
+  }
+}
+
+void check_picture(const Picture& picture) {
+  for (const Picture::Lane& lane : picture.lanes) {
+    require(lane.bytes != 0, "a lane has memory");
+    for (const Picture::Block& block : lane.blocks) {
+      require(block.offset <= lane.bytes && block.size <= lane.bytes - block.offset,
+              "a block lies in its memory");
+      require(block.kind < picture.kinds.size() && block.name < picture.names.size(),
+              "a block has a kind and a name");
+    }
+  }
+  require(page_of(picture).ends_with("</html>\n"), "a page is whole");
+  require(svg_of(picture).ends_with("</svg>\n"), "a picture is whole");
+}
+
+void check_dump(std::string_view text) {
+  for (const auto read : {picture_of_dump, picture_of_vma}) {
+    try {
+      check_picture(read(ByteStream::of_text(text), "input"));
+    } catch (const std::runtime_error& error) {
+      require(std::string_view{error.what()}.starts_with("input:"), "an error has a place");
+    }
+  }
 }
 
 void check_lifetimes_file(std::string_view text) {
@@ -116,5 +170,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_trace(text);
   check_forms(text);
   check_lifetimes_file(text);
+  check_requests(text);
+  check_dump(text);
   return 0;
 }

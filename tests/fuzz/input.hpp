@@ -8,7 +8,7 @@
 /// | `fuzz_writer`     | such a file, copied where it is read; else calls of the writer       |
 /// | `fuzz_plan`       | such a file; its last 16 bytes choose the options                    |
 /// | `fuzz_dequantize` | a type, a choice, blocks                                             |
-/// | `fuzz_tool`       | a CSV file of lifetimes, planned where it can be read; or a trace    |
+/// | `fuzz_tool`       | a CSV file of lifetimes, a trace, a log of requests, or a dump       |
 ///
 /// One execution opens a real file, since a `gguf::File` has a path: a few microseconds of system
 /// calls in /dev/shm, a small part of what the sanitizers take.

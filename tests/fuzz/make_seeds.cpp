@@ -208,6 +208,28 @@ void seeds_of_texts(const fs::path& texts) {
                                                "a\x03\x09\x80\x02"
                                                "\x06\xc3\x09\x01\x07\x01\x09\x00\x03\x04\x01\x01",
                                                37});
+  write(texts / "azure",
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n"
+        "2023-11-16T18:15:46Z,1,2\n2024-02-29 00:00:00+00:00,0,0\n");
+  write(texts / "mooncake",
+        R"({"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47]})"
+        "\n"
+        R"({"timestamp": 0, "input_length": 1, "output_length": 0, "hash_ids": [46]})"
+        "\n");
+  write(
+      texts / "dump-arena",
+      R"({"allot":"arena","version":1,"name":"a","usage":{"capacity":64,"used":16,"free_blocks":1},)"
+      R"("blocks":[{"offset":0,"size":16,"used":true,"name":"n"},{"offset":16,"size":48,"used":false}]})");
+  write(
+      texts / "dump-pool",
+      R"({"allot":"buffer_pool","version":1,"name":"","usage":{"used":0,"cached":8},"arenas":[{"name":"x",)"
+      R"("device":"hip:0","blocks":[{"offset":0,"size":8,"used":false,"state":"cached"}]}]})");
+  write(
+      texts / "dump-vma",
+      R"({"General":{},"DefaultPools":{"Type 0":{"Blocks":{"0":{"TotalBytes":64,"Suballocations":)"
+      R"([{"Offset":0,"Type":"BUFFER","Size":32,"Name":"v"},{"Offset":32,"Type":"FREE","Size":32}]}},)"
+      R"("DedicatedAllocations":[{"Type":"IMAGE","Size":9}]}},"CustomPools":{"Type 1":[{"Name":"p",)"
+      R"("Blocks":{},"DedicatedAllocations":[{"Type":"IMAGE","Size":9}]}]}})");
   write(texts / "events", "action,addr,size,stream\nalloc,7f00,100,0\nfree_completed,7f00,100,0\n");
   write(texts / "rmm",
         "Thread,Time,Action,Pointer,Size,Stream\n1,0,allocate,0x1,5,0x0\n1,1,free,0x1,5,0x0\n");

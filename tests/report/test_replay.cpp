@@ -2,8 +2,11 @@
 // Traces over every strategy: built so that the right answer is known.
 #include <allot/alignment/alignment.hpp>
 #include <allot/arena.hpp>
+#include <allot/device/host_device.hpp>
+#include <allot/pool/buffers/buffer_pool.hpp>
 #include <allot/report/recommend.hpp>
 #include <allot/report/replay.hpp>
+#include <allot/report/replay_pools.hpp>
 
 #include <doctest/doctest.h>
 
@@ -68,6 +71,37 @@ void check_capacity(const AllocationTrace& trace, const std::vector<ReplayRow>& 
   REQUIRE(!serves<Served>(trace, row.capacity - 64));
 }
 
+/// Whether a pool of that capacity serves every request of a trace of one stream.
+template <class Classes>
+bool pool_serves(const AllocationTrace& trace, std::uint64_t capacity) {
+  BufferPool<HostDevice, Classes, BestFit, AlignTo<64>> pool{HostDevice{}, capacity};
+  std::vector<PooledBuffer<HostDevice>> buffers(trace.blocks.size());
+  try {
+    for (const AllocationTrace::Event& event : trace.events) {
+      if (event.frees) {
+        buffers[event.block].release();
+      } else {
+        buffers[event.block] = pool.acquire(trace.blocks[event.block].bytes);
+      }
+    }
+  } catch (const OutOfMemory&) {
+    return false;
+  }
+  return true;
+}
+
+template <class Classes>
+void check_pool(const AllocationTrace& trace, const std::vector<ReplayRow>& rows,
+                const std::string& classes) {
+  const ReplayRow& row = row_of(rows, "BufferPool, " + classes);
+  INFO(classes << ", " << row.capacity);
+  CHECK(row.is_pool);
+  REQUIRE(row.type == "allot::BufferPool<allot::HipDevice, allot::" + classes +
+                          ", allot::BestFit, allot::AlignTo<64>>");
+  REQUIRE(pool_serves<Classes>(trace, row.capacity));
+  REQUIRE(!pool_serves<Classes>(trace, row.capacity - 64));
+}
+
 AllocationTrace churn(std::uint64_t seed, std::size_t steps) {
   std::mt19937_64 random{seed};
   TraceBuilder<> builder;
@@ -105,6 +139,71 @@ TEST_CASE("a row's arena serves the trace at the row's capacity, and not with a 
     }
     REQUIRE(best_of(rows).capacity == least);
   }
+}
+
+TEST_CASE("a pool's row: the pool serves the trace at its capacity, and not with a unit less") {
+  for (std::uint64_t seed = test::first_seed(); seed < test::first_seed() + 4; ++seed) {
+    INFO("ALLOT_SEED=" << seed);
+    AllocationTrace trace = churn(seed, 400);
+    CHECK(report::replay_pools<>(trace, {.measures_time = false}).empty());
+    trace.knows_streams = true;
+    const auto rows = report::replay_pools<>(trace, {.measures_time = false});
+    REQUIRE(rows.size() == 3);
+    check_pool<ExactSizes>(trace, rows, "ExactSizes");
+    check_pool<FourSteps>(trace, rows, "FourSteps");
+    check_pool<PowersOfTwo>(trace, rows, "PowersOfTwo");
+    for (const ReplayRow& row : rows) CHECK(row.waits == 0);
+    trace.blocks[0].alignment = 128;  // which a pool of 64 does not promise
+    CHECK(report::replay_pools<>(trace, {.measures_time = false}).empty());
+  }
+}
+
+TEST_CASE("a pool's row: a buffer of another stream is waited for; refusals are counted") {
+  TraceBuilder<> builder;
+  builder.trace().knows_streams = true;
+  builder.allocate(1, {512, 1, 7});
+  builder.free(1);
+  builder.allocate(2, {512, 1, 7});  // at once
+  builder.free(2);
+  builder.allocate(3, {512, 1, 9});
+  builder.allocate(4, {512, 1, 9});
+  const AllocationTrace trace = builder.take("built", 64);
+  for (const ReplayRow& row :
+       report::replay_pools<>(trace, {.capacity = 960, .measures_time = false})) {
+    CHECK(row.capacity == 1024);
+    CHECK(row.waits == 1);
+    CHECK(row.refusals == 1);
+  }
+}
+
+TEST_CASE("coarser units are rows of their own, as long as rounding does not double the peak") {
+  TraceBuilder<> builder;
+  for (std::uint64_t i = 0; i < 20; ++i) builder.allocate(i, {3000 + i, 1, 0});
+  for (std::uint64_t i = 0; i < 20; i += 2) builder.free(i);
+  for (std::uint64_t i = 20; i < 30; ++i) builder.allocate(i, {3000, 1, 0});
+  const AllocationTrace trace = builder.take("built", 64);
+  const auto rows = report::replay_coarser<>(trace, {.measures_time = false});
+  REQUIRE(rows.size() == 12);  // 256 bytes and 4 KiB
+  for (const ReplayRow& row : rows) {
+    CHECK(row.is_coarser);
+    CHECK(row.capacity % row.unit == 0);
+    CHECK(row.capacity >= report::facts_of<>(trace, row.unit).peak_bytes);
+  }
+  CHECK(rows[3].type == "allot::Arena<allot::BestFit, allot::AlignTo<256>>");
+  CHECK(serves<Arena<BestFit, AlignTo<256>>>(trace, rows[3].capacity));
+  CHECK(!serves<Arena<BestFit, AlignTo<256>>>(trace, rows[3].capacity - 256));
+  CHECK(rows[11].type == "allot::Arena<allot::Buddy, allot::AlignTo<4096>>");
+  CHECK(serves<Arena<Buddy, AlignTo<4096>>>(trace, rows[11].capacity));
+  CHECK(!serves<Arena<Buddy, AlignTo<4096>>>(trace, rows[11].capacity - 4096));
+  // Of what takes more than is asked about, within 1/256.
+  const auto rough = report::replay_coarser<>(trace, {.exact_below = 64});
+  REQUIRE(rough.size() == rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    CHECK(rough[i].capacity >= rows[i].capacity);
+    CHECK(rough[i].capacity - rows[i].capacity <= rows[i].capacity / 256 + rows[i].unit);
+    CHECK(rough[i].nanoseconds == 0);
+  }
+  CHECK(report::replay_coarser<>(trace, {.unit = 4096, .measures_time = false}).empty());
 }
 
 TEST_CASE("each kind of trace has its right answer") {
@@ -157,6 +256,14 @@ TEST_CASE("the rows decide, in the order of the strategies if they are equal") {
                               row("d", 100, 10), row("e", 190, 5)};
   CHECK(report::recommend<>(rows, Aim::memory) == 1);
   CHECK(report::recommend<>(rows, Aim::time) == 4);  // a takes over twice the least
+  CHECK(report::recommend<>(rows, Aim::both) == 4);
+  // Pools and coarser units count for memory alone.
+  rows.push_back(row("f", 90, 1));
+  rows.back().is_pool = true;
+  rows.push_back(row("g", 80, 1));
+  rows.back().is_coarser = true;
+  CHECK(report::recommend<>(rows, Aim::memory) == 6);
+  CHECK(report::recommend<>(rows, Aim::time) == 3);  // e takes over twice the least
   CHECK(report::recommend<>(rows, Aim::both) == 4);
   for (ReplayRow& each : rows) each.is_simulated = true;
   CHECK(!report::recommend<>(rows, Aim::memory));

@@ -62,6 +62,8 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
   std::ofstream{boxes} << "id,lower,upper,size\na,0,2,8\nb,1,3,4\n";
   const std::string trace = (folder.path() / "calls.trace").string();
   std::ofstream{trace} << "# allot-trace 1\na 0 100 64\na 1 50 64\nf 0\n";
+  const std::string streams = (folder.path() / "streams.csv").string();
+  std::ofstream{streams} << "action,addr,size,stream\nalloc,7f00,5000,0\n";
   const std::string requests = (folder.path() / "requests.jsonl").string();
   std::ofstream{requests} << "{\"hash_ids\": [1, 2]}\n{\"hash_ids\": [1, 3]}\n";
   const std::string azure = (folder.path() / "azure.csv").string();
@@ -79,7 +81,7 @@ TEST_CASE("every key that the tool prints is on the page, and every key on the p
       {"offsets",
        {boxes + " --stream-wait 1", boxes + " --capacity 8", boxes + " --capacity 12,12"}},
       {"replay",
-       {trace, trace + " --capacity 1KiB", requests,
+       {trace, trace + " --capacity 1KiB", streams, requests,
         azure + " --kv-shape 1,1,128,128 --capacity 8KiB --token-ms 1"}},
       {"map", {trace + " --out " + out + ".html"}},
       {"load", {file + " --verify --fuse qkv --device staged-host"}},

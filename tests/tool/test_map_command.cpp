@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "support/models.hpp"
 #include "support/test_data.hpp"
@@ -68,6 +69,15 @@ std::string page_of(const test::TemporaryFolder& folder, const std::string& argu
   CHECK(svg.ends_with("</svg>\n"));
   CHECK(svg.find("<b>") == std::string::npos);
   return text;
+}
+
+/// Whether a program is there that makes PNG files of SVG files.
+bool has_converter() {
+  for (const char* const name : {"rsvg-convert", "magick", "convert", "inkscape", "chromium"}) {
+    for (const char* const folder : {"/usr/bin", "/usr/local/bin"})
+      if (std::filesystem::exists(std::filesystem::path{folder} / name)) return true;
+  }
+  return false;
 }
 
 const char* browser() {
@@ -125,6 +135,79 @@ TEST_CASE("map: a trace becomes events for Perfetto, each block with its begin a
                    "has no time"));
 }
 
+TEST_CASE("map: a picture becomes a PNG file" * doctest::skip(!has_converter()) *
+          doctest::description("no converter is installed: apt-get install librsvg2-bin")) {
+  const test::TemporaryFolder folder;
+  const std::string png = (folder.path() / "picture.png").string();
+  const std::string trace = write_input(folder, "trace", recorded_trace());
+  const auto outcome = test::run_tool("map " + trace + " --png " + png);
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.error);
+  const std::string bytes = test::read_file(png);
+  REQUIRE(bytes.size() > 24);
+  CHECK(bytes.starts_with("\x89PNG\r\n"));
+  CHECK(bytes.substr(12, 4) == "IHDR");
+  CHECK(static_cast<unsigned char>(bytes[18]) * 256 + static_cast<unsigned char>(bytes[19]) ==
+        1200);
+  CHECK(test::says(test::run_tool("map " + trace + " --png " + png).error, "exists"));
+}
+
+TEST_CASE("map: without a converter, or with one that fails, a PNG file is refused") {
+  const test::TemporaryFolder folder;
+  const std::string trace = write_input(folder, "trace", recorded_trace());
+  const std::string png = (folder.path() / "picture.png").string();
+  const std::string svg = (folder.path() / "picture.svg").string();
+  const auto with_path = [&](const std::string& path) {
+    return test::run_program("PATH=" + path + " " + std::getenv("ALLOT_TOOL"),
+                             "map " + trace + " --svg " + svg + " --png " + png);
+  };
+  const auto none = with_path(folder.path().string());
+  CHECK(none.status == 1);
+  CHECK(test::is_one_line(none.error));
+  CHECK(test::says(none.error, "install rsvg-convert"));
+  CHECK(!std::filesystem::exists(svg));  // nothing was begun
+  const std::string broken = write_input(folder, "rsvg-convert", "#!/bin/sh\nexit 3\n");
+  std::filesystem::permissions(broken, std::filesystem::perms::owner_all);
+  const auto failed = with_path(folder.path().string());
+  CHECK(failed.status == 1);
+  CHECK(test::is_one_line(failed.error));
+  CHECK(test::says(failed.error, "made no PNG file"));
+  CHECK(!std::filesystem::exists(png));
+}
+
+TEST_CASE("map --recorded: each block where the program had it, gaps left out") {
+  const test::TemporaryFolder folder;
+  const std::string events =
+      "action,addr,size,stream\nalloc,7f0000000000,1024,0\nalloc,7f0000000800,512,0\n"
+      "free_completed,7f0000000000,1024,0\nalloc,7f4000000000,4096,0\n";
+  const std::string trace = write_input(folder, "events", events);
+  const std::string page = (folder.path() / "page.html").string();
+  const auto outcome = test::run_tool("map " + trace + " --recorded --json --out " + page +
+                                      " --perfetto " + (folder.path() / "events.json").string());
+  REQUIRE_MESSAGE(outcome.status == 0, outcome.error);
+  const MapJson json = MapJson::parse(outcome.out);
+  CHECK(json["figures"]["capacity"] == 2560 + 4096);
+  CHECK(json["figures"]["peak_bytes"] == 4608);
+  CHECK(test::says(test::read_file(page), "where the program had it"));
+  std::vector<std::uint64_t> offsets;
+  const MapJson written = MapJson::parse(test::read_file(folder.path() / "events.json"));
+  for (const MapJson& event : written["traceEvents"]) {
+    if (event["ph"] == "b") offsets.push_back(event["args"]["offset"]);
+  }
+  CHECK(offsets == std::vector<std::uint64_t>{0, 2048, 2560});
+
+  // Offsets in an arena are what an allot-trace 2 has; version 1 has numbers only.
+  const std::string recorded = write_input(folder, "recorded", recorded_trace());
+  CHECK(
+      MapJson::parse(test::run_tool("map " + recorded + " --recorded --json --force --out " + page)
+                         .out)["figures"]["capacity"] > 4 * 65'536);
+  const std::string numbers = write_input(folder, "numbers", "# allot-trace 1\na 0 100 16\n");
+  CHECK(test::says(test::run_tool("map " + numbers + " --recorded --force --out " + page).error,
+                   "no addresses in it"));
+  const std::string model = test::write_llama(folder.path() / "model.gguf", {.layers = 1}).string();
+  CHECK(test::says(test::run_tool("map " + model + " --recorded --force --out " + page).error,
+                   "--recorded needs a trace"));
+}
+
 TEST_CASE("map: a dump of VulkanMemoryAllocator, with the sums that it has itself") {
   const auto data = test::data_dir();
   if (!data) return;
@@ -152,14 +235,30 @@ TEST_CASE("map: what cannot be drawn is one line, and what is wrong with the usa
     return outcome.error;
   };
   CHECK(test::says(refused("# allot-trace 1\n"), "no allocations in it"));
-  CHECK(test::says(refused("{\"allot\":\"arena\",\"version\":1"), "not a dump of report::dump"));
+  CHECK(test::says(refused("{\"allot\":\"arena\",\"version\":1"), "byte 29: not JSON"));
+  CHECK(test::says(refused("{\"allot\":\"arena\",\"version\":1}"), "not a dump of report::dump"));
+  CHECK(test::says(
+      refused("{\"allot\":\"arena\",\"version\":1,\"name\":\"\",\"usage\":{\"used\":8},\"blocks\":["
+              "{\"offset\":0,\"size\":8,\"used\":true},{\"offset\":-8,\"size\":8}]}"),
+      "arena, block 1: a size or an offset that is no whole number from 0"));
+  CHECK(test::says(refused("{\"allot\":1e999}"), "a number in it is beyond those of 64 bits"));
   CHECK(test::says(refused("{\"allot\":\"arena\",\"version\":2}"), "another version"));
   CHECK(test::says(refused("GGUF"), "input"));
   CHECK(test::says(refused("{\"General\":{}}"), "not a dump of VulkanMemoryAllocator 3"));
   CHECK(test::says(
       refused("{\"General\":{},\"DefaultPools\":{\"Type 0\":{\"Blocks\":{\"0\":{\"TotalBytes\":"
               "9223372036854775807}},\"DedicatedAllocations\":[]}}}"),
-      "more than 2^60 bytes"));
+      "Type 0, block 0: a size or an offset of more than 2^60 bytes"));
+  const std::string pool = "{\"General\":{},\"DefaultPools\":{\"Type 0\":{\"Blocks\":{";
+  CHECK(test::says(
+      refused(pool + "\"0\":{\"TotalBytes\":8,\"Suballocations\":[{\"Offset\":4,\"Size\":8,"
+                     "\"Type\":\"BUFFER\"}]}},\"DedicatedAllocations\":[]}}}"),
+      "Type 0, block 0: a suballocation ends beyond TotalBytes"));
+  std::string many;
+  for (int i = 0; i < 16; ++i)
+    many += std::string{i == 0 ? "" : ","} + "{\"Type\":\"IMAGE\",\"Size\":1152921504606846976}";
+  CHECK(test::says(refused(pool + "},\"DedicatedAllocations\":[" + many + "]}}}"),
+                   "Type 0, dedicated: more than 2^60 bytes of memory in all"));
   CHECK(test::run_tool("map nothing").status == 2);
   CHECK(!std::filesystem::exists(folder.path() / "out.html"));
 }

@@ -356,6 +356,24 @@ TEST_CASE("replay: traces recorded on a GPU; an arena takes less than PyTorch's 
     if (row["name"].get<std::string>().starts_with("PyTorch")) caching = row["capacity"];
   }
   CHECK(json["recommended"]["capacity"].get<std::uint64_t>() < caching);
+  // Best first; a pool for each policy of classes; coarser units, which count for memory, too.
+  std::uint64_t least = 0;
+  std::uint64_t best = 0;
+  std::size_t pools = 0;
+  std::size_t coarser = 0;
+  for (const Json& row : json["rows"]) {
+    CHECK(row["capacity"] >= least);
+    least = row["capacity"];
+    if (best == 0 && !row["simulated"].get<bool>()) best = least;
+    pools += row.contains("waits");
+    if (row.value("coarser", false)) {
+      ++coarser;
+      CHECK(row["unit"] > 512);
+    }
+  }
+  CHECK(pools == 3);
+  CHECK(coarser == 18);
+  CHECK(json["recommended"]["capacity"] == best);
 }
 
 TEST_CASE("replay: Umpire's own logs, with the peaks that are known of them") {

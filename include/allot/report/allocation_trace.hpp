@@ -23,6 +23,7 @@ struct AllocationTrace {
     std::uint64_t bytes;          ///< at least one
     std::uint64_t alignment = 1;  ///< bytes
     std::uint64_t stream = 0;     ///< that it was made for
+    std::uint64_t address = 0;    ///< where it was, or its number: see `knows_addresses`
   };
   /// One call.
   struct Event {
@@ -41,6 +42,8 @@ struct AllocationTrace {
   std::uint64_t lost = 0;           ///< events that the recorder had no room for
   std::uint64_t sample = 1;         ///< one block in this many was recorded
   bool is_cut_off = false;          ///< the file ends in the middle of an event
+  bool knows_addresses = false;     ///< blocks have addresses, not just numbers
+  bool knows_streams = false;       ///< the recorder knows which stream each block is for
 
   /// What a block without a name has in `name_of`.
   static constexpr std::uint32_t no_name = largest_of<std::uint32_t>;
@@ -135,6 +138,7 @@ class TraceBuilder {
     bytes_ += block.bytes;
     const auto number = static_cast<std::uint32_t>(trace_.blocks.size());
     trace_.blocks.push_back(block);
+    trace_.blocks.back().address = address;
     trace_.events.push_back({number, false});
     if (name != AllocationTrace::no_name || !trace_.name_of.empty()) {
       trace_.name_of.resize(number, AllocationTrace::no_name);

@@ -16,10 +16,13 @@ namespace allot::report {
 enum class Aim {
   memory,  ///< the smallest capacity
   time,    ///< the fastest, of those that take at most twice the smallest capacity
-  both,    ///< the least product of the two, each as a multiple of the best
+  both,    ///< the least product of the two
 };
 
-/// The number of the row; of equal ones the first. Nothing if no row is an arena's.
+/// The number of the row; of equal ones the first. Nothing if all rows are simulated.
+///
+/// Pools and coarser units are taken for their memory alone: what a pool's calls of a device take is
+/// not measured, and what a coarser unit saves in time is less than what two runs differ by.
 /// Complexity: linear.
 template <class = void>
 [[nodiscard]] std::optional<std::size_t> recommend(std::span<const ReplayRow> rows, Aim aim) {
@@ -42,6 +45,7 @@ template <class = void>
   };
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].is_simulated) continue;
+    if (aim != Aim::memory && (rows[i].is_pool || rows[i].is_coarser)) continue;
     if (aim == Aim::time && rows[i].capacity / 2 > least_bytes) continue;
     if (!best || cost(rows[i]) < cost(rows[*best])) best = i;
   }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// `replay_all`: a trace over every strategy. What each needs, and what it costs.
+/// `replay_all`: a trace over every strategy. What each needs, and what it costs. `replay_coarser`:
+/// the same in coarser units.
 #pragma once
 
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
+#include <allot/core/units.hpp>
 #include <allot/core/version.hpp>
 #include <allot/os/chrono.hpp>
 #include <allot/report/allocation_trace.hpp>
@@ -27,8 +29,8 @@ namespace allot::report {
 
 /// What came of one strategy, or of another's allocator that is simulated. Bytes.
 struct ReplayRow {
-  std::string name;        ///< `BestFit`, or what is simulated
-  std::string type;        ///< the arena as C++; empty if simulated
+  std::string name;        ///< `BestFit`, `BufferPool, FourSteps`, or what is simulated
+  std::string type;        ///< the arena or pool as C++; empty if simulated
   std::uint64_t unit = 1;  ///< bytes: its granularity
   /// The smallest found without a refusal: of all larger ones that were tried, none refuses.
   std::uint64_t capacity = 0;
@@ -38,7 +40,10 @@ struct ReplayRow {
   double mean_fragmentation = 0;   ///< over 1,000 moments at `capacity`: 1 - largest free / free
   double worst_fragmentation = 0;  ///< of these moments
   std::uint64_t reserved = 0;      ///< simulated: the peak without a limit
-  bool is_simulated = false;       ///< not an arena of this library
+  std::uint64_t waits = 0;         ///< pools: buffers for which a stream waited for another
+  bool is_simulated = false;       ///< not of this library
+  bool is_pool = false;            ///< a `BufferPool`, not an arena
+  bool is_coarser = false;         ///< its unit is coarser than the trace's
 };
 
 /// What to measure.
@@ -46,9 +51,25 @@ struct ReplayOptions {
   std::uint64_t capacity = 0;  ///< bytes to count refusals at; 0: none
   std::uint64_t unit = 0;      ///< granularity; 0: as the trace's allocator had it
   bool measures_time = true;   ///< otherwise only capacities are found
+  /// Capacities above it are found within 1/256; bytes. Others within a unit.
+  std::uint64_t exact_below = largest_of<std::uint64_t>;
 };
 
 namespace detail {
+
+/// Of each event, in the fastest of three runs.
+template <class Run>
+[[nodiscard]] double least_nanoseconds(std::size_t events, Run run) {
+  using Clock = std::chrono::steady_clock;
+  double least = 0;
+  for (int round = 0; round < 3; ++round) {
+    const auto start = Clock::now();
+    run();
+    const std::chrono::duration<double, std::nano> taken = Clock::now() - start;
+    if (round == 0 || taken.count() < least) least = taken.count();
+  }
+  return events == 0 ? 0 : least / static_cast<double>(events);
+}
 
 /// One strategy, in units of a number of bytes that is known at run time.
 template <Strategy StrategyType>
@@ -107,17 +128,8 @@ class StrategyReplay {
     return outcome;
   }
 
-  /// The least of three runs.
   [[nodiscard]] double nanoseconds(std::uint64_t units) {
-    using Clock = std::chrono::steady_clock;
-    double least = 0;
-    for (int round = 0; round < 3; ++round) {
-      const auto start = Clock::now();
-      static_cast<void>(refusals(units));
-      const std::chrono::duration<double, std::nano> taken = Clock::now() - start;
-      if (round == 0 || taken.count() < least) least = taken.count();
-    }
-    return trace_.events.empty() ? 0 : least / static_cast<double>(trace_.events.size());
+    return least_nanoseconds(trace_.events.size(), [&] { static_cast<void>(refusals(units)); });
   }
 
  private:
@@ -159,10 +171,12 @@ class StrategyReplay {
 };
 
 /// The smallest number of units found that `fits`: doubled steps above `least`, then halved.
-/// \param least  below it nothing can fit
+/// \param least        below it nothing can fit
+/// \param exact_below  above it the result may be too large by 1/256
 template <class Fits>
-[[nodiscard]] std::optional<std::uint64_t> smallest_that_fits(std::uint64_t least,
-                                                              std::uint64_t most, Fits fits) {
+[[nodiscard]] std::optional<std::uint64_t> smallest_that_fits(
+    std::uint64_t least, std::uint64_t most, Fits fits,
+    std::uint64_t exact_below = largest_of<std::uint64_t>) {
   if (least > most) return std::nullopt;
   if (fits(least)) return least;
   std::uint64_t low = least;  // refuses
@@ -174,7 +188,7 @@ template <class Fits>
     high = step > most - high ? most : high + step;
     step = step > most / 2 ? most : 2 * step;
   } while (!fits(high));
-  while (high - low > 1) {
+  while (high - low > 1 && (low < exact_below || high - low > low / 256)) {
     const std::uint64_t middle = low + (high - low) / 2;
     (fits(middle) ? high : low) = middle;
   }
@@ -188,8 +202,9 @@ void add_row(std::vector<ReplayRow>& rows, const AllocationTrace& trace, std::ui
       smaller<std::uint64_t>(largest_capacity_of<StrategyType>, largest_of<std::uint64_t> / 4);
   StrategyReplay<StrategyType> replay{trace, unit};
   const std::uint64_t least = larger<std::uint64_t>(facts_of(trace, unit).peak_bytes / unit, 1);
-  const auto units =
-      smallest_that_fits(least, most, [&](std::uint64_t each) { return replay.fits(each); });
+  const auto units = smallest_that_fits(
+      least, most, [&](std::uint64_t each) { return replay.fits(each); },
+      options.exact_below / unit);
   if (!units) return;  // the range is longer than the strategy's keys
   ReplayRow row;
   row.name = name;
@@ -227,6 +242,17 @@ void add_fixed_blocks(std::vector<ReplayRow>& rows, const AllocationTrace& trace
   rows.push_back(std::move(row));
 }
 
+template <class = void>
+void add_arena_rows(std::vector<ReplayRow>& rows, const AllocationTrace& trace, std::uint64_t unit,
+                    const ReplayOptions& options) {
+  add_row<Linear>(rows, trace, unit, "Linear", options);
+  add_fixed_blocks(rows, trace, unit, options);
+  add_row<GoodFit>(rows, trace, unit, "GoodFit", options);
+  add_row<BestFit>(rows, trace, unit, "BestFit", options);
+  add_row<FirstFit>(rows, trace, unit, "FirstFit", options);
+  add_row<Buddy>(rows, trace, unit, "Buddy", options);
+}
+
 }  // namespace detail
 
 /// A row for every strategy, in the order in which equal ones are preferred, and for what others'
@@ -240,12 +266,7 @@ template <class = void>
   std::vector<ReplayRow> rows;
   if (trace.blocks.empty()) return rows;
   const std::uint64_t unit = options.unit != 0 ? options.unit : trace.alignment;
-  detail::add_row<Linear>(rows, trace, unit, "Linear", options);
-  detail::add_fixed_blocks(rows, trace, unit, options);
-  detail::add_row<GoodFit>(rows, trace, unit, "GoodFit", options);
-  detail::add_row<BestFit>(rows, trace, unit, "BestFit", options);
-  detail::add_row<FirstFit>(rows, trace, unit, "FirstFit", options);
-  detail::add_row<Buddy>(rows, trace, unit, "Buddy", options);
+  detail::add_arena_rows(rows, trace, unit, options);
   for (const CachingRule rule :
        {CachingRule::segments, CachingRule::powers_of_two, CachingRule::each_its_own}) {
     ReplayRow row;
@@ -258,6 +279,25 @@ template <class = void>
     row.capacity = capacity.value_or(row.reserved);
     rows.push_back(std::move(row));
   }
+  return rows;
+}
+
+/// Rows for every strategy at coarser units than the trace's: 256 bytes, 4 KiB, 64 KiB and 2 MiB,
+/// those at which rounding alone does not double the peak. Time is not measured. Complexity, memory:
+/// as `replay_all`, for each unit. Throws: `std::bad_alloc`.
+template <class = void>
+[[nodiscard]] std::vector<ReplayRow> replay_coarser(const AllocationTrace& trace,
+                                                    ReplayOptions options = {}) {
+  options.measures_time = false;
+  std::vector<ReplayRow> rows;
+  if (trace.blocks.empty()) return rows;
+  const std::uint64_t own = options.unit != 0 ? options.unit : trace.alignment;
+  const std::uint64_t peak = facts_of(trace, own).peak_bytes;
+  for (const std::uint64_t unit : {std::uint64_t{256}, 4 * KiB, 64 * KiB, 2 * MiB}) {
+    if (unit <= own || facts_of(trace, unit).peak_bytes / 2 >= peak) continue;
+    detail::add_arena_rows(rows, trace, unit, options);
+  }
+  for (ReplayRow& row : rows) row.is_coarser = true;
   return rows;
 }
 
