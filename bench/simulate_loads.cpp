@@ -5,7 +5,7 @@
 ///
 ///     simulate_loads DATA                    real layouts on the clusters below; DATA: the folder
 ///                                            with layouts/ (of the tests' data)
-///     simulate_loads FILE.gguf RANKS READ COPY
+///     simulate_loads FILE.gguf STAGES PARTS READ COPY
 ///                                            one machine and its ranks: bytes read and sent, seconds;
 ///                                            READ: GB/s from its storage, COPY: GB/s in its memory
 #include <allot/core/units.hpp>
@@ -103,10 +103,11 @@ void simulate_clusters(const std::filesystem::path& data) {
 }
 
 /// One machine: every rank is a node of its own, whose messages go through the machine's memory.
-void simulate_machine(const char* path, std::uint32_t ranks, double read, double copy) {
+void simulate_machine(const char* path, std::uint32_t stages, std::uint32_t parts, double read,
+                      double copy) {
   const gguf::File file{path};
   load::PlanOptions options;
-  options.shares = {.tensor = ranks};
+  options.shares = {.pipeline = stages, .tensor = parts, .move_to_blocks = true};
   const bench::Needs needs{file, load::make_shares(file, options), load::LoadOptions{}.slot_bytes};
   const Cluster machine{.name = "this machine",
                         .ranks_per_node = 1,
@@ -119,7 +120,7 @@ void simulate_machine(const char* path, std::uint32_t ranks, double read, double
                         .slots = load::LoadOptions{}.slots};
   std::printf("| way | read | sent | seconds |\n|---|---|---|---|\n");
   for (const auto& [way, name] : ways) {
-    const Loaded loaded = bench::Simulation{machine, needs, ranks, way}.run();
+    const Loaded loaded = bench::Simulation{machine, needs, needs.group, way}.run();
     std::printf("| %s | %llu | %llu | %.3g |\n", name, static_cast<unsigned long long>(loaded.read),
                 static_cast<unsigned long long>(loaded.sent), loaded.seconds);
   }
@@ -131,11 +132,11 @@ int main(int argc, char** argv) {
   try {
     if (argc == 2) {
       simulate_clusters(argv[1]);
-    } else if (argc == 5) {
-      simulate_machine(argv[1], static_cast<std::uint32_t>(std::stoul(argv[2])), std::stod(argv[3]),
-                       std::stod(argv[4]));
+    } else if (argc == 6) {
+      const auto number = [&](int i) { return static_cast<std::uint32_t>(std::stoul(argv[i])); };
+      simulate_machine(argv[1], number(2), number(3), std::stod(argv[4]), std::stod(argv[5]));
     } else {
-      std::fprintf(stderr, "usage: simulate_loads DATA | FILE.gguf RANKS READ COPY\n");
+      std::fprintf(stderr, "usage: simulate_loads DATA | FILE.gguf STAGES PARTS READ COPY\n");
       return 2;
     }
   } catch (const std::exception& error) {
