@@ -83,7 +83,7 @@ class ShardedArena {
     return try_allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] std::optional<Block> try_allocate(const Request& request) {
-    const std::uint32_t own = detail::ThreadNumbers::own() % ShardCount;
+    const std::uint32_t own = detail::ThreadNumbers<>::own() % ShardCount;
     for (std::uint32_t i = 0; i < ShardCount; ++i) {
       const std::uint32_t shard = own + i < ShardCount ? own + i : own + i - ShardCount;
       if (const std::optional<Block> block = shards_[shard].arena.try_allocate(request)) [[likely]]

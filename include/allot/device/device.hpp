@@ -43,8 +43,8 @@ template <class DeviceType>
 concept Device = Memory<typename DeviceType::memory_type> &&
     Memory<typename DeviceType::staging_memory_type> &&
     DeviceType::staging_memory_type::host_accessible &&
-    std::movable<typename DeviceType::stream_type> &&
-    std::movable<typename DeviceType::event_type> &&
+    detail::Movable<typename DeviceType::stream_type> &&
+    detail::Movable<typename DeviceType::event_type> &&
     requires(DeviceType d, const DeviceType cd, typename DeviceType::stream_type& stream,
              typename DeviceType::event_type& event, void* to, const void* from,
              std::uint64_t bytes) {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 namespace allot {
 
@@ -23,7 +24,7 @@ namespace allot {
 /// | `o.deallocated(block)`        | noexcept, after a block was freed                          |
 /// | `o.refused(request, reason)`  | noexcept, after a valid request could not be granted       |
 template <class ObserverType>
-concept Observer = std::move_constructible<ObserverType> &&
+concept Observer = std::is_move_constructible_v<ObserverType> &&
     requires(ObserverType o, const Block& block, const Request& request, RefusalReason reason) {
   { o.allocated(block, request) }
   noexcept;

@@ -3,6 +3,7 @@
 /// `ThreadNumbers`: small numbers for the live threads.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/os/mutex.hpp>
 
 #if defined(_WIN32)
@@ -12,12 +13,13 @@
 #endif
 
 #include <cstdint>
-#include <vector>
 
 namespace allot::detail {
 
 /// Numbers the live threads from 0. A thread that ends returns its number, and a new thread takes
-/// the lowest free one, so that N live threads use N different shards of N.
+/// the lowest free one, so that N live threads use N different shards of N. A template: compiled where
+/// it is used.
+template <class Owner = void>
 class ThreadNumbers {
  public:
   /// Returns this thread's number. Complexity: constant, except for the first call in each thread.
@@ -85,7 +87,7 @@ class ThreadNumbers {
   }
 
   std::mutex mutex_;
-  std::vector<bool> is_taken_;
+  DeferredVector<bool, Owner> is_taken_;
 };
 
 }  // namespace allot::detail

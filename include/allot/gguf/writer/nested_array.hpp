@@ -8,6 +8,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/value_type.hpp>
 #include <allot/gguf/writer/detail/encoder.hpp>
@@ -33,9 +34,10 @@ class NestedArray {
     for (const Type& value : values) encoded_.put(value);
   }
   /// Throws: `std::invalid_argument` if they are nested more than four levels deep.
+  template <class Owner = void>
   explicit NestedArray(std::span<const NestedArray> arrays) : element_type_{ValueType::array} {
-    encoded_.put_header(element_type_, arrays.size());
-    for (const NestedArray& array : arrays) {
+    encoded_.put_header(element_type_, deferred<Owner>(arrays).size());
+    for (const NestedArray& array : deferred<Owner>(arrays)) {
       depth_ = larger(depth_, array.depth_ + 1);
       encoded_.append(array.encoded_.bytes());
     }

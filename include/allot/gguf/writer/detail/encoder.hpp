@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/gguf/array.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/value_type.hpp>
@@ -21,7 +22,7 @@
 namespace allot::gguf::detail {
 
 /// Collects bytes, little-endian. Members throw `std::invalid_argument` for what the format, or its
-/// version, cannot hold.
+/// version, cannot hold. They are templates: compiled where something is written.
 class Encoder {
  public:
   explicit Encoder(std::uint32_t version) noexcept : version_{version} {}
@@ -31,27 +32,40 @@ class Encoder {
     return {bytes_.data(), bytes_.size()};
   }
 
+  template <class Owner = void>
   void append(const void* bytes, std::size_t count) {
-    const std::size_t at = bytes_.size();
-    bytes_.resize(at + count);
-    if (count != 0) std::memcpy(bytes_.data() + at, bytes, count);
+    auto& all = deferred<Owner>(bytes_);
+    const std::size_t at = all.size();
+    all.resize(at + count);
+    if (count != 0) std::memcpy(all.data() + at, bytes, count);
   }
-  void append(std::span<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
+  template <class Owner = void>
+  void append(std::span<const std::byte> bytes) {
+    append<Owner>(bytes.data(), bytes.size());
+  }
   /// Appends zeros up to a size, or cuts off there.
-  void resize(std::size_t size) { bytes_.resize(size); }
+  template <class Owner = void>
+  void resize(std::size_t size) {
+    deferred<Owner>(bytes_).resize(size);
+  }
 
   template <class Number>
   requires std::is_arithmetic_v<Number>
   void put(Number number) { append(&number, sizeof number); }
+  template <class = void>
   void put(std::string_view text) {
     if (text.size() > limits::string_bytes)
       throw std::invalid_argument{"a string of more than 2^30 bytes"};
     put_length(text.size());
     append(text.data(), text.size());
   }
-  void put(ValueType type) { put(static_cast<std::uint32_t>(type)); }
+  template <class = void>
+  void put(ValueType type) {
+    put(static_cast<std::uint32_t>(type));
+  }
 
   /// Appends a length, count or dimension, which has 32 bits in version 1.
+  template <class = void>
   void put_length(std::uint64_t length) {
     if (version_ > 1) return put(length);
     if (length > largest_of<std::uint32_t>) {
@@ -60,6 +74,7 @@ class Encoder {
     put(static_cast<std::uint32_t>(length));
   }
 
+  template <class = void>
   void put_header(ValueType element, std::uint64_t count) {
     put(element);
     put_length(count);
