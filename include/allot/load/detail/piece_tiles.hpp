@@ -101,11 +101,13 @@ void each_turned_tile(const gguf::File& file, const Plan& plan, const Conversion
   const auto take_rows = [&](std::uint64_t first, std::uint64_t count, std::uint64_t from,
                              std::uint64_t to) {
     if (range.cut_rows == nullptr) return make_rows(first, count, from, to);
-    range.each_range([&](std::uint64_t taken, std::uint64_t some, std::uint64_t before) {
-      const std::uint64_t low = larger(first, taken);
-      const std::uint64_t high = smaller(first + count, taken + some);
-      if (low < high) make_rows(before + (low - taken), high - low, from, to);
-    });
+    const std::uint64_t end_matrix = smaller(parts_of(first + count, range.rows), range.matrices);
+    range.each_range(first / range.rows, end_matrix,
+                     [&](std::uint64_t taken, std::uint64_t some, std::uint64_t before) {
+                       const std::uint64_t low = larger(first, taken);
+                       const std::uint64_t high = smaller(first + count, taken + some);
+                       if (low < high) make_rows(before + (low - taken), high - low, from, to);
+                     });
   };
   RowPlace from{range, conversion.file_row, begin};
   const RowPlace to{range, conversion.file_row, end};

@@ -73,8 +73,13 @@ struct StepRange {
   /// matrices, how many, and how many of the step's come before them. Requires: `cut_rows`.
   template <class Take>
   void each_range(Take&& take) const {
-    std::uint64_t before = 0;
-    for (std::uint64_t matrix = 0; matrix < matrices; ++matrix) {
+    each_range(0, matrices, take);
+  }
+  /// The same for some of the matrices.
+  template <class Take>
+  void each_range(std::uint64_t first_matrix, std::uint64_t end_matrix, Take&& take) const {
+    std::uint64_t before = first_matrix * cut_rows->extent();
+    for (std::uint64_t matrix = first_matrix; matrix < end_matrix; ++matrix) {
       for (const CutRange& range : cut_rows->ranges) {
         take(matrix * rows + range.first, range.count, before);
         before += range.count;
@@ -170,9 +175,9 @@ class SharedPieces {
   [[nodiscard]] DeferredVector<ByteRun, Owner> needs_of(const SharedPiece& piece,
                                                         std::uint32_t rank) const {
     DeferredVector<ByteRun, Owner> runs;
-    for (std::size_t i = 0; i < piece.users; ++i) {
-      const User& user = users_[piece.first_user + i];
-      if (user.rank != rank) continue;
+    const std::size_t end_user = piece.first_user + piece.users;
+    for (std::size_t i = first_user_of(piece, rank); i < end_user && users_[i].rank == rank; ++i) {
+      const User& user = users_[i];
       const StepRange range{file_, plans_[rank], *user.step};
       if (!range.has_columns() || !runs.empty()) return {{piece.offset, piece.bytes}};
       const std::uint64_t end = piece.offset + piece.bytes;
@@ -201,7 +206,20 @@ class SharedPieces {
     std::size_t user;  // 1 more than the number of the one that begins; 0: one ends
   };
 
-  /// Cuts bytes that `users` need.
+  /// Returns the first of a piece's users that is of a rank, or of a later one.
+  [[nodiscard]] std::size_t first_user_of(const SharedPiece& piece,
+                                          std::uint32_t rank) const noexcept {
+    std::size_t first = piece.first_user;
+    for (std::size_t count = piece.users; count != 0;) {
+      const std::size_t half = count / 2;
+      const bool is_before = users_[first + half].rank < rank;
+      first += is_before ? half + 1 : 0;
+      count = is_before ? count - half - 1 : half;
+    }
+    return first;
+  }
+
+  /// Cuts the bytes that `active` need.
   void add_pieces(std::uint32_t shard, std::uint64_t begin, std::uint64_t end,
                   const DeferredVector<User, Owner>& active) {
     DeferredVector<User, Owner> sorted = active;
