@@ -35,9 +35,10 @@ class PiecePost {
   void send(std::size_t slot, const std::byte* first, std::uint64_t from, const Runs& runs,
             int rank) {
     const Bytes bytes{from, runs};
-    MPI_Request request = MPI_REQUEST_NULL;
+    std::uint64_t& number = sent_[static_cast<std::size_t>(rank)];
+    MPI_Request& request = add({slot, rank, number, true});
     require_mpi(MPI_Isend(first, 1, bytes.type, rank, tag, ranks_.comm(), &request), "MPI_Isend");
-    add(request, {slot, rank, sent_[static_cast<std::size_t>(rank)]++, true});
+    ++number;
     bytes_sent_ += bytes.count;
   }
 
@@ -45,9 +46,10 @@ class PiecePost {
   template <class Runs>
   void receive(std::size_t slot, std::byte* first, std::uint64_t from, const Runs& runs, int rank) {
     const Bytes bytes{from, runs};
-    MPI_Request request = MPI_REQUEST_NULL;
+    std::uint64_t& number = expected_[static_cast<std::size_t>(rank)];
+    MPI_Request& request = add({slot, rank, number, false});
     require_mpi(MPI_Irecv(first, 1, bytes.type, rank, tag, ranks_.comm(), &request), "MPI_Irecv");
-    add(request, {slot, rank, expected_[static_cast<std::size_t>(rank)]++, false});
+    ++number;
   }
 
   /// Calls `ended(slot, is_sent)` for each message that has been sent or has come. Returns whether
@@ -84,7 +86,7 @@ class PiecePost {
         "MPI_Alltoall");
     for (std::size_t i = 0; i < requests_.size(); ++i) {
       const Message& message = messages_[i];
-      if (message.is_sent) continue;
+      if (message.is_sent || requests_[i] == MPI_REQUEST_NULL) continue;
       if (message.number >= coming[static_cast<std::size_t>(message.rank)])
         require_mpi(MPI_Cancel(&requests_[i]), "MPI_Cancel");
       require_mpi(MPI_Wait(&requests_[i], MPI_STATUS_IGNORE), "MPI_Wait");
@@ -137,10 +139,12 @@ class PiecePost {
     bool is_sent;
   };
 
-  void add(MPI_Request request, const Message& message) {
-    requests_.push_back(request);
+  /// Returns where the message's request is to be: memory comes first, so that none is under way
+  /// that `settle` does not know.
+  [[nodiscard]] MPI_Request& add(const Message& message) {
+    indices_.resize(requests_.size() + 1);
     messages_.push_back(message);
-    indices_.resize(requests_.size());
+    return requests_.emplace_back(MPI_REQUEST_NULL);
   }
 
   const Ranks& ranks_;
