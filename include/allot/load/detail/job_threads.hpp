@@ -63,10 +63,10 @@ class JobThreads {
   template <class Numbers>
   void take_done(Numbers& jobs) {
     jobs.clear();
+    jobs.reserve(waiting_.size());  // before the swap: the threads append without a failure
     const os::Monitor::Lock lock{ended_};
     if (error_) std::rethrow_exception(error_);
     std::swap(jobs, done_);
-    done_.reserve(waiting_.size());
   }
 
   /// Waits until a job is done, for a moment at most.
