@@ -31,6 +31,7 @@
 #include <allot/load/plan/margin.hpp>
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/shared_pieces.hpp>
+#include <allot/load/plan/sort.hpp>
 #include <allot/load/planned_device.hpp>
 
 #include <array>
@@ -196,22 +197,29 @@ struct Need {
   int node;
 };
 
+/// Throws: `InsufficientMemory` for a device that its ranks do not all fit on.
+/// Complexity: O(n log n) in the ranks.
 template <Margin MarginType>
 void check_needs(const std::vector<Need>& needs, const std::vector<std::string>& names,
                  const MarginType& margin) {
-  for (std::size_t first = 0; first < needs.size(); ++first) {
+  std::vector<std::size_t> order(needs.size());  // those of a device together
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  sort_stably(order, [&](std::size_t a, std::size_t b) {
+    return needs[a].node != needs[b].node ? needs[a].node < needs[b].node : names[a] < names[b];
+  });
+  for (std::size_t i = 0; i < order.size();) {
+    const std::size_t first = order[i];
     std::uint64_t planned = 0;
     std::uint64_t free = needs[first].free;
     std::string ranks;
-    bool is_first = true;
-    for (std::size_t i = 0; i < needs.size(); ++i) {
-      if (needs[i].node != needs[first].node || names[i] != names[first]) continue;
-      is_first = is_first && i >= first;
-      planned = checked_add(planned, needs[i].planned).value_or(largest_of<std::uint64_t>);
-      free = smaller(free, needs[i].free);
-      ranks += (ranks.empty() ? "" : ", ") + std::to_string(i);
+    for (; i < order.size(); ++i) {
+      const std::size_t rank = order[i];
+      if (needs[rank].node != needs[first].node || names[rank] != names[first]) break;
+      planned = checked_add(planned, needs[rank].planned).value_or(largest_of<std::uint64_t>);
+      free = smaller(free, needs[rank].free);
+      ranks += (ranks.empty() ? "" : ", ") + std::to_string(rank);
     }
-    if (!is_first || deficit_of(planned, free, margin) == 0) continue;
+    if (deficit_of(planned, free, margin) == 0) continue;
     throw InsufficientMemory{
         names[first] + " of rank" + (ranks.find(',') == std::string::npos ? " " : "s ") + ranks,
         planned, margin(planned), free, "use more shares, or fewer ranks on that machine"};
