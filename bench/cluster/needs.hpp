@@ -17,7 +17,7 @@ namespace allot::bench {
 /// What one rank needs of a piece.
 struct RankNeed {
   std::uint32_t rank;   ///< of the group
-  std::uint64_t bytes;  ///< fewer than the piece has, where columns are cut
+  std::uint64_t bytes;  ///< fewer than the piece has, if columns are cut
 };
 
 /// Some consecutive bytes of the file, and who needs them.

@@ -106,7 +106,7 @@ struct SharedPiece {
 
 /// All pieces, in the order of the file; every rank computes the same. Pieces are cut where other
 /// steps begin to need them, and between blocks of what is transformed. Of the ranks that need a
-/// piece, the one that has the fewest bytes to read so far reads it: so it need not be sent where
+/// piece, the one that has the fewest bytes to read so far reads it: so it need not be sent if
 /// one rank needs it, and the storage of several machines is read at once.
 ///
 /// \tparam Owner  any type of the caller's: this is compiled only when the caller is
@@ -116,7 +116,7 @@ class SharedPieces {
   /// \param plans       of all ranks; they must outlive this, like the file
   /// \param most_bytes  of a piece: at least a block of any type
   /// Throws: `std::logic_error` if a plan is not the file's. Complexity: O(n log n) in the steps of
-  /// all plans, and linear in the pieces.
+  /// all plans, and in the pieces times the steps that need each.
   SharedPieces(const gguf::File& file, std::span<const Plan> plans, std::uint64_t most_bytes)
       : file_{file}, plans_{plans}, most_bytes_{most_bytes}, to_read_(plans.size()) {
     DeferredVector<User, Owner> users;
