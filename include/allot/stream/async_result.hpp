@@ -12,6 +12,7 @@
 
 #include <allot/core/callback.hpp>
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/device/device.hpp>
 #include <allot/os/chrono.hpp>
 #include <allot/os/monitor.hpp>
@@ -51,11 +52,13 @@ using Stored = std::conditional_t<std::is_void_v<Value>, NoValue, Value>;
 struct Follower {
   Callback<void(std::list<Follower>&)> call;
 
+  template <class Owner = void>
   static void call_all(std::list<Follower>& followers) {
-    while (!followers.empty()) {
-      const Follower first = std::move(followers.front());
-      followers.pop_front();
-      first.call(followers);
+    auto& left = deferred<Owner>(followers);
+    while (!left.empty()) {
+      const auto first = std::move(left.front());
+      left.pop_front();
+      first.call(left);
     }
   }
 };

@@ -72,8 +72,11 @@ struct Conversion {
   }
 
   /// Returns the place in the file of a row of a matrix. Requires: the step transposes.
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t place_of_row(std::uint64_t matrix, std::uint64_t row) const noexcept {
-    if (cut_rows != nullptr) row = cut_rows->in_tensor(row) - cut_rows->ranges.front().first;
+    if (cut_rows != nullptr)
+      row = deferred<Owner>(*cut_rows).in_tensor(row) -
+            deferred<Owner>(*cut_rows).ranges.front().first;
     return file_offset + (matrix * file_rows + row) * file_row;
   }
 

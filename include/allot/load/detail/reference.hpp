@@ -36,9 +36,11 @@ struct Picked {
 
   /// \param dimension  of the tensor in the file
   /// \param place      in the item, along that dimension
+  template <class Owner = void>
   [[nodiscard]] std::uint64_t operator()(std::uint32_t dimension,
                                          std::uint64_t place) const noexcept {
-    return cut != nullptr && cut->dimension == dimension ? cut->in_tensor(place) : place;
+    return cut != nullptr && cut->dimension == dimension ? deferred<Owner>(*cut).in_tensor(place)
+                                                         : place;
   }
 };
 

@@ -55,7 +55,7 @@ class Work {
   /// \param plan        its steps must outlive this
   /// \param most_bytes  the most in a tile
   Work(const gguf::File& file, const Plan& plan, std::uint64_t most_bytes) {
-    for (const Step& step : plan.steps) {
+    for (const auto& step : deferred<Owner>(plan.steps)) {
       if (step.transform == Transform::none) {
         plain_.push_back(step);
       } else if (step.arena_bytes == 0) {
@@ -87,8 +87,8 @@ class Work {
 
  private:
   DeferredVector<Step, Owner> plain_;
-  Tiles<Tiling> in_order_;
-  Tiles<TransposedTiling> transposed_;
+  Deferred<Tiles<Tiling>, Owner> in_order_;
+  Deferred<Tiles<TransposedTiling>, Owner> transposed_;
 };
 
 }  // namespace allot::load::detail

@@ -34,7 +34,7 @@ template <class Owner = void>
 /// Throws: `std::invalid_argument`.
 template <class Owner = void>
 void check_transforms(const TransformOptions& options) {
-  for (const DequantizeRule& rule : options.dequantize) {
+  for (const auto& rule : deferred<Owner>(options.dequantize)) {
     if (rule.to != gguf::TensorType::F32 && rule.to != gguf::TensorType::F16 &&
         rule.to != gguf::TensorType::BF16) {
       throw std::invalid_argument{"tensors cannot be stored as " +
@@ -55,7 +55,7 @@ void check_transforms(const TransformOptions& options) {
 template <class Owner = void>
 [[nodiscard]] gguf::TensorType stored_type(const gguf::TensorInfo& tensor, const std::string& name,
                                            const TransformOptions& options) {
-  for (const DequantizeRule& rule : options.dequantize) {
+  for (const auto& rule : deferred<Owner>(options.dequantize)) {
     if (!matches(rule.names, name)) continue;
     if (rule.quantized_only && has_own_elements(tensor.type)) continue;
     if (tensor.type != rule.to && !gguf::has_values(tensor.type)) {
@@ -74,7 +74,7 @@ template <class Owner = void>
 [[nodiscard]] bool is_to_be_transposed(const gguf::TensorInfo& tensor, const std::string& name,
                                        const TransformOptions& options) noexcept {
   if (tensor.shape.rank < 2) return false;
-  for (const std::string& pattern : options.transpose) {
+  for (const auto& pattern : deferred<Owner>(options.transpose)) {
     if (matches(pattern, name)) return true;
   }
   return false;
@@ -87,7 +87,8 @@ template <class Owner = void>
                                         const TransformOptions& options,
                                         const std::optional<TensorCut>& cut = {}) {
   Form form{.name = std::string{tensor.name}, .type = tensor.type, .shape = tensor.shape};
-  if (cut) form.shape.extent[cut->dimension] = cut->extent();
+  const auto& wanted = deferred<Owner>(cut);
+  if (wanted) form.shape.extent[wanted->dimension] = wanted->extent();
   form.type = stored_type(tensor, form.name, options);
   form.transposed = is_to_be_transposed(tensor, form.name, options);
   if (form.transposed) {
@@ -99,8 +100,8 @@ template <class Owner = void>
     }
     std::swap(form.shape.extent[0], form.shape.extent[1]);
   }
-  ItemLayout item = lay_out(std::move(form), options.padding);
-  item.cut = cut;
+  Deferred<ItemLayout, Owner> item = lay_out(std::move(form), options.padding);
+  item.cut = wanted;
   return item;
 }
 
