@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A model loaded by several processes: each rank's share is a plain cut of the file's; a failure of
 // one rank, at any call, ends the load on all and frees everything; ranks that do not mean the same
-// are told so. Every rank runs every case.
+// get one error. Every rank runs every case.
 #include <allot/device/hip_device.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>
@@ -372,7 +372,7 @@ TEST_CASE("rank 0 can cancel for all, and its callback can throw") {
   CHECK(error == "rank 0 failed, so nothing was loaded: enough");
 }
 
-TEST_CASE("ranks that do not mean the same are told so, all of them") {
+TEST_CASE("ranks that do not mean the same get one error, all of them") {
   if (ranks_of_world() == 1) return;
   const SharedModel shared;
   HostDevice host;

@@ -166,7 +166,7 @@ TEST_CASE("what an engine expects and a model does not have is refused by name")
   CHECK_NOTHROW(left.require_all_taken());
 }
 
-TEST_CASE("what is reserved beside a model has arenas of its own, whose use is told by name") {
+TEST_CASE("what is reserved beside a model has its own arenas, whose use is reported by name") {
   const ThreeLayers three;
   HostDevice device;
   load::PlanOptions options;
