@@ -46,7 +46,7 @@ struct RunPlan {
 };
 
 [[nodiscard]] inline std::uint64_t bytes_of(std::uint64_t rows, std::uint64_t floats) {
-  const auto bytes = checked_multiply(checked_multiply(rows, floats).value_or(~floats), 4);
+  const auto bytes = checked_multiply(checked_multiply(rows, floats).value_or(~0ULL), 4);
   if (!bytes) throw std::invalid_argument{"a batch exceeds 2^64 bytes; make it smaller"};
   return *bytes;
 }

@@ -384,6 +384,13 @@ TEST_CASE("Llama, Qwen2 and Qwen3 have the tokens of a plain reference, and llam
   }
 }
 
+TEST_CASE("bytes of a batch beyond 2^64 are refused, by however much") {
+  constexpr std::uint64_t quarter = std::uint64_t{1} << 62;
+  CHECK(llama::bytes_of(2, 3) == 24);
+  for (const std::uint64_t floats : {quarter, 3 * quarter + 5, ~std::uint64_t{0}})
+    CHECK_THROWS_AS(static_cast<void>(llama::bytes_of(2, floats)), std::invalid_argument);
+}
+
 TEST_CASE("what cannot be run is refused by name") {
   const auto data = test::data_dir();
   if (!data) return;
