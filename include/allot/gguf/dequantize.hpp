@@ -170,8 +170,9 @@ template <class = void>
   return scratch.data();
 }
 
-/// The same as `dequantize`, rounded to nearest, ties to even. F16 as `Float16` and BF16 as `BFloat16` are copied,
-/// as in ggml: a signaling NaN stays one, while converting through floats would make it quiet.
+/// The same as `dequantize`, rounded to nearest, ties to even. F16 as `Float16` and BF16 as
+/// `BFloat16` are copied, as in ggml: a signaling NaN stays one, while converting through floats
+/// would make it quiet.
 template <class = void>
 void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<Float16> out) {
   detail::dequantize(type, blocks, out, detail::best_simd());

@@ -72,7 +72,8 @@ class Vocabulary {
     if (!found) return std::nullopt;
     return static_cast<Token>(*found);
   }
-  /// Returns the token of a byte, `<0x0A>`; if there is none, the unknown one, or nothing.
+  /// Returns the token of a byte, `<0x0A>`; if there is none, the unknown one as `special`
+  /// gives it, or nothing.
   [[nodiscard]] std::optional<Token> find_byte(std::byte byte) const {
     constexpr char digits[] = "0123456789ABCDEF";
     const auto value = std::to_integer<std::size_t>(byte);
@@ -97,7 +98,8 @@ class Vocabulary {
   }
 
   /// Returns the token for a role: `bos`, `eos`, `unknown`, `padding` (`tokenizer.ggml.bos_token_id`).
-  /// Empty if the file names none, or no number of 32 bits.
+  /// Empty if the file names none, or no number of 32 bits. The number is the file's: the vocabulary
+  /// need not have that token.
   [[nodiscard]] std::optional<Token> special(std::string_view role) const {
     const Value* const value = find_key(std::string{role} + "_token_id");
     const auto number = value == nullptr ? std::nullopt : value->as_count();

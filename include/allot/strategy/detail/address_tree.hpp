@@ -25,7 +25,6 @@ class AddressTree {
     explicit operator bool() const noexcept { return record != no_record; }
   };
 
-  /// Throws: `std::bad_alloc`.
   AddressTree(RecordSlab& records, std::uint64_t) noexcept
       : records_{&records}, trees_{records, 1} {}
 
