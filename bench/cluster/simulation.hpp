@@ -299,7 +299,7 @@ class Simulation {
     consider("link out", out_);
     consider("host memory", copies_);
     consider("device", devices_);
-    loaded_.limit_share /= loaded_.seconds;
+    if (loaded_.seconds > 0) loaded_.limit_share /= loaded_.seconds;
   }
 
   Cluster cluster_;

@@ -55,6 +55,9 @@ class Binder {
     }
   }
 
+  /// What it reads must live as long as it does.
+  explicit Binder(const Plan&& plan) = delete;
+
   /// For a model in memory. The addresses are those that its device's kernels get.
   template <class TensorType>
   explicit Binder(const ModelTensors<TensorType>& model) : Binder{model.plan()} {

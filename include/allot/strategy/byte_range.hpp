@@ -126,8 +126,8 @@ class ByteRange {
     }
   }
 
-  /// Extends the range after `grow_memory()`. Returns false, and changes nothing, if that throws or
-  /// the bookkeeping cannot be had.
+  /// Extends the range after `grow_memory()`. Returns false, and leaves the range as it was, if that
+  /// throws or the bookkeeping cannot be had; what was grown then stays unused.
   template <class GrowMemory>
   [[nodiscard]] bool try_grow(std::uint64_t units, GrowMemory&& grow_memory) noexcept {
     bool has_grown = true;
