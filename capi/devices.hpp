@@ -37,7 +37,7 @@ class Polymorphic {
 };
 
 /// All but the destructor may be called by several threads at once, as of all classes here. Errors are
-/// those of the members that they call; what there is not throws a `Failure`.
+/// those of the members that they call; what a device does not have throws a `Failure`.
 class AnyStream : public Polymorphic {
  public:
   [[nodiscard]] virtual std::string device() const = 0;

@@ -34,8 +34,8 @@ struct Call {
 /// Which way a copy goes, as in a trace.
 enum class Direction : std::uint8_t { to_device, to_host, on_device, as_addresses_say, on_host };
 
-/// All members may be called by several threads at once, and none throws: what there is no memory for
-/// counts as lost.
+/// All members may be called by several threads at once, and none throws: a call that
+/// cannot be kept for lack of memory counts as lost.
 class CallLog {
  public:
   /// The process's; never destroyed, as static destructors free memory too.

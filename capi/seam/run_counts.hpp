@@ -11,8 +11,8 @@
 
 namespace allot::seam {
 
-/// All members may be called by several threads at once, and none throws: a call is not counted if there
-/// is no memory for its entry.
+/// All members may be called by several threads at once, and none throws: a call is not counted if
+/// its entry cannot be allocated.
 class RunCounts {
  public:
   [[nodiscard]] static RunCounts& get();

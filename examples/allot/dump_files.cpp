@@ -52,7 +52,8 @@ class DumpFile {
   }
 
   [[nodiscard]] std::uint64_t bytes(const DumpJson& json) const {
-    if (!json.is_number_unsigned()) fail("a size or an offset that is no whole number from 0");
+    if (!json.is_number_unsigned())
+      fail("a size or an offset that is not a whole number from 0 up");
     const auto bytes = json.get<std::uint64_t>();
     if (bytes > most_bytes) fail("a size or an offset of more than 2^60 bytes");
     return bytes;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Reads allocation traces, whoever recorded them. The contents say which format it is.
+/// Reads allocation traces of every supported format, which it recognizes by the contents.
 ///
 /// | format                   | begins with                                                      |
 /// |--------------------------|------------------------------------------------------------------|

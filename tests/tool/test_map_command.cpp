@@ -240,7 +240,7 @@ TEST_CASE("map: what cannot be drawn is one line, and what is wrong with the usa
   CHECK(test::says(
       refused("{\"allot\":\"arena\",\"version\":1,\"name\":\"\",\"usage\":{\"used\":8},\"blocks\":["
               "{\"offset\":0,\"size\":8,\"used\":true},{\"offset\":-8,\"size\":8}]}"),
-      "arena, block 1: a size or an offset that is no whole number from 0"));
+      "arena, block 1: a size or an offset that is not a whole number from 0 up"));
   CHECK(test::says(refused("{\"allot\":1e999}"), "a number in it is beyond those of 64 bits"));
   CHECK(test::says(refused("{\"allot\":\"arena\",\"version\":2}"), "another version"));
   CHECK(test::says(refused("GGUF"), "input"));

@@ -24,9 +24,9 @@
 #include <allot/load/plan/plan.hpp>
 #include <allot/load/plan/shared_pieces.hpp>
 #include <allot/load/plan/sort.hpp>
+#include <allot/os/chrono.hpp>
 #include <allot/os/direct_file.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
