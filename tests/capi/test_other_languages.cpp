@@ -4,8 +4,13 @@
 
 #if defined(ALLOT_C_LIBRARY)
 
+#if defined(ALLOT_C_HIP)
+#include <hip/hip_version.h>
+#endif
+
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <regex>
 #include <set>
 #include <string>
@@ -61,9 +66,9 @@ TEST_CASE("the C programs of the page run, on the host and on a GPU") {
               .status == 0);
   for (const char* const name : {"arena", "pool"}) {
     const std::string program = (folder.path() / name).string();
-    const auto built = run_shell("cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I" +
-                                 (root / "include").string() + " -o " + program + " " + program +
-                                 ".c " + library + " -Wl,--allow-shlib-undefined");
+    const auto built =
+        run_shell("cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I" + (root / "include").string() +
+                  " -o " + program + " " + program + ".c " + library);
     REQUIRE_MESSAGE(built.status == 0, (built.out + built.error));
     for (const std::string device : devices) {
       const auto outcome =
@@ -83,6 +88,26 @@ TEST_CASE("a Python program uses it through ctypes, on the host and on a GPU") {
     CHECK_MESSAGE(outcome.status == 0, (outcome.out + outcome.error));
   }
 }
+
+#if defined(ALLOT_C_HIP)
+
+TEST_CASE("HIP's runtime is loaded when a GPU is first named, and not for the host") {
+  const allot::test::TemporaryFolder folder;
+  const auto path = allot::test::write_llama(folder.path() / "m.gguf");
+  const std::string runtime = "libamdhip64.so." + std::to_string(HIP_VERSION_MAJOR);
+  std::ofstream{folder.path() / runtime} << "not a library";
+  const std::string run = "LD_LIBRARY_PATH=" + folder.path().string() + " python3 " +
+                          (root / "tests/capi/use_allot.py").string() + " " + library + " " +
+                          path.string() + " ";
+  const auto on_host = run_shell(run + "host");
+  CHECK_MESSAGE(on_host.status == 0, (on_host.out + on_host.error));
+  const auto on_gpu = run_shell(run + "hip:0");
+  CHECK(on_gpu.status != 0);
+  CHECK_MESSAGE(on_gpu.error.find("cannot use HIP's runtime: ") != std::string::npos, on_gpu.error);
+  CHECK(on_gpu.error.find("install ROCm with " + runtime) != std::string::npos);
+}
+
+#endif
 
 TEST_CASE("a Rust program uses it: an arena, a model's weights by name, a pool") {
   if (run_shell("rustc --version").status != 0) {
