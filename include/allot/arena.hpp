@@ -340,6 +340,9 @@ class Arena {
   }
 
  private:  // nothing below enters the critical section
+  template <class, std::uint32_t>
+  friend class ShardedArena;
+
   Arena(Region&& region, ObserverType&& observer, std::uint64_t units)
       : range_{units, std::nothrow}, region_{std::move(region)}, observer_{std::move(observer)} {
     if constexpr (TracksUse<MemoryType>)

@@ -11,6 +11,7 @@
 #include <allot/memory/memory.hpp>
 #include <allot/memory/part_of.hpp>
 #include <allot/os/thread_numbers.hpp>
+#include <allot/strategy/remembers_refusal.hpp>
 
 #include <array>
 #include <bit>
@@ -18,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace allot {
@@ -76,19 +78,24 @@ class ShardedArena {
     throw refusal(request);
   }
 
-  /// Like `Arena::try_allocate`: returns nothing if no shard has room. Each shard that was tried
-  /// reports its refusal to its observer.
+  /// Like `Arena::try_allocate`: returns nothing if no shard has room. Each shard reports its refusal
+  /// to its observer; without observers, a shard that has not changed since it refused as much is not
+  /// locked again.
   [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes,
                                                   std::uint64_t alignment = alignment_type::value) {
     return try_allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] std::optional<Block> try_allocate(const Request& request) {
+    const std::uint64_t units = (request.bytes - 1) / alignment_type::value + 1;
     const std::uint32_t own = detail::ThreadNumbers<>::own() % ShardCount;
     for (std::uint32_t i = 0; i < ShardCount; ++i) {
       const std::uint32_t shard = own + i < ShardCount ? own + i : own + i - ShardCount;
+      if (shards_[shard].surely_refuses(units)) continue;
       if (const std::optional<Block> block = shards_[shard].arena.try_allocate(request)) [[likely]]
         return whole(*block, shard);
     }
+    // No shard has looked at it, if all of them were passed over: throws if it is not valid.
+    static_cast<void>(detail::units_of(request, alignment_type::value));
     return std::nullopt;
   }
 
@@ -225,11 +232,25 @@ class ShardedArena {
   static constexpr std::uint64_t unit = alignment_type::value * granularity_of<strategy_type>;
 
   using Part = detail::PartOf<memory_type>;
-  using PartArena = Arena<strategy_type, alignment_type, synchronization_type, Part, observer_type>;
+  /// An observer is to be told of each refusal.
+  static constexpr bool remembers_refusals =
+      std::same_as<observer_type, Unobserved> && !std::is_final_v<strategy_type>;
+  using ShardStrategy = std::conditional_t<remembers_refusals,
+                                           detail::RemembersRefusal<strategy_type>, strategy_type>;
+  using PartArena = Arena<ShardStrategy, alignment_type, synchronization_type, Part, observer_type>;
 
   /// Alone on its cache lines, and on the adjacent lines that are fetched with them.
   struct alignas(128) Shard {
     Shard(std::uint64_t capacity, Part part) : arena{capacity, part} {}
+
+    /// Returns whether it refuses a request of so many units now, without its lock.
+    [[nodiscard]] bool surely_refuses([[maybe_unused]] std::uint64_t units) const noexcept {
+      if constexpr (remembers_refusals) {
+        return arena.range_.strategy().surely_refuses(units);
+      } else {
+        return false;
+      }
+    }
 
     PartArena arena;
   };

@@ -136,6 +136,76 @@ TEST_CASE("a block that is freed while a request is refused does not make alignm
   CHECK(made.allocate(1 * MiB).size == 1 * MiB);
 }
 
+/// Counts how often a lock is taken.
+struct CountingMutex {
+  static inline int locked = 0;
+  void lock() noexcept { ++locked; }
+  void unlock() noexcept {}
+};
+
+TEST_CASE("what all shards have refused is refused without a lock, until one of them changes") {
+  ShardedArena<Arena<GoodFit, AlignTo<256>, Locked<CountingMutex>>, 4> arena{4 * MiB};
+  std::vector<Block> blocks;
+  while (const auto block = arena.try_allocate(64 * KiB)) blocks.push_back(*block);
+  CHECK(blocks.size() == 64);
+  const auto locks_of = [&](std::uint64_t bytes, bool is_granted, std::uint64_t alignment = 256) {
+    const int before = CountingMutex::locked;
+    const auto block = arena.try_allocate(bytes, alignment);
+    CHECK(block.has_value() == is_granted);
+    const int locked = CountingMutex::locked - before;
+    if (block) arena.deallocate(*block);
+    return locked;
+  };
+  CHECK(locks_of(64 * KiB, false) == 0);
+  CHECK(locks_of(std::uint64_t{1} << 63, false) == 0);
+  CHECK(locks_of(64 * KiB, false, 4096) == 0);
+  CHECK(locks_of(64 * KiB - 255, false) == 0);
+  CHECK(locks_of(64 * KiB - 256, false) == 4);
+  CHECK(locks_of(1, false) == 4);
+  CHECK(locks_of(1, false) == 0);
+  SUBCASE("a block is freed") {
+    for (const std::size_t i : {0U, 63U, 20U}) {
+      arena.deallocate(blocks[i]);
+      CHECK(locks_of(64 * KiB, true) == 1);
+      CHECK(locks_of(64 * KiB + 1, false) == 1);
+      CHECK(locks_of(64 * KiB + 1, false) == 0);
+      static_cast<void>(arena.allocate(64 * KiB));
+      CHECK(locks_of(64 * KiB, false) == 1);
+    }
+  }
+  SUBCASE("a block shrinks and grows again") {
+    Block block = arena.shrink(blocks[40], 1 * KiB);
+    CHECK(locks_of(63 * KiB, true) == 1);
+    CHECK(arena.try_expand(block, 64 * KiB));
+    CHECK(locks_of(1, false) == 1);
+  }
+  SUBCASE("all is freed") {
+    arena.reset();
+    CHECK(locks_of(1 * MiB, true) == 1);
+  }
+  SUBCASE("what is not valid is still reported") {
+    CHECK_THROWS_AS(static_cast<void>(arena.try_allocate(0)), std::invalid_argument);
+    CHECK_THROWS_AS(static_cast<void>(arena.try_allocate(1, 3)), std::invalid_argument);
+    CHECK_THROWS_AS(static_cast<void>(arena.try_allocate(1 * MiB, 0)), std::invalid_argument);
+  }
+}
+
+TEST_CASE("a shard of GoodFit grants what it refused, once an allocation has made room for it") {
+  // It looks only at the most recently freed block of a bin: of 320 to 323 units, at 320 here.
+  ShardedArena<Arena<GoodFit, AlignTo<1>, Locked<>>, 1> arena{1000};
+  const Block larger = arena.allocate(322);
+  static_cast<void>(arena.allocate(1));
+  const Block smaller = arena.allocate(320);
+  static_cast<void>(arena.allocate(1));
+  while (arena.try_allocate(1)) {
+  }
+  arena.deallocate(larger);
+  arena.deallocate(smaller);
+  CHECK(!arena.try_allocate(321));
+  CHECK(arena.allocate(320).offset == smaller.offset);
+  CHECK(arena.allocate(321).offset == larger.offset);
+}
+
 TEST_CASE(
     "a block of another arena, or freed before, is reported with the place that the caller knows") {
   Offsets arena{4 * MiB};
