@@ -264,10 +264,10 @@ void ProgressBar::draw(const allot::load::Progress& progress) {
   const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
   const double seconds = std::chrono::duration<double>(last_ - start_).count();
   const double rate = seconds > 0 ? static_cast<double>(progress.done) / seconds : 0;
-  const double left = rate > 0 ? static_cast<double>(progress.total - progress.done) / rate : 0;
+  const double to_go = rate > 0 ? static_cast<double>(progress.total - progress.done) / rate : 0;
   const std::string figures[] = {
       fmt::format(" {:3.0f} %", share * 100),
-      fmt::format("  {:.1f} s left", left),
+      fmt::format("  {:.1f} s left", to_go),
       fmt::format("  {:.2f} GiB/s", rate / static_cast<double>(allot::GiB)),
       fmt::format("  {} of {}", allot::ReadableBytes{progress.done}.c_str(),
                   allot::ReadableBytes{progress.total}.c_str()),
@@ -297,9 +297,9 @@ void ProgressBar::show(double share, std::span<const std::string> figures) {
     if (text.empty() || text.size() + figure.size() + least_bar <= room) text += figure;
   }
   if (text.size() + least_bar <= room) {
-    const std::size_t width = std::min<std::size_t>(room - text.size() - 2, 40);
-    const auto filled = static_cast<std::size_t>(share * static_cast<double>(width));
-    text = "[" + std::string(filled, '#') + std::string(width - filled, '.') + "]" + text;
+    const std::size_t bar = std::min<std::size_t>(room - text.size() - 2, 40);
+    const auto filled = static_cast<std::size_t>(share * static_cast<double>(bar));
+    text = "[" + std::string(filled, '#') + std::string(bar - filled, '.') + "]" + text;
   }
   fmt::print(stderr, "\r{}\x1b[K", text.substr(0, room));
   std::fflush(stderr);

@@ -46,7 +46,7 @@ Interruptible::Interruptible() {
   caught = 0;
   struct sigaction action = {};
   action.sa_handler = [](int signal) { caught = signal; };
-  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
   for (const int signal : signals) {
     struct sigaction old = {};
     // One that is ignored, as under nohup, stays ignored.
