@@ -6,6 +6,7 @@
 // Usage: bench_upload [FILE.gguf] [--rounds N] [--sweep]
 // --sweep: what pinning and reading alone take, then loads with rings of several shapes.
 // Without FILE it writes a model of 1 GiB into the temporary folder, in the form of a llama.
+#include <allot/core/readable_bytes.hpp>
 #include <allot/device/hip_device.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/writer/writer.hpp>

@@ -7,7 +7,7 @@
 ///
 /// The ranks are STAGES (1) stages of layers, and as many parts of each matrix as that leaves ranks.
 /// With --read-once each byte is read from storage by one rank, and sent to the others that need it.
-#include <allot/core/units.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/distributed.hpp>

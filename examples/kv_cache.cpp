@@ -5,6 +5,7 @@
 /// shows where the memory goes. The same arguments print the same lines.
 ///
 ///     kv_cache [REQUESTS [MIB [FILE.gguf]]]
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/gguf/file.hpp>

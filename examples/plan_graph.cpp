@@ -6,6 +6,7 @@
 // best fit takes when the same buffers come and go, and what one allocation each takes.
 #include <allot/alignment/alignment.hpp>
 #include <allot/arena.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/memory/host_memory.hpp>
 #include <allot/offsets/plan_offsets.hpp>

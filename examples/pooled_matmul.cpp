@@ -12,6 +12,7 @@
 /// counts what the pool asks the system for.
 ///
 ///     pooled_matmul [PRODUCTS]
+#include <allot/core/readable_bytes.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/device/staged_host_device.hpp>
 #include <allot/pool/buffers/buffer_pool.hpp>

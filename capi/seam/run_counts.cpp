@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "run_counts.hpp"
 
-#include <allot/core/units.hpp>
+#include <allot/core/readable_bytes.hpp>
 
 #include <unistd.h>
 

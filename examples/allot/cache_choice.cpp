@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cache_choice.hpp"
 
-#include <allot/core/units.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/gguf/tensor_type.hpp>
 #include <allot/load/plan/engine.hpp>
 

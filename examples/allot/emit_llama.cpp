@@ -2,7 +2,7 @@
 #include "emit_llama.hpp"
 
 #include <allot/core/checked.hpp>
-#include <allot/core/units.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/gguf/tensor_type.hpp>
 #include <allot/load/plan/detail/experts.hpp>
 #include <allot/load/plan/detail/layer_order.hpp>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What makes allot-mpi of the tool's objects: `load --shares` on this rank.
+#include <allot/core/readable_bytes.hpp>
 #include <allot/device/host_device.hpp>
 #include <allot/load/distributed.hpp>
 #include <allot/load/planned_device.hpp>

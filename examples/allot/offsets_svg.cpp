@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "offsets_svg.hpp"
 
-#include <allot/core/units.hpp>
+#include <allot/core/readable_bytes.hpp>
 
 #include <fmt/core.h>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "options.hpp"
 
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 
 #include <CLI/CLI.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "picture.hpp"
 
-#include <allot/core/units.hpp>
+#include <allot/core/readable_bytes.hpp>
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "placing.hpp"
 
-#include <allot/core/units.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/plan/detail/experts.hpp>
 #include <allot/os/pattern.hpp>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <allot/core/readable_bytes.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/plan/cache.hpp>

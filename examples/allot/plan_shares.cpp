@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "plan_shares.hpp"
 
+#include <allot/core/readable_bytes.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/load/check.hpp>
 #include <allot/load/plan/plan.hpp>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/os/output_file.hpp>
 #include <allot/report/recommend.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "replay_traffic.hpp"
 
-#include <allot/core/units.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/pool/kv/kv_layout.hpp>
 #include <allot/pool/kv/kv_shape_of.hpp>

@@ -10,6 +10,7 @@
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/memory_info.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>

@@ -80,14 +80,7 @@ class Arena {
   [[nodiscard]] Block allocate(std::uint64_t bytes, std::uint64_t alignment = unit) {
     return allocate(detail::request_of(bytes, alignment));
   }
-  [[nodiscard]] Block allocate(const Request& request) {
-    const Units units = detail::units_of(request, unit);
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto placement = range_.place(units, region_.alignment())) [[likely]]
-      return made(request, *placement);
-    report_refusal<true>(request, units);
-    throw range_.refusal(request.bytes, units, region_.alignment());
-  }
+  [[nodiscard]] Block allocate(const Request& request) { return grant<false, Block>(request); }
 
   /// Like `allocate`, but at the upper end of the range.
   [[nodiscard]] Block allocate_upper(std::uint64_t bytes, std::uint64_t alignment = unit) requires
@@ -95,12 +88,7 @@ class Arena {
     return allocate_upper(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] Block allocate_upper(const Request& request) requires DoubleEnded<StrategyType> {
-    const Units units = detail::units_of(request, unit);
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto placement = range_.template place<true>(units, region_.alignment())) [[likely]]
-      return made(request, *placement);
-    report_refusal<true>(request, units);
-    throw range_.refusal(request.bytes, units, region_.alignment());
+    return grant<true, Block>(request);
   }
 
   /// Frees a block. Complexity: the strategy's; never calls the system allocator.
@@ -141,7 +129,10 @@ class Arena {
   void grow(std::uint64_t capacity_bytes) requires can_grow {
     const std::uint64_t units = Range::checked_units_in(capacity_bytes);
     [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (units * unit < range_.capacity()) detail::reject_growth(range_.capacity(), capacity_bytes);
+    if (units * unit < range_.capacity())
+      detail::reject(
+          "cannot grow an arena of # bytes to # bytes; give the new capacity, not the difference",
+          {range_.capacity(), capacity_bytes});
     region_.grow(units * unit);
     range_.strategy().grow(units);
   }
@@ -170,10 +161,15 @@ class Arena {
     decltype(make_unique<Arena>(std::in_place)) arena;  // std's: looked up where it is called
     const std::uint64_t units = Range::units_in(capacity_bytes);
     if (units == 0) return arena;
-    std::optional<Region> region = detail::try_acquire(memory, units * unit, unit);
-    if (!region) return arena;
     static_cast<void>(detail::completes([&] {
-      arena.reset(new (std::nothrow) Arena{std::move(*region), std::move(observer), units});
+      std::optional<Region> region;
+      if constexpr (TryAcquirable<MemoryType>) {
+        region = memory.try_acquire(units * unit, unit);
+      } else {
+        region = memory.acquire(units * unit, unit);
+      }
+      if (region)
+        arena.reset(new (std::nothrow) Arena{std::move(*region), std::move(observer), units});
     }));
     if (arena != nullptr && arena->range_.capacity() == 0) arena.reset();
     return arena;
@@ -186,13 +182,7 @@ class Arena {
     return try_allocate(detail::request_of(bytes, alignment));
   }
   [[nodiscard]] std::optional<Block> try_allocate(const Request& request) {
-    const Units units = detail::units_of(request, unit);
-    if (units.size == 0) return std::nullopt;  // without exceptions
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto placement = range_.place(units, region_.alignment()))
-      return made(request, *placement);
-    report_refusal(request, units);
-    return std::nullopt;
+    return grant<false, std::optional<Block>>(request);
   }
 
   /// Like `try_allocate`, but at the upper end of the range.
@@ -202,13 +192,7 @@ class Arena {
   }
   [[nodiscard]] std::optional<Block> try_allocate_upper(const Request& request) requires
       DoubleEnded<StrategyType> {
-    const Units units = detail::units_of(request, unit);
-    if (units.size == 0) return std::nullopt;  // without exceptions
-    [[maybe_unused]] const auto guard = synchronization_.guard();
-    if (const auto placement = range_.template place<true>(units, region_.alignment()))
-      return made(request, *placement);
-    report_refusal(request, units);
-    return std::nullopt;
+    return grant<true, std::optional<Block>>(request);
   }
 
   /// Like `deallocate`, but returns false if the block is not live.
@@ -339,15 +323,40 @@ class Arena {
     return std::forward<decltype(function)>(function)(std::as_const(observer_));
   }
 
- private:  // nothing below enters the critical section
+ private:
   template <class, std::uint32_t>
   friend class ShardedArena;
 
   Arena(Region&& region, ObserverType&& observer, std::uint64_t units)
       : range_{units, std::nothrow}, region_{std::move(region)}, observer_{std::move(observer)} {
-    if constexpr (TracksUse<MemoryType>)
-      detail::mark_all_free<MemoryType>(region_, range_.capacity());
+    if constexpr (TracksUse<MemoryType>) {
+      std::uint64_t bytes = range_.capacity();
+      if constexpr (requires { region_.bytes(); }) bytes = region_.bytes();  // more, if rounded up
+      region_.mark_free(0, bytes);
+    }
   }
+
+  /// \tparam Result  `Block`: throws if the request is refused; or an optional one
+  template <bool is_upper, class Result>
+  [[nodiscard]] Result grant(const Request& request) {
+    constexpr bool throws = std::same_as<Result, Block>;
+    const Units units = detail::units_of(request, unit);
+    if (units.size == 0) return {};  // without exceptions
+    [[maybe_unused]] const auto guard = synchronization_.guard();
+    const auto placement = range_.template place<is_upper>(units, region_.alignment());
+    if (placement) [[likely]]
+      return made(request, *placement);
+    if constexpr (is_observed) {
+      observer_.refused(request, range_.reason_for(units, region_.alignment()));
+      if constexpr (throws) detail::notify_thrown(observer_);
+    }
+#if defined(__cpp_exceptions)
+    if constexpr (throws) throw range_.refusal(request.bytes, units, region_.alignment());
+#endif
+    return {};
+  }
+
+  // Nothing below enters the critical section.
 
   [[nodiscard]] Block made(const Request& request, const Placement& placement) noexcept {
     const Block block = range_.account(placement, request.bytes);
@@ -368,14 +377,6 @@ class Arena {
       region_.mark_used(now.offset, now.size);
     }
     detail::notify_resized(observer_, before, now, Request{range_.requested(now)});
-  }
-
-  template <bool is_thrown = false>
-  void report_refusal(const Request& request, Units units) noexcept {
-    if constexpr (is_observed) {
-      observer_.refused(request, range_.reason_for(units, region_.alignment()));
-      if constexpr (is_thrown) detail::notify_thrown(observer_);
-    }
   }
 
   /// Throws `InvalidBlock` unless the block is live; without exceptions returns whether it is.

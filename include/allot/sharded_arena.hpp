@@ -12,6 +12,7 @@
 #include <allot/memory/part_of.hpp>
 #include <allot/os/thread_numbers.hpp>
 #include <allot/strategy/remembers_refusal.hpp>
+#include <allot/strategy/rounding.hpp>
 
 #include <array>
 #include <bit>
@@ -310,9 +311,9 @@ class ShardedArena {
       reason = RefusalReason::alignment;
     }
     const std::uint64_t rounded =
-        detail::ByteRange<strategy_type, alignment_type::value>::rounded_bytes(
-            detail::units_of(request, alignment_type::value).size, smaller(all.free, limit),
-            all.largest_free);
+        detail::refused_rounding(detail::whole_bytes_for<ArenaType>(request.bytes),
+                                 detail::block_bytes_for<ArenaType>(request.bytes),
+                                 smaller(all.free, limit), all.largest_free);
     return {reason,       request.bytes, alignment, all.free, all.largest_free,
             all.capacity, limit,         0,         rounded};
   }

@@ -4,6 +4,7 @@
 #include <allot/core/callback.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/core/version.hpp>
 

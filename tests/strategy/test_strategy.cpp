@@ -2,6 +2,7 @@
 #include <allot/strategy/best_fit.hpp>
 #include <allot/strategy/buddy.hpp>
 #include <allot/strategy/detail/coalescing_range.hpp>
+#include <allot/strategy/detail/free_index.hpp>
 #include <allot/strategy/detail/order_trees.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/first_fit.hpp>

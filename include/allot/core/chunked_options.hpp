@@ -5,6 +5,7 @@
 
 #include <allot/core/block.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/core/needed_block.hpp>
 #include <allot/core/units.hpp>
 #include <allot/core/version.hpp>
 
@@ -33,6 +34,13 @@ namespace detail {
   const std::uint64_t budget = is_limited ? options.budget_bytes : std::uint64_t{1} << 40;
   const std::uint64_t largest = larger(larger(budget, options.chunk_bytes), unit);
   return largest > std::uint64_t{1} << 62 ? std::uint64_t{1} << 63 : std::bit_ceil(largest);
+}
+
+inline void reject_budget(std::uint64_t budget, std::uint64_t chunk) {
+  reject(
+      "a budget of # bytes is less than one chunk of # bytes; give at least one chunk: the first "
+      "stays",
+      {budget, chunk});
 }
 
 /// Returns the error for a request that chunks refuse. All in bytes.

@@ -141,23 +141,14 @@ class InvalidBlock : public std::invalid_argument {
                                << "; free each block once, in the arena that made it")
                                   .c_str()},
         defect_{defect} {}
-  /// For a block that was looked up by its address.
-  explicit InvalidBlock(const void* address)
-      : std::invalid_argument{text_of(address).c_str()}, defect_{BlockDefect::foreign} {}
+  /// With a message of its own.
+  InvalidBlock(BlockDefect defect, const char* text)
+      : std::invalid_argument{text}, defect_{defect} {}
 
   /// Returns what is wrong with the block.
   [[nodiscard]] BlockDefect defect() const noexcept { return defect_; }
 
  private:
-  [[nodiscard]] static FixedText<512> text_of(const void* address) noexcept {
-    const auto number = reinterpret_cast<std::uintptr_t>(address);
-    char digits[2 * sizeof number + 1] = {};
-    for (std::size_t i = 0; i < 2 * sizeof number; ++i)
-      digits[i] = "0123456789abcdef"[number >> (8 * sizeof number - 4 * (i + 1)) & 15];
-    return FixedText<512>{} << "no live block starts at address 0x" << digits
-                            << "; free each block once, in the arena that made it";
-  }
-
   BlockDefect defect_;
 };
 
@@ -185,18 +176,6 @@ inline void reject_capacity(std::uint64_t bytes, std::uint64_t unit) {
          {bytes, unit});
 }
 
-inline void reject_budget(std::uint64_t budget, std::uint64_t chunk) {
-  reject(
-      "a budget of # bytes is less than one chunk of # bytes; give at least one chunk: the first "
-      "stays",
-      {budget, chunk});
-}
-
-inline void reject_growth(std::uint64_t capacity, std::uint64_t bytes) {
-  reject("cannot grow an arena of # bytes to # bytes; give the new capacity, not the difference",
-         {capacity, bytes});
-}
-
 /// Rejects an alignment that is not a power of two. Without exceptions, makes it a request of zero
 /// bytes, which no arena accepts.
 [[nodiscard]] inline Request request_of(std::uint64_t bytes, std::uint64_t alignment) {
@@ -222,8 +201,8 @@ template <class Function>
 #endif
 }
 
-/// Returns what a request was rounded up to, if that may be why it was refused: as many bytes as it
-/// asked for are free, but no block can have what they were rounded up to. Else 0. All in bytes.
+/// Returns `rounded`, if that a request was rounded up to it may be why it was refused: as much as it
+/// asked for is free, but no block can have what that was rounded up to. Else 0. All in one unit.
 /// \param asked    what was asked for, in whole units
 /// \param longest  what a block can have at most
 [[nodiscard]] constexpr std::uint64_t refused_rounding(std::uint64_t asked, std::uint64_t rounded,
@@ -231,14 +210,6 @@ template <class Function>
                                                        std::uint64_t longest) noexcept {
   return rounded > asked && asked <= free && rounded > longest ? rounded : 0;
 }
-
-/// A request, and the block that it needs. All in bytes.
-struct NeededBlock {
-  std::uint64_t requested;
-  std::uint64_t alignment;
-  std::uint64_t asked;  ///< `requested` in whole units; 0: no block has as many
-  std::uint64_t least;  ///< of the block, as the strategy rounds it; 0: no block has as many
-};
 
 /// A request in units.
 struct RequestedUnits {

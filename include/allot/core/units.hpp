@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Binary units, `ReadableBytes`: a size as text, and `FixedText`: a text in a fixed buffer. Errors
-/// are built with it, so that reporting a shortage of memory does not allocate.
+/// Binary units, arithmetic that needs no standard header, and `FixedText`: a text in a fixed buffer.
+/// Errors are built with it, so that reporting a shortage of memory does not allocate.
 #pragma once
 
 #include <allot/core/version.hpp>
@@ -38,85 +38,40 @@ inline constexpr Number largest_of =
   return value != 0 && (value & (value - 1)) == 0;
 }
 
-namespace detail {
-
-/// Appends to a text of `length` characters in a buffer of `capacity`; cuts off what does not fit.
-constexpr void append(char* buffer, std::size_t capacity, std::size_t& length,
-                      const char* text) noexcept {
-  for (; *text != '\0' && length + 1 < capacity; ++text) buffer[length++] = *text;
-}
-
-constexpr void append(char* buffer, std::size_t capacity, std::size_t& length,
-                      std::uint64_t number) noexcept {
-  char digits[21] = {};
-  std::size_t first = 20;
-  do {
-    digits[--first] = static_cast<char>('0' + number % 10);
-    number /= 10;
-  } while (number != 0);
-  append(buffer, capacity, length, digits + first);
-}
-
-/// Writes a readable size: `1.5 GiB`, `256 B`. At most two decimals, rounded down.
-constexpr void append_bytes(char* buffer, std::size_t capacity, std::size_t& length,
-                            std::uint64_t bytes) noexcept {
-  constexpr const char* names[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
-  std::uint64_t whole = bytes;
-  std::uint64_t below = 0;  // in 1024ths
-  unsigned step = 0;
-  for (; whole >= 1024; ++step) {
-    below = whole % 1024;
-    whole /= 1024;
-  }
-  append(buffer, capacity, length, whole);
-  const std::uint64_t hundredths = below * 100 / 1024;
-  if (hundredths != 0) {
-    append(buffer, capacity, length, ".");
-    append(buffer, capacity, length, hundredths / 10);
-    if (hundredths % 10 != 0) append(buffer, capacity, length, hundredths % 10);
-  }
-  append(buffer, capacity, length, names[step]);
-}
-
-/// Appends `form`, replacing `#` by the next of `numbers` and `~` by the next one as a readable
-/// size.
-constexpr void append_form(char* buffer, std::size_t capacity, std::size_t& length,
-                           const char* form, const std::uint64_t* numbers) noexcept {
-  for (; *form != '\0'; ++form) {
-    if (*form == '#') {
-      append(buffer, capacity, length, *numbers++);
-    } else if (*form == '~') {
-      append_bytes(buffer, capacity, length, *numbers++);
-    } else if (length + 1 < capacity) {
-      buffer[length++] = *form;
-    }
-  }
-}
-
-}  // namespace detail
-
-/// Builds a text piece by piece in its own buffer; cuts off what does not fit.
+/// Builds a text piece by piece in its own buffer; cuts off what does not fit. Cold, so that errors
+/// stay out of the way of what may throw them.
 /// \tparam Capacity  bytes, the terminating zero included
 template <std::size_t Capacity>
 class FixedText {
  public:
-  /// Appends a text, cut off when there is no more room.
-  constexpr FixedText& operator<<(const char* text) noexcept {
-    detail::append(text_, Capacity, length_, text);
+  /// Appends a text.
+  [[gnu::cold]] constexpr FixedText& operator<<(const char* text) noexcept {
+    for (; *text != '\0'; ++text) append(*text);
     return *this;
   }
 
   /// Appends a number, in decimal.
-  constexpr FixedText& operator<<(std::uint64_t number) noexcept {
-    detail::append(text_, Capacity, length_, number);
+  [[gnu::cold]] constexpr FixedText& operator<<(std::uint64_t number) noexcept {
+    if (number >= 10) *this << number / 10;
+    append(static_cast<char>('0' + number % 10));
     return *this;
   }
 
-  /// Appends a form: `#` is replaced by the next number, `~` by the next number as a readable size.
+  /// Appends a form: `#` is replaced by the next number, `~` by the next number of bytes as a
+  /// readable size: `1.5 GiB`, `256 B`, with at most two decimals, rounded down.
   /// Takes far less time to compile than a chain of `<<`.
-  constexpr FixedText& fill_in(const char* form,
-                               std::initializer_list<std::uint64_t> numbers) noexcept {
-    detail::append_form(text_, Capacity, length_, form, numbers.begin());
+  [[gnu::cold]] constexpr FixedText& fill_in(
+      const char* form, std::initializer_list<std::uint64_t> numbers) noexcept {
+    const std::uint64_t* number = numbers.begin();
+    for (; *form != '\0'; ++form) {
+      if (*form == '#') {
+        *this << *number++;
+      } else if (*form == '~') {
+        append_bytes(*number++);
+      } else {
+        append(*form);
+      }
+    }
     return *this;
   }
 
@@ -124,24 +79,23 @@ class FixedText {
   [[nodiscard]] constexpr const char* c_str() const noexcept { return text_; }
 
  private:
+  constexpr void append(char character) noexcept {
+    if (length_ + 1 < Capacity) text_[length_++] = character;
+  }
+
+  constexpr void append_bytes(std::uint64_t bytes) noexcept {
+    constexpr const char* names[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
+    const char* const* name = names;
+    std::uint64_t hundredths = 0;
+    for (; bytes >= 1024; bytes /= 1024, ++name) hundredths = bytes % 1024 * 100 / 1024;
+    *this << bytes;
+    if (hundredths != 0) *this << "." << hundredths / 10;
+    if (hundredths % 10 != 0) *this << hundredths % 10;
+    *this << *name;
+  }
+
   char text_[Capacity] = {};
   std::size_t length_ = 0;
-};
-
-/// A readable size: `1.5 GiB`, `256 B`. At most two decimals, rounded down.
-class ReadableBytes {
- public:
-  /// Makes the text of a number of bytes.
-  constexpr explicit ReadableBytes(std::uint64_t bytes) noexcept {
-    std::size_t length = 0;
-    detail::append_bytes(text_, sizeof text_, length, bytes);
-  }
-
-  /// Returns the text, which ends with NUL.
-  [[nodiscard]] constexpr const char* c_str() const noexcept { return text_; }
-
- private:
-  char text_[32] = {};
 };
 
 }  // namespace allot

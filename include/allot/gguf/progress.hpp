@@ -8,7 +8,7 @@
 ///     writer.write("model.gguf", {.progress = show});
 #pragma once
 
-#include <allot/core/units.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/os/function.hpp>
 
 #include <concepts>

@@ -15,6 +15,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/hip/current_device.hpp>
 #include <allot/hip/error.hpp>

@@ -27,15 +27,18 @@ namespace detail {
 template <class Type>
 concept Movable = std::is_move_constructible_v<Type> && std::is_move_assignable_v<Type>;
 
-/// A memory policy that gives regions. Without exceptions, either way that does not throw suffices.
+/// A memory policy that gives regions; without exceptions, in a way that does not throw.
 template <class MemoryType>
+#if defined(__cpp_exceptions)
 concept Acquirable = requires(MemoryType m, std::uint64_t bytes) {
   { m.acquire(bytes, bytes) } -> std::same_as<typename MemoryType::Region>;
-}
-#if !defined(__cpp_exceptions)
-|| TryAcquirable<MemoryType>
+};
+#else
+concept Acquirable = TryAcquirable<MemoryType> || requires(MemoryType m, std::uint64_t bytes) {
+  { m.acquire(bytes, bytes) }
+  noexcept->std::same_as<typename MemoryType::Region>;
+};
 #endif
-    ;
 
 }  // namespace detail
 
@@ -80,10 +83,7 @@ concept GrowableMemory = Memory<MemoryType> &&
 template <class MemoryType>
 concept TracksUse = Memory<MemoryType> &&
     requires(typename MemoryType::Region region, std::uint64_t bytes) {
-  { region.mark_used(bytes, bytes) }
-  noexcept;
-  { region.mark_free(bytes, bytes) }
-  noexcept;
+  requires noexcept(region.mark_used(bytes, bytes), region.mark_free(bytes, bytes));
 };
 
 /// Gives no memory: the arena hands out offsets, for memory that the caller owns. Takes no space in
@@ -110,41 +110,5 @@ class OffsetsOnly {
 };
 
 static_assert(Memory<OffsetsOnly>);
-
-namespace detail {
-
-/// Marks all of a region free, including what it has beyond the bytes that were asked for. Does
-/// nothing for a memory that does not track its use.
-template <Memory MemoryType>
-constexpr void mark_all_free([[maybe_unused]] typename MemoryType::Region& region,
-                             [[maybe_unused]] std::uint64_t bytes) noexcept {
-  if constexpr (TracksUse<MemoryType>) {
-    if constexpr (requires { region.bytes(); }) bytes = region.bytes();
-    region.mark_free(0, bytes);
-  }
-}
-
-/// Returns a region, or nothing if the memory refuses, by whichever of the two ways the policy has.
-template <Memory MemoryType>
-[[nodiscard]] std::optional<typename MemoryType::Region> try_acquire(
-    MemoryType& memory, std::uint64_t bytes, std::uint64_t alignment) noexcept {
-  if constexpr (TryAcquirable<MemoryType>) {
-    return memory.try_acquire(bytes, alignment);
-  } else {
-#if defined(__cpp_exceptions)
-    try {
-      return memory.acquire(bytes, alignment);
-    } catch (...) {
-      return std::nullopt;
-    }
-#else
-    static_assert(noexcept(memory.acquire(bytes, alignment)),
-                  "without exceptions a memory policy needs a try_acquire or a noexcept acquire");
-    return memory.acquire(bytes, alignment);
-#endif
-  }
-}
-
-}  // namespace detail
 
 }  // namespace allot

@@ -8,6 +8,7 @@
 /// | `CallSite` | for a scope, the place where this thread's blocks count as made             |
 #pragma once
 
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/source_location.hpp>
 #include <allot/core/units.hpp>
 #include <allot/observer/observer.hpp>

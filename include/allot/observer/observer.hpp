@@ -26,37 +26,22 @@ namespace allot {
 template <class ObserverType>
 concept Observer = std::is_move_constructible_v<ObserverType> &&
     requires(ObserverType o, const Block& block, const Request& request, RefusalReason reason) {
-  { o.allocated(block, request) }
-  noexcept;
-  { o.deallocated(block) }
-  noexcept;
-  { o.refused(request, reason) }
-  noexcept;
+  requires noexcept(o.allocated(block, request), o.deallocated(block), o.refused(request, reason));
 };
 
-/// An observer that distinguishes resizes in place from frees. Others see a block freed and one allocated.
+/// An observer that distinguishes resizes in place: `o.resized(before, now, request)`, where the
+/// request has the bytes that the block holds now. Others see a block freed and one allocated.
 template <class ObserverType>
 concept NotedOfResizes = Observer<ObserverType> &&
     requires(ObserverType o, const Block& block, const Request& request) {
-  { o.resized(block, block, request) }
-  noexcept;  // before, now, and the bytes that it holds now
+  requires noexcept(o.resized(block, block, request));
 };
 
-/// An observer that distinguishes refusals that are thrown from those that return nothing. It is notified
-/// after `refused`.
+/// An observer that distinguishes refusals that are thrown from those that return nothing:
+/// `o.refusal_thrown()`, after `refused`.
 template <class ObserverType>
 concept NotedOfThrows = Observer<ObserverType> && requires(ObserverType o) {
-  { o.refusal_thrown() }
-  noexcept;
-};
-
-/// An observer that distinguishes streams. A pool notifies it before each other notice of the stream that the
-/// buffer is used on: a number of the pool's, 0 for devices that work at once. A stream that is gone
-/// leaves its number to a later one.
-template <class ObserverType>
-concept NotedOfStreams = Observer<ObserverType> && requires(ObserverType o, std::uint32_t number) {
-  { o.on_stream(number) }
-  noexcept;
+  requires noexcept(o.refusal_thrown());
 };
 
 /// An observer that finds blocks by offset: `AddressIndex`, or several observers with one. The arena
@@ -95,11 +80,6 @@ constexpr void notify_resized(ObserverType& observer, const Block& before, const
 template <Observer ObserverType>
 constexpr void notify_thrown(ObserverType& observer) noexcept {
   if constexpr (NotedOfThrows<ObserverType>) observer.refusal_thrown();
-}
-
-template <Observer ObserverType>
-constexpr void notify_stream(ObserverType& observer, std::uint32_t number) noexcept {
-  if constexpr (NotedOfStreams<ObserverType>) observer.on_stream(number);
 }
 
 }  // namespace detail

@@ -5,6 +5,7 @@
 
 #include <allot/core/block.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/observer/noted_of_streams.hpp>
 #include <allot/observer/observer.hpp>
 
 #include <cstddef>

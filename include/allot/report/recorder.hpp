@@ -12,6 +12,7 @@
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/observer/noted_of_streams.hpp>
 #include <allot/observer/observer.hpp>
 #include <allot/os/append_file.hpp>
 #include <allot/os/atomic.hpp>

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/report/detail/block_map.hpp>
 #include <allot/report/detail/memory_view.hpp>

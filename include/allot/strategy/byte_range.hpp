@@ -37,15 +37,19 @@ class ByteRange {
   [[nodiscard]] static std::uint64_t checked_units_in(std::uint64_t bytes) {
     constexpr std::uint64_t least = unit * granularity_of<StrategyType>;
     if (bytes < least) reject_capacity(bytes, least);
-    const std::uint64_t units = units_in(bytes);
-    if (units == 0) throw_too_long(bytes);
-    return units;
+    if (const std::uint64_t units = units_in(bytes); units != 0) return units;
+    FixedText<512> text;
+    text.fill_in(
+        "an arena of # bytes has # units of # bytes, and its strategy takes at most #; use ",
+        {bytes, bytes / unit, unit, largest_capacity_of<StrategyType>});
+    if constexpr (requires { StrategyType::wide_name; })
+      text << StrategyType::wide_name << ", which takes any number, or ";
+    throw std::length_error{(text << "larger units").c_str()};
   }
 #endif
 
-  /// Throws: `std::bad_alloc` for the bookkeeping.
-  explicit ByteRange(std::uint64_t units) : strategy_{units} {}
-  /// The same, but the capacity is 0 instead, if the strategy can do that.
+  /// Throws: `std::bad_alloc` for the bookkeeping. If the strategy can do without, the capacity is 0
+  /// instead.
   ByteRange(std::uint64_t units, std::nothrow_t) requires(!MadeWithoutThrowing<StrategyType>)
       : strategy_{units} {}
   ByteRange(std::uint64_t units,
@@ -191,33 +195,23 @@ class ByteRange {
                                                  : RefusalReason::alignment;
   }
 
-  /// Returns what a refused request of `units` units was rounded up to, in bytes, as
-  /// `refused_rounding`; so are `free` and `longest`.
-  [[nodiscard]] static constexpr std::uint64_t rounded_bytes(std::uint64_t units,
-                                                             std::uint64_t free,
-                                                             std::uint64_t longest) noexcept {
-    if constexpr (Rounding<StrategyType>) {
-      const std::uint64_t rounded = StrategyType::rounded(units);
-      if (units <= OutOfMemory::unlimited / unit && rounded <= OutOfMemory::unlimited / unit)
-        return refused_rounding(units * unit, rounded * unit, free, longest);
-    }
-    return 0;
-  }
-
   /// Returns what to throw for a request that was not granted.
   [[nodiscard]] OutOfMemory refusal(std::uint64_t bytes, RequestedUnits units,
                                     std::uint64_t base_alignment) const noexcept {
-    const std::uint64_t free = capacity() - strategy_.used() * unit;
-    const std::uint64_t longest = strategy_.largest_free() * unit;
+    const std::uint64_t free = strategy_.capacity() - strategy_.used();
+    const std::uint64_t longest = strategy_.largest_free();
+    std::uint64_t rounded = 0;
+    if constexpr (Rounding<StrategyType>)
+      rounded = refused_rounding(units.size, StrategyType::rounded(units.size), free, longest);
     return {reason_for(units, base_alignment),
             bytes,
             units.alignment * unit,
-            free,
-            longest,
+            free * unit,
+            longest * unit,
             capacity(),
             largest_request,
             0,
-            rounded_bytes(units.size, free, longest)};
+            rounded * unit};
   }
 
   [[nodiscard]] Usage usage() const noexcept {
@@ -249,18 +243,6 @@ class ByteRange {
       return OutOfMemory::unlimited;
     }
   }();
-
-#if defined(__cpp_exceptions)
-  [[noreturn]] static void throw_too_long(std::uint64_t bytes) {
-    FixedText<512> text;
-    text.fill_in(
-        "an arena of # bytes has # units of # bytes, and its strategy takes at most #; use ",
-        {bytes, bytes / unit, unit, largest_capacity_of<StrategyType>});
-    if constexpr (requires { StrategyType::wide_name; })
-      text << StrategyType::wide_name << ", which takes any number, or ";
-    throw std::length_error{(text << "larger units").c_str()};
-  }
-#endif
 
   [[nodiscard]] static Block block_at(const Placement& placement) noexcept {
     return {placement.offset * unit, placement.size * unit, placement.handle};

@@ -5,7 +5,7 @@
 
 #include <allot/core/block.hpp>
 #include <allot/core/checked.hpp>
-#include <allot/core/errors.hpp>
+#include <allot/core/needed_block.hpp>
 #include <allot/core/units.hpp>
 #include <allot/core/version.hpp>
 #include <allot/strategy/strategy.hpp>

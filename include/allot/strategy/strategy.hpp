@@ -48,24 +48,18 @@ concept Strategy = std::constructible_from<StrategyType, std::uint64_t> &&
     requires(StrategyType s, const StrategyType cs, std::uint64_t units, Handle handle,
              void (*visitor)(std::uint64_t, std::uint64_t, bool)) {
   { s.allocate(units, units) } -> std::same_as<std::optional<Placement>>;
-  { s.deallocate(handle, units) }
-  noexcept->std::same_as<bool>;
-  { s.word(handle) }
-  noexcept->std::same_as<std::uint64_t&>;
-  { cs.block_size(handle) }
-  noexcept->std::same_as<std::uint64_t>;
-  { cs.is_live(handle, units) }
-  noexcept->std::same_as<bool>;
-  { cs.capacity() }
-  noexcept->std::same_as<std::uint64_t>;
-  { cs.used() }
-  noexcept->std::same_as<std::uint64_t>;
-  { cs.largest_free() }
-  noexcept->std::same_as<std::uint64_t>;
-  { cs.free_blocks() }
-  noexcept->std::same_as<std::uint64_t>;
-  { cs.live_blocks() }
-  noexcept->std::same_as<std::uint64_t>;
+  { s.deallocate(handle, units) } -> std::same_as<bool>;
+  { s.word(handle) } -> std::same_as<std::uint64_t&>;
+  { cs.block_size(handle) } -> std::same_as<std::uint64_t>;
+  { cs.is_live(handle, units) } -> std::same_as<bool>;
+  { cs.capacity() } -> std::same_as<std::uint64_t>;
+  { cs.used() } -> std::same_as<std::uint64_t>;
+  { cs.largest_free() } -> std::same_as<std::uint64_t>;
+  { cs.free_blocks() } -> std::same_as<std::uint64_t>;
+  { cs.live_blocks() } -> std::same_as<std::uint64_t>;
+  requires noexcept(s.deallocate(handle, units), s.word(handle), cs.block_size(handle));
+  requires noexcept(cs.is_live(handle, units), cs.capacity(), cs.used(), cs.largest_free());
+  requires noexcept(cs.free_blocks(), cs.live_blocks());
   { cs.for_each(visitor) } -> std::same_as<void>;
   { cs.validate() } -> std::same_as<bool>;
 };

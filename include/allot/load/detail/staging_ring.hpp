@@ -5,6 +5,7 @@
 #pragma once
 
 #include <allot/core/errors.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/load/load_options.hpp>

@@ -6,6 +6,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred_containers.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/load/plan/insufficient_memory.hpp>
 #include <allot/load/plan/make_plan.hpp>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 
 #include <cstdint>

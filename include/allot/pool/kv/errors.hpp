@@ -5,6 +5,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 
 #include <cstdint>

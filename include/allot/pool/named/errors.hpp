@@ -10,6 +10,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/pool/named/config.hpp>
 #include <allot/pool/named/element_type.hpp>

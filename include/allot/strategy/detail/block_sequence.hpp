@@ -183,19 +183,22 @@ class BlockSequence : public LiveBlocks {
     std::uint32_t last = list_head;
     for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
       const Record& record = records_[i];
+      const std::uint64_t size = size_of(records_, record);
       if (record.previous != last || record.offset != end || record.state == vacant_state)
         return false;
+      if (size == 0 || size > capacity_ - end) return false;
       last = i;
-      end = records_[record.next].offset;
-      if (end <= record.offset || end > capacity_) return false;
-      const bool is_used = record.state == used_state;
-      used += is_used ? end - record.offset : 0;
-      live += is_used ? 1 : 0;
-      free += is_used ? 0 : 1;
+      end += size;
+      (is_free(i) ? free : live) += 1;
+      if (!is_free(i)) used += size;
     }
     return records_[list_head].previous == last && end == capacity_ && used == used_ &&
            live == live_blocks_ && free == free_blocks_;
   }
+
+  std::uint64_t capacity_ = 0;
+  std::uint64_t used_ = 0;
+  std::uint64_t free_blocks_ = 0;
 
  private:
   using AddressOrder = boost::intrusive::circular_list_algorithms<AddressOrderTraits>;
@@ -203,11 +206,6 @@ class BlockSequence : public LiveBlocks {
   [[nodiscard]] AddressOrderTraits::Link node_at(std::uint32_t index) noexcept {
     return {&records_, index};
   }
-
- protected:
-  std::uint64_t capacity_ = 0;
-  std::uint64_t used_ = 0;
-  std::uint64_t free_blocks_ = 0;
 };
 
 /// Returns whether [offset, offset + available) holds `size` units from a multiple of `alignment`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A range whose adjacent free blocks merge at once, and `FreeIndex`, which decides which free block
-/// a request takes. `BestFit`, `FirstFit` and `GoodFit` are this range, each with its own index.
+/// A range whose adjacent free blocks merge at once. `BestFit`, `FirstFit` and `GoodFit` are this
+/// range, each with an index of its own, which decides which free block a request takes.
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -9,72 +9,19 @@
 #include <allot/strategy/detail/block_sequence.hpp>
 #include <allot/strategy/detail/records.hpp>
 
-#include <concepts>
 #include <cstdint>
 #include <new>
 #include <optional>
 
 namespace allot::detail {
 
-/// What decides which free block a request takes: the difference between `BestFit`, `FirstFit` and
-/// `GoodFit`.
-///
-/// `i` is an index, `ci` a const one, over the slab `records`; `record` names a free block by its
-/// record. Sizes, offsets and alignments are units.
-///
-/// | expression                        | meaning                                                   |
-/// |-----------------------------------|-----------------------------------------------------------|
-/// | `I{records, capacity}`            | empty; needs `try_ensure` before anything else            |
-/// | `i.try_ensure(count)`             | makes room for the free blocks of a slab of `count` records; false if it cannot, with nothing changed |
-/// | `i.clear()`                       | forgets every block                                       |
-/// | `i.insert(record, offset, size)`  | adds a block; its record's state and union belong to the index until `erase` |
-/// | `i.erase(record)`                 | removes it                                                |
-/// | `i.rekey(record, offset, size)`   | moves or resizes it, without changing the address order; the record still has its old offset |
-/// | `ci.find(size, alignment)`        | the block to take, an `I::Found`: `record`, `size`, and where the index has it; false if there is none |
-/// | `i.erase(found)`                  | removes what `find` found                                 |
-/// | `i.replace(found, record, offset, size)` | replaces what was found by a part of it            |
-/// | `ci.prefers(size, found)`         | whether a block of `size` behind all others is the better choice |
-/// | `ci.size(record)`                 | the size of a block that is in the index                  |
-/// | `ci.largest()`                    | the largest size, 0 if there is no block                  |
-/// | `ci.bytes()`                      | its bytes on the heap                                     |
-/// | `ci.is_valid(count)`              | whether every invariant holds, with `count` blocks; linear |
-///
-/// A `Found` may be erased or replaced until the index changes.
-template <class Index>
-concept FreeIndex = requires(Index i, const Index ci, const typename Index::Found found,
-                             RecordSlab& records, std::uint32_t record, std::uint64_t units) {
-  requires noexcept(Index{records, units});
-  static_cast<bool>(found);
-  { found.record } -> std::same_as<const std::uint32_t&>;
-  { found.size } -> std::same_as<const std::uint64_t&>;
-  { i.try_ensure(units) }
-  noexcept->std::same_as<bool>;
-  requires noexcept(i = static_cast<Index&&>(i));
-  requires noexcept(i.clear(), i.insert(record, units, units), i.rekey(record, units, units));
-  requires noexcept(i.erase(record), i.erase(found), i.replace(found, record, units, units));
-  { ci.find(units, units) }
-  noexcept->std::same_as<typename Index::Found>;
-  { ci.prefers(units, found) }
-  noexcept->std::same_as<bool>;
-  { ci.size(record) }
-  noexcept->std::same_as<std::uint64_t>;
-  { ci.largest() }
-  noexcept->std::same_as<std::uint64_t>;
-  { ci.bytes() }
-  noexcept->std::same_as<std::uint64_t>;
-  { ci.is_valid(units) } -> std::same_as<bool>;
-};
-
 /// The free block at the end of the range, the tail, is not in the index: while blocks are only
 /// allocated, the index is not touched at all. `prefers` says whether it is the better choice.
 /// What a member does is said by `Strategy` and the concepts of the capabilities; if it needs
 /// bookkeeping, it throws `std::bad_alloc` and nothing has changed.
-/// \tparam Index  a `FreeIndex`; that is checked only if the range is used, so that naming a wide
-/// type costs nothing
+/// \tparam Index  a `FreeIndex` (free_index.hpp, which an index is checked with)
 template <class Index>
 class CoalescingRange : public BlockSequence {
-  static_assert(FreeIndex<Index>);
-
  public:
   /// \param capacity  units, at least one
   /// Throws: `std::bad_alloc`.
@@ -131,12 +78,7 @@ class CoalescingRange : public BlockSequence {
     if (available > extra) {
       move_start(next, records_[next].offset + extra, available - extra);
     } else {
-      if (next == tail_)
-        tail_ = no_record;
-      else
-        index_.erase(next);
-      --free_blocks_;
-      remove(next);
+      drop(next);
     }
     used_ += extra;
     return true;
@@ -235,6 +177,17 @@ class CoalescingRange : public BlockSequence {
     return front != 0 ? carve_behind(found.record, found.size, front, size) : carve(found, size);
   }
 
+  /// Removes a free block, whose units another one gets.
+  ALLOT_ALWAYS_INLINE void drop(std::uint32_t block) noexcept {
+    if (block == tail_) {
+      tail_ = no_record;
+    } else {
+      index_.erase(block);
+    }
+    --free_blocks_;
+    remove(block);
+  }
+
   /// Takes the first `size` units of what the index found; its record becomes the new block's.
   ALLOT_ALWAYS_INLINE Placement carve(const Found& found, std::uint64_t size) noexcept {
     const std::uint64_t back = found.size - size;
@@ -283,10 +236,7 @@ class CoalescingRange : public BlockSequence {
 
   /// Makes a freed block the tail, together with the free blocks on either side of it.
   void join_tail(std::uint32_t freed) noexcept {
-    if (tail_ != no_record) {
-      --free_blocks_;
-      remove(tail_);
-    }
+    if (tail_ != no_record) drop(tail_);
     tail_ = freed;
     if (const std::uint32_t before = records_[freed].previous; is_free(before)) {
       index_.erase(before);
@@ -308,9 +258,7 @@ class CoalescingRange : public BlockSequence {
       std::uint64_t end = after.offset;
       if (after.state <= highest_free_state) {
         end += index_.size(next);
-        index_.erase(next);
-        --free_blocks_;
-        remove(next);
+        drop(next);
       }
       index_.rekey(previous, before.offset, end - before.offset);
       remove(freed);

@@ -8,6 +8,7 @@
 #include <allot/core/deferred.hpp>
 #include <allot/core/deferred_containers.hpp>
 #include <allot/core/errors.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/file.hpp>

@@ -8,6 +8,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred_containers.hpp>
+#include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
 #include <allot/load/plan/detail/divide.hpp>
 #include <allot/load/plan/detail/experts.hpp>

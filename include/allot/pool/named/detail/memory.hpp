@@ -12,6 +12,7 @@
 #include <allot/arena.hpp>
 #include <allot/core/block.hpp>
 #include <allot/device/device.hpp>
+#include <allot/observer/noted_of_streams.hpp>
 #include <allot/observer/observer.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/os/smart_pointers.hpp>

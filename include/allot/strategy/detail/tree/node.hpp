@@ -81,6 +81,10 @@ struct alignas(64) Node {
     return most + 1 - static_cast<std::uint32_t>(above);
   }
 
+  /// Brings the entry of a node below up to date, and returns whether it changed: never, as it has
+  /// nothing but a key and a value.
+  static constexpr bool sum_up(std::uint32_t, const Node&) noexcept { return false; }
+
   /// Returns the position of the highest key. Requires: not empty; entries in any order.
   [[nodiscard]] std::uint32_t highest() const noexcept {
     std::uint32_t at = 0;

@@ -50,6 +50,13 @@ struct SizedNode : Node<KeyType> {
     return {this->lowest_from(0), index, largest()};
   }
 
+  /// Brings the size of the entry of a node below up to date, and returns whether it changed.
+  bool sum_up(std::uint32_t at, const SizedNode& below) noexcept {
+    const Key before = sizes[at];
+    sizes[at] = below.largest();
+    return sizes[at] != before;
+  }
+
   void insert(std::uint32_t at, const Item& item) noexcept {
     for (std::uint32_t i = this->count; i > at; --i) sizes[i] = sizes[i - 1];
     sizes[at] = item.size;
@@ -138,7 +145,7 @@ class SizedTrees : public Trees<SizedNode<KeyType>> {
     if (leaf.count < Node::fewest) [[unlikely]] {
       this->balance(tree, path);
     } else {
-      this->refresh_sizes(tree, path, 0);
+      this->sum_up(tree, path, 0);
     }
   }
 
@@ -147,7 +154,7 @@ class SizedTrees : public Trees<SizedNode<KeyType>> {
     node(path.node[0]).replace(path.at[0], item);
     bound_below(tree, path, item.key);
     bound_above(tree, path, item.key);
-    this->refresh_sizes(tree, path, 0);
+    this->sum_up(tree, path, 0);
   }
 
  protected:

@@ -143,13 +143,10 @@ class Trees : public GrowingMemory {
     }
   }
 
-  /// Brings the sizes above `level` up to date.
-  void refresh_sizes(std::uint32_t tree, const Path& path, std::uint32_t level) noexcept {
+  /// Brings what parents keep of the nodes below them up to date, from `level` on.
+  void sum_up(std::uint32_t tree, const Path& path, std::uint32_t level) noexcept {
     for (; level < node(tree).height; ++level) {
-      Key& size = node(path.node[level + 1]).sizes[path.at[level + 1]];
-      const Key largest = node(path.node[level]).largest();
-      if (size == largest) return;
-      size = largest;
+      if (!node(path.node[level + 1]).sum_up(path.at[level + 1], node(path.node[level]))) return;
     }
   }
 
@@ -163,7 +160,7 @@ class Trees : public GrowingMemory {
       }
       if (!refill(path, level++)) break;
     }
-    if constexpr (Node::has_sizes) refresh_sizes(tree, path, level);
+    sum_up(tree, path, level);
   }
 
   std::uint32_t first_vacant_ = no_record;
@@ -228,10 +225,10 @@ class Trees : public GrowingMemory {
     for (; node(path.node[level]).is_full(); ++level) {
       const std::uint32_t upper = split(path.node[level], level, item);
       item = node(upper).item_above(upper);
-      if constexpr (Node::has_sizes) set_size(node(path.node[level + 1]), path.at[level + 1]);
+      node(path.node[level + 1]).sum_up(path.at[level + 1], node(path.node[level]));
     }
     put(path.node[level], level, item);
-    if constexpr (Node::has_sizes) refresh_sizes(tree, path, level);
+    sum_up(tree, path, level);
   }
 
   /// Adds an entry to a node that is not full.
@@ -307,20 +304,15 @@ class Trees : public GrowingMemory {
     const std::uint32_t count = all <= Node::most ? all : all / 2;
     deal(lower, level, count, left, right);
     deal(upper, level, count > lower.count ? count - lower.count : 0, left, right);
-    if constexpr (Node::has_sizes) set_size(parent, at);
+    parent.sum_up(at, node(left));
     if (count == all) {
       release(right);
       parent.remove_ordered(at + 1);
     } else {
       parent.key[at + 1] = node(right).lowest_from(0);
-      if constexpr (Node::has_sizes) set_size(parent, at + 1);
+      parent.sum_up(at + 1, node(right));
     }
     return count == all;
-  }
-
-  /// Brings the size of a parent's entry up to date.
-  void set_size(Node& parent, std::uint32_t at) const noexcept {
-    parent.sizes[at] = node(parent.value[at]).largest();
   }
 
   /// Checks a node at `level`, its keys from `lowest` on and below `bound`.
