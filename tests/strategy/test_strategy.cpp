@@ -146,7 +146,7 @@ struct WholeIndex {
   void insert(std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
   void erase(std::uint32_t) noexcept {}
   void erase(const Found&) noexcept {}
-  void rekey(std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
+  void replace(std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
   void replace(const Found&, std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}
   [[nodiscard]] Found find(std::uint64_t, std::uint64_t) const noexcept { return {}; }
   [[nodiscard]] bool prefers(std::uint64_t, const Found&) const noexcept { return false; }
@@ -184,6 +184,7 @@ template <class FoundType>
 struct IndexThatFinds : WholeIndex {
   using Found = FoundType;
   using WholeIndex::erase;
+  using WholeIndex::replace;
   using WholeIndex::WholeIndex;
   void erase(const Found&) noexcept {}
   void replace(const Found&, std::uint32_t, std::uint64_t, std::uint64_t) noexcept {}

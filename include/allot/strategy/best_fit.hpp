@@ -72,15 +72,10 @@ class SizeBins {
     erase_at(found.location, found.record);
   }
 
-  /// Complexity: O(log m).
-  ALLOT_ALWAYS_INLINE void rekey(std::uint32_t record, std::uint64_t offset,
-                                 std::uint64_t size) noexcept {
-    erase(record);
-    insert(record, offset, size);
-  }
-  ALLOT_ALWAYS_INLINE void replace(const Found& found, std::uint32_t record, std::uint64_t offset,
+  /// Puts a block in the place of another. Complexity: O(log m).
+  ALLOT_ALWAYS_INLINE void replace(const auto& old, std::uint32_t record, std::uint64_t offset,
                                    std::uint64_t size) noexcept {
-    erase(found);
+    erase(old);
     insert(record, offset, size);
   }
 

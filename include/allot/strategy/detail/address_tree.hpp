@@ -53,9 +53,10 @@ class AddressTree {
     trees_.erase_at(tree, path);
   }
 
-  void rekey(std::uint32_t record, std::uint64_t offset, std::uint64_t size) noexcept {
+  void replace(std::uint32_t old, std::uint32_t record, std::uint64_t offset,
+               std::uint64_t size) noexcept {
     tree::Path path;
-    trees_.seek(tree, static_cast<Key>((*records_)[record].offset), path);
+    trees_.seek(tree, static_cast<Key>((*records_)[old].offset), path);
     change(path, record, offset, size);
   }
   void replace(const Found& found, std::uint32_t record, std::uint64_t offset,

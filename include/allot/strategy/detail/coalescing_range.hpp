@@ -156,7 +156,7 @@ class CoalescingRange : public BlockSequence {
 
   /// Makes a free block begin at `start` instead, with `size` units.
   void move_start(std::uint32_t block, std::uint64_t start, std::uint64_t size) noexcept {
-    if (block != tail_) index_.rekey(block, start, size);
+    if (block != tail_) index_.replace(block, block, start, size);
     records_[block].offset = start;
   }
 
@@ -228,7 +228,7 @@ class CoalescingRange : public BlockSequence {
       index_.insert(block, start, front);
       tail_ = rest;
     } else {
-      index_.rekey(block, start, front);
+      index_.replace(block, block, start, front);
       if (back != 0) index_.insert(rest, end, back);
     }
     return make_used(taken, size);
@@ -260,10 +260,10 @@ class CoalescingRange : public BlockSequence {
         end += index_.size(next);
         drop(next);
       }
-      index_.rekey(previous, before.offset, end - before.offset);
+      index_.replace(previous, previous, before.offset, end - before.offset);
       remove(freed);
     } else if (after.state <= highest_free_state) {
-      index_.rekey(next, start, index_.size(next) + after.offset - start);
+      index_.replace(next, next, start, index_.size(next) + after.offset - start);
       after.offset = start;
       remove(freed);
     } else {

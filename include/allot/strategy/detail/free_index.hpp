@@ -24,10 +24,9 @@ namespace allot::detail {
 /// | `i.clear()`                       | forgets every block                                       |
 /// | `i.insert(record, offset, size)`  | adds a block; its record's state and union belong to the index until `erase` |
 /// | `i.erase(record)`                 | removes it                                                |
-/// | `i.rekey(record, offset, size)`   | moves or resizes it, without changing the address order; the record still has its old offset |
 /// | `ci.find(size, alignment)`        | the block to take, an `I::Found`: `record`, `size`, and where the index has it; false if there is none |
 /// | `i.erase(found)`                  | removes what `find` found                                 |
-/// | `i.replace(found, record, offset, size)` | replaces what was found by a part of it            |
+/// | `i.replace(old, record, offset, size)` | erases `old`, a record or what `find` found, and adds a block at the same place in the address order |
 /// | `ci.prefers(size, found)`         | whether a block of `size` behind all others is the better choice |
 /// | `ci.size(record)`                 | the size of a block that is in the index                  |
 /// | `ci.largest()`                    | the largest size, 0 if there is no block                  |
@@ -45,7 +44,8 @@ concept FreeIndex = requires(Index i, const Index ci, const typename Index::Foun
   { i.try_ensure(units) }
   noexcept->std::same_as<bool>;
   requires noexcept(i = static_cast<Index&&>(i));
-  requires noexcept(i.clear(), i.insert(record, units, units), i.rekey(record, units, units));
+  requires noexcept(i.clear(), i.insert(record, units, units),
+                    i.replace(record, record, units, units));
   requires noexcept(i.erase(record), i.erase(found), i.replace(found, record, units, units));
   { ci.find(units, units) }
   noexcept->std::same_as<typename Index::Found>;

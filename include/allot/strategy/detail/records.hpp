@@ -45,10 +45,6 @@ class GrowingMemory {
   /// \param most  the most objects
   GrowingMemory(std::uint32_t object_size, std::uint32_t step, std::uint64_t most) noexcept
       : object_size_{object_size}, step_{step}, most_{most} {}
-  GrowingMemory(GrowingMemory&& other) noexcept
-      : GrowingMemory{other.object_size_, other.step_, other.most_} {
-    *this = std::move(other);
-  }
   GrowingMemory& operator=(GrowingMemory&& other) noexcept {  // of the same objects
     std::swap(begin_, other.begin_);
     std::swap(allocated_, other.allocated_);

@@ -71,13 +71,9 @@ class SizeLists {
   }
   void erase(const Found& found) noexcept { erase(found.record); }
 
-  void rekey(std::uint32_t index, std::uint64_t offset, std::uint64_t size) noexcept {
-    erase(index);
-    insert(index, offset, size);
-  }
-  void replace(const Found& found, std::uint32_t index, std::uint64_t offset,
+  void replace(const auto& old, std::uint32_t index, std::uint64_t offset,
                std::uint64_t size) noexcept {
-    erase(found.record);
+    erase(old);
     insert(index, offset, size);
   }
 
