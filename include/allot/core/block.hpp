@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The values that an arena and its callers exchange.
-///
-/// | type        | what it is                                                     |
-/// |-------------|----------------------------------------------------------------|
-/// | `Block`     | what an allocation returns: a part of the arena, in bytes      |
-/// | `Handle`    | the record, and which use of it, that a block refers to        |
-/// | `Placement` | what a strategy returns: a part of its range, in units         |
-/// | `Request`   | what an allocation asks for                                    |
-/// | `Usage`     | how full an arena is                                           |
+/// The values that an arena exchanges with its callers, and with its strategy.
 #pragma once
 
 #include <allot/core/version.hpp>

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What an arena throws, and the checks of its arguments. `OutOfMemory` is built without allocating.
-///
-/// | error                   | thrown when                                                     |
-/// |-------------------------|-----------------------------------------------------------------|
-/// | `OutOfMemory`           | a request cannot be granted; a `std::bad_alloc`                 |
-/// | `InvalidBlock`          | a block is not live in this arena; a `std::invalid_argument`    |
-/// | `std::invalid_argument` | no arena could accept an argument: zero bytes, an alignment that is not a power of two |
+/// What an arena throws (`OutOfMemory` is built without allocating), and the checks of its arguments:
+/// one that no arena could accept is a `std::invalid_argument`.
 #pragma once
 
 #include <allot/core/block.hpp>

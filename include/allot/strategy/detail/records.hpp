@@ -2,12 +2,6 @@
 /// \file
 /// The bookkeeping of a strategy: records of 32 bytes, named by 32-bit indices. A record stands for
 /// a used or a free block, or is vacant.
-///
-/// | type            | what it is                                                  |
-/// |-----------------|-------------------------------------------------------------|
-/// | `GrowingMemory` | where records and the nodes of an index are                 |
-/// | `RecordSlab`    | hands out records and takes them back                       |
-/// | `LiveBlocks`    | what a strategy's members read from a live block's record   |
 #pragma once
 
 #include <allot/core/block.hpp>
@@ -236,7 +230,6 @@ class LiveBlocks {
  protected:
   LiveBlocks() = default;
   LiveBlocks(const LiveBlocks&) = delete;  // a free index points to the records
-  LiveBlocks& operator=(const LiveBlocks&) = delete;
   ~LiveBlocks() = default;
 
   RecordSlab records_;
