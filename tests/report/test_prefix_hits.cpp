@@ -93,6 +93,26 @@ TEST_CASE("the clairvoyant eviction has as many hits as any can have, and no pol
   }
 }
 
+TEST_CASE("blocks are numbered in the order in which they come, whatever their keys are") {
+  for (const unsigned shift : {0U, 7U, 32U, 51U}) {
+    std::vector<std::uint64_t> keys;
+    for (std::uint64_t i = 0; i < 5000; ++i) keys.push_back(i << shift);
+    PromptTrace trace;
+    trace.add(keys);
+    CHECK(trace.different() == keys.size());
+    std::reverse(keys.begin(), keys.end());
+    trace.add(keys);
+    CHECK(trace.different() == keys.size());
+    bool is_right = true;
+    for (std::uint32_t i = 0; i < 5000; ++i)
+      is_right = is_right && trace.blocks()[i] == i && trace.blocks()[9999 - i] == i;
+    CHECK(is_right);
+    CHECK(prefix_hits<WaitingKept<>>(trace, 5000) == 5000);  // a cache that has room for all
+    CHECK(clairvoyant_hits<>(trace, 5000) == 5000);
+    CHECK(clairvoyant_hits<>(trace, 4999) == 4999);
+  }
+}
+
 TEST_CASE("what was used often stays by frequency, and goes when its uses are old by decay") {
   PromptTrace trace;
   std::vector<std::uint64_t> keys(8, 1);

@@ -10,6 +10,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/pool/kv/eviction/eviction.hpp>
+#include <allot/report/detail/key_numbers.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,14 +18,14 @@
 #include <set>
 #include <span>
 #include <stdexcept>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 namespace allot::report {
 
 /// The prompts of requests, one after another, as the keys of their blocks. Blocks with equal keys
-/// have equal tokens before and in them.
+/// have equal tokens before and in them. 4 bytes a block, and up to 19 more for each different one;
+/// while vectors grow, up to as much again.
 class PromptTrace {
  public:
   /// Adds a request with the keys of its prompt's blocks. Throws: `std::bad_alloc`;
@@ -33,8 +34,7 @@ class PromptTrace {
     for (const std::uint64_t key : keys) {
       if (numbers_.size() == largest_of<std::uint32_t>)
         throw std::length_error{"a trace has at most 2^32 - 1 different blocks; divide it"};
-      const auto number = static_cast<std::uint32_t>(numbers_.size());
-      blocks_.push_back(numbers_.try_emplace(key, number).first->second);
+      blocks_.push_back(numbers_.number_of(key));
     }
     ends_.push_back(blocks_.size());
   }
@@ -55,7 +55,7 @@ class PromptTrace {
   }
 
  private:
-  std::unordered_map<std::uint64_t, std::uint32_t> numbers_;
+  detail::KeyNumbers<> numbers_;
   std::vector<std::uint32_t> blocks_;
   std::vector<std::size_t> ends_;  // of requests
 };
@@ -73,11 +73,13 @@ template <Eviction Policy>
                                         std::size_t waiting = 0) {
   constexpr std::uint32_t none = largest_of<std::uint32_t>;
   if (!Policy::keeps_blocks || capacity == 0) return 0;  // no request meets another
+  // None is ever evicted.
+  if (capacity >= trace.different()) return trace.blocks().size() - trace.different();
   const auto places = static_cast<std::uint32_t>(smaller<std::uint64_t>(capacity, none - 1));
   std::vector<std::uint32_t> place_of(trace.different(), none);
   std::vector<std::uint32_t> block_at;
   std::vector<std::uint32_t> awaited;
-  Policy policy{smaller<std::uint64_t>(places, trace.different())};
+  Policy policy{places};
   std::uint64_t hits = 0;
   for (std::size_t request = 0; request < trace.requests(); ++request) {
     if constexpr (QueueAwareEviction<Policy>) {
@@ -117,6 +119,7 @@ template <Eviction Policy>
 template <class = void>
 [[nodiscard]] std::uint64_t clairvoyant_hits(const PromptTrace& trace, std::uint64_t capacity) {
   const std::span<const std::uint32_t> blocks = trace.blocks();
+  if (capacity >= trace.different()) return blocks.size() - trace.different();  // all are kept
   std::vector<std::size_t> next(blocks.size());  // where each comes again; behind the end: never
   std::vector<std::size_t> last(trace.different(), blocks.size());
   for (std::size_t i = blocks.size(); i-- != 0;) next[i] = std::exchange(last[blocks[i]], i);
