@@ -18,6 +18,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "report/json_schema.hpp"
@@ -90,6 +91,24 @@ void check_explanation(std::uint64_t seed, std::uint64_t bytes, std::uint64_t al
 }
 
 }  // namespace
+
+TEST_CASE("bytes of a name that are not UTF-8 are replaced, so that a dump is JSON") {
+  const Arena<BestFit> arena{256};
+  std::mt19937 random{5};
+  // Beginnings and ends of all lengths, and where longer forms than needed and surrogates differ.
+  constexpr std::string_view bytes{
+      "az\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xed\xef\xf0\xf4\xf5\xff"};
+  for (int i = 0; i < 3000; ++i) {
+    std::string name;
+    while (random() % 8 != 0) name += bytes[random() % bytes.size()];
+    const Json dump = Json::parse(report::dump(arena, name), nullptr, false);
+    REQUIRE(!dump.is_discarded());
+    REQUIRE(dump["name"] ==
+            Json::parse(Json(name).dump(-1, ' ', false, Json::error_handler_t::replace)));
+  }
+  CHECK(Json::parse(report::dump(arena, "blk\xff.w\xe2\x82 \xe2\x82\xac"))["name"] ==
+        "blk\xef\xbf\xbd.w\xef\xbf\xbd \xe2\x82\xac");
+}
 
 TEST_CASE("a dump keeps the schema, and has the figures of the arena") {
   Arena<BestFit, AlignTo<64>> arena{16'384};
