@@ -254,6 +254,16 @@ TEST_CASE("no two generations of a slot are equal, from the first use on") {
   }
 }
 
+TEST_CASE("memory for bookkeeping grows up to its most objects, whatever it grows by") {
+  for (const std::uint64_t most : {9U, 100U, 1000U}) {
+    detail::GrowingMemory memory{8, 4, most};
+    CHECK(!memory.try_ensure(most + 1));
+    for (std::uint64_t count = 1; count <= most; ++count) REQUIRE(memory.try_ensure(count));
+    CHECK(memory.capacity_for(1) == most);
+    CHECK(!memory.try_ensure(most + 1));
+  }
+}
+
 TEST_CASE("sizes fall into bins in order, and small ones have a bin each") {
   using Bins = detail::FloatBins<5>;
   for (std::uint64_t size = 1; size < 64; ++size) CHECK(Bins::bin_of(size) == size);

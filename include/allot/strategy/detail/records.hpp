@@ -52,10 +52,12 @@ class GrowingMemory {
     return capacity_ == 0 ? 0 : capacity_ * object_size_ + line;
   }
 
-  /// Returns how many objects there would be room for after `try_ensure(count)`.
+  /// Returns how many objects there would be room for after `try_ensure(count)`; more than the most
+  /// objects only if `count` is.
   [[nodiscard]] std::uint64_t capacity_for(std::uint64_t count) const noexcept {
     if (count <= capacity_) return capacity_;
-    return larger(count, capacity_ + larger<std::uint64_t>(capacity_ / 32, step_));
+    const std::uint64_t grown = capacity_ + larger<std::uint64_t>(capacity_ / 32, step_);
+    return larger(count, smaller(grown, most_));
   }
 
   /// Makes room for `count` objects in total. Invalidates references to objects. Returns false, and
