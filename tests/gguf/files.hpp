@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "support/patterns.hpp"
+
 namespace allot::test {
 
 /// Rows of a CSV file by column name. Quoted fields may hold commas.
@@ -66,7 +68,9 @@ inline std::size_t files_in(const std::filesystem::path& folder) {
 
 /// Tensor data that a wrong offset shows in: a `gguf::Writer`'s fill function.
 inline void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
-  for (std::byte& byte : piece) byte = static_cast<std::byte>(offset++ % 251);
+  static const RepeatedBytes bytes{251 * 256,
+                                   [](std::size_t at) { return static_cast<std::byte>(at % 251); }};
+  bytes.fill(offset, piece);
 }
 
 }  // namespace allot::test

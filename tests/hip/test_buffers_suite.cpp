@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "pool/kv/kv_engine.hpp"
+#include "support/patterns.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -44,10 +45,7 @@ class PinnedWords {
     return {static_cast<Word*>(region_.address()), words_};
   }
   [[nodiscard]] Word* data() const { return words().data(); }
-  [[nodiscard]] bool holds(Word number) const {
-    return std::all_of(words().begin(), words().end(),
-                       [number](Word word) { return word == number; });
-  }
+  [[nodiscard]] bool holds(Word number) const { return test::all_are<Word>(words(), number); }
 
  private:
   std::size_t words_;
@@ -126,7 +124,7 @@ TEST_CASE("readbacks come in order, each with the bytes of its time") {
     if (i == 0) continue;
     const auto words = readback.wait();
     CHECK(words.size() == large_words);
-    CHECK(std::all_of(words.begin(), words.end(), [&](Word word) { return word == i - 1; }));
+    CHECK(test::all_are<Word>(words, i - 1));
   }
 }
 

@@ -70,11 +70,7 @@ class Window {
 /// Whether the device's bytes are those of a tensor of the test models, from `first` on.
 bool holds_model_bytes(Window& window, const void* address, std::uint64_t bytes,
                        std::uint64_t first = 0) {
-  const auto seen = window.read(address, bytes);
-  for (std::uint64_t i = 0; i < bytes; ++i) {
-    if (seen[i] != test::byte_at(first + i)) return false;
-  }
-  return true;
+  return test::are_model_bytes(window.read(address, bytes), first);
 }
 
 }  // namespace
@@ -240,8 +236,7 @@ TEST_CASE("work of one stream waits for an event of another") {
     device.copy_on_device(to.address(), from.address(), bytes.size(), second);
     device.copy_to_host(bytes.data(), to.address(), bytes.size(), second);
     device.synchronize(second);
-    REQUIRE(std::all_of(bytes.begin(), bytes.end(),
-                        [&](std::byte byte) { return byte == static_cast<std::byte>(round); }));
+    REQUIRE(test::all_are<std::byte>(bytes, static_cast<std::byte>(round)));
   }
 }
 

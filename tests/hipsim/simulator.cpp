@@ -519,6 +519,7 @@ hipError_t Simulator::destroy_stream(hipStream_t stream) {
 
 std::uint64_t Simulator::issue(StreamState& stream) {
   merge(stream.clock, host_);
+  if (stream.clock.size() <= stream.number) stream.clock.resize(stream.number + std::size_t{1});
   stream.clock[stream.number] = ++stream.issued;
   return stream.issued;
 }

@@ -25,19 +25,21 @@ namespace hipsim {
 /// HIP's current device is a property of each thread.
 inline thread_local int current_device = 0;
 
-/// How far each stream is known to have come: what is ordered before a moment.
-using Clock = std::map<std::uint32_t, std::uint64_t>;
+/// How far each stream is known to have come, by its number; 0 where nothing is known of it: what is ordered
+/// before a moment.
+using Clock = std::vector<std::uint64_t>;
 
 inline void merge(Clock& into, const Clock& from) {
-  for (const auto& [stream, step] : from) {
-    std::uint64_t& known = into[stream];
-    if (known < step) known = step;
+  if (into.size() < from.size()) into.resize(from.size());
+  std::uint64_t* const known = into.data();
+  const std::uint64_t* const steps = from.data();
+  for (std::size_t stream = 0, streams = from.size(); stream < streams; ++stream) {
+    if (known[stream] < steps[stream]) known[stream] = steps[stream];
   }
 }
 
 [[nodiscard]] inline bool knows(const Clock& clock, std::uint32_t stream, std::uint64_t step) {
-  const auto found = clock.find(stream);
-  return found != clock.end() && found->second >= step;
+  return stream < clock.size() && clock[stream] >= step;
 }
 
 /// A copy's touch of a range of an allocation.

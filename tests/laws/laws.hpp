@@ -77,7 +77,7 @@ void check_identities(const A& arena) {
   std::uint64_t largest = 0;
   std::uint64_t free_blocks = 0;
   bool is_contiguous = true;  // one CHECK for each block would take most of the suite's time
-  for (const auto& [offset, size, is_used] : map_of(arena)) {
+  arena.for_each([&](std::uint64_t offset, std::uint64_t size, bool is_used) {
     is_contiguous = is_contiguous && offset == end;
     end += size;
     if (is_used) {
@@ -86,7 +86,7 @@ void check_identities(const A& arena) {
       largest = std::max(largest, size);
       ++free_blocks;
     }
-  }
+  });
   CHECK(is_contiguous);
   CHECK(end == usage.capacity);
   CHECK(used == usage.used);

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "support/models.hpp"
+#include "support/patterns.hpp"
 #include "support/test_data.hpp"
 
 namespace {
@@ -70,7 +71,9 @@ struct CountingDevice : HostDevice {
 static_assert(Device<CountingDevice>);
 
 void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
-  for (std::byte& byte : piece) byte = static_cast<std::byte>(offset++ % 251);
+  static const test::RepeatedBytes bytes{
+      251 * 256, [](std::size_t at) { return static_cast<std::byte>(at % 251); }};
+  bytes.fill(offset, piece);
 }
 
 /// Tensors of odd sizes: 1, 100, 256, 257, 0 and 9,000,001 bytes.

@@ -127,10 +127,7 @@ TEST_CASE_TEMPLATE("a taken tensor is a copy that outlives the model", D, HostDe
   Readback<std::byte, D> readback{device, copy.bytes()};
   readback.start(copy.slice(), stream);
   const auto bytes = readback.wait();
-  bool is_same = true;
-  for (std::uint64_t i = 0; i < bytes.size(); ++i)
-    is_same = is_same && bytes[i] == test::byte_at(i);
-  CHECK(is_same);
+  CHECK(test::are_model_bytes(bytes));
 }
 
 TEST_CASE("tensors of a divided model are released and taken, also to another device") {

@@ -8,11 +8,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <initializer_list>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "support/patterns.hpp"
 
 namespace allot::test {
 
@@ -22,7 +25,16 @@ namespace allot::test {
 }
 
 inline void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
-  for (std::byte& byte : piece) byte = byte_at(offset++);
+  static const RepeatedBytes bytes{251 * 256, byte_at};
+  bytes.fill(offset, piece);
+}
+
+/// Whether bytes are those of a tensor of these models, from `first` on.
+[[nodiscard]] inline bool are_model_bytes(std::span<const std::byte> bytes,
+                                          std::uint64_t first = 0) {
+  std::vector<std::byte> expected(bytes.size());
+  fill_with_offsets(first, expected);
+  return bytes.empty() || std::memcmp(bytes.data(), expected.data(), bytes.size()) == 0;
 }
 
 /// A file with a tensor `t0`, `t1`, ... for each size, in bytes.

@@ -21,6 +21,8 @@
 #include <thread>
 #include <vector>
 
+#include "support/patterns.hpp"
+
 namespace allot::test {
 
 struct NoScope {
@@ -52,8 +54,7 @@ class HostSide {
   [[nodiscard]] std::byte* address() const { return static_cast<std::byte*>(region_.address()); }
   void fill(int value) { std::memset(address(), value, bytes_); }
   [[nodiscard]] bool holds(int value) const {
-    return std::all_of(address(), address() + bytes_,
-                       [value](std::byte each) { return each == std::byte(value); });
+    return all_are<std::byte>({address(), static_cast<std::size_t>(bytes_)}, std::byte(value));
   }
 
  private:

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/patterns.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -122,7 +123,7 @@ TEST_CASE("what does not fit is added, and what there is stays where it is, and 
     std::memset(slices.back().address(), static_cast<int>(i), 1000 * i);
   }
   for (std::size_t i = 0; i < slices.size(); ++i) {
-    for (const std::byte byte : slices[i].span()) REQUIRE(byte == std::byte(i + 1));
+    REQUIRE(test::all_are<std::byte>(slices[i].span(), std::byte(i + 1)));
   }
   CHECK(workspace.grown() < 15);
 }
