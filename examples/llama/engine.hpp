@@ -64,26 +64,19 @@ class Engine {
   }
 
   /// Computes a batch of at most `plan().rows` tokens, of each sequence one input. Throws:
-  /// `OutOfBlocks`; every sequence is then as it was. `std::invalid_argument` for a token that the model
-  /// does not have, for too many, and for more than the context.
+  /// `OutOfBlocks`, what the device throws; `std::invalid_argument` for no tokens, for one that the model
+  /// does not have, for too many, and for more than the context. Every sequence then has the tokens that
+  /// it had.
   void step(std::span<const Input> inputs) {
     append(inputs);
-    device_.synchronize(cache_.stream());  // blocks are copied on it
-    auto scope = workspace_.scope();
-    const auto memory = scope.allocate(plan_.settings.threads * plan_.scratch_floats * 4);
-    scratch_ = {static_cast<float*>(memory.address()), plan_.scratch_floats};
-    const load::Matrix& embedding = weights_.embedding.front();
-    for (std::size_t row = 0; row < batch_.size(); ++row) {
-      const std::byte* const from = embedding.address + batch_[row].token * embedding.row_bytes;
-      std::copy_n(gguf::floats_of(embedding.type, from, {scratch_[0], shape_.width}), shape_.width,
-                  rows_of(residual)[row]);
+    try {
+      compute(inputs);
+      for (const Input& input : inputs) input.sequence->cache.publish();
+    } catch (...) {
+      for (const auto& [sequence, tokens] : inputs)
+        sequence->cache.truncate(sequence->cache.tokens() - tokens.size(), true);
+      throw;
     }
-    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-      attention(KvLayer{i}, weights_.layers[i]);
-      feed_forward(weights_.layers[i]);
-    }
-    find_logits(inputs);
-    for (const Input& input : inputs) input.sequence->cache.publish();
   }
 
   /// Returns the logits of a sequence's last token; valid until the next step.
@@ -130,6 +123,8 @@ class Engine {
     batch_.clear();
     for (const auto& [sequence, tokens] : inputs) {
       std::uint64_t position = sequence->cache.tokens();
+      if (tokens.empty())
+        throw std::invalid_argument{"a sequence of the batch has no tokens; give at least one"};
       if (tokens.size() > plan_.settings.context - position ||
           tokens.size() > plan_.rows - batch_.size() || inputs.size() > plan_.settings.sequences)
         throw std::invalid_argument{
@@ -145,7 +140,26 @@ class Engine {
     }
     append_all(
         inputs, [](const Input& input) -> auto& { return input.sequence->cache; });
+  }
+
+  /// Computes the batch, which its sequences have.
+  void compute(std::span<const Input> inputs) {
     for (const Input& input : inputs) export_table(*input.sequence);
+    device_.synchronize(cache_.stream());  // blocks are copied on it
+    auto scope = workspace_.scope();
+    const auto memory = scope.allocate(plan_.settings.threads * plan_.scratch_floats * 4);
+    scratch_ = {static_cast<float*>(memory.address()), plan_.scratch_floats};
+    const load::Matrix& embedding = weights_.embedding.front();
+    for (std::size_t row = 0; row < batch_.size(); ++row) {
+      const std::byte* const from = embedding.address + batch_[row].token * embedding.row_bytes;
+      std::copy_n(gguf::floats_of(embedding.type, from, {scratch_[0], shape_.width}), shape_.width,
+                  rows_of(residual)[row]);
+    }
+    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+      attention(KvLayer{i}, weights_.layers[i]);
+      feed_forward(weights_.layers[i]);
+    }
+    find_logits(inputs);
   }
 
   /// Adds to the residual what a layer's attention finds.

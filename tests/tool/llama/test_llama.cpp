@@ -18,6 +18,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -243,6 +244,42 @@ TEST_CASE("a sequence ends before the token that ends it") {
     const auto made = generation.tokens(sequence);
     CHECK(std::equal(made.begin(), made.end(), all.begin(), end));
   }
+}
+
+TEST_CASE("sequences have the tokens that they had if a step fails after it made room") {
+  const auto data = test::data_dir();
+  if (!data) return;
+  /// Fails with the second sequence of a batch, where the device might.
+  struct Failing : llama::Engine<HostDevice> {
+    using llama::Engine<HostDevice>::Engine;
+    void export_table(Sequence& sequence) const override {
+      llama::Engine<HostDevice>::export_table(sequence);
+      if (&sequence == fails_at) throw std::runtime_error{"the device is lost"};
+    }
+    const Sequence* fails_at = nullptr;
+  };
+  const gguf::File file{story(*data)};
+  Failing engine{file,
+                 llama::plan_run(file, {.context = 20, .sequences = 2, .block_tokens = 4}, {})};
+  std::vector<Failing::Sequence> sequences;
+  for (int i = 0; i < 2; ++i) sequences.push_back(engine.start(once_upon_a_time));
+  const std::vector<Failing::Input> inputs{{&sequences[0], once_upon_a_time},
+                                           {&sequences[1], std::span{once_upon_a_time}.first(3)}};
+  engine.fails_at = &sequences[1];
+  CHECK_THROWS_WITH_AS(engine.step(inputs), "the device is lost", std::runtime_error);
+  for (const auto& sequence : sequences) CHECK(sequence.cache.tokens() == 0);
+  CHECK(engine.cache_stats().in_use == 0);
+  engine.fails_at = nullptr;
+  engine.step(inputs);
+  CHECK(sequences[0].cache.tokens() == 5);
+  CHECK(sequences[1].cache.tokens() == 3);
+  const auto logits = engine.logits(sequences[0]);
+  CHECK(std::vector(logits.begin(), logits.end()) ==
+        run(story(*data), once_upon_a_time, 1).first_logits);
+
+  const std::vector<Failing::Input> empty{{&sequences[0], {}}, {&sequences[1], inputs[0].tokens}};
+  CHECK_THROWS_AS(engine.step(empty), std::invalid_argument);
+  CHECK(sequences[1].cache.tokens() == 3);
 }
 
 TEST_CASE("memory is what was planned, to the byte, in one allocation each") {
