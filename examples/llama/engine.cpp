@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What is compiled for speed, once for all who use it.
+/// What is compiled once for all who use it.
 #include "engine.hpp"
 
 template class llama::Engine<allot::HostDevice>;
