@@ -166,6 +166,7 @@ void Simulator::reset(const Options& wanted) {
   pinned_bytes = 0;
   peak_pinned_bytes = 0;
   host_.clear();
+  next_stream_ = 1;  // so that clocks stay short
   default_streams_.clear();
   options = wanted;
   devices.clear();
