@@ -36,10 +36,11 @@ namespace detail {
 
 /// Returns the numbers of parts, up to 64, that a model's matrices can be divided into.
 template <class Caller = void>
-[[nodiscard]] std::string sizes_that_work(const gguf::File& file, bool move_to_blocks) {
+[[nodiscard]] std::string sizes_that_work(const TensorParallel<Caller>& division,
+                                          bool move_to_blocks) {
   std::string sizes;
   for (std::uint32_t ranks = 1; ranks <= 64; ++ranks) {
-    if (!TensorParallel<Caller>{file, ranks, move_to_blocks}.problem().empty()) continue;
+    if (!TensorParallel<Caller>{division, ranks, move_to_blocks}.problem().empty()) continue;
     sizes += (sizes.empty() ? "" : ", ") + std::to_string(ranks);
   }
   return sizes;
@@ -47,8 +48,7 @@ template <class Caller = void>
 
 /// Throws: `std::invalid_argument` for shares that the model cannot be divided into.
 template <class Caller>
-void check_shares(const gguf::File& file, const PlanOptions& options,
-                  const TensorParallel<Caller>& division) {
+void check_shares(const PlanOptions& options, const TensorParallel<Caller>& division) {
   const Shares& shares = options.shares;
   constexpr std::uint32_t most = 65'536;
   if (shares.pipeline == 0 || shares.tensor == 0 || shares.pipeline > most ||
@@ -62,8 +62,8 @@ void check_shares(const gguf::File& file, const PlanOptions& options,
         "a model and its draft model cannot be divided in one plan; plan each by itself"};
   }
   if (division.problem().empty()) return;
-  const std::string work = sizes_that_work<Caller>(file, shares.move_to_blocks);
-  const std::string moved = sizes_that_work<Caller>(file, true);
+  const std::string work = sizes_that_work(division, shares.move_to_blocks);
+  const std::string moved = shares.move_to_blocks ? work : sizes_that_work(division, true);
   throw std::invalid_argument{"the matrices cannot be divided into " +
                               std::to_string(shares.tensor) + " parts: " + division.problem() +
                               (work.empty() ? "; divide it by layers only"
@@ -96,7 +96,7 @@ template <WeightPolicy Policy = DefaultWeights, GroupingPolicy Grouping = OneAre
   const Shares& shares = options.shares;
   const Deferred<detail::TensorParallel<>, Policy> division{file, shares.tensor,
                                                             shares.move_to_blocks};
-  detail::check_shares(file, options, division);
+  detail::check_shares(options, division);
   std::vector<Deferred<detail::ModelPart, Policy>> parts;
   for (std::uint32_t i = 0; i < shares.tensor; ++i) parts.push_back(division.part(i));
   const Deferred<detail::Stages<>, Policy> stages{file, options, parts.front(),

@@ -62,8 +62,20 @@ class LayerDivisions {
     find_recurrent_layers();
     divide_all();
   }
+  /// The same model for another number of ranks: its shape is not read again.
+  LayerDivisions(const LayerDivisions& other, std::uint32_t ranks, bool move_to_blocks)
+      : file_{other.file_},
+        shape_{other.shape_},
+        ranks_{ranks},
+        moves_{move_to_blocks},
+        layers_(other.layers_.size()) {
+    for (std::size_t i = 0; i < layers_.size(); ++i)
+      layers_[i].is_recurrent = other.layers_[i].is_recurrent;
+    divide_all();
+  }
 
-  /// Returns why the model cannot be divided so; empty if it can.
+  /// Returns the first reason why the model cannot be divided so; empty if it can. If it cannot, not
+  /// all layers have been looked at.
   [[nodiscard]] const std::string& problem() const noexcept { return problem_; }
   [[nodiscard]] const gguf::ModelShape& shape() const noexcept { return shape_; }
   [[nodiscard]] const std::vector<LayerDivision>& layers() const noexcept { return layers_; }
@@ -159,13 +171,15 @@ class LayerDivisions {
       fail("its heads are not known: " + shape_.attention_problem);
       return;
     }
-    for (std::uint64_t i = 0; i < layers_.size(); ++i) {
+    for (std::uint64_t i = 0; i < layers_.size() && problem_.empty(); ++i) {
       layers_[i].experts = single_experts(i);
       divide_attention(i);
       divide_feed_forward(i, "", layers_[i].inner, layers_[i].feed_forward);
       divide_feed_forward(i, "_shexp", layers_[i].shared, layers_[i].shared_expert);
     }
-    for (const auto& tensor : file_.tensors()) check_counted(tensor);
+    for (const auto& tensor : file_.tensors()) {
+      if (problem_.empty()) check_counted(tensor);
+    }
   }
 
   /// Returns why a layer's attention is not divided by heads; empty if it is.

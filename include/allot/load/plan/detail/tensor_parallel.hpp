@@ -40,6 +40,9 @@ class TensorParallel {
   /// Requires: the file outlives this.
   TensorParallel(const gguf::File& file, std::uint32_t ranks, bool move_to_blocks)
       : file_{file}, divisions_{file, ranks, move_to_blocks}, ranks_{ranks} {}
+  /// The same model for another number of ranks.
+  TensorParallel(const TensorParallel& other, std::uint32_t ranks, bool move_to_blocks)
+      : file_{other.file_}, divisions_{other.divisions_, ranks, move_to_blocks}, ranks_{ranks} {}
 
   /// Returns why the model cannot be divided so; empty if it can.
   [[nodiscard]] const std::string& problem() const noexcept { return divisions_.problem(); }
