@@ -32,9 +32,7 @@ class CoalescingRange : public BlockSequence {
   CoalescingRange(std::uint64_t capacity, std::nothrow_t) noexcept
       : BlockSequence{capacity}, index_{records_, capacity} {
     if (!index_.try_ensure(records_.capacity())) capacity_ = 0;
-    if (capacity_ == 0) return;
-    tail_ = insert_after(list_head, 0);
-    make_free(tail_);
+    if (capacity_ != 0) add_free(insert_after(list_head, 0));
   }
 
   /// The block starts at the lowest multiple of `alignment` in the free block that the index chose;
@@ -42,27 +40,24 @@ class CoalescingRange : public BlockSequence {
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     if (records_.vacant() < spare_records) [[unlikely]]
       require_bookkeeping(try_ensure(index_, spare_records));
-    if (alignment != 1) [[unlikely]]
-      return allocate_aligned(size, alignment);
-    const Found found = index_.find(size, 1);
+    Found found = index_.find(size, alignment);
     if (tail_ != no_record) {
-      const std::uint64_t available = capacity_ - records_[tail_].offset;
-      if (available >= size && (!found || index_.prefers(available, found)))
-        return carve_tail(available, size);
+      const std::uint64_t start = records_[tail_].offset;
+      const std::uint64_t available = capacity_ - start;
+      if (fits(start, available, size, alignment) && (!found || index_.prefers(available, found))) {
+        found.record = tail_;
+        found.size = available;
+      }
     }
     if (!found) return std::nullopt;
-    return carve(found, size);
+    const std::uint64_t front = (0 - records_[found.record].offset) & (alignment - 1);
+    return front == 0 ? carve(found, size) : carve_behind(found.record, found.size, front, size);
   }
 
   bool deallocate(Handle handle, std::uint64_t offset) noexcept {
     if (!is_live(handle, offset)) return false;
-    const Record& freed = records_[handle.index];
-    end_use(size_of(records_, freed));
-    if (freed.next == list_head || freed.next == tail_) {
-      join_tail(handle.index);
-    } else {
-      join_neighbours(handle.index);
-    }
+    end_use(size_of(records_, records_[handle.index]));
+    join(handle.index);
     return true;
   }
 
@@ -75,10 +70,10 @@ class CoalescingRange : public BlockSequence {
     if (!is_free(next)) return false;
     const std::uint64_t available = size_of(records_, records_[next]);
     if (available < extra) return false;
-    if (available > extra) {
-      move_start(next, records_[next].offset + extra, available - extra);
-    } else {
+    if (available == extra) {
       drop(next);
+    } else {
+      move_start(next, records_[next].offset + extra);
     }
     used_ += extra;
     return true;
@@ -88,17 +83,10 @@ class CoalescingRange : public BlockSequence {
     const std::uint64_t freed = block_size(handle) - size;
     const std::uint32_t next = records_[handle.index].next;
     if (is_free(next)) {
-      move_start(next, records_[next].offset - freed, size_of(records_, records_[next]) + freed);
+      move_start(next, records_[next].offset - freed);
     } else {
       require_bookkeeping(try_ensure(index_, 1));
-      const std::uint64_t start = records_[handle.index].offset + size;
-      const std::uint32_t rest = insert_after(handle.index, start);
-      make_free(rest);
-      if (next == list_head) {
-        tail_ = rest;
-      } else {
-        index_.insert(rest, start, freed);
-      }
+      add_free(insert_after(handle.index, records_[handle.index].offset + size));
     }
     used_ -= freed;
   }
@@ -116,10 +104,7 @@ class CoalescingRange : public BlockSequence {
     Index grown{records_, capacity};
     if (!try_ensure(index_, 1 + spare_records) || !try_fill(grown, tail_)) return false;
     index_ = static_cast<Index&&>(grown);
-    if (tail_ == no_record) {
-      tail_ = insert_after(records_[list_head].previous, capacity_);
-      make_free(tail_);
-    }
+    if (tail_ == no_record) add_free(insert_after(records_[list_head].previous, capacity_));
     set_capacity(capacity);
     return true;
   }
@@ -154,27 +139,23 @@ class CoalescingRange : public BlockSequence {
  private:
   using Found = typename Index::Found;
 
-  /// Makes a free block begin at `start` instead, with `size` units.
-  void move_start(std::uint32_t block, std::uint64_t start, std::uint64_t size) noexcept {
-    if (block != tail_) index_.replace(block, block, start, size);
-    records_[block].offset = start;
+  /// Makes a block a free one. Requires: those on either side of it are not.
+  ALLOT_ALWAYS_INLINE void add_free(std::uint32_t block) noexcept {
+    const Record& record = records_[block];
+    make_free(block);
+    if (record.next == list_head) {
+      tail_ = block;
+    } else {
+      index_.insert(block, record.offset, size_of(records_, record));
+    }
   }
 
-  [[gnu::noinline]] std::optional<Placement> allocate_aligned(std::uint64_t size,
-                                                              std::uint64_t alignment) noexcept {
-    const Found found = index_.find(size, alignment);
-    if (tail_ != no_record) {
-      const std::uint64_t start = records_[tail_].offset;
-      const std::uint64_t available = capacity_ - start;
-      if (fits(start, available, size, alignment) && (!found || index_.prefers(available, found))) {
-        const std::uint64_t front = (0 - start) & (alignment - 1);
-        return front != 0 ? carve_behind(tail_, available, front, size)
-                          : carve_tail(available, size);
-      }
-    }
-    if (!found) return std::nullopt;
-    const std::uint64_t front = (0 - records_[found.record].offset) & (alignment - 1);
-    return front != 0 ? carve_behind(found.record, found.size, front, size) : carve(found, size);
+  /// Makes a free block begin at `start` instead.
+  ALLOT_ALWAYS_INLINE void move_start(std::uint32_t block, std::uint64_t start) noexcept {
+    Record& record = records_[block];
+    if (block != tail_)
+      index_.replace(block, block, start, index_.size(block) + record.offset - start);
+    record.offset = start;
   }
 
   /// Removes a free block, whose units another one gets.
@@ -188,30 +169,21 @@ class CoalescingRange : public BlockSequence {
     remove(block);
   }
 
-  /// Takes the first `size` units of what the index found; its record becomes the new block's.
+  /// Takes the first `size` units of the tail or what the index found; its record becomes the new
+  /// block's.
   ALLOT_ALWAYS_INLINE Placement carve(const Found& found, std::uint64_t size) noexcept {
     const std::uint64_t back = found.size - size;
-    if (back != 0) {
-      const std::uint64_t start = records_[found.record].offset + size;
-      const std::uint32_t rest = insert_after(found.record, start);
+    const std::uint64_t start = records_[found.record].offset + size;
+    const std::uint32_t rest = back == 0 ? no_record : insert_after(found.record, start);
+    if (back == 0) --free_blocks_;
+    if (found.record == tail_) {
+      tail_ = rest;
+    } else if (back != 0) {
       index_.replace(found, rest, start, back);
     } else {
       index_.erase(found);
-      --free_blocks_;
     }
     return make_used(found.record, size);
-  }
-
-  /// The same for the tail, which has `available` units.
-  Placement carve_tail(std::uint64_t available, std::uint64_t size) noexcept {
-    const std::uint32_t chosen = tail_;
-    if (available != size) {
-      tail_ = insert_after(chosen, records_[chosen].offset + size);
-    } else {
-      tail_ = no_record;
-      --free_blocks_;
-    }
-    return make_used(chosen, size);
   }
 
   /// Takes `size` units behind the first `front` of a block, which has `available`; its record stays
@@ -222,53 +194,36 @@ class CoalescingRange : public BlockSequence {
     const std::uint64_t end = start + front + size;
     const std::uint64_t back = available - front - size;
     const std::uint32_t taken = insert_after(block, start + front);
-    const std::uint32_t rest = back == 0 ? no_record : insert_after(taken, end);
-    if (back != 0) make_free(rest);
     if (block == tail_) {
+      tail_ = no_record;
       index_.insert(block, start, front);
-      tail_ = rest;
     } else {
       index_.replace(block, block, start, front);
-      if (back != 0) index_.insert(rest, end, back);
     }
+    if (back != 0) add_free(insert_after(taken, end));
     return make_used(taken, size);
   }
 
-  /// Makes a freed block the tail, together with the free blocks on either side of it.
-  void join_tail(std::uint32_t freed) noexcept {
-    if (tail_ != no_record) drop(tail_);
-    tail_ = freed;
-    if (const std::uint32_t before = records_[freed].previous; is_free(before)) {
-      index_.erase(before);
+  /// Makes a freed block a free one, together with the free blocks on either side of it.
+  ALLOT_ALWAYS_INLINE void join(std::uint32_t freed) noexcept {
+    const std::uint64_t start = records_[freed].offset;
+    const std::uint32_t previous = records_[freed].previous;
+    const std::uint32_t next = records_[freed].next;
+    if (is_free(previous)) {
+      if (is_free(next)) drop(next);
       remove(freed);
-      tail_ = before;
-      --free_blocks_;
-    }
-    make_free(tail_);
-  }
-
-  ALLOT_ALWAYS_INLINE void join_neighbours(std::uint32_t freed) noexcept {
-    const Record& block = records_[freed];
-    const std::uint32_t previous = block.previous;
-    const std::uint32_t next = block.next;
-    const Record& before = records_[previous];
-    Record& after = records_[next];
-    const std::uint64_t start = block.offset;
-    if (before.state <= highest_free_state) {
-      std::uint64_t end = after.offset;
-      if (after.state <= highest_free_state) {
-        end += index_.size(next);
-        drop(next);
+      const Record& joined = records_[previous];
+      if (joined.next == list_head) {
+        index_.erase(previous);
+        tail_ = previous;
+      } else {
+        index_.replace(previous, previous, joined.offset, size_of(records_, joined));
       }
-      index_.replace(previous, previous, before.offset, end - before.offset);
-      remove(freed);
-    } else if (after.state <= highest_free_state) {
-      index_.replace(next, next, start, index_.size(next) + after.offset - start);
-      after.offset = start;
+    } else if (is_free(next)) {
+      move_start(next, start);
       remove(freed);
     } else {
-      make_free(freed);
-      index_.insert(freed, start, after.offset - start);
+      add_free(freed);
     }
   }
 

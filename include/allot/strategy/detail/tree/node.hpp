@@ -81,6 +81,11 @@ struct alignas(64) Node {
     return most + 1 - static_cast<std::uint32_t>(above);
   }
 
+  /// Returns the position of the node below that has a key or should have it.
+  [[nodiscard]] std::uint32_t child_of(Key wanted) const noexcept {
+    return wanted == 0 ? 0 : keys_up_to(wanted) - 1;
+  }
+
   /// Brings the entry of a node below up to date, and returns whether it changed: never, as it has
   /// nothing but a key and a value.
   static constexpr bool sum_up(std::uint32_t, const Node&) noexcept { return false; }
@@ -131,15 +136,6 @@ struct Entry {
   std::uint32_t value = no_record;  ///< `no_record` if nothing was found
   std::uint32_t location = 0;
   std::uint64_t key = 0;
-};
-
-/// From a leaf up to the root: the entry `at[0]` of the leaf `node[0]`, the entry `at[1]` of its
-/// parent `node[1]`, ...
-struct Path {
-  static constexpr std::uint32_t highest = 17;  ///< 4^16 = 2^32 entries, and the root
-
-  std::uint32_t node[highest];
-  std::uint8_t at[highest];
 };
 
 }  // namespace allot::detail::tree

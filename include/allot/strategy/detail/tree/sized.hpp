@@ -90,6 +90,15 @@ struct SizedNode : Node<KeyType> {
   }
 };
 
+/// From a leaf up to the root: the entry `at[0]` of the leaf `node[0]`, the entry `at[1]` of its
+/// parent `node[1]`, ...
+struct Path {
+  static constexpr std::uint32_t highest = 17;  ///< 4^16 = 2^32 entries, and the root
+
+  std::uint32_t node[highest];
+  std::uint8_t at[highest];
+};
+
 template <class KeyType>
 class SizedTrees : public Trees<SizedNode<KeyType>> {
   using Base = Trees<SizedNode<KeyType>>;
@@ -134,18 +143,26 @@ class SizedTrees : public Trees<SizedNode<KeyType>> {
 
   /// Returns the path to a key. Requires: it is in the tree.
   void seek(std::uint32_t tree, Key key, Path& path) const noexcept {
-    this->descend(tree, key, path);
-    path.at[0] = static_cast<std::uint8_t>(node(path.node[0]).position_of(key));
+    std::uint32_t index = tree;
+    for (std::uint32_t level = node(tree).height; level != 0; --level) {
+      const std::uint32_t at = node(index).child_of(key);
+      path.node[level] = index;
+      path.at[level] = static_cast<std::uint8_t>(at);
+      index = node(index).value[at];
+    }
+    path.node[0] = index;
+    path.at[0] = static_cast<std::uint8_t>(node(index).position_of(key));
   }
 
   /// Erases the entry at the path.
   void erase_at(std::uint32_t tree, Path& path) noexcept {
     Node& leaf = node(path.node[0]);
+    const Key key = leaf.key[path.at[0]];
     leaf.remove_unordered(path.at[0]);
     if (leaf.count < Node::fewest) [[unlikely]] {
-      this->balance(tree, path);
+      this->balance_at(tree, key);
     } else {
-      this->sum_up(tree, path, 0);
+      sum_up(tree, path);
     }
   }
 
@@ -154,7 +171,7 @@ class SizedTrees : public Trees<SizedNode<KeyType>> {
     node(path.node[0]).replace(path.at[0], item);
     bound_below(tree, path, item.key);
     bound_above(tree, path, item.key);
-    this->sum_up(tree, path, 0);
+    sum_up(tree, path);
   }
 
  protected:
@@ -183,6 +200,13 @@ class SizedTrees : public Trees<SizedNode<KeyType>> {
       if (parent.sizes[at] >= size) return at;
     }
     return no_record;
+  }
+
+  /// Brings the sizes above the path's leaf up to date.
+  void sum_up(std::uint32_t tree, const Path& path) noexcept {
+    for (std::uint32_t level = 1; level <= node(tree).height; ++level) {
+      if (!node(path.node[level]).sum_up(path.at[level], node(path.node[level - 1]))) return;
+    }
   }
 
   /// Lowers the bounds of the path's nodes to the key at the path, if they are above it.

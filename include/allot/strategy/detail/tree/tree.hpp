@@ -7,6 +7,7 @@
 /// the only leaf of a small tree. Every other node stays about half full at least.
 #pragma once
 
+#include <allot/core/units.hpp>
 #include <allot/strategy/detail/records.hpp>
 #include <allot/strategy/detail/tree/node.hpp>
 
@@ -70,25 +71,23 @@ class Trees : public GrowingMemory {
   /// empty one. Complexity: O(log n), and constant for each value that is refused.
   template <class Predicate>
   [[nodiscard]] Entry find_accepted(std::uint32_t tree, Key key, Predicate accepts) const noexcept {
-    Path path;
-    descend(tree, key, path);
-    for (;;) {
-      const Node& leaf = node(path.node[0]);
+    return find_from(tree, key, [&](std::uint32_t index, Key lowest) noexcept {
+      const Node& leaf = node(index);
       Entry found{no_record, 0, Node::no_key};
       for (std::uint32_t i = 0; i < leaf.count; ++i) {
-        if (leaf.key[i] >= key && leaf.key[i] < found.key && accepts(leaf.value[i]))
-          found = {leaf.value[i], path.node[0] * 16 + i, leaf.key[i]};
+        if (leaf.key[i] >= lowest && leaf.key[i] < found.key && accepts(leaf.value[i]))
+          found = {leaf.value[i], index * 16 + i, leaf.key[i]};
       }
-      if (found.value != no_record || !next_leaf(tree, path)) return found;
-    }
+      return found;
+    });
   }
 
   /// Returns the highest key's value. Requires: not empty.
   [[nodiscard]] std::uint32_t last(std::uint32_t tree) const noexcept {
-    Path path;
-    descend(tree, Node::no_key - 1, path);
-    const Node& leaf = node(path.node[0]);
-    return leaf.value[leaf.highest()];
+    std::uint32_t index = tree;
+    for (std::uint32_t level = node(tree).height; level != 0; --level)
+      index = node(index).value[node(index).count - 1];
+    return node(index).value[node(index).highest()];
   }
 
   /// Requires: the tree does not have this key; room, as from `try_hold`.
@@ -113,9 +112,9 @@ class Trees : public GrowingMemory {
 
   /// Restores the balance after an entry of this key was removed from its leaf.
   [[gnu::noinline]] void balance_at(std::uint32_t tree, Key key) noexcept {
-    Path path;
-    descend(tree, key, path);
-    balance(tree, path);
+    const Node& root = node(tree);
+    balance_below(tree, root.height, key);
+    if (root.height != 0 && root.count == 1 && is_short(root.value[0])) lower(tree);
   }
 
   /// Returns whether nodes are filled, ordered and summed up correctly, and `visitor(item)` is true
@@ -128,39 +127,6 @@ class Trees : public GrowingMemory {
  protected:
   [[nodiscard]] Node& node(std::uint32_t index) const noexcept {
     return reinterpret_cast<Node*>(begin_)[index];
-  }
-
-  /// Fills the path, except `at[0]`, down to the leaf that has the key or should have it.
-  void descend(std::uint32_t tree, Key key, Path& path) const noexcept {
-    std::uint32_t index = tree;
-    for (std::uint32_t level = node(tree).height;; --level) {
-      path.node[level] = index;
-      if (level == 0) return;
-      const Node& parent = node(index);
-      const std::uint32_t at = key == 0 ? 0 : parent.keys_up_to(key) - 1;
-      path.at[level] = static_cast<std::uint8_t>(at);
-      index = parent.value[at];
-    }
-  }
-
-  /// Brings what parents keep of the nodes below them up to date, from `level` on.
-  void sum_up(std::uint32_t tree, const Path& path, std::uint32_t level) noexcept {
-    for (; level < node(tree).height; ++level) {
-      if (!node(path.node[level + 1]).sum_up(path.at[level + 1], node(path.node[level]))) return;
-    }
-  }
-
-  /// Gives the path's nodes enough entries, from the leaf up.
-  [[gnu::noinline]] void balance(std::uint32_t tree, Path& path) noexcept {
-    std::uint32_t level = 0;
-    while (level < node(tree).height && node(path.node[level]).count < Node::fewest) {
-      if (node(path.node[level + 1]).count == 1) {
-        lower(tree, level);
-        break;
-      }
-      if (!refill(path, level++)) break;
-    }
-    sum_up(tree, path, level);
   }
 
   std::uint32_t first_vacant_ = no_record;
@@ -184,24 +150,8 @@ class Trees : public GrowingMemory {
     if constexpr (!Node::has_sizes) (*records_)[record].state = location;
   }
 
-  /// Moves the path to the next leaf. Returns false if there is none.
-  [[nodiscard]] bool next_leaf(std::uint32_t tree, Path& path) const noexcept {
-    for (std::uint32_t level = 1; level <= node(tree).height; ++level) {
-      const Node& parent = node(path.node[level]);
-      if (++path.at[level] == parent.count) continue;
-      std::uint32_t index = parent.value[path.at[level]];
-      for (; --level > 0; index = node(index).value[0]) {
-        path.node[level] = index;
-        path.at[level] = 0;
-      }
-      path.node[0] = index;
-      return true;
-    }
-    return false;
-  }
-
   /// Returns the entry with the lowest key from `key` on of a leaf.
-  [[nodiscard]] Entry find_in(std::uint32_t index, Key key) const noexcept {
+  ALLOT_ALWAYS_INLINE [[nodiscard]] Entry find_in(std::uint32_t index, Key key) const noexcept {
     const Node& leaf = node(index);
     const Key found = leaf.lowest_from(key);
     if (found == Node::no_key) return {};
@@ -209,26 +159,63 @@ class Trees : public GrowingMemory {
     return {leaf.value[at], index * 16 + at, found};
   }
 
-  [[nodiscard]] Entry find_tall(std::uint32_t tree, Key key) const noexcept {
-    Path path;
-    descend(tree, key, path);
-    const Entry found = find_in(path.node[0], key);
-    if (found.value != no_record || !next_leaf(tree, path)) return found;
-    return find_in(path.node[0], 0);
+  [[gnu::noinline]] [[nodiscard]] Entry find_tall(std::uint32_t tree, Key key) const noexcept {
+    return find_from(tree, key, [this](std::uint32_t leaf, Key lowest) noexcept {
+      return find_in(leaf, lowest);
+    });
   }
 
-  void insert_tall(std::uint32_t tree, Item item) noexcept {
-    if (node(tree).is_full()) raise(tree);
-    Path path;
-    descend(tree, item.key, path);
-    std::uint32_t level = 0;
-    for (; node(path.node[level]).is_full(); ++level) {
-      const std::uint32_t upper = split(path.node[level], level, item);
-      item = node(upper).item_above(upper);
-      node(path.node[level + 1]).sum_up(path.at[level + 1], node(path.node[level]));
+  /// Returns what `search(leaf, key)` finds in the leaf that has the key or should have it, or else in
+  /// the first one behind that in which it finds anything.
+  template <class Search>
+  [[nodiscard]] Entry find_from(std::uint32_t tree, Key key, const Search& search) const noexcept {
+    for (;;) {
+      std::uint32_t index = tree;
+      Key next = Node::no_key;  // the bound of the leaf behind
+      for (std::uint32_t level = node(tree).height; level != 0; --level) {
+        const Node& parent = node(index);
+        const std::uint32_t at = parent.child_of(key);
+        next = smaller(next, parent.key[at + 1]);
+        index = parent.value[at];
+      }
+      const Entry found = search(index, key);
+      if (found.value != no_record || next == Node::no_key) return found;
+      key = next;
     }
-    put(path.node[level], level, item);
-    sum_up(tree, path, level);
+  }
+
+  void insert_tall(std::uint32_t tree, const Item& item) noexcept {
+    if (node(tree).is_full()) raise(tree);
+    static_cast<void>(insert_below(tree, node(tree).height, item));
+  }
+
+  /// Returns the node that comes behind this one now if it was full and became two, or `no_record`.
+  std::uint32_t insert_below(std::uint32_t index, std::uint32_t level, Item item) noexcept {
+    Node& here = node(index);
+    if (level != 0) {
+      const std::uint32_t at = here.child_of(item.key);
+      const std::uint32_t upper = insert_below(here.value[at], level - 1, item);
+      here.sum_up(at, node(here.value[at]));
+      if (upper == no_record) return no_record;
+      item = node(upper).item_above(upper);
+    }
+    if (here.is_full()) return split(index, level, item);
+    put(index, level, item);
+    return no_record;
+  }
+
+  [[nodiscard]] bool is_short(std::uint32_t index) const noexcept {
+    return node(index).count < Node::fewest;
+  }
+
+  /// Gives the nodes below one, on the way to a key, enough entries.
+  void balance_below(std::uint32_t index, std::uint32_t level, Key key) noexcept {
+    if (level == 0) return;
+    Node& here = node(index);
+    const std::uint32_t at = here.child_of(key);
+    balance_below(here.value[at], level - 1, key);
+    here.sum_up(at, node(here.value[at]));
+    if (is_short(here.value[at]) && here.count != 1) refill(here, level - 1, at);
   }
 
   /// Adds an entry to a node that is not full.
@@ -267,10 +254,11 @@ class Trees : public GrowingMemory {
     root.height = static_cast<std::uint16_t>(level + 1);
   }
 
-  /// Moves the entries of the root's only node, which is at `level`, to the root.
-  void lower(std::uint32_t tree, std::uint32_t level) noexcept {
+  /// Moves the entries of the root's only node to the root.
+  void lower(std::uint32_t tree) noexcept {
     Node& root = node(tree);
     const std::uint32_t below = root.value[0];
+    const std::uint32_t level = root.height - 1U;
     root.clear();
     deal(take(below), level, Node::most, tree, tree);
     root.height = static_cast<std::uint16_t>(level);
@@ -289,12 +277,10 @@ class Trees : public GrowingMemory {
     return right;
   }
 
-  /// Refills the path's node, which has too few entries, from a neighboring node.
-  /// Returns true if the two were merged, so that the parent lost an entry.
-  [[nodiscard]] bool refill(Path& path, std::uint32_t level) noexcept {
-    Node& parent = node(path.node[level + 1]);
-    const std::uint32_t at = path.at[level + 1] == 0 ? 0 : path.at[level + 1] - 1U;
-    path.at[level + 1] = static_cast<std::uint8_t>(at);
+  /// Refills a parent's node at `level`, which has too few entries, from a neighboring one, or merges
+  /// both.
+  void refill(Node& parent, std::uint32_t level, std::uint32_t at) noexcept {
+    if (at != 0) --at;
     const std::uint32_t left = parent.value[at];
     const std::uint32_t right = parent.value[at + 1];
     if (level != 0) node(right).key[0] = parent.key[at + 1];
@@ -312,7 +298,6 @@ class Trees : public GrowingMemory {
       parent.key[at + 1] = node(right).lowest_from(0);
       parent.sum_up(at + 1, node(right));
     }
-    return count == all;
   }
 
   /// Checks a node at `level`, its keys from `lowest` on and below `bound`.
