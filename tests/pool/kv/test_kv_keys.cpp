@@ -278,6 +278,56 @@ TEST_CASE("statistics by key count what has it, and end with the last of it") {
   CHECK(cache.validate());
 }
 
+TEST_CASE("each key counts the sequences that have it, however they came to it and lose it") {
+  struct Model {
+    Cache::Sequence sequence;
+    std::uint32_t adapter;
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> spans{};  // where each key begins
+  };
+  std::mt19937 random{test::first_seed()};
+  const auto below = [&](std::uint64_t count) {
+    return static_cast<std::uint32_t>(random() % count);
+  };
+  Cache cache{HostDevice{}, small_cache(300)};
+  std::vector<Model> models;
+  for (int step = 0; step < 2000; ++step) {
+    const std::uint32_t choice = below(8);
+    if (models.size() < 3 || (choice == 0 && models.size() < 8)) {
+      const std::uint32_t adapter = below(3);
+      models.push_back({cache.start({}, {.keys = {KvContent{adapter}}}).sequence, adapter});
+    } else if (Model& one = models[below(models.size())]; choice == 1 && models.size() < 8) {
+      Model fork{one.sequence.fork(), one.adapter, one.spans};
+      models.push_back(std::move(fork));
+    } else if (choice == 2) {
+      std::swap(one, models.back());
+      models.pop_back();
+    } else if (choice == 3 || one.sequence.tokens() > 30) {
+      const std::uint64_t tokens = below(one.sequence.tokens() + 1);
+      one.sequence.truncate(tokens);
+      std::erase_if(one.spans, [&](const auto& span) { return span.first >= tokens; });
+    } else {
+      std::vector<KvPositions> positions;
+      for (std::uint32_t i = below(4); i != 0; --i) {
+        const std::uint64_t first = below(5);
+        const std::uint32_t key = below(6);
+        positions.push_back({.first = first, .count = 1, .key = KvContent{key}});
+        one.spans.emplace_back(one.sequence.tokens() + first, key);
+      }
+      one.sequence.append(Tokens(5, 1), positions);
+    }
+    for (std::uint32_t key = 0; key < 6; ++key) {
+      std::uint64_t expected = 0;
+      for (const Model& one : models) {
+        bool has = one.adapter == key;
+        for (const auto& span : one.spans) has = has || span.second == key;
+        expected += has;
+      }
+      REQUIRE(cache.stats(KvContent{key}).sequences == expected);
+    }
+  }
+  CHECK(cache.validate());
+}
+
 TEST_CASE("what was computed with a key that is forgotten is not found again") {
   Cache cache{HostDevice{}, small_cache(40)};
   const KvPromptKeys one{.keys = {KvAdapter{1}}};

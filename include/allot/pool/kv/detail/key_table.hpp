@@ -92,9 +92,10 @@ class KeyTable {
       for (const Number key : added) release_key(key);
       throw;
     }
+    mark_all(keys, keys.spans.size());
     for (std::size_t i = 0; i < added.size(); ++i) {
       const KvPositions& one = positions[i];
-      if (!has(keys, added[i])) ++figures_[added[i]].sequences;
+      if (mark(added[i])) ++figures_[added[i]].sequences;
       const std::uint64_t first = at + one.first;
       auto place = keys.spans.end();
       while (place != keys.spans.begin() && (place - 1)->first > first) --place;
@@ -106,10 +107,12 @@ class KeyTable {
   /// Removes the keys of tokens from `tokens` on.
   void cut(Keys& keys, std::uint64_t tokens) noexcept {
     if (keys.spans.empty()) return;
-    while (!keys.spans.empty() && keys.spans.back().first >= tokens) {
+    std::size_t kept = keys.spans.size();
+    while (kept != 0 && keys.spans[kept - 1].first >= tokens) --kept;
+    if (kept != keys.spans.size()) mark_all(keys, kept);
+    for (; keys.spans.size() > kept; keys.spans.pop_back()) {
       const Number key = keys.spans.back().key;
-      keys.spans.pop_back();
-      if (!has(keys, key)) --figures_[key].sequences;
+      if (mark(key)) --figures_[key].sequences;
       release_key(key);
     }
     for (auto& span : keys.spans) span.end = smaller(span.end, tokens);
@@ -128,13 +131,10 @@ class KeyTable {
     Keys made{none, keys.spans};
     retain(made.context = keys.context);
     count(made.context, &KvKeyStats::sequences, 1);
-    for (std::size_t i = 0; i < keys.spans.size(); ++i) {
-      const Number key = keys.spans[i].key;
-      keys_.retain(key);
-      const Keys before{keys.context, {}};
-      bool is_known = has(before, key);
-      for (std::size_t j = 0; j < i && !is_known; ++j) is_known = keys.spans[j].key == key;
-      if (!is_known) ++figures_[key].sequences;
+    mark_all(keys, 0);
+    for (const auto& span : keys.spans) {
+      keys_.retain(span.key);
+      if (mark(span.key)) ++figures_[span.key].sequences;
     }
     return made;
   }
@@ -233,8 +233,10 @@ class KeyTable {
   [[nodiscard]] Number add(const AnyKvKey& key) {
     const std::string name = name_of(key);
     if (figures_.capacity() <= keys_.end()) figures_.reserve(2 * keys_.end() + 1);
+    if (marks_.capacity() <= keys_.end()) marks_.reserve(2 * keys_.end() + 1);
     const Number number = keys_.add(name);
     if (number >= figures_.size()) figures_.resize(number + std::size_t{1});
+    if (number >= marks_.size()) marks_.resize(number + std::size_t{1});
     return number;
   }
 
@@ -259,12 +261,18 @@ class KeyTable {
     }
   }
 
-  /// Returns true if a sequence or one of its spans has a key.
-  [[nodiscard]] bool has(const Keys& keys, Number key) const noexcept {
-    for (const auto& span : keys.spans) {
-      if (span.key == key) return true;
-    }
-    return has(keys.context, key);
+  /// Marks the keys of a sequence and of its first `spans` spans, and no others.
+  void mark_all(const Keys& keys, std::size_t spans) noexcept {
+    ++marked_;
+    if (keys.context != none)
+      for_each_key(keys.context, [&](Number key) { static_cast<void>(mark(key)); });
+    for (std::size_t i = 0; i < spans; ++i) static_cast<void>(mark(keys.spans[i].key));
+  }
+  /// Returns false if the key was marked already.
+  bool mark(Number key) noexcept {
+    if (marks_[key] == marked_) return false;
+    marks_[key] = marked_;
+    return true;
   }
 
   static void update_furthest_ends(Keys& keys) noexcept {
@@ -338,8 +346,10 @@ class KeyTable {
 
   InternTable<Owner> keys_;
   InternTable<Owner> contexts_;
-  DeferredVector<KvKeyStats, Owner> figures_;  // by the number of a key
-  DeferredVector<Piece, Owner> pieces_;        // scratch
+  DeferredVector<KvKeyStats, Owner> figures_;   // by the number of a key
+  DeferredVector<std::uint64_t, Owner> marks_;  // likewise: `marked_` if a key is marked
+  std::uint64_t marked_ = 0;
+  DeferredVector<Piece, Owner> pieces_;  // scratch
 };
 
 }  // namespace allot::detail
