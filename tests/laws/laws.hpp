@@ -174,10 +174,12 @@ void law_what_fits_succeeds_and_nothing_overlaps() {
         CHECK(block->offset % alignment == 0);
         CHECK(block->offset % unit == 0);
         CHECK(block->offset + block->size <= arena.capacity());
+        bool overlaps = false;
         for (const Block& other : live) {
-          CHECK((block->offset + block->size <= other.offset ||
-                 other.offset + other.size <= block->offset));
+          overlaps = overlaps || !(block->offset + block->size <= other.offset ||
+                                   other.offset + other.size <= block->offset);
         }
+        CHECK(!overlaps);
         live.push_back(*block);
       }
       check_identities(arena);
