@@ -163,13 +163,9 @@ class SizeBins {
     if (entry.value == no_record) {
       bin = marked_.next(bin + 1);
       if (bin == marked_.none) return nothing;
-      entry = find_first(bin);
+      entry = trees_.find(bin, 0);
     }
     return found_in(bin, entry);
-  }
-
-  [[gnu::noinline]] [[nodiscard]] tree::Entry find_first(std::uint32_t bin) const noexcept {
-    return trees_.find(bin, 0);
   }
 
   [[nodiscard]] Found find_aligned(std::uint64_t size, std::uint64_t alignment) const noexcept {

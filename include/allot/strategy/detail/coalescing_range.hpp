@@ -121,15 +121,12 @@ class CoalescingRange : public BlockSequence {
   }
 
   [[nodiscard]] bool validate() const noexcept {
-    bool last_was_free = false;
-    bool are_merged = true;
-    for_each([&](std::uint64_t, std::uint64_t, bool used) {
-      are_merged = are_merged && (used || !last_was_free);
-      last_was_free = !used;
-    });
-    const std::uint32_t tail = last_was_free ? records_[list_head].previous : no_record;
-    return are_merged && tail == tail_ && sequence_is_valid() &&
-           index_.is_valid(free_blocks_ - (last_was_free ? 1 : 0));
+    for (std::uint32_t i = records_[list_head].next; i != list_head; i = records_[i].next) {
+      if (is_free(i) && is_free(records_[i].next)) return false;  // not merged
+    }
+    const std::uint32_t last = records_[list_head].previous;
+    return tail_ == (is_free(last) ? last : no_record) && sequence_is_valid() &&
+           index_.is_valid(free_blocks_ - (tail_ != no_record ? 1 : 0));
   }
 
   [[nodiscard]] std::uint64_t bookkeeping_bytes() const noexcept {
