@@ -49,10 +49,10 @@ void compare_paths(TensorType type, std::span<const std::byte> bytes, std::size_
   std::vector<Value> best(elements);
   gguf::detail::dequantize(type, bytes, std::span{plain}, Simd::none);
   gguf::detail::dequantize(type, bytes, std::span{best}, gguf::detail::best_simd());
-  for (std::size_t i = 0; i < elements; ++i) {
-    INFO(gguf::type_name(type) << ", element " << i << " of " << elements);
-    REQUIRE(is_same(plain[i], best[i]));
-  }
+  std::size_t same = 0;  // one REQUIRE for each element would take most of the suite's time
+  while (same < elements && is_same(plain[same], best[same])) ++same;
+  INFO(gguf::type_name(type) << ", element " << same << " of " << elements);
+  REQUIRE(same == elements);
 }
 
 /// What ggml makes of each tensor, as the files beside it say.
