@@ -322,11 +322,13 @@ TEST_CASE("the text of a token is found in linear time, however many spaces it h
 
 TEST_CASE("a vocabulary need not be there; one whose parts do not belong together is refused") {
   const test::TemporaryFolder folder;
+  int files = 0;
   const auto opened = [&](const Fill& fill) {
     gguf::Writer writer;
     fill(writer);
-    writer.write(folder.path() / "m.gguf");
-    return gguf::File{folder.path() / "m.gguf"};
+    const auto path = folder.path() / (std::to_string(++files) + ".gguf");  // others are open
+    writer.write(path);
+    return gguf::File{path};
   };
   const gguf::File none = opened([](gguf::Writer&) {});
   CHECK(gguf::Vocabulary{none}.model().empty());
