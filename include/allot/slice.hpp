@@ -14,6 +14,7 @@
 
 #include <allot/arena.hpp>
 #include <allot/core/block.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/units.hpp>
 #include <allot/memory/memory.hpp>
@@ -80,7 +81,8 @@ class Slice {
   [[nodiscard]] const std::shared_ptr<const void>& owner() const noexcept { return owner_; }
 
   /// Returns the bytes themselves, if the host may touch them.
-  [[nodiscard]] std::span<std::byte> span() const noexcept requires(Access::host) {
+  [[nodiscard]] Deferred<std::span<std::byte>, Access> span() const noexcept
+      requires(Access::host) {
     return {address_, static_cast<std::size_t>(bytes_)};
   }
 

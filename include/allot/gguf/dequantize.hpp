@@ -160,13 +160,14 @@ void dequantize(TensorType type, std::span<const std::byte> blocks, std::span<fl
 /// dequantized into `scratch`. For kernels that take a row of a matrix at a time.
 /// \param blocks   as many as `scratch` has room for; of F32 aligned as floats are
 /// Throws: `std::invalid_argument`, as `dequantize`.
-template <class = void>
+template <class Owner = void>
 [[nodiscard]] const float* floats_of(TensorType type, const std::byte* blocks,
                                      std::span<float> scratch) {
   if (type == TensorType::F32) return reinterpret_cast<const float*>(blocks);
   const TypeInfo info = checked_type_info(type);
   const std::size_t count = scratch.size() / info.block_elements;
-  dequantize(type, std::span{blocks, count * info.block_bytes}, scratch);
+  dequantize<Owner>(type, DeferredSpan<const std::byte, Owner>{blocks, count * info.block_bytes},
+                    deferred<Owner>(scratch));
   return scratch.data();
 }
 

@@ -142,7 +142,8 @@ class File {
   /// (`byte_order`). Touching it faults if the file was truncated meanwhile; `Shard::read` reports
   /// that as an error instead.
   /// Throws: `ParseError` if the file cannot be mapped.
-  [[nodiscard]] std::span<const std::byte> data(const TensorInfo& tensor) const {
+  template <class Owner = void>
+  [[nodiscard]] DeferredSpan<const std::byte, Owner> data(const TensorInfo& tensor) const {
     if (tensor.bytes == 0) return {};
     const Shard& shard = parts_.shards[tensor.shard];
     return {shard.map().data() + shard.data_offset() + tensor.offset,

@@ -66,11 +66,11 @@ class Value {
   [[nodiscard]] std::optional<std::uint64_t> as_count() const noexcept {
     switch (type_) {
       case ValueType::uint8:
-        return detail::load<std::uint8_t>(raw_);
+        return std::uint64_t{detail::load<std::uint8_t>(raw_)};
       case ValueType::uint16:
-        return detail::load<std::uint16_t>(raw_);
+        return std::uint64_t{detail::load<std::uint16_t>(raw_)};
       case ValueType::uint32:
-        return detail::load<std::uint32_t>(raw_);
+        return std::uint64_t{detail::load<std::uint32_t>(raw_)};
       case ValueType::uint64:
         return detail::load<std::uint64_t>(raw_);
       case ValueType::int8:

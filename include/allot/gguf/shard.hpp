@@ -82,10 +82,11 @@ class Shard {
 
   /// The whole file, mapped on first use. A file that is truncated later faults when touched;
   /// `read` reports that as an error. Throws: `ParseError`.
-  [[nodiscard]] std::span<const std::byte> map() const {
+  template <class Owner = void>
+  [[nodiscard]] DeferredSpan<const std::byte, Owner> map() const {
     const os::Monitor::Lock lock{monitor_};
     if (!mapping_.is_mapped()) map_file();
-    return mapping_.bytes();
+    return mapping_.bytes<Owner>();
   }
 
  private:

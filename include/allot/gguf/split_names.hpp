@@ -3,7 +3,7 @@
 /// The file names and keys of a split model. Source: llama.cpp, tools/gguf-split.
 #pragma once
 
-#include <allot/core/deferred.hpp>
+#include <allot/core/deferred_containers.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -42,8 +42,8 @@ inline constexpr const char* split_tensors_key =
 /// Returns what precedes the shard number in a name; nothing if it is not a name of one of `count`
 /// shards. The case of letters behind it does not matter: `-00001-of-00009.GGUF`.
 template <class Owner = void>
-[[nodiscard]] Deferred<std::optional<std::string_view>, Owner> split_prefix(std::string_view path,
-                                                                            std::uint16_t count) {
+[[nodiscard]] DeferredOptional<std::string_view, Owner> split_prefix(std::string_view path,
+                                                                     std::uint16_t count) {
   const std::string ending = split_ending(count);
   const std::size_t tail = ending.size() + std::string_view{"-00001"}.size();
   const std::size_t name = path.size() - (path.rfind('/') + 1);

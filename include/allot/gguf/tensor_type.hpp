@@ -5,7 +5,7 @@
 /// ones.
 #pragma once
 
-#include <allot/core/deferred.hpp>
+#include <allot/core/deferred_containers.hpp>
 
 #include <array>
 #include <cstdint>
@@ -125,8 +125,7 @@ inline constexpr auto type_places = [] {
 /// Returns the type of an id, a `std::optional<TypeInfo>`, or nothing if the id is unknown or was
 /// removed. Complexity: constant.
 template <class Owner = void>
-[[nodiscard]] constexpr Deferred<std::optional<TypeInfo>, Owner> find_type(
-    std::uint32_t id) noexcept {
+[[nodiscard]] constexpr DeferredOptional<TypeInfo, Owner> find_type(std::uint32_t id) noexcept {
   if (const TypeInfo* const info = detail::type_at(id)) return *info;
   return std::nullopt;
 }

@@ -72,9 +72,9 @@ template <class IsWanted>
 /// Compares transformed items, and the zeros after fused ones.
 /// \param memory_of  returns the bytes of an item, by its number
 template <class MemoryOf>
-[[nodiscard]] std::optional<Difference> compare_transformed(const gguf::File& file,
-                                                            const Plan& plan,
-                                                            MemoryOf&& memory_of) {
+[[nodiscard]] DeferredOptional<Difference, MemoryOf> compare_transformed(const gguf::File& file,
+                                                                         const Plan& plan,
+                                                                         MemoryOf&& memory_of) {
   for (std::size_t i = 0; i < plan.items.size(); ++i) {
     const Item& item = plan.items[i];
     if (item.bytes == 0) continue;
@@ -93,9 +93,10 @@ template <class MemoryOf>
 
 /// Compares a part with the file's bytes, which are read into `expected`.
 template <class Owner = void>
-[[nodiscard]] std::optional<Difference> compare(const gguf::File& file, const Compared& part,
-                                                const std::byte* bytes,
-                                                DeferredSpan<std::byte, Owner> expected) {
+[[nodiscard]] DeferredOptional<Difference, Owner> compare(const gguf::File& file,
+                                                          const Compared& part,
+                                                          const std::byte* bytes,
+                                                          DeferredSpan<std::byte, Owner> expected) {
   const gguf::TensorInfo& info = file.tensors()[part.source];
   const gguf::Shard& shard = file.shards()[info.shard];
   const auto piece = expected.first(static_cast<std::size_t>(part.bytes));
@@ -108,8 +109,8 @@ template <class Owner = void>
 
 /// Finds a tensor of the file that the model lacks; then nothing else can be compared.
 template <class TensorType>
-[[nodiscard]] std::optional<Difference> find_missing(const gguf::File& file,
-                                                     const ModelTensors<TensorType>& model) {
+[[nodiscard]] DeferredOptional<Difference, TensorType> find_missing(
+    const gguf::File& file, const ModelTensors<TensorType>& model) {
   for (std::size_t i = 0; i < file.tensors().size(); ++i) {
     const gguf::TensorInfo& info = file.tensors()[i];
     const bool is_there = i < model.tensors().size() && can_become(info, model.plan().items[i]) &&

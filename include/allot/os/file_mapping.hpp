@@ -3,6 +3,7 @@
 /// `os::FileMapping`: a file's bytes as memory.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/version.hpp>
 #include <allot/os/detail/files.hpp>
 #include <allot/os/file_error.hpp>
@@ -42,7 +43,10 @@ class FileMapping {
   /// Also false for an empty file.
   [[nodiscard]] bool is_mapped() const noexcept { return start_ != nullptr; }
   /// Returns the bytes of the file.
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {start_, size_}; }
+  template <class Owner = void>
+  [[nodiscard]] DeferredSpan<const std::byte, Owner> bytes() const noexcept {
+    return {start_, size_};
+  }
 
  private:
   const std::byte* start_ = nullptr;

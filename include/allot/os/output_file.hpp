@@ -3,6 +3,7 @@
 /// `os::OutputFile`: a file that is written completely or not at all.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/os/descriptor.hpp>
 #include <allot/os/detail/files.hpp>
 #include <allot/os/file_error.hpp>
@@ -71,7 +72,8 @@ class OutputFile {
   }
 
   /// Throws: `std::runtime_error`, for example if the disk is full.
-  void write(std::span<const std::byte> bytes) {
+  template <class Owner = void>
+  void write(DeferredSpan<const std::byte, Owner> bytes) {
     constexpr std::size_t most = std::size_t{1} << 30;
     while (!bytes.empty()) {
       const std::size_t wanted = bytes.size() < most ? bytes.size() : most;

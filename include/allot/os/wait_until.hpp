@@ -3,6 +3,7 @@
 /// `os::wait_until`: waits for a condition with a time limit, without `<condition_variable>`.
 #pragma once
 
+#include <allot/core/deferred.hpp>
 #include <allot/os/chrono.hpp>
 #include <allot/os/monitor.hpp>
 
@@ -20,7 +21,7 @@ template <class Condition>
   const ::timespec system_end{static_cast<::time_t>(moment.count() / 1'000'000'000),
                               static_cast<long>(moment.count() % 1'000'000'000)};
   while (!holds()) {
-    if (std::chrono::steady_clock::now() >= end) return false;
+    if (std::chrono::steady_clock::now() >= deferred<Condition>(end)) return false;
     lock.wait_once(system_end);
   }
   return true;

@@ -138,7 +138,7 @@ class AsyncState {
     // Devices cannot wait with a time limit: poll, at first often.
     for (std::chrono::nanoseconds pause{1'000};;) {
       if (is_ready()) return true;
-      const auto now = std::chrono::steady_clock::now();
+      const auto now = Deferred<std::chrono::steady_clock, value_type>::now();
       if (now >= deadline) return false;
       os::Monitor::Lock lock{changed_};
       if (os::wait_until(lock, deadline - now < pause ? deadline : now + pause, settled))

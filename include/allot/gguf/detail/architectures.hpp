@@ -5,6 +5,8 @@
 /// `llama_model::create_memory`.
 #pragma once
 
+#include <allot/core/deferred.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -109,8 +111,9 @@ inline constexpr Architecture latent_with_delta_attention{.remembers = Remembers
   return facts;
 }
 
-/// Architectures about which there is something to say.
-inline constexpr Architecture architectures[] = {
+/// Architectures about which there is something to say. A template: evaluated if something is planned.
+template <class Owner = void>
+inline constexpr Deferred<Architecture, Owner> architectures[] = {
     // Encoders and diffusion models: every step computes all tokens again.
     {.name = "bert", .remembers = Remembers::nowhere},
     {.name = "modern-bert", .remembers = Remembers::nowhere},
@@ -292,7 +295,8 @@ inline constexpr Architecture architectures[] = {
 };
 
 /// Architectures that keep keys and values of every token in every layer.
-inline constexpr std::string_view plain_architectures[] = {
+template <class Owner = void>
+inline constexpr Deferred<std::string_view, Owner> plain_architectures[] = {
     "apertus",       "arcee",        "arctic",         "baichuan",   "bailingmoe",    "bailingmoe2",
     "bitnet",        "bloom",        "chameleon",      "chatglm",    "codeshell",     "cogvlm",
     "command-r",     "dbrx",         "deci",           "deepseek",   "deepseek2-ocr", "dots1",
@@ -313,11 +317,12 @@ struct FoundArchitecture {
   Architecture facts;
   bool is_known;
 };
+template <class Owner = void>
 [[nodiscard]] constexpr FoundArchitecture find_architecture(std::string_view name) noexcept {
-  for (const Architecture& row : architectures) {
+  for (const auto& row : architectures<Owner>) {
     if (row.name == name) return {row, true};
   }
-  for (const std::string_view plain : plain_architectures) {
+  for (const auto plain : plain_architectures<Owner>) {
     if (plain == name) return {{.name = plain}, true};
   }
   return {{.name = name}, false};

@@ -84,7 +84,7 @@ struct PartName {
 
 /// Returns the pieces of a name with its index at its end; nothing if it has none.
 template <class Owner>
-[[nodiscard]] constexpr Deferred<std::optional<PartName>, Owner> index_at_end(
+[[nodiscard]] constexpr DeferredOptional<PartName, Owner> index_at_end(
     std::string_view name) noexcept {
   constexpr std::size_t most_digits = 9;
   PartName part;
@@ -125,7 +125,7 @@ template <class Owner>
 }
 
 template <class Owner = void>
-[[nodiscard]] constexpr Deferred<std::optional<PartName>, Owner> part_name(
+[[nodiscard]] constexpr DeferredOptional<PartName, Owner> part_name(
     std::string_view name) noexcept {
   if (!ends_with(name, ".gguf")) return index_at_end<Owner>(name);
   // `m.part1.gguf`, `m.part1of2.gguf`: the word must be there.
@@ -245,7 +245,7 @@ class CutParts {
   [[nodiscard]] static bool begins_with_magic(const std::string& path) {
     try {
       std::byte magic[4] = {};
-      os::InputFile{path}.read(0, {magic, sizeof magic});
+      Deferred<os::InputFile, Owner>{path}.read(0, {magic, sizeof magic});
       return std::string_view{reinterpret_cast<const char*>(magic), sizeof magic} == "GGUF";
     } catch (const os::FileError&) {
       return false;
@@ -271,7 +271,7 @@ class CutParts {
   }
 
   std::string folder_;
-  Deferred<std::optional<PartName>, Owner> part_;
+  DeferredOptional<PartName, Owner> part_;
   std::string_view after_;
   DeferredVector<std::string, Owner> indexes_;  // of those that are there, in order
 };

@@ -75,7 +75,7 @@ class LayerKeys {
   }
 
   /// Returns a truth value under a key, or nothing.
-  [[nodiscard]] Deferred<std::optional<bool>, Caller> truth(const char* key) const {
+  [[nodiscard]] DeferredOptional<bool, Caller> truth(const char* key) const {
     const Value* value = find(key);
     if (value == nullptr || value->type() != ValueType::boolean) return std::nullopt;
     return value->as<bool>();

@@ -108,8 +108,7 @@ class ModelOpener {
   }
 
   /// Returns a split key of the shard opened last; nothing if it is missing.
-  [[nodiscard]] Deferred<std::optional<std::uint16_t>, InputType> last_split_key(
-      const char* key) const {
+  [[nodiscard]] DeferredOptional<std::uint16_t, InputType> last_split_key(const char* key) const {
     const Value* value = parts_.containers.back().metadata.find(key);
     if (value == nullptr) return std::nullopt;
     if (value->type() != ValueType::uint16) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/metadata.hpp>
 #include <allot/gguf/progress.hpp>
@@ -43,7 +44,7 @@ namespace allot::gguf {
 /// Collects metadata and tensors, then writes them in the order in which they were added. Use it as
 /// `gguf::Writer`. It is a template so that it is compiled if a file is written, not if this header
 /// is included.
-template <class = void>
+template <class Owner = void>
 class BasicWriter {
  public:
   /// Fills `piece` with the tensor's bytes from `offset` on. Called in order, for whole blocks,
@@ -231,10 +232,7 @@ class BasicWriter {
     std::uint64_t total;
     std::uint64_t done = 0;
 
-    void add(std::uint64_t bytes) {
-      done += bytes;
-      callback.report({done, total});
-    }
+    void add(std::uint64_t bytes) { callback.report({done += bytes, total}); }
   };
 
   static constexpr std::string_view alignment_key = "general.alignment";
@@ -356,7 +354,7 @@ class BasicWriter {
       os::OutputFile::Partial partial = os::OutputFile::Partial::unnamed) const {
     os::OutputFile out{part.path, partial};
     out.write(front_matter(part).bytes());
-    std::vector<std::byte> piece;
+    DeferredVector<std::byte, Owner> piece;
     for (std::size_t i = part.first; i < part.last; ++i) {
       const Tensor& tensor = tensors_[i];
       write_tensor(out, tensor, piece, progress);
@@ -373,8 +371,8 @@ class BasicWriter {
     return out;
   }
 
-  static void write_tensor(os::OutputFile& out, const Tensor& tensor, std::vector<std::byte>& piece,
-                           WriteProgress& progress) {
+  static void write_tensor(os::OutputFile& out, const Tensor& tensor,
+                           DeferredVector<std::byte, Owner>& piece, WriteProgress& progress) {
     const std::uint64_t block = type_info(tensor.type).block_bytes;
     const std::uint64_t whole_blocks = (1U << 20) / block * block;
     for (std::uint64_t at = 0; at < tensor.bytes; at += piece.size()) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred.hpp>
 #include <allot/core/units.hpp>
 #include <allot/gguf/file.hpp>
 #include <allot/gguf/progress.hpp>
@@ -22,7 +23,7 @@ using Populate = void (*)(std::byte* first, std::uint64_t bytes) noexcept;
 
 /// Reads one piece in parts so small that they stay in a core's cache while they are made ready and
 /// written.
-template <class = void>
+template <class Owner = void>
 void read_piece(const gguf::File& file, const Step& piece, std::byte* arena, Populate populate) {
   constexpr std::uint64_t part_bytes = 256 * KiB;
   const gguf::Shard& shard = file.shards()[piece.shard];
@@ -30,7 +31,8 @@ void read_piece(const gguf::File& file, const Step& piece, std::byte* arena, Pop
   for (std::uint64_t at = 0; at < piece.bytes; at += part_bytes) {
     const std::uint64_t bytes = smaller(part_bytes, piece.bytes - at);
     if (populate != nullptr) populate(first + at, bytes);
-    shard.read(piece.file_offset + at, {first + at, static_cast<std::size_t>(bytes)});
+    deferred<Owner>(shard).read(piece.file_offset + at,
+                                {first + at, static_cast<std::size_t>(bytes)});
   }
 }
 

@@ -4,6 +4,7 @@
 /// that was returned longest ago, as its copy is the likeliest to be done.
 #pragma once
 
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/errors.hpp>
 #include <allot/core/readable_bytes.hpp>
 #include <allot/core/units.hpp>
@@ -60,7 +61,7 @@ class StagingRing {
 
   /// Returns the memory of a slot: a multiple of `DirectFile::alignment`, with room for a direct
   /// read.
-  [[nodiscard]] std::span<std::byte> memory(std::size_t slot) const noexcept {
+  [[nodiscard]] DeferredSpan<std::byte, DeviceType> memory(std::size_t slot) const noexcept {
     return {static_cast<std::byte*>(region_.address()) + slot * room_,
             static_cast<std::size_t>(room_)};
   }
@@ -81,7 +82,9 @@ class StagingRing {
     ~Held() { ring_->give_back(slot_); }
 
     [[nodiscard]] std::size_t slot() const noexcept { return slot_; }
-    [[nodiscard]] std::span<std::byte> memory() const noexcept { return ring_->memory(slot_); }
+    [[nodiscard]] DeferredSpan<std::byte, DeviceType> memory() const noexcept {
+      return ring_->memory(slot_);
+    }
     /// Returns the copy from it that may still be in flight.
     [[nodiscard]] std::optional<Flight>& flight() noexcept { return ring_->slots_[slot_]; }
 

@@ -85,11 +85,12 @@ void each_run_of(const Plan&, const Tile& tile, Copy&& copy) {
 }
 
 /// Makes a tile in place, in memory that the host addresses.
-template <class = void>
+template <class Owner = void>
 void make_tile_in_place(const gguf::File& file, const Plan& plan, const Tile& tile,
                         std::byte* arena, FilePiece piece = {}) {
   std::byte* const first = arena + tile.step->arena_offset + tile.at;
-  make_tile(file, plan, tile, {first, static_cast<std::size_t>(tile.bytes)}, piece);
+  make_tile(deferred<Owner>(file), plan, tile, {first, static_cast<std::size_t>(tile.bytes)},
+            piece);
 }
 
 }  // namespace allot::load::detail

@@ -80,8 +80,10 @@ void check_bytes(const Plan& plan, std::uint64_t planned, const std::string* dev
 
 /// Returns the plan with these options; nothing if it does not fit its devices, margin included.
 template <WeightPolicy Policy, Margin MarginType, GroupingPolicy Grouping>
-[[nodiscard]] std::optional<Plan> fitting_plan(const gguf::File& file, const PlanOptions& options,
-                                               const MarginType& margin, const Grouping& grouping) {
+[[nodiscard]] DeferredOptional<Plan, Policy> fitting_plan(const gguf::File& file,
+                                                          const PlanOptions& options,
+                                                          const MarginType& margin,
+                                                          const Grouping& grouping) {
   try {
     Plan plan = make_plan<Policy>(file, options, grouping);
     for (const PlannedDevice& device : options.devices) {

@@ -20,7 +20,7 @@ template <class Owner = void>
 [[nodiscard]] DeferredVector<std::uint32_t, Owner> order_of(
     DeferredSpan<const PlainLifetime, Owner> lifetimes,
     DeferredSpan<const std::uint64_t, Owner> breadths, PlanOrder name) {
-  const auto key = [&](std::uint32_t buffer) -> std::pair<double, double> {
+  const auto key = [&](std::uint32_t buffer) -> Deferred<std::pair<double, double>, Owner> {
     const PlainLifetime& lifetime = lifetimes[buffer];
     const auto bytes = static_cast<double>(lifetime.bytes);
     const auto steps = static_cast<double>(lifetime.last - lifetime.first) + 1;

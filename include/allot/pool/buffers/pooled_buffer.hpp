@@ -4,6 +4,7 @@
 #pragma once
 
 #include <allot/core/block.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/device/device.hpp>
 #include <allot/os/smart_pointers.hpp>
@@ -187,7 +188,8 @@ class PooledBuffer {
   }
 
   /// Returns its `size()` bytes, if the host may touch them.
-  [[nodiscard]] std::span<std::byte> span() const noexcept requires(memory_type::host_accessible) {
+  [[nodiscard]] DeferredSpan<std::byte, DeviceType> span() const noexcept
+      requires(memory_type::host_accessible) {
     return {static_cast<std::byte*>(address()), static_cast<std::size_t>(size_)};
   }
 

@@ -5,6 +5,7 @@
 
 #include <allot/core/checked.hpp>
 #include <allot/core/deferred.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/array.hpp>
 #include <allot/gguf/limits.hpp>
 #include <allot/gguf/value_type.hpp>
@@ -28,7 +29,8 @@ class Encoder {
   explicit Encoder(std::uint32_t version) noexcept : version_{version} {}
 
   [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+  template <class Owner = void>
+  [[nodiscard]] DeferredSpan<const std::byte, Owner> bytes() const noexcept {
     return {bytes_.data(), bytes_.size()};
   }
 

@@ -81,7 +81,7 @@ class LayerDivisions {
   [[nodiscard]] const std::vector<LayerDivision>& layers() const noexcept { return layers_; }
 
   /// Returns the layer and role of a tensor of the model's only stack.
-  [[nodiscard]] std::optional<LayerName> layer_of(const Tensor& tensor) const {
+  [[nodiscard]] DeferredOptional<LayerName, Owner> layer_of(const Tensor& tensor) const {
     if (file_.origin_of(tensor) != 0) return std::nullopt;
     const auto layer = layer_name_of<Owner>(tensor.name);
     if (!layer || !layer->stack.empty() || layer->number >= layers_.size()) return std::nullopt;

@@ -5,6 +5,7 @@
 /// (embeddings), or last if its name says output, head or final norm.
 #pragma once
 
+#include <allot/core/deferred.hpp>
 #include <allot/core/deferred_containers.hpp>
 #include <allot/gguf/name_index.hpp>
 #include <allot/load/plan/layer_name.hpp>
@@ -81,7 +82,7 @@ class LayerOrder {
   template <class ItemType>
   [[nodiscard]] std::uint64_t place_of(const ItemType& item) const {
     if (is_of_adapter(item)) {  // belongs to what it adapts
-      ItemLayout adapted = item;
+      Deferred<ItemLayout, ItemType> adapted = item;
       adapted.file = 0;
       adapted.name.erase(0, adapted.name.find(':') + 1);
       return place_of(adapted);

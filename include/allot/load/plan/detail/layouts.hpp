@@ -212,7 +212,7 @@ template <class Owner = void>
   }
   if (cache && draft != nullptr) {
     const std::uint32_t draft_file = file_of_draft(layouts.items);
-    for (ItemLayout& item : cache_items<Owner>(*draft, draft_cache<Owner>(*cache))) {
+    for (auto& item : cache_items<Owner>(*draft, draft_cache<Owner>(*cache))) {
       item.name.insert(0, "draft:");
       item.file = draft_file;
       layouts.items.push_back(std::move(item));

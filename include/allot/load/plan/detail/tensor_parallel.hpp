@@ -75,8 +75,8 @@ class TensorParallel {
   }
 
   [[nodiscard]] static TensorPart repeated(std::string why) { return {.repeated = std::move(why)}; }
-  [[nodiscard]] static TensorPart cut_along(std::uint32_t dimension,
-                                            DeferredVector<CutRange, Owner> ranges) {
+  [[nodiscard]] static Deferred<TensorPart, Owner> cut_along(
+      std::uint32_t dimension, DeferredVector<CutRange, Owner> ranges) {
     return {.cut = TensorCut{dimension, std::move(ranges)}};
   }
   /// Cuts rows; a vector's elements are its rows.
