@@ -60,7 +60,7 @@ class File {
       tensors_ = std::move(parts_.containers.front().tensors);
       partial_tensors_ = std::move(parts_.containers.front().partial_tensors);
     } else {
-      for (const Container& container : parts_.containers) {
+      for (const auto& container : deferred<PathType>(parts_).containers) {
         tensors_.insert(tensors_.end(), container.tensors.begin(), container.tensors.end());
         partial_tensors_.insert(partial_tensors_.end(), container.partial_tensors.begin(),
                                 container.partial_tensors.end());

@@ -133,8 +133,14 @@ class Metadata {
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return values_.size(); }
-  [[nodiscard]] auto begin() const noexcept { return values_.begin(); }
-  [[nodiscard]] auto end() const noexcept { return values_.end(); }
+  template <class Owner = void>
+  [[nodiscard]] auto begin() const noexcept {
+    return deferred<Owner>(values_).begin();
+  }
+  template <class Owner = void>
+  [[nodiscard]] auto end() const noexcept {
+    return deferred<Owner>(values_).end();
+  }
 
  private:
   template <class InputType>
@@ -142,7 +148,7 @@ class Metadata {
 
   std::vector<Value> values_;
   NameIndex places_;
-  std::vector<StringIndexes> indexes_ = std::vector<StringIndexes>(1);  // one; its address is fixed
+  std::vector<StringIndexes> indexes_;  // the parser makes one; its address is fixed
 };
 
 }  // namespace allot::gguf

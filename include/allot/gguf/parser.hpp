@@ -273,6 +273,7 @@ class Parser {
     Metadata& made = out_.metadata;
     made.values_.reserve(pairs_.size());
     made.places_.reserve(pairs_.size());
+    made.indexes_ = std::vector<StringIndexes>(1);
     for (const PendingPair& pair : pairs_) {
       const std::string_view key = in_.text(pair.key.at, pair.key.length);
       if (!made.places_.add(key, made.values_.size(), Metadata::NameAt{&made}))

@@ -69,6 +69,14 @@ template <class IsWanted>
   return parts;
 }
 
+/// Returns the bytes of the largest part.
+template <class Parts>
+[[nodiscard]] std::size_t most_bytes(const Parts& parts) noexcept {
+  std::uint64_t most = 0;
+  for (const auto& part : parts) most = larger(most, part.bytes);
+  return static_cast<std::size_t>(most);
+}
+
 /// Compares transformed items, and the zeros after fused ones.
 /// \param memory_of  returns the bytes of an item, by its number
 template <class MemoryOf>
@@ -163,10 +171,10 @@ requires(SharedArena::memory_type::host_accessible)
     [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                    const Model<SharedArena>& model) {
   if (const auto difference = detail::find_missing(file, model)) return difference;
-  DeferredVector<std::byte, SharedArena> expected(static_cast<std::size_t>(detail::compared_bytes));
   const Plan& plan = model.plan();
-  const auto all = [](const Item&) { return true; };
-  for (const detail::Compared& part : detail::compared_parts(file, plan, all)) {
+  const auto parts = detail::compared_parts(file, plan, [](const Item&) { return true; });
+  DeferredVector<std::byte, SharedArena> expected(detail::most_bytes(parts));
+  for (const detail::Compared& part : parts) {
     const auto bytes = model.planned()[part.tensor].slice().span();
     if (const auto difference = detail::compare(
             file, part, bytes.data() + part.at,
@@ -180,14 +188,14 @@ requires(SharedArena::memory_type::host_accessible)
 }
 
 /// The same, but reads back from the devices that the model was loaded onto. Takes two buffers of
-/// 4 MiB, and host memory for the largest transformed tensor.
+/// at most 4 MiB, and host memory for the largest transformed tensor.
 /// Throws: `gguf::ParseError`; `OutOfMemory` for the buffers; what the device throws.
 template <class SharedArena, Device DeviceType>
 [[nodiscard]] std::optional<Difference> verify(const gguf::File& file,
                                                const Model<SharedArena>& model,
                                                std::span<DeviceType> devices) {
   if (const auto difference = detail::find_missing(file, model)) return difference;
-  DeferredVector<std::byte, SharedArena> expected(static_cast<std::size_t>(detail::compared_bytes));
+  DeferredVector<std::byte, SharedArena> expected;
   const Plan& plan = model.plan();
   for (std::size_t number = 0; number < devices.size(); ++number) {
     const auto parts = detail::compared_parts(file, plan, [&](const Item& item) {
@@ -196,7 +204,8 @@ template <class SharedArena, Device DeviceType>
     if (parts.empty()) continue;
     DeviceType& device = devices[number];
     auto stream = device.make_stream();
-    Readback<std::byte, DeviceType> readback{device, detail::compared_bytes};
+    Readback<std::byte, DeviceType> readback{device, detail::most_bytes(parts)};
+    expected.resize(detail::most_bytes(parts));
     const auto start = [&](std::size_t i) {
       if (i == parts.size()) return;
       const auto& tensor = model.planned()[parts[i].tensor];

@@ -44,7 +44,9 @@ class LeakTrackerOf {
   /// Reports to standard error, one line for each leak.
   LeakTrackerOf() : LeakTrackerOf{&print} {}
   /// \param report  called once, by the destructor, if there is something to report
-  explicit LeakTrackerOf(LeakReport report) : report_{std::move(report)} {}
+  explicit LeakTrackerOf(LeakReport report) : report_{std::move(report)} {
+    static_assert(Observer<LeakTrackerOf>);
+  }
   LeakTrackerOf(LeakTrackerOf&& other) noexcept
       : report_{std::move(other.report_)},
         blocks_{std::exchange(other.blocks_, {})},
@@ -139,7 +141,5 @@ class LeakTrackerOf {
 };
 
 using LeakTracker = LeakTrackerOf<std::chrono::steady_clock>;  ///< with the steady clock
-
-static_assert(Observer<LeakTracker>);
 
 }  // namespace allot

@@ -17,7 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -131,11 +131,11 @@ class StreamSet {
     const std::lock_guard lock{chosen.submitting};
     [[maybe_unused]] const auto current = detail::current_on_this_thread(*device_);
     if (bytes == 0) return static_cast<void>(work(*device_, chosen.stream));
-    typename DeviceType::event_type event = chosen.take_event(*device_);
+    Notes note = chosen.take_note(*device_);
     chosen.count(bytes);
     try {
       work(*device_, chosen.stream);
-      chosen.note(*device_, std::move(event), bytes);
+      chosen.keep(*device_, note, bytes);
     } catch (...) {
       chosen.count(0 - bytes);
       throw;
@@ -158,10 +158,10 @@ class StreamSet {
     Stream& after = at(waiting);
     Stream& before = at(for_stream);
     if (waiting == for_stream) return;
-    typename DeviceType::event_type event = before.take_event(*device_);
-    device_->record(event, before.stream);
-    device_->wait(after.stream, event);
-    before.keep_event(std::move(event));
+    Notes note = before.take_note(*device_);
+    device_->record(note.front().event, before.stream);
+    device_->wait(after.stream, note.front().event);
+    before.give_back(note);
   }
 
   /// Blocks until one stream has, or all have, done their work.
@@ -180,8 +180,10 @@ class StreamSet {
   /// Work whose end an event stands for.
   struct Noted {
     typename DeviceType::event_type event;
-    std::uint64_t bytes;
+    std::uint64_t bytes = 0;
   };
+  /// Notes go from list to list: nothing is allocated once there are enough.
+  using Notes = std::list<Noted>;
 
   struct Stream {
     explicit Stream(stream_type made) : stream{std::move(made)} {}
@@ -189,48 +191,48 @@ class StreamSet {
     /// Work on a stream is done in order: the search ends at the first that is not done.
     void forget_done(DeviceType& device) {
       while (!noted.empty() && device.is_done(noted.front().event)) {
-        spare.push_back(std::move(noted.front().event));
         outstanding -= noted.front().bytes;
-        noted.pop_front();
+        spare.splice(spare.begin(), noted, noted.begin());
       }
     }
 
-    [[nodiscard]] typename DeviceType::event_type take_event(DeviceType& device) {
+    /// Returns a list of one, for work to come.
+    [[nodiscard]] Notes take_note(DeviceType& device) {
+      Notes note;
       {
         const std::lock_guard lock{counting};
         forget_done(device);
-        if (!spare.empty()) {
-          typename DeviceType::event_type event = std::move(spare.back());
-          spare.pop_back();
-          return event;
-        }
+        if (!spare.empty()) note.splice(note.begin(), spare, spare.begin());
       }
-      return device.make_event();
+      if (note.empty()) note.push_back(Noted{device.make_event()});
+      return note;
     }
-    void keep_event(typename DeviceType::event_type event) {
+    void give_back(Notes& note) noexcept {
       const std::lock_guard lock{counting};
-      spare.push_back(std::move(event));
+      spare.splice(spare.begin(), note);
     }
 
     void count(std::uint64_t bytes) {
       const std::lock_guard lock{counting};
       outstanding += bytes;
     }
-    void note(DeviceType& device, typename DeviceType::event_type event, std::uint64_t bytes) {
+    /// Keeps the note of work that was submitted.
+    void keep(DeviceType& device, Notes& note, std::uint64_t bytes) {
       try {
-        device.record(event, stream);
-        const std::lock_guard lock{counting};
-        noted.push_back({std::move(event), bytes});
+        device.record(note.front().event, stream);
       } catch (...) {
         detail::wait_noexcept(device, stream);
         throw;
       }
+      note.front().bytes = bytes;
+      const std::lock_guard lock{counting};
+      noted.splice(noted.end(), note);
     }
 
     std::mutex submitting;  // held while work is given, which may take long
     std::mutex counting;    // what follows
-    std::deque<Noted> noted;
-    std::vector<typename DeviceType::event_type> spare;
+    Notes noted;
+    Notes spare;
     std::uint64_t outstanding = 0;
     stream_type stream;  // released first
   };

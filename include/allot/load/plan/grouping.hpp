@@ -11,6 +11,7 @@
 #pragma once
 
 #include <allot/core/checked.hpp>
+#include <allot/core/deferred_containers.hpp>
 #include <allot/core/units.hpp>
 #include <allot/load/plan/plan.hpp>
 
@@ -63,7 +64,7 @@ class ArenasOf {
   template <class Items, class Chosen>
   [[nodiscard]] std::vector<Group> groups(const Items& items, const Chosen& chosen,
                                           std::uint64_t alignment) const {
-    std::vector<Group> made;
+    DeferredVector<Group, Items> made;
     std::uint64_t filled = 0;
     for (const auto index : chosen) {
       const auto rounded = checked_align_up(items[index].bytes, alignment);
@@ -106,7 +107,7 @@ class Selective {
   [[nodiscard]] std::vector<Group> groups(std::span<const ItemLayout> items,
                                           std::span<const std::uint32_t> chosen,
                                           std::uint64_t) const {
-    std::vector<Group> made;
+    DeferredVector<Group, ClassifierType> made;
     Group pooled{"pooled", {}};
     for (const std::uint32_t index : chosen) {
       const std::string_view rule = classifier_.rule_of(items[index]);

@@ -117,8 +117,14 @@ class LeakList {
   [[nodiscard]] Deferred<std::span<const Leak>, Owner> leaks() const noexcept {
     return {leaks_.data(), leaks_.size()};
   }
-  [[nodiscard]] auto begin() const noexcept { return leaks_.begin(); }
-  [[nodiscard]] auto end() const noexcept { return leaks_.end(); }
+  template <class Owner = void>
+  [[nodiscard]] auto begin() const noexcept {
+    return deferred<Owner>(leaks_).begin();
+  }
+  template <class Owner = void>
+  [[nodiscard]] auto end() const noexcept {
+    return deferred<Owner>(leaks_).end();
+  }
 
   /// Returns the sum of their sizes, in bytes. Complexity: linear.
   template <class Owner = void>

@@ -88,7 +88,7 @@ class Stages {
   [[nodiscard]] DeferredVector<PlannedDevice, Owner> one_device_each(
       const PlanOptions& options) const {
     std::uint64_t room = options.devices.empty() ? PlannedDevice{}.room() : 0;
-    for (const auto& device : options.devices)
+    for (const auto& device : deferred<Owner>(options).devices)
       room = checked_add(room, device.room()).value_or(largest_of<std::uint64_t>);
     DeferredVector<PlannedDevice, Owner> devices;
     for (std::uint32_t stage = 0; stage < count_; ++stage)

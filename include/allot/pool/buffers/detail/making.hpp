@@ -9,7 +9,7 @@
 #include <allot/pool/buffers/detail/stream_order.hpp>
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <utility>
 #include <vector>
 
@@ -99,7 +99,7 @@ struct MadeBuffers {
   Supply& supply_;
   typename Making::Cached& cached_;
   StreamOrder<DeviceType>& streams_;
-  std::deque<Making> classes;
+  std::list<Making> classes;
   std::vector<PoolEntry<DeviceType>*> entries;
 };
 

@@ -16,8 +16,8 @@
 #include <allot/pool/buffers/stats.hpp>
 
 #include <cstdint>
-#include <deque>
 #include <exception>
+#include <list>
 #include <optional>
 #include <utility>
 
@@ -243,7 +243,7 @@ class BufferSupply {
 
   Cached& cached_;
   StreamOrder<DeviceType>& streams_;
-  std::deque<Entry> entries_;
+  std::list<Entry> entries_;
   AgeList<DeviceType> spare_;
   Chunks chunks_;
   std::uint64_t frees_ = 0;

@@ -28,7 +28,9 @@ requires(HalfLife != 0) class DecayedHits : public detail::RankedEviction<> {
   explicit DecayedHits(std::uint64_t blocks)
       : RankedEviction<>{blocks},
         half_life_{static_cast<double>(HalfLife) *
-                   static_cast<double>(larger<std::uint64_t>(blocks, 1))} {}
+                   static_cast<double>(larger<std::uint64_t>(blocks, 1))} {
+    static_assert(Eviction<DecayedHits>);
+  }
 
   /// Counts a block's first use.
   void note_kept(Number block) noexcept { unused_.set_rank(block, next_use()); }
@@ -47,7 +49,5 @@ requires(HalfLife != 0) class DecayedHits : public detail::RankedEviction<> {
   double half_life_;
   std::uint64_t uses_ = 0;
 };
-
-static_assert(Eviction<DecayedHits<>>);
 
 }  // namespace allot

@@ -22,8 +22,9 @@ class BasicLeastFrequentlyUsed : public detail::RankedEviction<Number> {
 
  public:
   /// Throws: `std::bad_alloc`.
-  explicit BasicLeastFrequentlyUsed(std::uint64_t blocks)
-      : detail::RankedEviction<Number>{blocks} {}
+  explicit BasicLeastFrequentlyUsed(std::uint64_t blocks) : detail::RankedEviction<Number>{blocks} {
+    static_assert(Eviction<BasicLeastFrequentlyUsed>);
+  }
 
   /// Begins to count a block's hits.
   void note_kept(Number block) noexcept { unused_.set_rank(block, 0); }
@@ -32,7 +33,5 @@ class BasicLeastFrequentlyUsed : public detail::RankedEviction<Number> {
 };
 
 using LeastFrequentlyUsed = BasicLeastFrequentlyUsed<>;  ///< of any cache
-
-static_assert(Eviction<LeastFrequentlyUsed>);
 
 }  // namespace allot

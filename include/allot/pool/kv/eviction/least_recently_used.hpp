@@ -20,7 +20,9 @@ class BasicLeastRecentlyUsed {
   static constexpr bool keeps_blocks = true;  ///< blocks outlive their sequences
 
   /// Throws: `std::bad_alloc`.
-  explicit BasicLeastRecentlyUsed(std::uint64_t blocks) : links_(blocks) {}
+  explicit BasicLeastRecentlyUsed(std::uint64_t blocks) : links_(blocks) {
+    static_assert(Eviction<BasicLeastRecentlyUsed>);
+  }
 
   void note_kept(Number) noexcept {}  ///< counts nothing
   void note_hit(Number) noexcept {}   ///< counts nothing
@@ -79,7 +81,5 @@ class BasicLeastRecentlyUsed {
 };
 
 using LeastRecentlyUsed = BasicLeastRecentlyUsed<>;  ///< of any cache
-
-static_assert(Eviction<LeastRecentlyUsed>);
 
 }  // namespace allot

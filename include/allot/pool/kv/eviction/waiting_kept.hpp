@@ -32,6 +32,7 @@ requires Base::keeps_blocks class WaitingKept {
 
   /// Throws: `std::bad_alloc`.
   explicit WaitingKept(std::uint64_t blocks) : base_{blocks}, awaited_{blocks}, stamps_(blocks) {
+    static_assert(QueueAwareEviction<WaitingKept>);
     order_.reserve(blocks);
   }
 
@@ -114,7 +115,5 @@ requires Base::keeps_blocks class WaitingKept {
   std::vector<Number> order_;          // of use; may have numbers that stand for other blocks now
   std::uint64_t stamp_ = 2;
 };
-
-static_assert(QueueAwareEviction<WaitingKept<>>);
 
 }  // namespace allot
