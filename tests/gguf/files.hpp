@@ -6,18 +6,13 @@
 #include <doctest/doctest.h>
 
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
-#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
-
-#include "support/patterns.hpp"
 
 namespace allot::test {
 
@@ -64,13 +59,6 @@ inline void write_file(const std::filesystem::path& path, const std::string& byt
 inline std::size_t files_in(const std::filesystem::path& folder) {
   return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{folder},
                                                 std::filesystem::directory_iterator{}));
-}
-
-/// Tensor data that a wrong offset shows in: a `gguf::Writer`'s fill function.
-inline void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
-  static const RepeatedBytes bytes{251 * 256,
-                                   [](std::size_t at) { return static_cast<std::byte>(at % 251); }};
-  bytes.fill(offset, piece);
 }
 
 }  // namespace allot::test

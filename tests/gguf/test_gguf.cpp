@@ -14,6 +14,7 @@
 
 #include "gguf/files.hpp"
 #include "gguf/refusals.hpp"
+#include "support/patterns.hpp"
 #include "support/test_data.hpp"
 
 namespace {

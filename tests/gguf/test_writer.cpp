@@ -14,6 +14,7 @@
 #include "gguf/big_endian.hpp"
 #include "gguf/files.hpp"
 #include "gguf/values.hpp"
+#include "support/patterns.hpp"
 #include "support/test_data.hpp"
 
 namespace {

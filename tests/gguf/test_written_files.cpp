@@ -21,6 +21,7 @@
 
 #include "gguf/files.hpp"
 #include "gguf/work.hpp"
+#include "support/patterns.hpp"
 #include "support/test_data.hpp"
 
 namespace {

@@ -70,19 +70,13 @@ struct CountingDevice : HostDevice {
 };
 static_assert(Device<CountingDevice>);
 
-void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
-  static const test::RepeatedBytes bytes{
-      251 * 256, [](std::size_t at) { return static_cast<std::byte>(at % 251); }};
-  bytes.fill(offset, piece);
-}
-
 /// Tensors of odd sizes: 1, 100, 256, 257, 0 and 9,000,001 bytes.
 fs::path odd_model(const fs::path& folder) {
   gguf::Writer writer;
   int number = 0;
   for (const std::uint64_t bytes : {1U, 100U, 256U, 257U, 0U, 9'000'001U}) {
     writer.add_tensor("t" + std::to_string(number++), gguf::TensorType::I8, {bytes},
-                      fill_with_offsets);
+                      test::fill_with_offsets);
   }
   writer.write(folder / "odd.gguf");
   return folder / "odd.gguf";
@@ -168,7 +162,7 @@ TEST_CASE("tensors outlive the model, the plan and the file") {
     survivor = model["t5"];
   }
   std::vector<std::byte> expected(9'000'001);
-  fill_with_offsets(0, expected);
+  test::fill_with_offsets(0, expected);
   const auto bytes = survivor->slice().span();
   CHECK(std::equal(bytes.begin(), bytes.end(), expected.begin(), expected.end()));
   CHECK(survivor->name() == "t5");

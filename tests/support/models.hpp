@@ -8,34 +8,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <initializer_list>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "support/patterns.hpp"
 
 namespace allot::test {
-
-/// Byte `offset` of every tensor of these models.
-[[nodiscard]] inline std::byte byte_at(std::uint64_t offset) {
-  return static_cast<std::byte>((offset * 7 + offset / 251) % 256);
-}
-
-inline void fill_with_offsets(std::uint64_t offset, std::span<std::byte> piece) {
-  static const RepeatedBytes bytes{251 * 256, byte_at};
-  bytes.fill(offset, piece);
-}
-
-/// Whether bytes are those of a tensor of these models, from `first` on.
-[[nodiscard]] inline bool are_model_bytes(std::span<const std::byte> bytes,
-                                          std::uint64_t first = 0) {
-  std::vector<std::byte> expected(bytes.size());
-  fill_with_offsets(first, expected);
-  return bytes.empty() || std::memcmp(bytes.data(), expected.data(), bytes.size()) == 0;
-}
 
 /// A file with a tensor `t0`, `t1`, ... for each size, in bytes.
 inline std::filesystem::path write_model(const std::filesystem::path& path,
