@@ -215,6 +215,23 @@ TEST_CASE(
   CHECK(replay_of(other)["allocations"] == 1);
 }
 
+TEST_CASE("liballot, which loads HIP when a GPU is first named, is recorded") {
+  const TemporaryFolder folder;
+  const std::string python =
+      "python3 -c 'import ctypes; allot = ctypes.CDLL(\"" + variable("ALLOT_C_LIBRARY") +
+      "\"); pool = ctypes.c_void_p(); print(allot.allot_pool_create(b\"hip:0\", "
+      "ctypes.c_uint64(3 << 20), None, ctypes.byref(pool))); allot.allot_pool_destroy(pool)'";
+  const fs::path runtime = variable("ALLOT_HIP_RUNTIME");
+  const auto outcome = run_shell("cd " + folder.path().string() + " && LD_LIBRARY_PATH=" +
+                                 runtime.parent_path().string() + " " + recording() + " " + python);
+  CHECK_MESSAGE(outcome.status == 0, outcome.error);
+  CHECK(outcome.out == "0\n");
+  const auto replayed = replay_of(folder);
+  CHECK(replayed["allocations"] == 1);
+  CHECK(replayed["frees"] == 1);
+  CHECK(replayed["peak_bytes"] == 3 << 20);
+}
+
 TEST_CASE("the installed HIP, without a GPU: its errors go through") {
   const std::string runtime = allot::test::installed_runtime();
   if (runtime.empty() || fs::exists("/dev/kfd")) {
