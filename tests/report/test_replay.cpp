@@ -328,3 +328,28 @@ TEST_CASE("refusals at a capacity are counted") {
     if (!row.is_simulated) CHECK(row.refusals == 6);
   }
 }
+
+TEST_CASE("a capacity below a unit refuses every request, and a huge one none") {
+  for (const std::uint64_t bytes : {64U, 1000U}) {
+    TraceBuilder<> builder;
+    builder.trace().knows_streams = true;
+    for (std::uint64_t i = 0; i < 10; ++i) builder.allocate(i, {bytes, 1, 7});
+    const AllocationTrace trace = builder.take("built", 64);
+    const auto check_refusals = [&](std::uint64_t capacity, std::uint64_t expected) {
+      const report::ReplayOptions options{.capacity = capacity, .measures_time = false};
+      auto rows = report::replay_all<>(trace, options);
+      const auto pools = report::replay_pools<>(trace, options);
+      CHECK(!pools.empty());
+      rows.insert(rows.end(), pools.begin(), pools.end());
+      for (const ReplayRow& row : rows) {
+        if (!row.is_simulated) CHECK_MESSAGE(row.refusals == expected, row.name, ", ", capacity);
+      }
+    };
+    check_refusals(0, 0);  // none is asked for
+    check_refusals(1, 10);
+    check_refusals(63, 10);
+    // 2^32 units, which the keys of some strategies cannot hold, and all that can be said.
+    for (const unsigned shift : {38U, 50U, 63U}) check_refusals(std::uint64_t{1} << shift, 0);
+    check_refusals(largest_of<std::uint64_t>, 0);
+  }
+}

@@ -195,13 +195,26 @@ template <class Fits>
   return high;
 }
 
+/// Returns how many requests are refused at the capacity that was asked for; 0 if none was.
+/// \param most   longer ranges refuse no less, or cannot be made
+/// \param count  counts them in a range of that many units
+template <class Count>
+[[nodiscard]] std::uint64_t refusals_at_capacity(const ReplayOptions& options,
+                                                 const TraceFacts& facts, std::uint64_t unit,
+                                                 std::uint64_t most, Count count) {
+  if (options.capacity == 0) return 0;
+  if (options.capacity < unit) return facts.allocations;
+  return count(smaller(options.capacity / unit, most));
+}
+
 template <Strategy StrategyType>
 void add_row(std::vector<ReplayRow>& rows, const AllocationTrace& trace, std::uint64_t unit,
              const char* name, const ReplayOptions& options) {
   constexpr std::uint64_t most =
       smaller<std::uint64_t>(largest_capacity_of<StrategyType>, largest_of<std::uint64_t> / 4);
   StrategyReplay<StrategyType> replay{trace, unit};
-  const std::uint64_t least = larger<std::uint64_t>(facts_of(trace, unit).peak_bytes / unit, 1);
+  const TraceFacts facts = facts_of(trace, unit);
+  const std::uint64_t least = larger<std::uint64_t>(facts.peak_bytes / unit, 1);
   const auto units = smallest_that_fits(
       least, most, [&](std::uint64_t each) { return replay.fits(each); },
       options.exact_below / unit);
@@ -215,7 +228,8 @@ void add_row(std::vector<ReplayRow>& rows, const AllocationTrace& trace, std::ui
   row.mean_fragmentation = outcome.mean_fragmentation;
   row.worst_fragmentation = outcome.worst_fragmentation;
   if (options.measures_time) row.nanoseconds = replay.nanoseconds(*units);
-  if (options.capacity >= unit) row.refusals = replay.refusals(options.capacity / unit);
+  row.refusals = refusals_at_capacity(options, facts, unit, most,
+                                      [&](std::uint64_t each) { return replay.refusals(each); });
   rows.push_back(std::move(row));
 }
 
@@ -237,8 +251,8 @@ void add_fixed_blocks(std::vector<ReplayRow>& rows, const AllocationTrace& trace
   row.type = "allot::Arena<allot::" + row.name + ", allot::AlignTo<" + std::to_string(unit) + ">>";
   row.capacity = *capacity;
   if (options.measures_time) row.nanoseconds = replay.nanoseconds(facts.peak_blocks);
-  if (options.capacity >= block) row.refusals = replay.refusals(options.capacity / block);
-  if (options.capacity != 0 && options.capacity < block) row.refusals = facts.allocations;
+  row.refusals = refusals_at_capacity(options, facts, block, facts.peak_blocks,
+                                      [&](std::uint64_t each) { return replay.refusals(each); });
   rows.push_back(std::move(row));
 }
 

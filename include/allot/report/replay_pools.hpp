@@ -141,7 +141,8 @@ void add_pool_row(std::vector<ReplayRow>& rows, const AllocationTrace& trace, st
   constexpr std::size_t most_streams = 256;  // a pool looks at each
   PoolReplay<Classes> replay{trace, unit};
   if (replay.streams() > most_streams) return;
-  const std::uint64_t least = larger<std::uint64_t>(facts_of(trace, unit).peak_bytes / unit, 1);
+  const TraceFacts facts = facts_of(trace, unit);
+  const std::uint64_t least = larger<std::uint64_t>(facts.peak_bytes / unit, 1);
   const auto units = smallest_that_fits(
       least, largest_capacity_of<BestFit>,
       [&](std::uint64_t each) { return replay.run(each, true).refusals == 0; },
@@ -157,7 +158,9 @@ void add_pool_row(std::vector<ReplayRow>& rows, const AllocationTrace& trace, st
   const auto outcome = replay.run(*units, false);
   row.waits = outcome.waits;
   if (options.measures_time) row.nanoseconds = outcome.nanoseconds;
-  if (options.capacity >= unit) row.refusals = replay.run(options.capacity / unit, false).refusals;
+  row.refusals =
+      refusals_at_capacity(options, facts, unit, largest_capacity_of<BestFit>,
+                           [&](std::uint64_t each) { return replay.run(each, false).refusals; });
   rows.push_back(std::move(row));
 }
 
