@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// HIP's functions, for the library alone: libamdhip64 is loaded when one of them is called first, so that a
-// program that uses the host alone neither waits for ROCm nor needs it.
+// HIP's functions, for the library alone: the first call of one loads libamdhip64, so that a program that uses
+// only the host neither waits for ROCm nor needs it.
 #include <hip/hip_runtime_api.h>
 
 #include <dlfcn.h>
@@ -13,7 +13,7 @@ namespace {
 
 #define ALLOT_TEXT_OF(macro) ALLOT_TEXT_OF_EXPANDED(macro)
 #define ALLOT_TEXT_OF_EXPANDED(text) #text
-// Versions of HIP with another first number are not compatible.
+// Major versions of HIP are not compatible with each other.
 constexpr const char* runtime_name = "libamdhip64.so." ALLOT_TEXT_OF(HIP_VERSION_MAJOR);
 
 [[noreturn]] void refuse(const std::string& problem) {
@@ -32,8 +32,8 @@ void* runtime() {
   return loaded;
 }
 
-/// Returns the runtime's function of that name. Throws: `Failure`. Whatever releases something, and so must not
-/// throw, comes after calls that have succeeded.
+/// Returns the runtime's function of that name. Throws: `Failure`. Functions that are `noexcept` call HIP only after
+/// another call has succeeded, and so has loaded it.
 void* function_of_runtime(const char* name) {
   void* const found = ::dlsym(runtime(), name);
   if (found == nullptr) refuse(std::string{"it has no "} + name);
@@ -42,7 +42,7 @@ void* function_of_runtime(const char* name) {
 
 }  // namespace
 
-// Of each its name is read behind macros: HIP has some that are for another function in later versions.
+// The name is the one behind HIP's macros: in later versions some of them name another function.
 #define ALLOT_FROM_RUNTIME(result, name, parameters, arguments)                                    \
   result name parameters {                                                                         \
     static const auto function =                                                                   \
@@ -54,7 +54,7 @@ void* function_of_runtime(const char* name) {
 
 extern "C" {
 
-// One that is missing here does not link.
+// If one that the library calls is missing here, the library does not link.
 ALLOT_FROM_RUNTIME(const char*, hipGetErrorName, (hipError_t code), (code))
 ALLOT_FROM_RUNTIME(const char*, hipGetErrorString, (hipError_t code), (code))
 ALLOT_HIP(hipGetLastError, (), ())

@@ -25,8 +25,7 @@ namespace hipsim {
 /// HIP's current device is a property of each thread.
 inline thread_local int current_device = 0;
 
-/// How far each stream is known to have come, by its number; 0 where nothing is known of it: what is ordered
-/// before a moment.
+/// What is ordered before a moment: the last such step of each stream, by the stream's number; 0 if none is known.
 using Clock = std::vector<std::uint64_t>;
 
 inline void merge(Clock& into, const Clock& from) {
