@@ -2,7 +2,6 @@
 #include "arenas.hpp"
 
 #include <allot/core/errors.hpp>
-#include <allot/core/no_block_at.hpp>
 
 #include "guarded.hpp"
 #include "handles.hpp"
@@ -85,7 +84,7 @@ allot_status allot_arena_block_at(allot_arena* arena, const void* address, allot
   return guarded([&] {
     require(block, no_block);
     const auto found = object_of(arenas(), arena)->block_at(address);
-    if (!found) throw allot::no_block_at(address);
+    if (!found) throw allot::InvalidBlock{address};
     *block = block_of(*found);
   });
 }
@@ -135,7 +134,7 @@ allot_status allot_free(allot_arena* arena, void* address) {
   return guarded([&] {
     const auto object = object_of(arenas(), arena);
     const auto block = object->block_at(address);
-    if (!block) throw allot::no_block_at(address);
+    if (!block) throw allot::InvalidBlock{address};
     object->deallocate(*block);
   });
 }

@@ -3,7 +3,7 @@
 /// `DeviceOver`: a device type as an `AnyDevice`, with its streams, pools and models.
 #pragma once
 
-#include <allot/core/no_block_at.hpp>
+#include <allot/core/errors.hpp>
 #include <allot/device/device.hpp>
 #include <allot/gguf/progress.hpp>
 #include <allot/load/check.hpp>
@@ -78,7 +78,7 @@ class PoolOver final : public AnyPool {
     Live last;  // its stream may be waited for after the lock is released
     const std::lock_guard lock{mutex_};
     const auto found = live_.find(address);
-    if (found == live_.end()) throw no_block_at(address);
+    if (found == live_.end()) throw InvalidBlock{address};
     if (stream)
       stream->as_pools_take_it([&](auto& taken) { found->second.buffer.release(taken); });
     else

@@ -2,7 +2,6 @@
 #include "torch_allocator.hpp"
 
 #include <allot/core/errors.hpp>
-#include <allot/core/no_block_at.hpp>
 #include <allot/memory/reclaimer.hpp>
 #include <allot/report/dump.hpp>
 
@@ -98,7 +97,7 @@ void TorchAllocator::deallocate(void* address) {
   if (address == nullptr) return;
   const std::scoped_lock lock{mutex_};
   const auto found = live_.find(address);
-  if (found == live_.end()) throw no_block_at(address);
+  if (found == live_.end()) throw InvalidBlock{address};
   Live& live = found->second;
   if (!live.used_on.empty()) {
     OnDevice& on = devices_.at(live.device);
@@ -115,7 +114,7 @@ void TorchAllocator::record_stream(void* address, hipStream_t stream) {
   if (address == nullptr) return;
   const std::scoped_lock lock{mutex_};
   const auto found = live_.find(address);
-  if (found == live_.end()) throw no_block_at(address);
+  if (found == live_.end()) throw InvalidBlock{address};
   found->second.used_on.push_back(stream);
 }
 

@@ -119,6 +119,14 @@ TEST_CASE("a callback keeps its target when it is moved, whatever the size") {
   check_callback(Adder<100>{std::make_unique<int>(1)});
 }
 
+TEST_CASE("the error for a block that was looked up by its address names the address") {
+  const InvalidBlock error{reinterpret_cast<const void*>(std::uintptr_t{0xab0})};
+  const std::string message = error.what();
+  CHECK(error.defect() == BlockDefect::foreign);
+  CHECK(message.find("address 0x") != std::string::npos);
+  CHECK(message.find("ab0; free each block once, in the arena that made it") != std::string::npos);
+}
+
 TEST_CASE("a callback destroys its target once") {
   const auto watched = std::make_shared<int>();
   const auto small = [watched] {};

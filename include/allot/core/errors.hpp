@@ -136,14 +136,23 @@ class InvalidBlock : public std::invalid_argument {
                                << "; free each block once, in the arena that made it")
                                   .c_str()},
         defect_{defect} {}
-  /// With a message of its own.
-  InvalidBlock(BlockDefect defect, const char* text)
-      : std::invalid_argument{text}, defect_{defect} {}
+  /// For a block that was looked up by its address.
+  explicit InvalidBlock(const void* address)
+      : std::invalid_argument{text_of(address).c_str()}, defect_{BlockDefect::foreign} {}
 
   /// Returns what is wrong with the block.
   [[nodiscard]] BlockDefect defect() const noexcept { return defect_; }
 
  private:
+  [[nodiscard]] static FixedText<128> text_of(const void* address) noexcept {
+    const auto number = reinterpret_cast<std::uintptr_t>(address);
+    char digits[2 * sizeof number + 1] = {};
+    for (std::size_t i = 0; i < 2 * sizeof number; ++i)
+      digits[i] = "0123456789abcdef"[number >> (8 * sizeof number - 4 * (i + 1)) & 15];
+    return FixedText<128>{} << "no live block starts at address 0x" << digits
+                            << "; free each block once, in the arena that made it";
+  }
+
   BlockDefect defect_;
 };
 

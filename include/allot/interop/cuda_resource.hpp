@@ -13,7 +13,7 @@
 /// such as a foreign address, goes to a handler, as no error may leave a `deallocate`.
 #pragma once
 
-#include <allot/core/no_block_at.hpp>
+#include <allot/core/errors.hpp>
 #include <allot/interop/detail/addressed_arena.hpp>
 #include <allot/os/mutex.hpp>
 #include <allot/os/smart_pointers.hpp>
@@ -213,7 +213,7 @@ class PoolResource {
       {
         const std::lock_guard lock{mutex};
         auto node = live.extract(address);
-        if (node.empty()) throw no_block_at(address);
+        if (node.empty()) throw InvalidBlock{address};
         taken.insert(std::move(node));
       }
       Buffer& buffer = taken.begin()->second;

@@ -5,7 +5,7 @@
 
 #include <allot/core/block.hpp>
 #include <allot/core/block_table.hpp>
-#include <allot/core/no_block_at.hpp>
+#include <allot/core/errors.hpp>
 #include <allot/os/smart_pointers.hpp>
 
 #include <cstddef>
@@ -52,7 +52,7 @@ class AddressedArena {
     } else {
       block = index_->take(key_of(address));
     }
-    if (!block) throw no_block_at(address);
+    if (!block) throw InvalidBlock{address};
     arena_->deallocate(*block);
   }
 
