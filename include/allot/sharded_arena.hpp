@@ -81,7 +81,7 @@ class ShardedArena {
 
   /// Like `Arena::try_allocate`: returns nothing if no shard has room. Each shard reports its refusal
   /// to its observer; without observers, a shard that has not changed since it refused as much is not
-  /// locked again.
+  /// locked again, if its strategy `keeps_refusing`.
   [[nodiscard]] std::optional<Block> try_allocate(std::uint64_t bytes,
                                                   std::uint64_t alignment = alignment_type::value) {
     return try_allocate(detail::request_of(bytes, alignment));
@@ -233,9 +233,9 @@ class ShardedArena {
   static constexpr std::uint64_t unit = alignment_type::value * granularity_of<strategy_type>;
 
   using Part = detail::PartOf<memory_type>;
-  /// An observer is to be told of each refusal.
+  /// An observer is notified of each refusal.
   static constexpr bool remembers_refusals =
-      std::same_as<observer_type, Unobserved> && !std::is_final_v<strategy_type>;
+      std::same_as<observer_type, Unobserved> && keeps_refusing<strategy_type>;
   using ShardStrategy = std::conditional_t<remembers_refusals,
                                            detail::RemembersRefusal<strategy_type>, strategy_type>;
   using PartArena = Arena<ShardStrategy, alignment_type, synchronization_type, Part, observer_type>;
@@ -244,7 +244,7 @@ class ShardedArena {
   struct alignas(128) Shard {
     Shard(std::uint64_t capacity, Part part) : arena{capacity, part} {}
 
-    /// Returns whether it refuses a request of so many units now, without its lock.
+    /// Returns whether it refuses a request of `units` units now, without its lock.
     [[nodiscard]] bool surely_refuses([[maybe_unused]] std::uint64_t units) const noexcept {
       if constexpr (remembers_refusals) {
         return arena.range_.strategy().surely_refuses(units);

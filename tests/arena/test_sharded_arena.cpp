@@ -10,12 +10,15 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "support/in_threads.hpp"
+#include "support/minimal_strategy.hpp"
 
 namespace {
 
@@ -188,6 +191,31 @@ TEST_CASE("what all shards have refused is refused without a lock, until one of 
     CHECK_THROWS_AS(static_cast<void>(arena.try_allocate(1, 3)), std::invalid_argument);
     CHECK_THROWS_AS(static_cast<void>(arena.try_allocate(1 * MiB, 0)), std::invalid_argument);
   }
+}
+
+/// A contributor's strategy that may grant more than it refuses.
+class EvenSizes : public test::MinimalStrategy {
+ public:
+  using MinimalStrategy::MinimalStrategy;
+
+  [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
+    if (size % 2 != 0) return std::nullopt;
+    return MinimalStrategy::allocate(size, alignment);
+  }
+};
+
+TEST_CASE("a shard grants more than its strategy has refused, if the strategy does") {
+  ShardedArena<Arena<EvenSizes, AlignTo<1>, Locked<>>, 2> arena{100};
+  CHECK(!arena.try_allocate(3));
+  CHECK(arena.allocate(4).size == 4);
+  CHECK(!arena.try_allocate(3));
+  CHECK(arena.allocate(50).size == 50);
+}
+
+TEST_CASE("one block may have all that a range can have") {
+  constexpr std::uint64_t all = ~std::uint64_t{0};
+  ShardedArena<Arena<WideBestFit, AlignTo<1>, Locked<>>, 1> arena{all};
+  CHECK(arena.allocate(all).size == all);
 }
 
 TEST_CASE("a shard of GoodFit grants what it refused, once an allocation has made room for it") {

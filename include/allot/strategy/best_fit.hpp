@@ -223,4 +223,9 @@ class BestFit : public detail::CoalescingRange<detail::SizeBins<std::uint32_t>> 
 
 static_assert(Strategy<BestFit>);
 
+template <>
+inline constexpr bool keeps_refusing<BestFit> = true;
+template <>
+inline constexpr bool keeps_refusing<WideBestFit> = true;
+
 }  // namespace allot

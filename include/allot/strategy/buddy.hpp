@@ -253,4 +253,9 @@ class Buddy : public detail::BuddyRange<std::uint32_t> {
 
 static_assert(Strategy<Buddy>);
 
+template <>
+inline constexpr bool keeps_refusing<Buddy> = true;
+template <>
+inline constexpr bool keeps_refusing<WideBuddy> = true;
+
 }  // namespace allot

@@ -32,4 +32,9 @@ class FirstFit : public detail::CoalescingRange<detail::AddressTree<std::uint32_
 
 static_assert(Strategy<FirstFit>);
 
+template <>
+inline constexpr bool keeps_refusing<FirstFit> = true;
+template <>
+inline constexpr bool keeps_refusing<WideFirstFit> = true;
+
 }  // namespace allot

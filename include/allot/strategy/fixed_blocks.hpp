@@ -148,4 +148,7 @@ class FixedBlocks : public detail::LiveBlocks {
 
 static_assert(Strategy<FixedBlocks<1>>);
 
+template <std::uint64_t Units>
+inline constexpr bool keeps_refusing<FixedBlocks<Units>> = true;
+
 }  // namespace allot

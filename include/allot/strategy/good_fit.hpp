@@ -30,4 +30,7 @@ class GoodFit : public detail::CoalescingRange<detail::SizeLists> {
 
 static_assert(Strategy<GoodFit>);
 
+template <>
+inline constexpr bool keeps_refusing<GoodFit> = true;
+
 }  // namespace allot

@@ -268,4 +268,7 @@ class Linear : public detail::BlockSequence {
 
 static_assert(Strategy<Linear>);
 
+template <>
+inline constexpr bool keeps_refusing<Linear> = true;
+
 }  // namespace allot

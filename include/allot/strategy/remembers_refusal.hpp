@@ -13,7 +13,7 @@
 namespace allot::detail {
 
 /// What it refused, it refuses again until it changes, and larger sizes too. Any change ends that,
-/// also an allocation: `GoodFit` looks at one block of a bin, which may be another one afterwards.
+/// even an allocation: `GoodFit` looks at one block of a bin, which may be another one afterwards.
 ///
 /// Only what `ShardedArena` calls is noticed as a change, not `allocate_upper`, `release_to` or `grow`.
 template <Strategy StrategyType>
@@ -24,14 +24,14 @@ class RemembersRefusal : public StrategyType {
   /// Returns whether a request of `size` units is refused now, whatever its alignment; false also if
   /// that is not known. Any thread may call this at any time: what a thread has freed, or knows to
   /// be freed, is taken into account.
-  [[nodiscard]] bool surely_refuses(std::uint64_t size) const noexcept { return size >= refused(); }
+  [[nodiscard]] bool surely_refuses(std::uint64_t size) const noexcept { return size > limit(); }
 
   [[nodiscard]] std::optional<Placement> allocate(std::uint64_t size, std::uint64_t alignment) {
     const std::optional<Placement> placement = StrategyType::allocate(size, alignment);
     if (placement) [[likely]]
       forget();
     else if (alignment == 1 && !surely_refuses(size))
-      remember(size);
+      set_limit(size - 1);
     return placement;
   }
 
@@ -56,22 +56,21 @@ class RemembersRefusal : public StrategyType {
   }
 
  private:
-  static constexpr std::uint64_t nothing = ~std::uint64_t{0};  // more than any range has
+  static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
 
   // Writes are in the critical section, so that they have its order. <atomic> takes long to compile.
-  [[nodiscard]] std::uint64_t refused() const noexcept {
-    return __atomic_load_n(&refused_, __ATOMIC_RELAXED);
+  [[nodiscard]] std::uint64_t limit() const noexcept {
+    return __atomic_load_n(&limit_, __ATOMIC_RELAXED);
   }
-  void remember(std::uint64_t size) noexcept {
-    __atomic_store_n(&refused_, size, __ATOMIC_RELAXED);
-  }
+  void set_limit(std::uint64_t size) noexcept { __atomic_store_n(&limit_, size, __ATOMIC_RELAXED); }
   void forget() noexcept {
-    if (refused() != nothing) [[unlikely]]
-      remember(nothing);
+    if (limit() != unlimited) [[unlikely]]
+      set_limit(unlimited);
   }
 
-  /// Away from what changes with each block: other threads read it before they try another shard.
-  alignas(128) std::uint64_t refused_ = nothing;
+  /// The largest size that is not surely refused. Away from what changes with each block: other
+  /// threads read it before they try another shard.
+  alignas(128) std::uint64_t limit_ = unlimited;
 };
 
 }  // namespace allot::detail

@@ -177,6 +177,13 @@ template <Strategy StrategyType>
 requires requires { StrategyType::largest_capacity; }
 inline constexpr std::uint64_t largest_capacity_of<StrategyType> = StrategyType::largest_capacity;
 
+/// Whether a strategy that has refused a size at alignment 1 refuses it, and every larger size, at any
+/// alignment, until it grants or frees something: then a shard of a `ShardedArena` refuses that
+/// without its lock. True only for the types that it is specialized for, not for those derived from
+/// them, which may grant something else.
+template <class StrategyType>
+inline constexpr bool keeps_refusing = false;
+
 /// Returns the generation for a range to start with, far from that of the previous range, so that
 /// handles of two arenas differ even for blocks with the same offset and index.
 ///
