@@ -48,8 +48,8 @@ class ByteRange {
   }
 #endif
 
-  /// Throws: `std::bad_alloc` for the bookkeeping. If the strategy can do without, the capacity is 0
-  /// instead.
+  /// Throws: `std::bad_alloc` for the bookkeeping. If the strategy is made without throwing, the
+  /// capacity is 0 instead.
   ByteRange(std::uint64_t units, std::nothrow_t) requires(!MadeWithoutThrowing<StrategyType>)
       : strategy_{units} {}
   ByteRange(std::uint64_t units,

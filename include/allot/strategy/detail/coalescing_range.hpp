@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// A range whose adjacent free blocks merge at once. `BestFit`, `FirstFit` and `GoodFit` are this
-/// range, each with an index of its own, which decides which free block a request takes.
+/// range, each with its own index, which decides which free block a request takes.
 #pragma once
 
 #include <allot/core/block.hpp>

@@ -26,7 +26,7 @@ namespace allot::detail {
 /// | `i.erase(record)`                 | removes it                                                |
 /// | `ci.find(size, alignment)`        | the block to take, an `I::Found`: `record`, `size`, and where the index has it; false if there is none |
 /// | `i.erase(found)`                  | removes what `find` found                                 |
-/// | `i.replace(old, record, offset, size)` | erases `old`, a record or what `find` found, and adds a block at the same place in the address order |
+/// | `i.replace(old, record, offset, size)` | erases `old`, a record (which still has its old offset) or what `find` found, and adds a block at the same place in the address order |
 /// | `ci.prefers(size, found)`         | whether a block of `size` behind all others is the better choice |
 /// | `ci.size(record)`                 | the size of a block that is in the index                  |
 /// | `ci.largest()`                    | the largest size, 0 if there is no block                  |

@@ -68,7 +68,7 @@ class Trees : public GrowingMemory {
   }
 
   /// Returns the entry with the lowest key that is at least `key` and whose value `accepts`, or an
-  /// empty one. Complexity: O(log n), and constant for each value that is refused.
+  /// empty one. Complexity: O(log n) for each leaf that is searched.
   template <class Predicate>
   [[nodiscard]] Entry find_accepted(std::uint32_t tree, Key key, Predicate accepts) const noexcept {
     return find_from(tree, key, [&](std::uint32_t index, Key lowest) noexcept {
