@@ -223,8 +223,10 @@ class BestFit : public detail::CoalescingRange<detail::SizeBins<std::uint32_t>> 
 
 static_assert(Strategy<BestFit>);
 
+/// It refuses only what no free block can hold.
 template <>
 inline constexpr bool keeps_refusing<BestFit> = true;
+/// Like `BestFit`.
 template <>
 inline constexpr bool keeps_refusing<WideBestFit> = true;
 

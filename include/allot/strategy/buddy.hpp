@@ -253,8 +253,10 @@ class Buddy : public detail::BuddyRange<std::uint32_t> {
 
 static_assert(Strategy<Buddy>);
 
+/// It refuses only if there is no free block of the order or above.
 template <>
 inline constexpr bool keeps_refusing<Buddy> = true;
+/// Like `Buddy`.
 template <>
 inline constexpr bool keeps_refusing<WideBuddy> = true;
 

@@ -32,8 +32,10 @@ class FirstFit : public detail::CoalescingRange<detail::AddressTree<std::uint32_
 
 static_assert(Strategy<FirstFit>);
 
+/// It refuses only what no free block can hold.
 template <>
 inline constexpr bool keeps_refusing<FirstFit> = true;
+/// Like `FirstFit`.
 template <>
 inline constexpr bool keeps_refusing<WideFirstFit> = true;
 

@@ -148,6 +148,7 @@ class FixedBlocks : public detail::LiveBlocks {
 
 static_assert(Strategy<FixedBlocks<1>>);
 
+/// It refuses only sizes above `Units`, and any size while all blocks are used.
 template <std::uint64_t Units>
 inline constexpr bool keeps_refusing<FixedBlocks<Units>> = true;
 

@@ -30,6 +30,7 @@ class GoodFit : public detail::CoalescingRange<detail::SizeLists> {
 
 static_assert(Strategy<GoodFit>);
 
+/// It refuses only if no higher bin has a block.
 template <>
 inline constexpr bool keeps_refusing<GoodFit> = true;
 

@@ -268,6 +268,7 @@ class Linear : public detail::BlockSequence {
 
 static_assert(Strategy<Linear>);
 
+/// It refuses only what the gap cannot hold.
 template <>
 inline constexpr bool keeps_refusing<Linear> = true;
 
