@@ -80,7 +80,7 @@ inline CLI::Option* add_choice(CLI::App& command, const std::string& name, std::
   for (const std::string& word : words) type += (type.empty() ? "" : "|") + word;
   return add_value(command, name, type, help, [&chosen, words, type](const std::string& text) {
     if (std::find(words.begin(), words.end(), text) == words.end())
-      throw std::invalid_argument{"\"" + text + "\" is none of " + type};
+      throw std::invalid_argument{"use " + type + ", not " + text};
     chosen = text;
   });
 }

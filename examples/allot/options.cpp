@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <exception>
 #include <functional>
 #include <limits>
@@ -134,7 +135,31 @@ void add_transform_options(CLI::App& command, loading::TransformOptions& options
       ->group(form);
 }
 
-/// The options that `plan` and `load` share.
+/// Throws: `CLI::ValidationError` for options that do not go together.
+void check_memory_options(const MemoryOptions& options) {
+  check_placing(options.placing, options.device);
+  if (options.fit() && options.context != 0 && !is_beside_host(options)) {
+    throw CLI::ValidationError{
+        "--fit looks for the context that --context gives; use one of them, or add host to "
+        "--device for experts to move to"};
+  }
+  if (options.shares.count() != 1 &&
+      (options.fit() || !options.placing.draft.empty() || !options.placing.emit.empty())) {
+    throw CLI::ValidationError{
+        "--shares plans a given context, and no draft model: leave out --fit, --draft and "
+        "--emit"};
+  }
+  const std::size_t devices = read_devices(options.device).size();
+  if (!options.memory.empty() && options.memory.size() != devices) {
+    throw CLI::ValidationError{"--memory names " + std::to_string(options.memory.size()) +
+                               " sizes for " + std::to_string(devices) +
+                               " devices; give one for each, as in --memory 24GiB,16GiB"};
+  }
+  if (options.placement == "chunks" && options.chunk_bytes == 0)
+    throw CLI::ValidationError{"--placement chunks needs --chunk, as in --chunk 1GiB"};
+}
+
+/// The options that `plan`, `load` and `map` share.
 void add_memory_options(CLI::App& command, MemoryOptions& options) {
   command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
@@ -199,22 +224,7 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
       ->group("What");
   add_transform_options(command, options.transforms);
   add_placing_options(command, options.placing);
-  command.callback([&options] {
-    check_placing(options.placing, options.device);
-    if (options.fit() && options.context != 0 && !is_beside_host(options)) {
-      throw CLI::ValidationError{
-          "--fit looks for the context that --context gives; use one of them, or add host to "
-          "--device for experts to move to"};
-    }
-    if (options.shares.count() != 1 &&
-        (options.fit() || !options.placing.draft.empty() || !options.placing.emit.empty())) {
-      throw CLI::ValidationError{
-          "--shares plans a given context, and no draft model: leave out --fit, --draft and "
-          "--emit"};
-    }
-    if (options.placement == "chunks" && options.chunk_bytes == 0)
-      throw CLI::ValidationError{"--placement chunks needs --chunk, as in --chunk 1GiB"};
-  });
+  command.callback([&options] { check_memory_options(options); });
 }
 
 void add_rewrite_options(CLI::App& command, RewriteOptions& options) {
@@ -225,7 +235,12 @@ void add_rewrite_options(CLI::App& command, RewriteOptions& options) {
 /// The options of `load` for memory that is not the host's.
 void add_pipeline_options(CLI::App& command, loading::LoadOptions& options) {
   const auto how = "How (if the memory is not the host's)";
-  add_size(command, "--slot", options.slot_bytes, "Bytes of a staging slot, 4KiB to 4GiB")
+  add_value(command, "--slot", "SIZE", "Bytes of a staging slot, 4KiB to 4GiB",
+            [&options](const std::string& text) {
+              options.slot_bytes = read_size(text);
+              if (options.slot_bytes < 4 * allot::KiB || options.slot_bytes > 4 * allot::GiB)
+                throw std::invalid_argument{"use 4KiB to 4GiB, not " + text};
+            })
       ->default_str(allot::ReadableBytes{options.slot_bytes}.c_str())
       ->group(how);
   add_number(command, "--slots", options.slots,
@@ -362,9 +377,14 @@ void add_replay_options(CLI::App& command, ReplayCommandOptions& options) {
                   "model: Mooncake's or Azure's")
       ->required();
   add_size(command, "--capacity", options.capacity, "Also count what is refused at this capacity");
-  add_size(
-      command, "--alignment", options.alignment,
-      "Of every block, and the unit of the arenas; otherwise what the recorder's allocator has");
+  add_value(
+      command, "--alignment", "SIZE",
+      "Of every block, and the unit of the arenas; otherwise what the recorder's allocator has",
+      [&options](const std::string& text) {
+        options.alignment = read_size(text);
+        if (!std::has_single_bit(options.alignment) || options.alignment > allot::GiB)
+          throw std::invalid_argument{"use a power of two up to 1GiB, not " + text};
+      });
   add_number(command, "--blocks", options.blocks,
              "Of a log of requests: how many blocks of prefixes the cache has", 1);
   add_number(command, "--waiting", options.waiting,
@@ -410,7 +430,8 @@ void add_map_options(CLI::App& command, MapOptions& options) {
   command.add_flag("--recorded", options.recorded,
                    "Of a trace: each block where the program had it, not in an arena");
   command.add_flag("--force", options.force, "Replace files that exist already");
-  command.callback([&options] {
+  command.callback([&options] {  // in place of that of `add_memory_options`
+    check_memory_options(options);
     if (options.out.empty() && options.svg.empty() && options.png.empty() &&
         options.perfetto.empty())
       throw CLI::ValidationError{

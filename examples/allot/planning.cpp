@@ -105,11 +105,6 @@ void leave_margins(const MemoryOptions& options, std::vector<loading::PlannedDev
 
 std::vector<loading::PlannedDevice> planned_devices(const MemoryOptions& options, bool must_ask) {
   const std::vector<DeviceName> names = read_devices(options.device);
-  if (!options.memory.empty() && options.memory.size() != names.size()) {
-    throw std::invalid_argument{"--memory names " + std::to_string(options.memory.size()) +
-                                " sizes for " + std::to_string(names.size()) +
-                                " devices; give one for each, as in --memory 24GiB,16GiB"};
-  }
   std::vector<loading::PlannedDevice> devices;
   for (std::size_t i = 0; i < names.size(); ++i) {
     loading::PlannedDevice device{.name = names[i].text,

@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -272,10 +271,6 @@ void print_reasons(const Replayed& replayed) {
 }  // namespace
 
 void replay(const ReplayCommandOptions& options) {
-  if (options.alignment != 0 && !std::has_single_bit(options.alignment))
-    throw std::runtime_error{fmt::format("alignment {} is not a power of two", options.alignment)};
-  if (options.alignment > allot::GiB)
-    throw std::runtime_error{fmt::format("alignment {} exceeds 1 GiB", options.alignment)};
   if (is_request_log(std::string{ByteStream::of_file(options.file).peek(1 << 16)}))
     return replay_requests(options);
   if (options.blocks != 0)

@@ -370,8 +370,7 @@ AllocationTrace parse_trace(ByteStream input, const std::string& file) {
   const auto opcode = static_cast<unsigned char>(text.front());
   if (opcode == 0x80 || opcode == '(' || opcode == '}') return parse_snapshot(input, file);
   fail(
-      "no format that is known: allot-trace 1 or 2, a PyTorch snapshot, PyTorch's events or RMM's "
-      "log "
-      "as CSV, Umpire's replay log");
+      "the format is unknown; give an allot-trace 1 or 2, a PyTorch snapshot, PyTorch's events or "
+      "RMM's log as CSV, or Umpire's replay log");
   return {};
 }

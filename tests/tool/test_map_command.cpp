@@ -260,6 +260,11 @@ TEST_CASE("map: what cannot be drawn is one line, and what is wrong with the usa
   CHECK(test::says(refused(pool + "},\"DedicatedAllocations\":[" + many + "]}}}"),
                    "Type 0, dedicated: more than 2^60 bytes of memory in all"));
   CHECK(test::run_tool("map nothing").status == 2);
+  // As `plan`.
+  for (const char* const wrong :
+       {"--placement chunks", "--fit --context 7", "--memory 1,2", "--place 'blk*=hip'"})
+    CHECK_MESSAGE(test::run_tool(std::string{"map nothing --out x.html "} + wrong).status == 2,
+                  wrong);
   CHECK(!std::filesystem::exists(folder.path() / "out.html"));
 }
 

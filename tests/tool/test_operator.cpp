@@ -188,8 +188,13 @@ TEST_CASE("every option that takes a size or a number refuses signs and what is 
   }
   for (const char* const wrong :
        {"--margin -5%", "--margin +5%", "--margin 5", "--pad every-row:-1", "--pad every-row:+1",
-        "--device hip:-1", "--device hip:+1"})
+        "--device hip:-1", "--device hip:+1", "--memory 1,2", "--placement one,chunks"})
     CHECK_MESSAGE(run_tool("plan " + file + " " + wrong).status == 2, wrong);
+  for (const char* const wrong : {"--slot 4095", "--slot 5GiB", "--slot 0"})
+    CHECK_MESSAGE(run_tool("load " + file + " " + wrong).status == 2, wrong);
+  for (const char* const wrong : {"--alignment 0", "--alignment 3", "--alignment 2GiB"})
+    CHECK_MESSAGE(run_tool(std::string{"replay trace "} + wrong).status == 2, wrong);
+  CHECK(says(run_tool("inspect --for vllm " + file).error, "--for: use llama.cpp, not vllm"));
   // The same texts mean the same everywhere: 2K is 2048 bytes, 2kB 2000.
   CHECK(run_tool("split --max-size 2K " + file + " " + out).status == 0);
 }

@@ -291,7 +291,7 @@ TEST_CASE("replay: what is malformed is one line, with its place, and status 1")
        ":3: ContextTokens '-1' is not a number of tokens"},
       {"TIMESTAMP,ContextTokens,GeneratedTokens\n2024-01-01 00:00:00,1,99999999\n",
        ":2: GeneratedTokens '99999999' is not a number of tokens from 0 to 16777216"},
-      {"hello\n", "no format that is known"},
+      {"hello\n", "the format is unknown; give an allot-trace"},
       {"\x1f\x8b\x08", "compressed by gzip"},
       {"# allot-trace 1\na 0 100\n", ":2: 'a 0 100' is neither"},
       {"# allot-trace 1\na 0 100 3\n", ":2: alignment 3 is not a power of two"},
