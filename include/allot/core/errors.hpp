@@ -205,8 +205,8 @@ template <class Function>
 #endif
 }
 
-/// Returns `rounded`, if that a request was rounded up to it may be why it was refused: as much as it
-/// asked for is free, but no block can have what that was rounded up to. Else 0. All in one unit.
+/// Returns `rounded` if the rounding may be why a request was refused: as much as it asked for is
+/// free, but no block can have what that was rounded up to. Otherwise 0. All in the same unit.
 /// \param asked    what was asked for, in whole units
 /// \param longest  what a block can have at most
 [[nodiscard]] constexpr std::uint64_t refused_rounding(std::uint64_t asked, std::uint64_t rounded,

@@ -48,10 +48,7 @@ class AddressTree {
     trees_.seek(tree, static_cast<Key>((*records_)[record].offset), path);
     trees_.erase_at(tree, path);
   }
-  void erase(const Found& found) noexcept {
-    tree::Path path = found.path;
-    trees_.erase_at(tree, path);
-  }
+  void erase(const Found& found) noexcept { trees_.erase_at(tree, found.path); }
 
   void replace(std::uint32_t old, std::uint32_t record, std::uint64_t offset,
                std::uint64_t size) noexcept {

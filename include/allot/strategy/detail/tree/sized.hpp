@@ -155,7 +155,7 @@ class SizedTrees : public Trees<SizedNode<KeyType>> {
   }
 
   /// Erases the entry at the path.
-  void erase_at(std::uint32_t tree, Path& path) noexcept {
+  void erase_at(std::uint32_t tree, const Path& path) noexcept {
     Node& leaf = node(path.node[0]);
     const Key key = leaf.key[path.at[0]];
     leaf.remove_unordered(path.at[0]);
