@@ -4,8 +4,11 @@
 #include <allot/sharded_arena.hpp>
 #include <allot/slice.hpp>
 #include <allot/strategy/best_fit.hpp>
+#include <allot/strategy/buddy.hpp>
+#include <allot/strategy/first_fit.hpp>
 #include <allot/strategy/fixed_blocks.hpp>
 #include <allot/strategy/good_fit.hpp>
+#include <allot/strategy/linear.hpp>
 #include <allot/synchronization/locked.hpp>
 
 #include <doctest/doctest.h>
@@ -13,12 +16,14 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "support/in_threads.hpp"
 #include "support/minimal_strategy.hpp"
+#include "support/random.hpp"
 
 namespace {
 
@@ -216,6 +221,74 @@ TEST_CASE("one block may have all that a range can have") {
   constexpr std::uint64_t all = ~std::uint64_t{0};
   ShardedArena<Arena<WideBestFit, AlignTo<1>, Locked<>>, 1> arena{all};
   CHECK(arena.allocate(all).size == all);
+}
+
+/// The same strategy, whose shards are asked each time.
+template <class StrategyType>
+class AskedEachTime : public StrategyType {
+ public:
+  using StrategyType::StrategyType;
+};
+
+TEST_CASE_TEMPLATE("shards that keep refusing place the same as those that are asked each time", S,
+                   BestFit, WideBestFit, FirstFit, GoodFit, Buddy, Linear, FixedBlocks<8>) {
+  static_assert(keeps_refusing<S> && !keeps_refusing<AskedEachTime<S>>);
+  constexpr std::uint64_t capacity = 3 * 64 * KiB;
+  ShardedArena<Arena<S, AlignTo<256>, Locked<>>, 3> arena{capacity};
+  ShardedArena<Arena<AskedEachTime<S>, AlignTo<256>, Locked<>>, 3> asked{capacity};
+  std::mt19937_64 random{test::first_seed()};
+  INFO("ALLOT_SEED=" << test::first_seed());
+  struct Pair {
+    Block block;
+    Block of_asked;
+  };
+  std::vector<Pair> live;
+  int refused = 0;
+  bool are_same = true;
+  for (int step = 0; step < 5000 && are_same; ++step) {
+    const std::uint64_t choice = random() % 100;
+    const std::uint64_t most = choice % 4 == 0 ? 8 * KiB : 2 * KiB;
+    const std::uint64_t bytes = 1 + random() % most;
+    if (choice < 60 || live.empty()) {
+      const std::uint64_t alignment = random() % 3 == 0 ? 1024 : 256;
+      const auto block = arena.try_allocate(bytes, alignment);
+      const auto of_asked = asked.try_allocate(bytes, alignment);
+      are_same = block.has_value() == of_asked.has_value();
+      refused += block ? 0 : 1;
+      if (!block || !of_asked) continue;
+      are_same = block->offset == of_asked->offset && block->size == of_asked->size;
+      live.push_back({*block, *of_asked});
+      continue;
+    }
+    Pair& chosen = live[random() % live.size()];
+    if constexpr (Resizable<S>) {
+      if (choice < 65) {
+        const auto block = arena.try_expand(chosen.block, bytes);
+        const auto of_asked = asked.try_expand(chosen.of_asked, bytes);
+        are_same = block.has_value() == of_asked.has_value();
+        if (block && of_asked) chosen = {*block, *of_asked};
+        continue;
+      }
+      if (choice < 70) {
+        const std::uint64_t rest = 1 + random() % chosen.block.size;
+        chosen = {arena.shrink(chosen.block, rest), asked.shrink(chosen.of_asked, rest)};
+        continue;
+      }
+    }
+    if (choice == 99 && random() % 8 == 0) {
+      arena.reset();
+      asked.reset();
+      live.clear();
+      continue;
+    }
+    arena.deallocate(chosen.block);
+    asked.deallocate(chosen.of_asked);
+    chosen = live.back();
+    live.pop_back();
+  }
+  CHECK(are_same);
+  CHECK(refused > 100);
+  CHECK(arena.validate());
 }
 
 TEST_CASE("a shard of GoodFit grants what it refused, once an allocation has made room for it") {
