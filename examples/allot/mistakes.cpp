@@ -92,6 +92,10 @@ std::string explain_option(const CLI::App& parser, const CLI::App& command,
   const std::string text = command.get_name() + " has no option " + name;
   const std::string near = nearest(name, option_names(command));
   if (!near.empty()) return text + "; did you mean " + near + "?";
+  if (has_option(command, "PROGRAM")) {
+    return text + "; if the program has it, write -- before the program: " + full_name(command) +
+           " -- PROGRAM " + name;
+  }
   for (const CLI::App* other : commands_of(parser)) {
     if (has_option(*other, name)) return text + "; " + other->get_name() + " has it";
   }

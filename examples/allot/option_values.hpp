@@ -16,6 +16,11 @@
 
 #include "numbers.hpp"
 
+/// Refuses an empty name, as of a variable of the shell that is not set.
+inline CLI::Validator not_empty() {
+  return {[](const std::string& name) { return name.empty() ? "the name is empty" : ""; }, ""};
+}
+
 /// Adds an option whose value `read` takes from its text.
 /// \param read  throws `std::exception` with what is wrong with the text
 inline CLI::Option* add_value(CLI::App& command, const std::string& name, const std::string& type,

@@ -161,7 +161,9 @@ void check_memory_options(const MemoryOptions& options) {
 
 /// The options that `plan`, `load` and `map` share.
 void add_memory_options(CLI::App& command, MemoryOptions& options) {
-  command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
+  command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")
+      ->required()
+      ->check(not_empty());
   command.add_flag("--json", options.json, "Print one JSON object and nothing else");
 
   const auto where = "Where";
@@ -272,7 +274,9 @@ void add_pipeline_options(CLI::App& command, loading::LoadOptions& options) {
 }  // namespace
 
 void add_inspect_options(CLI::App& command, InspectOptions& options) {
-  command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
+  command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")
+      ->required()
+      ->check(not_empty());
   command.add_flag("--tensors", options.tensors, "List every tensor");
   command.add_flag("--kv", options.metadata, "List the metadata; long arrays are shortened");
   add_choice(command, "--for", options.engine, {"llama.cpp"},
@@ -318,11 +322,14 @@ void add_load_options(CLI::App& command, MemoryOptions& options) {
 }
 
 void add_split_options(CLI::App& command, RewriteOptions& options) {
-  command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")->required();
+  command.add_option("FILE", options.file, "A GGUF file, or any shard of a split one")
+      ->required()
+      ->check(not_empty());
   command
       .add_option("PREFIX", options.out,
                   "What the file names begin with: PREFIX-00001-of-00003.gguf")
-      ->required();
+      ->required()
+      ->check(not_empty());
   add_size(command, "--max-size", options.max_bytes,
            "The most bytes of tensor data in a file, as in 2GB or 2GiB; a larger tensor gets its "
            "own file");
@@ -337,8 +344,12 @@ void add_split_options(CLI::App& command, RewriteOptions& options) {
 }
 
 void add_merge_options(CLI::App& command, RewriteOptions& options) {
-  command.add_option("FILE", options.file, "Any shard of the model")->required();
-  command.add_option("OUT", options.out, "The file to write; - is standard output")->required();
+  command.add_option("FILE", options.file, "Any shard of the model")
+      ->required()
+      ->check(not_empty());
+  command.add_option("OUT", options.out, "The file to write; - is standard output")
+      ->required()
+      ->check(not_empty());
   add_rewrite_options(command, options);
 }
 
@@ -352,7 +363,8 @@ void add_offsets_options(CLI::App& command, OffsetsOptions& options) {
       .add_option("FILE", options.file,
                   "Buffers as CSV: id,lower,upper,size, alive in the steps [lower, upper); also "
                   "alignment, offset (a fixed place), may_replace, memories, stream")
-      ->required();
+      ->required()
+      ->check(not_empty());
   add_sizes(
       command, "--capacity", options.capacities,
       "Check whether all fits in this many bytes, and if not, what to keep elsewhere; several for "
@@ -375,7 +387,8 @@ void add_replay_options(CLI::App& command, ReplayCommandOptions& options) {
                   "What a program allocated: an allot-trace, a PyTorch memory snapshot or its "
                   "events as CSV, RMM's log, Umpire's replay log; or requests to a language "
                   "model: Mooncake's or Azure's")
-      ->required();
+      ->required()
+      ->check(not_empty());
   add_size(command, "--capacity", options.capacity, "Also count what is refused at this capacity");
   add_value(
       command, "--alignment", "SIZE",

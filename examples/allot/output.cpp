@@ -236,13 +236,15 @@ void print_fusions(const allot::load::Plan& plan) {
 }
 
 void refuse_to_overwrite(const std::vector<std::string>& paths) {
-  std::string there;
+  std::vector<std::string> there;
   std::error_code none;
-  for (const std::string& path : paths) {
-    if (std::filesystem::is_regular_file(path, none)) there += (there.empty() ? "" : ", ") + path;
-  }
-  if (!there.empty())
-    throw std::runtime_error{there + " exists already; use --force to replace it"};
+  std::copy_if(paths.begin(), paths.end(), std::back_inserter(there),
+               [&](const auto& path) { return std::filesystem::is_regular_file(path, none); });
+  if (there.empty()) return;
+  const bool is_one = there.size() == 1;
+  throw std::runtime_error{fmt::format("{} {} already; use --force to replace {}",
+                                       fmt::join(there, ", "), is_one ? "exists" : "exist",
+                                       is_one ? "it" : "them")};
 }
 
 ProgressBar::ProgressBar() : is_terminal_{allot::os::has_terminal()} {}

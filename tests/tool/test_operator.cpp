@@ -195,6 +195,13 @@ TEST_CASE("every option that takes a size or a number refuses signs and what is 
   for (const char* const wrong : {"--alignment 0", "--alignment 3", "--alignment 2GiB"})
     CHECK_MESSAGE(run_tool(std::string{"replay trace "} + wrong).status == 2, wrong);
   CHECK(says(run_tool("inspect --for vllm " + file).error, "--for: use llama.cpp, not vllm"));
+  for (const char* const command :
+       {"inspect ''", "plan ''", "load ''", "map '' --svg x", "offsets ''", "replay ''",
+        "split --max-tensors 5 m.gguf ''", "merge m.gguf ''"}) {
+    const Outcome outcome = run_tool(command);
+    CHECK_MESSAGE(outcome.status == 2, command);
+    CHECK_MESSAGE(says(outcome.error, "the name is empty"), outcome.error);
+  }
   // The same texts mean the same everywhere: 2K is 2048 bytes, 2kB 2000.
   CHECK(run_tool("split --max-size 2K " + file + " " + out).status == 0);
 }
@@ -315,6 +322,8 @@ TEST_CASE("a mistyped command or option is answered with the nearest one") {
       {"--tensors m.gguf", "inspect has it"},
       {"plan m.gguf --purple", "see allot plan --help"},
       {"plan m.gguf n.gguf", "n.gguf is one too many"},
+      {"run ./engine --model m.gguf", "write -- before the program: allot run -- PROGRAM --model"},
+      {"run --bugdet 1G -- ./engine", "did you mean --budget?"},
       {"plan", "plan needs FILE"},
       {"merge a.gguf", "merge needs OUT"},
       {"plan m.gguf --context", "--context needs a value"},
