@@ -68,10 +68,10 @@ class Trees : public GrowingMemory {
   }
 
   /// Returns the entry with the lowest key that is at least `key` and whose value `accepts`, or an
-  /// empty one. Complexity: O(log n) for each leaf that is searched.
+  /// empty one. Complexity: O(log n), and constant for each value that is refused.
   template <class Predicate>
   [[nodiscard]] Entry find_accepted(std::uint32_t tree, Key key, Predicate accepts) const noexcept {
-    return find_from(tree, key, [&](std::uint32_t index, Key lowest) noexcept {
+    return find_below(tree, node(tree).height, key, [&](std::uint32_t index, Key lowest) noexcept {
       const Node& leaf = node(index);
       Entry found{no_record, 0, Node::no_key};
       for (std::uint32_t i = 0; i < leaf.count; ++i) {
@@ -160,28 +160,25 @@ class Trees : public GrowingMemory {
   }
 
   [[gnu::noinline]] [[nodiscard]] Entry find_tall(std::uint32_t tree, Key key) const noexcept {
-    return find_from(tree, key, [this](std::uint32_t leaf, Key lowest) noexcept {
-      return find_in(leaf, lowest);
-    });
+    return find_below(
+        tree, node(tree).height, key,
+        [this](std::uint32_t leaf, Key lowest) noexcept { return find_in(leaf, lowest); });
   }
 
   /// Returns what `search(leaf, key)` finds in the leaf that has the key or should have it, or else in
-  /// the first one behind that in which it finds anything.
+  /// the first one behind that in which it finds anything, of those below a node at `level`.
   template <class Search>
-  [[nodiscard]] Entry find_from(std::uint32_t tree, Key key, const Search& search) const noexcept {
-    for (;;) {
-      std::uint32_t index = tree;
-      Key next = Node::no_key;  // the bound of the leaf behind
-      for (std::uint32_t level = node(tree).height; level != 0; --level) {
-        const Node& parent = node(index);
-        const std::uint32_t at = parent.child_of(key);
-        next = smaller(next, parent.key[at + 1]);
-        index = parent.value[at];
-      }
-      const Entry found = search(index, key);
-      if (found.value != no_record || next == Node::no_key) return found;
-      key = next;
+  [[nodiscard]] Entry find_below(std::uint32_t index, std::uint32_t level, Key key,
+                                 const Search& search) const noexcept {
+    if (level == 0) return search(index, key);
+    const Node& here = node(index);
+    Entry found;
+    for (std::uint32_t at = here.child_of(key); at < here.count; ++at) {
+      found = find_below(here.value[at], level - 1, key, search);
+      if (found.value != no_record) break;
+      key = 0;  // what is behind has higher ones only
     }
+    return found;
   }
 
   void insert_tall(std::uint32_t tree, const Item& item) noexcept {
