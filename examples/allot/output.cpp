@@ -5,6 +5,7 @@
 #include <allot/core/units.hpp>
 #include <allot/os/terminal.hpp>
 
+#include <fmt/ranges.h>
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <utility>
