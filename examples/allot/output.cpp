@@ -6,6 +6,7 @@
 #include <allot/os/terminal.hpp>
 
 #include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -14,7 +15,6 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
-
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <utility>
