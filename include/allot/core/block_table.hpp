@@ -4,7 +4,6 @@
 #pragma once
 
 #include <allot/core/block.hpp>
-#include <allot/core/deferred.hpp>
 #include <allot/core/deferred_containers.hpp>
 
 #include <bit>
@@ -46,7 +45,7 @@ class BlockTable {
   }
 
   /// Removes the block with that key and returns it. Complexity: constant in the mean.
-  Deferred<std::optional<Block>, Key> take(Key key) noexcept {
+  DeferredOptional<Block, Key> take(Key key) noexcept {
     std::size_t hole = place_of(key);
     if (hole == entries_.size()) return std::nullopt;
     const Block taken = entries_[hole].block;

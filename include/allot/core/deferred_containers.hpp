@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// `DeferredVector<Type, Owner>`, `DeferredSpan<Type, Owner>`, `DeferredOptional<Type, Owner>`:
-/// `std::vector<Type>`, `std::span<Type>` and `std::optional<Type>`, but not known before the template with the parameter `Owner` is used. A file that
-/// includes a header then compiles none of what its templates do with them
-/// (docs/internals.md, "What a header compiles").
+/// `std::vector<Type>`, `std::span<Type>` and `std::optional<Type>`, but not known before the template
+/// with the parameter `Owner` is used. A file that includes a header then compiles none of what its
+/// templates do with them (docs/internals.md, "What a header compiles").
 #pragma once
 
 #include <allot/core/deferred.hpp>

@@ -253,7 +253,7 @@ class Buddy : public detail::BuddyRange<std::uint32_t> {
 
 static_assert(Strategy<Buddy>);
 
-/// It refuses only if there is no free block of the order or above.
+/// It refuses only if no free block has the order of the request or a higher one.
 template <>
 inline constexpr bool keeps_refusing<Buddy> = true;
 /// Like `Buddy`.

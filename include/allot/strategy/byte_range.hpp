@@ -120,7 +120,7 @@ class ByteRange {
     return resized(block, smaller(bytes, requested(block)));
   }
 
-  /// Returns false, and changes nothing, if the bookkeeping for so many blocks cannot be had.
+  /// Returns false, and changes nothing, if there is no memory for the bookkeeping of that many blocks.
   [[nodiscard]] bool try_reserve(std::uint64_t blocks) noexcept {
     if (blocks > most_blocks) return false;
     if constexpr (requires { requires noexcept(strategy_.try_reserve(blocks)); }) {
@@ -131,7 +131,7 @@ class ByteRange {
   }
 
   /// Extends the range after `grow_memory()`. Returns false, and leaves the range as it was, if that
-  /// throws or the bookkeeping cannot be had; what was grown then stays unused.
+  /// throws or there is no memory for the bookkeeping; what was grown then stays unused.
   template <class GrowMemory>
   [[nodiscard]] bool try_grow(std::uint64_t units, GrowMemory&& grow_memory) noexcept {
     bool has_grown = true;

@@ -29,7 +29,7 @@ namespace allot::detail {
 /// | `i.replace(old, record, offset, size)` | erases `old`, a record (which still has its old offset) or what `find` found, and adds a block at the same place in the address order |
 /// | `ci.prefers(size, found)`         | whether a block of `size` behind all others is the better choice |
 /// | `ci.size(record)`                 | the size of a block that is in the index                  |
-/// | `ci.largest()`                    | the largest size, 0 if there is no block                  |
+/// | `ci.largest()`                    | the size of the largest block; 0 if it has none           |
 /// | `ci.bytes()`                      | its bytes on the heap                                     |
 /// | `ci.is_valid(count)`              | whether every invariant holds, with `count` blocks; linear |
 ///
