@@ -203,6 +203,7 @@ class ByteRange {
     std::uint64_t rounded = 0;
     if constexpr (Rounding<StrategyType>)
       rounded = refused_rounding(units.size, StrategyType::rounded(units.size), free, longest);
+    if (rounded > OutOfMemory::unlimited / unit) rounded = 0;  // no number of bytes
     return {reason_for(units, base_alignment),
             bytes,
             units.alignment * unit,
